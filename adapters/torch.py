@@ -1,0 +1,342 @@
+"""PyTorch: `torch.nn.BatchNorm1d/2d/3d` by rank, `torch.nn.functional.batch_norm`, and a `Centering` module."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+
+from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+
+PROCESSES = [
+    # One compile thread: Inductor's pool of subprocesses would outlive a killed worker.
+    {"name": "torch", "group": "torch", "environment": {"TORCHINDUCTOR_COMPILE_THREADS": "1"}}
+]
+
+#: Our name -> torch's name for the same tensor.
+NAMES = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+class Centering(torch.nn.Module):
+    """Subtracts the batch mean in training and the moving mean in inference; frozen, it infers."""
+
+    def __init__(self, features: tuple[int, ...], axes: tuple[int, ...], decay: float) -> None:
+        super().__init__()
+        self.axes, self.decay, self.frozen = axes, decay, False
+        self.register_buffer("running_mean", torch.zeros(features))
+
+    def forward(self, x: Any) -> Any:
+        shape = [1 if axis in self.axes else size for axis, size in enumerate(x.shape)]
+        if not self.training or self.frozen:
+            return x - self.running_mean.reshape(shape)
+        if x.numel() == 0:
+            return x.clone()
+        wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        mean = wide.mean(self.axes, keepdim=True)
+        with torch.no_grad():
+            old = self.running_mean.to(mean.dtype)
+            self.running_mean.copy_(self.decay * old + (1 - self.decay) * mean.reshape(old.shape))
+        return (wide - mean).to(x.dtype)
+
+
+def tensor(array: Any, device: Any = "cpu") -> Any:
+    """A tensor with the array's values, dtype and strides."""
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device)
+    return torch.from_numpy(array).to(device)
+
+
+def array(value: Any) -> Any:
+    value = value.detach().cpu()
+    if value.dtype == torch.bfloat16:
+        return value.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return value.numpy().copy()
+
+
+def supports(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (1,):
+        return "the features are axis 1 of the input ((N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W))"
+    if not 2 <= configuration.rank <= 5:
+        return "BatchNorm1d, 2d and 3d take inputs of rank 2 to 5"
+    if configuration.scale != configuration.center:
+        return "`affine` switches weight and bias together"
+    if not mixes(configuration):
+        return "weight and bias have the dtype of the input, or float32 under half precision"
+    return None
+
+
+def supports_function(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (1,):
+        return "the features are axis 1 of the input"
+    if not mixes(configuration):
+        return "weight and bias have the dtype of the input, or float32 under half precision"
+    return None
+
+
+def supports_centering(configuration: Configuration) -> str | None:
+    if configuration.parameter_dtype != configuration.dtype:
+        return "the buffer has the dtype of the input"
+    return None
+
+
+def mixes(configuration: Configuration) -> bool:
+    half = configuration.dtype in ("float16", "bfloat16")
+    return configuration.parameter_dtype == configuration.dtype or (half and configuration.parameter_dtype == "float32")
+
+
+def call(configuration: Configuration) -> Call:
+    dimensions = {2: 1, 3: 1, 4: 2, 5: 3}[configuration.rank]
+    return Call(
+        path=f"torch.nn.BatchNorm{dimensions}d",
+        keywords={
+            "num_features": configuration.feature_count,
+            "eps": configuration.epsilon,
+            "momentum": 1 - configuration.decay,
+            "affine": configuration.scale,
+        },
+    )
+
+
+def call_function(configuration: Configuration) -> Call:
+    return Call(
+        path="torch.nn.functional.batch_norm",
+        keywords={"eps": configuration.epsilon, "momentum": 1 - configuration.decay},
+        function=True,
+    )
+
+
+def call_centering(configuration: Configuration) -> Call:
+    return Call(
+        path="Centering",
+        keywords={
+            "features": configuration.features,
+            "axes": configuration.reduction_axes,
+            "decay": configuration.decay,
+        },
+    )
+
+
+def prepare(function: Any, mode: str) -> Any:
+    """The function itself, or compiled whole for these shapes alone."""
+    if mode == "eager":
+        return function
+    # Past eight variants of one code object Dynamo runs eagerly and says nothing: start from none.
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    return torch.compile(function, fullgraph=True, dynamic=False)
+
+
+def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    device = "cuda" if device == "gpu" else device
+    layer.to(device=device, dtype=getattr(torch, configuration.parameter_dtype))
+    named = {NAMES[name]: tensor(value) for name, value in state.items()}
+    layer.load_state_dict({**layer.state_dict(), **named})
+    parameters = list(layer.parameters())
+    return SimpleNamespace(
+        layer=layer,
+        forward=prepare(layer, mode),
+        optimizer=torch.optim.SGD(parameters) if parameters else None,
+        device=device,
+    )
+
+
+def state(live: Any) -> Quantities:
+    stored = live.layer.state_dict()
+    return {name: array(stored[theirs]) for name, theirs in NAMES.items() if theirs in stored}
+
+
+def train(live: Any, x: Any, upstream: Any) -> Quantities:
+    live.layer.train()
+    return differentiate(live, x, upstream)
+
+
+def infer(live: Any, x: Any, upstream: Any) -> Quantities:
+    live.layer.eval()
+    if upstream is None:
+        with torch.no_grad():
+            return {"output": array(live.forward(tensor(x, live.device)))}
+    return differentiate(live, x, upstream)
+
+
+def differentiate(live: Any, x: Any, upstream: Any) -> Quantities:
+    x = tensor(x, live.device).requires_grad_()
+    live.layer.zero_grad()
+    output = live.forward(x)
+    output.backward(tensor(upstream, live.device))
+    quantities = {"output": array(output), "grad_input": array(x.grad)}
+    for name, parameter in live.layer.named_parameters():
+        if parameter.grad is not None:
+            quantities["grad_gamma" if name == "weight" else "grad_beta"] = array(parameter.grad)
+    return quantities
+
+
+def reload(live: Any) -> Any:
+    file = io.BytesIO()
+    torch.save(live.layer.state_dict(), file)
+    file.seek(0)
+    for tensor in live.layer.state_dict().values():
+        tensor.fill_(7)  # a reload that loads nothing must show
+    live.layer.load_state_dict(torch.load(file, weights_only=True))
+    return live
+
+
+def freeze(live: Any) -> None:
+    live.layer.requires_grad_(False)
+
+
+def unfreeze(live: Any) -> None:
+    live.layer.requires_grad_(True)
+
+
+def freeze_centering(live: Any) -> None:
+    live.layer.frozen = True
+
+
+def unfreeze_centering(live: Any) -> None:
+    live.layer.frozen = False
+
+
+def sgd(live: Any, learning_rate: float) -> None:
+    live.optimizer.param_groups[0]["lr"] = learning_rate
+    live.optimizer.step()
+
+
+def start_function(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    device = "cuda" if device == "gpu" else device
+    tensors = {NAMES[name]: tensor(value, device) for name, value in state.items()}
+    learned = {name: tensors[name].requires_grad_() for name in ("weight", "bias") if name in tensors}
+    return SimpleNamespace(
+        tensors=tensors,
+        forward=prepare(function, mode),
+        optimizer=torch.optim.SGD(list(learned.values())) if learned else None,
+        device=device,
+    )
+
+
+def state_function(live: Any) -> Quantities:
+    return {name: array(live.tensors[theirs]) for name, theirs in NAMES.items() if theirs in live.tensors}
+
+
+def train_function(live: Any, x: Any, upstream: Any) -> Quantities:
+    return differentiate_function(live, x, upstream, training=True)
+
+
+def infer_function(live: Any, x: Any, upstream: Any) -> Quantities:
+    return differentiate_function(live, x, upstream, training=False)
+
+
+def differentiate_function(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
+    x = tensor(x, live.device).requires_grad_()
+    if live.optimizer is not None:
+        live.optimizer.zero_grad()
+    output = live.forward(x, training=training, **live.tensors)
+    if upstream is None:
+        return {"output": array(output)}
+    output.backward(tensor(upstream, live.device))
+    learned = {"grad_gamma": live.tensors.get("weight"), "grad_beta": live.tensors.get("bias")}
+    gradients = {name: array(value.grad) for name, value in learned.items() if value is not None}
+    return {"output": array(output), "grad_input": array(x.grad), **gradients}
+
+
+def compilations(live: Any) -> int:
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+MOVING_CORRECTION = Declared(
+    field="moving_correction",
+    value=1,
+    source="documentation",
+    where="torch.nn.BatchNorm1d: the value stored in the moving average is calculated via the unbiased estimator",
+)
+SINGLE_VALUE = Declared(
+    field="single_value",
+    value="error",
+    source="source code",
+    error="ValueError",
+    where="torch/nn/functional.py, _verify_batch_size: Expected more than 1 value per channel when training",
+)
+MODES = ("eager", "compiled")
+DEVICES = ("cpu", "gpu") if torch.cuda.is_available() else ("cpu",)
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+DOCUMENTATION = "https://docs.pytorch.org/docs/stable/generated/torch.nn."
+
+ADAPTER = Adapter(
+    library="torch",
+    versions={"torch": torch.__version__},
+    settings={
+        "threads": str(torch.get_num_threads()),
+        "deterministic algorithms": str(torch.are_deterministic_algorithms_enabled()),
+        "oneDNN": str(torch.backends.mkldnn.is_available()),
+        "cuDNN": str(torch.backends.cudnn.version()),
+        "cuDNN allows TF32": str(torch.backends.cudnn.allow_tf32),
+        "CPU capability": torch.backends.cpu.get_cpu_capability(),
+    },
+    implementations=(
+        Implementation(
+            name="torch.nn.BatchNorm",
+            op="batch_norm",
+            profile=(MOVING_CORRECTION, SINGLE_VALUE),
+            modes=MODES,
+            devices=DEVICES,
+            dtypes=DTYPES,
+            supports=supports,
+            call=call,
+            start=start,
+            state=state,
+            steps={
+                "train": train,
+                "infer": infer,
+                "reload": reload,
+                "freeze": freeze,
+                "unfreeze": unfreeze,
+                "sgd": sgd,
+            },
+            compilations=compilations,
+            documentation=DOCUMENTATION + "BatchNorm2d.html",
+        ),
+        Implementation(
+            name="torch.nn.functional.batch_norm",
+            op="batch_norm",
+            profile=(MOVING_CORRECTION, SINGLE_VALUE),
+            modes=MODES,
+            devices=DEVICES,
+            dtypes=DTYPES,
+            supports=supports_function,
+            call=call_function,
+            start=start_function,
+            state=state_function,
+            steps={"train": train_function, "infer": infer_function, "sgd": sgd},
+            compilations=compilations,
+            documentation=DOCUMENTATION + "functional.batch_norm.html",
+        ),
+        Implementation(
+            name="torch.Centering",
+            op="centering",
+            profile=(),
+            modes=MODES,
+            devices=DEVICES,
+            dtypes=DTYPES,
+            supports=supports_centering,
+            call=call_centering,
+            start=start,
+            state=state,
+            steps={
+                "train": train,
+                "infer": infer,
+                "reload": reload,
+                "freeze": freeze_centering,
+                "unfreeze": unfreeze_centering,
+            },
+            compilations=compilations,
+        ),
+    ),
+)

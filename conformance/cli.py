@@ -1,0 +1,240 @@
+"""The command line: `conformance list | check | run | report`.
+
+Exit codes: 0; 1 unexpected verdicts; 2 the user's mistake, or nothing selected; 3 the suite failed, or
+planned is not recorded; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from conformance.errors import ConformanceError, SuiteError, UsageError
+
+app = typer.Typer(
+    name="conformance",
+    help="The conformance suite for batch normalization and mean centering.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Listable(StrEnum):
+    """What `list` lists."""
+
+    CASES = "cases"
+    IMPLEMENTATIONS = "implementations"
+    CLAUSES = "clauses"
+
+
+_Python = Annotated[
+    list[str] | None, typer.Option("--python", metavar="GROUP=PATH", help="The interpreter of a framework group.")
+]
+_Adapter = Annotated[
+    list[str] | None, typer.Option("--adapter", metavar="FILE.py:NAME", help="Judge this adapter alone.")
+]
+
+
+def main() -> None:
+    """Run the command line; what a person got wrong is one line and exit code 2."""
+    try:
+        app()
+    except SuiteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(3) from error
+    except ConformanceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+@app.command("list")
+def list_(
+    what: Listable,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+    python: _Python = None,
+    adapter: _Adapter = None,
+) -> None:
+    """List the cases, the implementations found, or the clauses of the semantics."""
+    rows = _rows(what, python, adapter)
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    table = Table(*rows[0] if rows else [])
+    for row in rows:
+        table.add_row(*(", ".join(each) if isinstance(each, list) else str(each) for each in row.values()))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path] | None, typer.Argument(help="Case files; omitted: the whole spec.")] = None,
+    write_schema: Annotated[bool, typer.Option(help="Write the JSON Schema for editors beside the cases.")] = False,
+) -> None:
+    """Validate spec files, published numbers and divergences: file:line:column, key, what was expected."""
+    from conformance.divergences import load_divergences
+    from conformance.published import check as check_published
+    from conformance.shipped import spec_folder
+    from conformance.spec import load, write_file_schema
+
+    if write_schema:
+        print(write_file_schema(spec_folder()))
+        return
+    for file in files or []:
+        if not file.is_file():
+            raise UsageError(f"{file}: no such file")
+    spec = load(spec_folder(), files or [])
+    check_published(spec)
+    entries = load_divergences(spec_folder() / "divergences.yaml", [] if files else [c.case.id for c in spec.cases])
+    print(f"{len(spec.cases)} cases, {len(spec.clauses)} clauses, {len(entries)} divergences: in order")
+
+
+@app.command(context_settings={"allow_extra_args": True})
+def run(  # noqa: PLR0913, PLR0917 - one parameter per option
+    context: typer.Context,
+    implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
+    case: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
+    mode: Annotated[list[str] | None, typer.Option(metavar="MODE", help="eager, compiled or xla.")] = None,
+    device: Annotated[list[str] | None, typer.Option(metavar="DEVICE", help="cpu or gpu.")] = None,
+    adapter: _Adapter = None,
+    python: _Python = None,
+    unbuilt: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP=LOG", help="A group whose environment was not built.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes alive at once; omitted: one per core.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run file to write.")] = None,
+    resume: Annotated[bool, typer.Option(help="Complete the run file --out.")] = False,
+    cell_seconds: Annotated[float, typer.Option(min=0.1, help="A cell's deadline.")] = 180.0,
+) -> None:
+    """Run the cells selected and write a run file.
+
+    What follows `--` goes to pytest: -k, -x, --lf, --junitxml and the like.
+    """
+    from conformance.execute import Limits
+    from conformance.plan import Selection
+    from conformance.running import Options
+    from conformance.running import run as run_cells
+
+    options = Options(
+        selection=Selection(
+            implementations=tuple(implementation or ()),
+            cases=tuple(case or ()),
+            modes=tuple(mode or ()),
+            devices=tuple(device or ()),
+        ),
+        adapters=tuple(adapter or ()),
+        interpreters=_pairs("--python", python),
+        unbuilt={group: Path(log) for group, log in _pairs("--unbuilt", unbuilt).items()},
+        workers=workers or os.cpu_count() or 1,
+        out=out,
+        resume=resume,
+        limits=Limits(cell=cell_seconds),
+        pytest_arguments=tuple(context.args),
+    )
+    raise SystemExit(run_cells(options))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run files, or folders of them.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write index.html into.")],
+    partial: Annotated[bool, typer.Option(help="Show a run that did not end, marked as that.")] = False,
+) -> None:
+    """Make the HTML report of run files: one page, no network, no framework."""
+    from conformance.record import read_all
+    from conformance.report import write
+
+    print(write(read_all(runs), out, partial=partial))
+
+
+def _rows(what: Listable, python: list[str] | None, adapter: list[str] | None) -> list[dict[str, object]]:
+    match what:
+        case Listable.CASES:
+            return _case_rows()
+        case Listable.CLAUSES:
+            return _clause_rows()
+        case Listable.IMPLEMENTATIONS:
+            return _implementation_rows(python, adapter)
+
+
+def _case_rows() -> list[dict[str, object]]:
+    from conformance.shipped import spec_folder
+    from conformance.spec import load
+
+    return [
+        {
+            "id": each.case.id,
+            "op": each.case.op,
+            "dtype": each.case.dtype,
+            "shape": "×".join(map(str, each.case.shape)),
+            "clauses": list(each.case.clauses),
+            "title": each.case.title,
+        }
+        for each in load(spec_folder()).cases
+    ]
+
+
+def _clause_rows() -> list[dict[str, object]]:
+    from conformance.shipped import spec_folder
+    from conformance.spec import load
+
+    spec = load(spec_folder())
+    return [
+        {
+            "clause": number,
+            "title": title,
+            "cases": sum(number in each.case.clauses for each in spec.cases),
+        }
+        for number, title in spec.clauses.items()
+    ]
+
+
+def _implementation_rows(python: list[str] | None, adapter: list[str] | None) -> list[dict[str, object]]:
+    from conformance.execute import Workers, survey
+    from conformance.plan import Offer
+    from conformance.registry import keys
+    from conformance.running import FOLDER
+
+    wanted = keys(_pairs("--python", python), adapter or [])
+    rows: dict[str, dict[str, object]] = {}
+    with Workers(os.cpu_count() or 1, FOLDER / "logs") as workers:
+        for found in survey(wanted, [], workers):
+            if not isinstance(found, Offer):
+                print(f"{found.worker}: {found.message.splitlines()[-1]}", file=sys.stderr)
+                continue
+            for each in found.implementations:
+                row: dict[str, object] = {
+                    "name": each.name,
+                    "op": each.op,
+                    "library": f"{found.library} {found.versions.get(found.library, '')}".strip(),
+                    "modes": list(each.modes),
+                    "devices": list(each.devices),
+                    "dtypes": list(each.dtypes),
+                    "steps": list(each.steps),
+                }
+                rows.setdefault(each.name, row)
+    return [rows[name] for name in sorted(rows)]
+
+
+def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for text in texts or []:
+        group, equals, value = text.partition("=")
+        if not (group and equals and value):
+            raise UsageError(f"{option} {text}: expected GROUP=PATH")
+        pairs[group] = value
+    return pairs
+
+
+if __name__ == "__main__":
+    main()

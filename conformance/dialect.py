@@ -1,0 +1,50 @@
+"""A dialect: the choices in which correct implementations differ, as data.
+
+The defaults are the canonical semantics of `spec/semantics.md`. A profile's declared fields replace them;
+a diagnosis replaces one more and sees whether the numbers fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from conformance.protocol import Declared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """One consistent set of choices."""
+
+    #: Bessel's correction (0 or 1) of the variance that normalizes in training.
+    normalizing_correction: int = 0
+    #: Bessel's correction (0 or 1) of the variance that enters the moving variance.
+    moving_correction: int = 0
+    update: Literal["exponential", "zero_debiased", "first_batch", "cumulative", "merge", "none"] = "exponential"
+    normalizes_with: Literal["batch", "moving_before", "moving_after"] = "batch"
+    single_value: Literal["zero_variance", "error", "identity"] = "zero_variance"
+    empty_batch: Literal["keep", "error"] = "keep"
+    frozen_implies_inference: bool = False
+    #: Dtype of the stored moving values; None: that of the parameters.
+    statistics_dtype: str | None = None
+    state: Literal["layer", "caller", "none"] = "layer"
+
+
+CANONICAL = Dialect()
+FIELDS = tuple(field.name for field in fields(Dialect))
+
+
+def declared_at(profile: Iterable[Declared], rank: int) -> dict[str, Declared]:
+    """Return the profile's declarations for inputs of that rank, by field; the first of a field counts."""
+    found: dict[str, Declared] = {}
+    for declared in profile:
+        if declared.ranks is None or rank in declared.ranks:
+            found.setdefault(declared.field, declared)
+    return found
+
+
+def apply(base: Dialect, declared: Mapping[str, Declared]) -> Dialect:
+    """Return `base` with every declared field in place."""
+    values: dict[str, Any] = {name: each.value for name, each in declared.items()}
+    return replace(base, **values)

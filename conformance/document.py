@@ -1,0 +1,166 @@
+"""A YAML document as plain values, with the position of each.
+
+Scalars follow YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema), under which `1e-5` is a
+number; PyYAML's own resolver is YAML 1.1, under which it is a string. Duplicate keys, tags, and documents
+that expand beyond a limit are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from conformance.errors import Place, SpecError
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+#: More values than any hand-written spec file has; an alias bomb has more within a few lines.
+VALUE_LIMIT = 200_000
+DEPTH_LIMIT = 40
+
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL = {
+    "": None,
+    "~": None,
+    **dict.fromkeys(("null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+#: What PyYAML makes of the key `<<`, which YAML 1.2 does not have.
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+
+
+@dataclass(slots=True, kw_only=True)
+class Document:
+    """Plain values, and for each path into them the place in the file."""
+
+    file: str
+    value: Any
+    places: dict[tuple[str | int, ...], Place] = field(default_factory=dict)
+
+    def place(self, path: tuple[str | int, ...]) -> Place:
+        """Return the place of the longest part of `path` that the file has."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, Place(file=self.file))
+
+    def error(self, path: tuple[str | int, ...], message: str, key: str | None = None) -> SpecError:
+        """Return the error that something is wrong at `path`."""
+        shown = key if key is not None else ".".join(str(part) for part in path)
+        return SpecError(place=self.place(path), key=shown, message=message)
+
+
+def load(path: Path, name: str | None = None) -> Document:
+    """Return the document in the file at `path`. Raises `SpecError`; `name` is what errors call the file."""
+    shown = name or str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(place=Place(file=shown), key="", message=f"cannot be read: {error}") from error
+    return parse(text, shown)
+
+
+def parse(text: str, file: str) -> Document:
+    """Return the document in `text`. Raises `SpecError`."""
+    try:
+        _scan(text, file)
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = _place(mark, file) if mark else Place(file=file)
+        raise SpecError(place=place, key="", message=f"not YAML: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        first = str(error).partition("\n")[0]
+        raise SpecError(place=Place(file=file), key="", message=f"not YAML: {first}") from error
+    document = Document(file=file, value=None)
+    if node is not None:
+        document.value = _Builder(document).build(node, ())
+    return document
+
+
+def _scan(text: str, file: str) -> None:
+    """Refuse tags and deep nesting before anything is composed: libyaml's composer overflows the C stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        match event:
+            case yaml.CollectionStartEvent():
+                depth += 1
+            case yaml.CollectionEndEvent():
+                depth -= 1
+            case _:
+                pass
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            message = f"the tag {tag} is refused: only plain values may stand here"
+            raise SpecError(place=_place(event.start_mark, file), key="", message=message)
+        if depth > DEPTH_LIMIT:
+            message = f"nests more than {DEPTH_LIMIT} levels"
+            raise SpecError(place=_place(event.start_mark, file), key="", message=message)
+
+
+def _place(mark: Any, file: str) -> Place:
+    return Place(file=file, line=mark.line + 1, column=mark.column + 1)
+
+
+class _Builder:
+    """Turns composed nodes into values and notes their places."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.count = 0
+
+    def build(self, node: yaml.Node, path: tuple[str | int, ...]) -> Any:
+        self.document.places[path] = self._place(node)
+        self.count += 1
+        if self.count > VALUE_LIMIT or len(path) > DEPTH_LIMIT:
+            limit = f"{VALUE_LIMIT:,} values" if self.count > VALUE_LIMIT else f"{DEPTH_LIMIT} levels"
+            raise self._error(node, f"expands to more than {limit}")
+        match node:
+            case yaml.MappingNode():
+                return self._mapping(node, path)
+            case yaml.SequenceNode():
+                return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+            case _:
+                return node.value if getattr(node, "style", None) else self._scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, path: tuple[str | int, ...]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == _MERGE_TAG:
+                raise self._error(key_node, "a key must be a plain word")
+            key = str(key_node.value)
+            if key in result:
+                raise self._error(key_node, "stands twice in this mapping", key)
+            result[key] = self.build(value_node, (*path, key))
+            self.document.places[(*path, key)] = self._place(key_node)
+        return result
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        try:
+            return _scalar(str(node.value))
+        except ValueError as error:  # Python's limit on the digits of an integer
+            raise self._error(node, f"not a number to read: {error}") from error
+
+    def _place(self, node: yaml.Node) -> Place:
+        return _place(node.start_mark, self.document.file)
+
+    def _error(self, node: yaml.Node, message: str, key: str = "") -> SpecError:
+        return SpecError(place=self._place(node), key=key, message=message)
+
+
+def _scalar(text: str) -> Any:
+    if text in _SPECIAL:
+        return _SPECIAL[text]
+    if _INTEGER.fullmatch(text):
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text

@@ -1,0 +1,81 @@
+"""What can go wrong, one class per failure, by whose fault it is.
+
+`SpecError`: a person's spec file. `UsageError`: a person's command line or run file. `WorkerError`: an
+adapter that could not be started or asked. `SuiteError`: the suite itself. What a framework does wrong is
+never one of these: it is an outcome.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A position in a file a person wrote; lines and columns count from 1."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class ConformanceError(Exception):
+    """Any failure the command line turns into one line."""
+
+
+@dataclass(eq=False)
+class SpecError(ConformanceError):
+    """A spec file says something that cannot be meant."""
+
+    place: Place
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.key}: {self.message}" if self.key else f"{self.place}: {self.message}"
+
+
+@dataclass(eq=False)
+class SpecErrors(ConformanceError):  # noqa: N818 - several errors at once
+    """Every error found in the spec files, in the order of their places."""
+
+    errors: tuple[SpecError, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+@dataclass(eq=False)
+class UsageError(ConformanceError):
+    """A command line, or a file it names, that cannot be used."""
+
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(eq=False)
+class WorkerError(ConformanceError):
+    """A worker that did not start, or did not answer what it offers."""
+
+    worker: str
+    message: str
+    #: The package whose absence was the reason, if that was the reason.
+    missing: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.worker}: {self.message}"
+
+
+@dataclass(eq=False)
+class SuiteError(ConformanceError):
+    """The suite contradicted itself: a fault of ours, never a verdict."""
+
+    message: str
+
+    def __str__(self) -> str:
+        return self.message

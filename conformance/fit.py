@@ -1,0 +1,103 @@
+"""How well observed numbers fit expected ones: a score in units of the bound, and the worst element."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conformance.operation import Expected
+from conformance.precision import Precision, storage_rounding
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """The element furthest from what it must be, in units of its bound."""
+
+    #: Position in the flattened quantity.
+    position: int
+    expected: float
+    observed: float
+    allowed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """The comparison of one quantity with one expectation."""
+
+    #: Largest error over bound; 1 is the limit.
+    score: float
+    #: The same with the two-pass bound.
+    score_two_pass: float
+    exact: bool
+    #: Whether every bound says something: finite, and below the terms the quantity is made of.
+    decidable: bool
+    #: Whether every element beyond its bound is of a feature outside the domain.
+    outside_domain: bool
+    worst: Worst | None
+    reason: str = ""
+
+    @property
+    def within(self) -> bool:
+        """Whether every element is within its bound."""
+        return self.score <= 1
+
+
+def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
+    """Return how `observed`, of the shape of `expected.value`, fits it.
+
+    NaN and infinity are one class: where one is expected any will do, and nowhere else.
+    """
+    value, stored = expected.value, observed.dtype.name
+    seen = observed.astype(np.longdouble)
+    with np.errstate(all="ignore"):
+        error = np.abs(seen - value)
+        finite = np.isfinite(value)
+        bound = storage_rounding(expected.bound, value, stored, worked)
+        two_pass = storage_rounding(expected.bound_two_pass, value, stored, worked)
+        pattern = np.isfinite(seen) == finite
+        scores = _scores(error, bound, finite, pattern)
+        narrow = _scores(error, two_pass, finite, pattern)
+        said = (bound < expected.magnitude) | ~finite | (error == 0)
+    # An element whose bound says nothing can neither pass nor fail, unless it is not even finite.
+    decisive = np.where(said | ~pattern, scores, 0.0)
+    failing = decisive > 1
+    position = int(decisive.argmax()) if decisive.size else 0
+    return Fit(
+        score=float(decisive.max(initial=0.0)),
+        score_two_pass=float(np.where(said | ~pattern, narrow, 0.0).max(initial=0.0)),
+        exact=bool((pattern & ((error == 0) | ~finite)).all()),
+        decidable=bool(said.all()),
+        outside_domain=bool(failing.any() and not (failing & expected.in_domain).any()),
+        worst=_worst(position, value, seen, bound),
+        reason="" if pattern.all() else _pattern_reason(finite, np.isfinite(seen)),
+    )
+
+
+def _scores(error: Array, bound: Array, finite: Array, pattern: Array) -> Array:
+    ratio = np.where(error == 0, 0.0, error / bound)
+    ratio = np.where(finite, ratio, 0.0)
+    return np.where(pattern, np.where(np.isnan(ratio), np.inf, ratio), np.inf).astype(np.float64)
+
+
+def _worst(position: int, value: Array, seen: Array, bound: Array) -> Worst | None:
+    if not value.size:
+        return None
+    return Worst(
+        position=position,
+        expected=float(value.flat[position]),
+        observed=float(seen.flat[position]),
+        allowed=float(np.broadcast_to(bound, value.shape).flat[position]),
+    )
+
+
+def _pattern_reason(expected: Array, observed: Array) -> str:
+    lost, kept = int((expected & ~observed).sum()), int((~expected & observed).sum())
+    parts = [
+        f"{lost} values are NaN or infinite that must be finite" if lost else "",
+        f"{kept} values are finite that must be NaN or infinite" if kept else "",
+    ]
+    return " and ".join(part for part in parts if part)

@@ -1,0 +1,184 @@
+"""The lines of a run file, made from what they tell of: environments, cases, judged cells."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from conformance import __version__
+from conformance.divergences import Listed
+from conformance.errors import WorkerError
+from conformance.fit import Worst
+from conformance.inputs import StepInputs, inputs_of
+from conformance.judge import Judged, Judgement, StepJudgement
+from conformance.operations import OPERATIONS
+from conformance.plan import Cell, Offer, Selection
+from conformance.protocol import Configuration
+from conformance.record import FORMAT, number
+from conformance.registry import WorkerKey
+from conformance.spec import Located, Spec
+
+Line = dict[str, Any]
+
+
+def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], planned: int, narrowed: bool) -> Line:
+    """Return what was run; `started` is added by the caller, so that this stays a function of its arguments."""
+    return {
+        "format": FORMAT,
+        "suite": __version__,
+        "spec": spec.hash,
+        "planned": planned,
+        "narrowed": narrowed,
+        "selection": {**{key: list(value) for key, value in asdict(selection).items()}, "pytest": list(arguments)},
+        "clauses": dict(spec.clauses),
+        "host": {
+            "python": platform.python_version(),
+            "system": platform.system(),
+            "release": platform.release(),
+            "machine": platform.machine(),
+            "cores": os.cpu_count(),
+        },
+    }
+
+
+def environment_line(offer: Offer) -> Line:
+    """Return the process that ran an adapter: versions, settings, and what it offers, with its profiles."""
+    return {
+        **_process(offer.key),
+        "library": offer.library,
+        "versions": dict(offer.versions),
+        "settings": dict(offer.settings),
+        "host": dict(offer.host),
+        "implementations": [asdict(each) for each in offer.implementations],
+    }
+
+
+def failure_line(error: WorkerError, key: WorkerKey) -> Line:
+    """Return an environment that did not start, with the reason."""
+    return {**_process(key), "failed": error.message}
+
+
+def unbuilt_line(group: str, log: str) -> Line:
+    """Return a group whose environment was not built, with the installer's last lines."""
+    return {"id": group, "group": group, "adapter": None, "failed": f"was not built; the installer's log ends:\n{log}"}
+
+
+def _process(key: WorkerKey) -> Line:
+    return {
+        "id": key.name,
+        "group": key.group,
+        "adapter": Path(key.adapter).name,
+        "process": dict(key.environment),
+    }
+
+
+def case_line(located: Located) -> Line:
+    """Return a case with its formulas and its data's recipes."""
+    case = located.case
+    formulas = OPERATIONS[case.op].formulas
+    kinds = dict.fromkeys(step.step for step in case.performed)
+    return {
+        "id": case.id,
+        "family": case.family,
+        "title": case.title,
+        "source": case.source,
+        "clauses": list(case.clauses),
+        "op": case.op,
+        "configuration": asdict(case.configuration),
+        "initial": case.initial.model_dump(exclude_none=True),
+        "steps": [step.model_dump(exclude_none=True) for step in case.steps],
+        "formulas": {kind: formulas[kind] for kind in kinds},
+        "published": [each.model_dump(exclude_none=True) for each in case.expected],
+    }
+
+
+def record_line(cell: Cell, judgement: Judgement, listed: Sequence[Listed]) -> Line:
+    """Return a judged cell; `listed` are the divergences that cover it."""
+    inputs = inputs_of(cell.case).steps
+    call = next((each.call for each in judgement.steps if each.call), "")
+    return {
+        "cell": cell.id,
+        "case": cell.case.id,
+        "implementation": cell.implementation.name,
+        "mode": cell.mode,
+        "device": cell.device,
+        "environment": cell.key.name,
+        "call": call,
+        "verdict": judgement.verdict.value,
+        "expected": judgement.expected,
+        "diagnosis": judgement.diagnosis,
+        "divergence": [_divergence(each) for each in listed],
+        "score": number(_score(judgement)),
+        "steps": [_step(each, inputs[each.number - 1] if each.number else None, cell) for each in judgement.steps],
+    }
+
+
+def _divergence(entry: Listed) -> Line:
+    found = entry.divergence
+    return {"reason": found.reason, "diagnosis": found.diagnosis, "upstream": found.upstream}
+
+
+def _score(judgement: Judgement) -> float | None:
+    scores = [each.score for step in judgement.steps for each in step.quantities if each.score is not None]
+    return max(scores, default=None)
+
+
+def _step(step: StepJudgement, inputs: StepInputs | None, cell: Cell) -> Line:
+    line: Line = {"number": step.number, "kind": step.kind, "verdict": step.verdict.value, "expected": step.expected}
+    if step.seconds is not None:
+        line["seconds"] = round(step.seconds, 6)
+    if step.message:
+        line["message"] = step.message
+    if inputs is not None and inputs.input is not None:
+        line["inputs"] = inputs.checksum
+        shape: tuple[int, ...] = inputs.input.shape
+    else:
+        shape = cell.case.shape
+    line["quantities"] = [_quantity(each, cell.case.configuration, shape) for each in step.quantities]
+    return line
+
+
+def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ...]) -> Line:
+    line: Line = {"quantity": judged.quantity, "verdict": judged.verdict.value}
+    if judged.score is not None:
+        line |= {"score": number(judged.score), "two_pass": number(judged.score_two_pass)}
+    if judged.worst is not None and judged.score:
+        line["worst"] = _worst(judged.worst, judged.quantity, configuration, shape)
+    if judged.fields:
+        line["fields"] = list(judged.fields)
+    if judged.reason:
+        line["reason"] = judged.reason
+    return {**line, "dtype": judged.dtype, "shape": list(judged.shape)}
+
+
+def _worst(worst: Worst, quantity: str, configuration: Configuration, shape: tuple[int, ...]) -> Line:
+    return {
+        "index": list(index_of(worst.position, quantity in ("output", "grad_input"), configuration, shape)),
+        "expected": number(worst.expected),
+        "observed": number(worst.observed),
+        "allowed": number(worst.allowed),
+    }
+
+
+def index_of(position: int, like_input: bool, configuration: Configuration, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the index, in the quantity's own layout, of a position in its flattened form."""
+    row, feature = divmod(position, configuration.feature_count)
+    of_feature = _unravel(feature, configuration.features)
+    if not like_input:
+        return of_feature
+    kept = [axis for axis in range(len(shape)) if axis not in configuration.feature_axes]
+    of_row = _unravel(row, [shape[axis] for axis in kept])
+    found: Mapping[int, int] = dict(zip((*configuration.feature_axes, *kept), (*of_feature, *of_row), strict=True))
+    return tuple(found[axis] for axis in range(len(shape)))
+
+
+def _unravel(position: int, sizes: Sequence[int]) -> tuple[int, ...]:
+    index = []
+    for size in reversed(sizes):
+        position, remainder = divmod(position, size)
+        index.append(remainder)
+    return tuple(reversed(index))

@@ -1,0 +1,89 @@
+"""Moving statistics: how one training step changes them, and how far rounding may take the result.
+
+Every update but `merge` is a weighted sum, M' = w·M + v·s, of the old value M and the batch's s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from conformance.dialect import Dialect
+from conformance.precision import Precision
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def weights(dialect: Dialect, decay: float, trained: int) -> tuple[np.longdouble, np.longdouble]:
+    """Return the weights (w, v) of the old value and of the batch's, after `trained` earlier train steps.
+
+    exponential      a, 1 - a
+    zero_debiased    a(1 - a^(k-1))/(1 - a^k), (1 - a)/(1 - a^k): Kingma and Ba 2015, section 3
+    first_batch      0, 1 for k = 1, then exponential
+    cumulative       (k - 1)/k, 1/k
+
+    with a the decay and k = trained + 1.
+    """
+    a, k = np.longdouble(decay), trained + 1
+    match dialect.update:
+        case "exponential":
+            return a, 1 - a
+        case "zero_debiased":
+            remaining = 1 - a**k
+            return a * (1 - a ** (k - 1)) / remaining, (1 - a) / remaining
+        case "first_batch":
+            return (np.longdouble(0), np.longdouble(1)) if k == 1 else (a, 1 - a)
+        case "cumulative" | "merge":
+            return np.longdouble(k - 1) / k, np.longdouble(1) / k
+        case "none":
+            return np.longdouble(1), np.longdouble(0)
+
+
+def moved(old: Array, batch: Array, weight: tuple[np.longdouble, np.longdouble]) -> Array:
+    """Return M' = w·M + v·s; where a weight is 0 its term is left out, non-finite or not."""
+    kept = weight[0] * old if weight[0] else 0
+    added = weight[1] * batch if weight[1] else 0
+    return np.asarray(kept + added) + np.zeros_like(old)
+
+
+def debiasing(dialect: Dialect, decay: float, trained: int) -> float:
+    """Return how many u the division by 1 - a^k costs relative to M, s and M': (2k + 2)/(1 - a^k), or none.
+
+    The power is k multiplications of a rounded a; the subtraction from 1 keeps their absolute error while
+    the difference tends to 0 with 1 - a. The M before the step was divided likewise.
+    """
+    k = trained + 1
+    return (2 * k + 2) / (1 - decay**k) if dialect.update == "zero_debiased" and decay < 1 else 0.0
+
+
+def moved_bound(
+    old: Array,
+    batch: Array,
+    batch_bound: Array,
+    weight: tuple[np.longdouble, np.longdouble],
+    worked: Precision,
+    debiased: float = 0.0,
+) -> Array:
+    """Return the bound on M' computed in `worked` from an exact M and an s known within `batch_bound`.
+
+    v·E_s + 4u(w|M| + v(|M| + |s| + E_s)) + u·w(|M| + |s|) + u|M'| + 2 tiny. The v|M| of the second term is
+    the form M - v(M - s)'s, which rounds M even where w is 0. The third term is the rounding of the decay,
+    or of one minus it, to the working precision, whose relative size is unbounded as the decay tends to 1
+    while its absolute size is u. The last covers underflow of the two products. `debiased` adds its number
+    of u(|M| + |s| + |M'|).
+    """
+    u = worked.unit
+    w, v = (float(each) for each in weight)
+    kept, taken = np.abs(old), np.abs(batch)
+    result = np.abs(moved(old, batch, weight))
+    if not v:
+        return u * result * 0
+    return (
+        v * batch_bound
+        + 4 * u * (w * kept + v * (kept + taken + batch_bound))
+        + u * w * (kept + taken)
+        + u * result
+        + debiased * u * (kept + taken + batch_bound + result)
+        + 2 * worked.tiny
+    )

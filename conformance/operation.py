@@ -1,0 +1,98 @@
+"""An operation: one thing the spec gives a meaning to, as a record of functions.
+
+Each brings its state, formulas, reference with bounds, and hypotheses; nothing else in the core knows one
+from another. To add one, write its folder under `operations/` and list it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from conformance.dialect import Dialect
+from conformance.precision import Precision
+from conformance.protocol import Configuration
+
+Array = np.ndarray[Any, np.dtype[Any]]
+VarianceAlgorithm = Literal["two_pass", "welford", "one_pass"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Situation:
+    """All that the numbers of one step depend on, flattened to m values of each of C features."""
+
+    configuration: Configuration
+    dialect: Dialect
+    #: Shape (m, C), extended precision.
+    x: Array
+    #: Shape (m, C), or None where the step asks for no gradients.
+    upstream: Array | None
+    #: The state before the step, each of shape (C,), extended precision.
+    state: Mapping[str, Array]
+    #: Train steps before this one that moved the state.
+    trained: int = 0
+    #: The widest algorithm for the variance that the bound must admit.
+    variance: VarianceAlgorithm = "welford"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Expected:
+    """What one quantity must be, and how far from it rounding may lead."""
+
+    #: Extended precision; shape (m, C) or (C,).
+    value: Array
+    #: Bound that every healthy algorithm keeps (class W), before rounding to storage; same shape.
+    bound: Array
+    #: Bound of the sequential two-pass algorithm (class D).
+    bound_two_pass: Array
+    #: Size of the terms the quantity is made of, broadcastable: a bound above it decides nothing.
+    magnitude: Array
+    #: False where an intermediate could overflow or underflow in the working precision; shape (C,).
+    in_domain: Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hypothesis:
+    """One single change of the formula that might explain deviating numbers."""
+
+    name: str
+    configuration: Configuration
+    dialect: Dialect
+    variance: VarianceAlgorithm = "welford"
+
+
+Reference = Callable[[Situation, Precision], dict[str, Expected]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operation of the spec."""
+
+    name: str
+    #: The meaning of freezing and the like where it is not the canonical one.
+    dialect: Dialect
+    #: Names of the state that a configuration has.
+    state: Callable[[Configuration], tuple[str, ...]]
+    #: What the state is before the first step unless the case says otherwise.
+    initial: Mapping[str, float]
+    #: By kind of step, in plain text.
+    formulas: Mapping[str, str]
+    train: Reference
+    infer: Reference
+    hypotheses: Callable[[Configuration, Dialect], Iterable[Hypothesis]]
+
+
+def flatten(array: Array, configuration: Configuration) -> Array:
+    """Return the array of the input's layout as (m, C): features last, everything else collapsed."""
+    last = tuple(range(-len(configuration.feature_axes), 0))
+    return np.moveaxis(array, configuration.feature_axes, last).reshape(-1, configuration.feature_count)
+
+
+def unflatten(array: Array, configuration: Configuration, shape: tuple[int, ...]) -> Array:
+    """Return the inverse of `flatten`, for an input of `shape`."""
+    last = tuple(range(-len(configuration.feature_axes), 0))
+    kept = [size for axis, size in enumerate(shape) if axis not in configuration.feature_axes]
+    return np.moveaxis(array.reshape(*kept, *configuration.features), last, configuration.feature_axes)

@@ -1,0 +1,263 @@
+"""Batch normalization: what each quantity of a step must be, within which bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.dialect import CANONICAL, Dialect
+from conformance.moving import debiasing, moved_bound, weights
+from conformance.operation import Expected, Hypothesis, Operation, Situation
+from conformance.operations.batch_norm import reference, tolerance
+from conformance.operations.batch_norm.reference import Normalization, Statistics
+from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, StatisticsBound
+from conformance.precision import Precision
+from conformance.protocol import Configuration
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Beyond these a cube of the root, which automatic differentiation forms, leaves float32's range.
+ROOT_RANGE = {"float32": (2.0**-40, 2.0**40), "float64": (2.0**-320, 2.0**320)}
+
+
+def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
+    """Return what one train step must give; an empty batch changes nothing."""
+    if situation.x.shape[0] == 0:
+        return _empty(situation)
+    if situation.x.shape[0] == 1 and situation.dialect.single_value == "identity":
+        return _identity(situation)
+    with np.errstate(all="ignore"):
+        statistics, after, normalization = reference.training(situation)
+        classes = [_train_bounds(situation, statistics, normalization, each) for each in _classes(situation, worked)]
+        values = {
+            "batch_mean": statistics.mean,
+            "batch_variance": statistics.variance,
+            "moving_mean": after[0],
+            "moving_variance": after[1],
+            **_outputs(situation, normalization),
+        }
+        return _expected(situation, normalization, values, classes, worked)
+
+
+def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
+    """Return what one inference step must give."""
+    with np.errstate(all="ignore"):
+        normalization = reference.inference(situation)
+        classes = [_transform_bounds(situation, normalization, EXACT, each) for each in _classes(situation, worked)]
+        return _expected(situation, normalization, _outputs(situation, normalization), classes, worked)
+
+
+def _classes(situation: Situation, worked: Precision) -> tuple[Algorithm, Algorithm]:
+    """Return the widest class the situation admits (Welford for healthy code) and the two-pass one."""
+    height = max(0, situation.x.shape[0] - 1)
+    return (
+        Algorithm(variance=situation.variance, worked=worked, height=height),
+        Algorithm(variance="two_pass", worked=worked, height=height),
+    )
+
+
+def _outputs(situation: Situation, normalization: Normalization) -> dict[str, Array]:
+    values = {"output": normalization.output}
+    if situation.upstream is not None:
+        found = reference.gradients(normalization, situation.upstream, situation.x)
+        values |= {"grad_input": found.input, "grad_gamma": found.gamma, "grad_beta": found.beta}
+    return values
+
+
+def _train_bounds(
+    situation: Situation, statistics: Statistics, normalization: Normalization, algorithm: Algorithm
+) -> dict[str, Array]:
+    worked, dialect = algorithm.worked, situation.dialect
+    bound = tolerance.statistics_bound(situation.x, statistics.variance, algorithm)
+    count = statistics.count
+    weight = weights(dialect, situation.configuration.decay, situation.trained)
+    bessel = count / (count - 1) if dialect.moving_correction and count > 1 else 1.0
+    entering = tolerance.corrected(bound, bessel, statistics.variance, worked.unit if bessel > 1 else 0.0)
+    debiased = debiasing(dialect, situation.configuration.decay, situation.trained)
+    old_mean, old_variance = situation.state["moving_mean"], situation.state["moving_variance"]
+    moving_mean = moved_bound(old_mean, statistics.mean, bound.mean, weight, worked, debiased)
+    batch_variance = reference.moving_variance_batch(situation, statistics)
+    moving_variance = moved_bound(old_variance, batch_variance, entering.variance, weight, worked, debiased)
+    if dialect.update == "merge" and situation.trained:
+        after = reference.moving_values(situation, statistics)[1]
+        factor = float(weight[0] * weight[1])
+        moving_variance = moving_variance + tolerance.spread_bound(
+            old_mean, statistics.mean, bound.mean, factor, after, worked
+        )
+    normalizing = bound
+    match dialect.normalizes_with:
+        case "batch":
+            if dialect.normalizing_correction and count > 1:
+                normalizing = tolerance.corrected(bound, count / (count - 1), statistics.variance, worked.unit)
+        case "moving_before":
+            normalizing = EXACT
+        case "moving_after":
+            normalizing = StatisticsBound(mean=moving_mean, above=moving_variance, below=moving_variance)
+    return {
+        "batch_mean": bound.mean,
+        "batch_variance": bound.variance,
+        "moving_mean": moving_mean,
+        "moving_variance": moving_variance,
+        **_transform_bounds(situation, normalization, normalizing, algorithm),
+    }
+
+
+def _transform_bounds(
+    situation: Situation, normalization: Normalization, bound: StatisticsBound, algorithm: Algorithm
+) -> dict[str, Array]:
+    worked = algorithm.worked
+    root = tolerance.root_bound(normalization.variance, situation.configuration.epsilon, bound, worked.unit)
+    bounds = {"output": tolerance.output_bound(normalization, root, bound, situation.x, worked)}
+    if situation.upstream is not None:
+        found = reference.gradients(normalization, situation.upstream, situation.x)
+        limits = tolerance.gradients_bound(
+            normalization, found, root, bound, situation.x, situation.upstream, algorithm
+        )
+        bounds |= {"grad_input": limits.input, "grad_gamma": limits.gamma, "grad_beta": limits.beta}
+    return bounds
+
+
+def _expected(
+    situation: Situation,
+    normalization: Normalization,
+    values: Mapping[str, Array],
+    classes: list[dict[str, Array]],
+    worked: Precision,
+) -> dict[str, Expected]:
+    magnitudes = _magnitudes(situation, normalization, values)
+    in_domain = _in_domain(situation, normalization, worked)
+    return {
+        name: Expected(
+            value=value,
+            bound=np.asarray(classes[0][name], dtype=np.float64),
+            bound_two_pass=np.asarray(classes[1][name], dtype=np.float64),
+            magnitude=magnitudes[name],
+            in_domain=in_domain,
+        )
+        for name, value in values.items()
+    }
+
+
+def _magnitudes(situation: Situation, n: Normalization, values: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the size of the terms each quantity is made of, per feature."""
+    size = np.abs(situation.x)
+    level = size.mean(axis=0) if size.shape[0] else np.zeros(size.shape[1:])
+    square = (size**2).mean(axis=0) if size.shape[0] else level
+    # A NaN in inference is its own element's: the size of the feature is that of its finite ones.
+    largest = np.nan_to_num(np.abs(n.normalized), nan=0.0, posinf=0.0).max(axis=0, initial=0)
+    found = {
+        "batch_mean": level,
+        "batch_variance": square,
+        "moving_mean": level + np.abs(situation.state["moving_mean"]),
+        "moving_variance": square + np.abs(situation.state["moving_variance"]),
+        "output": np.abs(n.gamma) * largest + np.abs(n.beta) + np.abs(n.gamma),
+    }
+    if situation.dialect.update == "merge":
+        found["moving_variance"] = found["moving_variance"] + situation.state["moving_mean"] ** 2
+    if situation.upstream is not None:
+        pull = np.abs(situation.upstream)
+        found["grad_beta"] = pull.sum(axis=0)
+        found["grad_gamma"] = pull.sum(axis=0) * np.maximum(1, largest)
+        found["grad_input"] = np.abs(n.gamma) * n.inverse_root * pull.max(axis=0, initial=0)
+    return {name: np.asarray(found[name], dtype=np.float64) for name in values}
+
+
+def _in_domain(situation: Situation, n: Normalization, worked: Precision) -> Array:
+    """Return, per feature, whether every intermediate stays within the working precision's range."""
+    squares = (situation.x**2).sum(axis=0)
+    low, high = ROOT_RANGE.get(worked.name, (0.0, worked.largest))
+    root = np.sqrt(n.variance + situation.configuration.epsilon)
+    inside = (squares < worked.largest) & (root > low) & (root < high)
+    return np.asarray(inside | ~np.isfinite(squares) | ~np.isfinite(root))
+
+
+def _empty(situation: Situation) -> dict[str, Expected]:
+    """Return what an empty batch gives: nothing out, zero gradients of gamma and beta, the state kept."""
+    zero = np.zeros(situation.configuration.feature_count, dtype=np.longdouble)
+    values = {
+        "output": situation.x,
+        "grad_input": situation.x,
+        "grad_gamma": zero,
+        "grad_beta": zero,
+        "moving_mean": situation.state["moving_mean"],
+        "moving_variance": situation.state["moving_variance"],
+    }
+    return {name: _certain(value, zero) for name, value in values.items()}
+
+
+def _identity(situation: Situation) -> dict[str, Expected]:
+    """Return what a single value per feature gives where the dialect lets it pass as it is."""
+    state, zero = situation.state, np.zeros(situation.configuration.feature_count)
+    values = {
+        "output": situation.x,
+        "grad_input": situation.upstream if situation.upstream is not None else situation.x,
+        "moving_mean": state["moving_mean"],
+        "moving_variance": state["moving_variance"],
+    }
+    return {name: _certain(value, zero) for name, value in values.items()}
+
+
+def _certain(value: Array, zero: Array) -> Expected:
+    none = np.zeros(value.shape)
+    return Expected(
+        value=value, bound=none, bound_two_pass=none, magnitude=np.full(zero.shape, np.inf), in_domain=zero == 0
+    )
+
+
+def _state(configuration: Configuration) -> tuple[str, ...]:
+    learned = [name for name, has in (("gamma", configuration.scale), ("beta", configuration.center)) if has]
+    return (*learned, "moving_mean", "moving_variance")
+
+
+def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
+    """Yield the single changes that known implementations have got wrong."""
+
+    def change(name: str, config: Mapping[str, Any] | None = None, **fields: Any) -> Hypothesis:
+        return Hypothesis(
+            name=name,
+            configuration=replace(configuration, **(config or {})),
+            dialect=replace(dialect, **fields),
+        )
+
+    yield change(f"moving correction {1 - dialect.moving_correction}", moving_correction=1 - dialect.moving_correction)
+    yield change("normalizing correction 1", normalizing_correction=1)
+    yield change("decay inverted", {"decay": 1 - configuration.decay})
+    yield change("moving values not updated", update="none")
+    yield change("cumulative average", update="cumulative")
+    yield change("zero-debiased average", update="zero_debiased")
+    yield change("moving values replaced by the batch's", {"decay": 0.0})
+    yield change("moving values updated twice", {"decay": configuration.decay**2})
+    yield change("normalized with the moving values before the step", normalizes_with="moving_before")
+    yield change("normalized with the moving values after the step", normalizes_with="moving_after")
+    yield change("epsilon dropped", {"epsilon": 0.0})
+    yield change("epsilon twice", {"epsilon": 2 * configuration.epsilon})
+    yield change("epsilon squared", {"epsilon": configuration.epsilon**2})
+    yield change("epsilon 1e-5", {"epsilon": 1e-5})
+    yield change("epsilon clamped to 1.001e-5", {"epsilon": max(configuration.epsilon, 1.001e-5)})
+    yield Hypothesis(name="one-pass variance", configuration=configuration, dialect=dialect, variance="one_pass")
+
+
+BATCH_NORM = Operation(
+    name="batch_norm",
+    dialect=CANONICAL,
+    state=_state,
+    initial={"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0},
+    formulas={
+        "train": (
+            "μ = Σx/m,  σ² = Σ(x-μ)²/m,  x̂ = (x-μ)/√(σ²+ε),  y = γ·x̂ + β;  "
+            "M ← a·M + (1-a)·μ,  V ← a·V + (1-a)·σ²;  "
+            "dβ = Σg,  dγ = Σg·x̂,  dx = γ/√(σ²+ε) · (g - dβ/m - x̂·dγ/m)"
+        ),
+        "infer": "x̂ = (x-M)/√(V+ε),  y = γ·x̂ + β;  dβ = Σg,  dγ = Σg·x̂,  dx = γ/√(V+ε) · g",
+        "sgd": "γ ← γ - η·dγ,  β ← β - η·dβ",
+        "reload": "the state after loading = the state before saving, bit for bit",
+        "freeze": "the state stays as it is",
+        "unfreeze": "the state stays as it is",
+    },
+    train=train,
+    infer=infer,
+    hypotheses=_hypotheses,
+)

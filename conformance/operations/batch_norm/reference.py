@@ -1,0 +1,170 @@
+"""Batch normalization in extended precision: one function per equation of `spec/semantics.md`.
+
+Arrays are (m, C): m values of each of C features; statistics are (C,). Ioffe and Szegedy 2015, algorithm 1
+and section 3; the gradients keep epsilon, which the paper's own form does too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conformance.moving import moved, weights
+from conformance.operation import Situation
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Statistics:
+    """What training takes from the batch."""
+
+    count: int
+    mean: Array
+    variance: Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Normalization:
+    """The normalizing transform and all that its error depends on."""
+
+    gamma: Array
+    beta: Array
+    center: Array
+    variance: Array
+    #: How far the center and variance follow the batch: 1 in training, 0 in inference.
+    coupling: np.longdouble
+    #: Factor of Bessel's correction inside the variance's dependence on the batch.
+    bessel: np.longdouble
+    deviation: Array
+    inverse_root: Array
+    normalized: Array
+    output: Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gradients:
+    """The gradients of the loss whose gradient with respect to the output is given."""
+
+    beta: Array
+    gamma: Array
+    input: Array
+
+
+def batch_mean(x: Array) -> Array:
+    """Return μ = (1/m) Σ x, with one correction by the mean of the remainders."""
+    mean = x.sum(axis=0) / x.shape[0]
+    return np.asarray(mean + (x - mean).sum(axis=0) / x.shape[0])
+
+
+def batch_variance(x: Array, mean: Array, correction: int) -> Array:
+    """Return (Σ (x-μ)² - (Σ (x-μ))²/m) / (m - correction): the corrected two-pass algorithm.
+
+    Chan, Golub and LeVeque 1983, equation 1.7: the second term removes the error of the mean.
+    """
+    deviation = x - mean
+    squares = (deviation * deviation).sum(axis=0) - deviation.sum(axis=0) ** 2 / x.shape[0]
+    return np.asarray(squares / (x.shape[0] - correction))
+
+
+def batch_statistics(x: Array, correction: int = 0) -> Statistics:
+    """Return count, mean and variance of each feature of the batch."""
+    mean = batch_mean(x)
+    return Statistics(count=x.shape[0], mean=mean, variance=batch_variance(x, mean, correction))
+
+
+def normalize(
+    situation: Situation,
+    center: Array,
+    variance: Array,
+    coupling: float | np.longdouble,
+    bessel: float | np.longdouble = 1.0,
+) -> Normalization:
+    """Return y = γ (x - c) (v + ε)^(-1/2) + β and its intermediates."""
+    ones = np.ones_like(center)
+    gamma = situation.state.get("gamma", ones)
+    beta = situation.state.get("beta", 0 * ones)
+    deviation = situation.x - center
+    inverse_root = 1 / np.sqrt(variance + np.longdouble(situation.configuration.epsilon))
+    normalized = deviation * inverse_root
+    return Normalization(
+        gamma=gamma,
+        beta=beta,
+        center=center,
+        variance=variance,
+        coupling=np.longdouble(coupling),
+        bessel=np.longdouble(bessel),
+        deviation=deviation,
+        inverse_root=inverse_root,
+        normalized=normalized,
+        output=gamma * normalized + beta,
+    )
+
+
+def gradients(normalization: Normalization, upstream: Array, x: Array) -> Gradients:
+    """Return the three gradients for the upstream gradient g, with x̂ the normalized input.
+
+    dβ = Σ g
+    dγ = Σ g x̂
+    dx = γ r (g - b Σg/m - b κ (x - μ) r dγ/m)
+
+    b is the coupling: 1 where the batch normalizes, so that dx = γ r (g - dβ/m - x̂ dγ/m); 0 where the
+    moving values do, so that dx = γ r g; 1 - a where the moving values after their update do. κ is Bessel's
+    factor m/(m-1) where the normalizing variance is corrected.
+    """
+    grad_beta = upstream.sum(axis=0)
+    grad_gamma = (upstream * normalization.normalized).sum(axis=0)
+    scale = normalization.gamma * normalization.inverse_root
+    if not normalization.coupling:
+        return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * upstream)
+    count = x.shape[0]
+    own = (x - batch_mean(x)) * normalization.inverse_root * normalization.bessel
+    through = normalization.coupling * (grad_beta / count + own * grad_gamma / count)
+    return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * (upstream - through))
+
+
+def moving_variance_batch(situation: Situation, statistics: Statistics) -> Array:
+    """Return the batch variance that enters the moving variance, corrected as the dialect has it."""
+    correction = situation.dialect.moving_correction
+    return batch_variance(situation.x, statistics.mean, correction)
+
+
+def moving_values(situation: Situation, statistics: Statistics) -> tuple[Array, Array]:
+    """Return the moving mean and variance after the step."""
+    weight = weights(situation.dialect, situation.configuration.decay, situation.trained)
+    old_mean, old_variance = situation.state["moving_mean"], situation.state["moving_variance"]
+    mean = moved(old_mean, statistics.mean, weight)
+    variance = moved(old_variance, moving_variance_batch(situation, statistics), weight)
+    if situation.dialect.update == "merge" and situation.trained:
+        # Chan, Golub and LeVeque 1983, equation 2.1b, for equal batches: the spread between the two means.
+        variance = variance + weight[0] * weight[1] * (old_mean - statistics.mean) ** 2
+    return mean, variance
+
+
+def training(situation: Situation) -> tuple[Statistics, tuple[Array, Array], Normalization]:
+    """Return the batch's statistics, the moving values after the step, and the transform of one train step."""
+    dialect = situation.dialect
+    statistics = batch_statistics(situation.x)
+    after = moving_values(situation, statistics)
+    count = statistics.count
+    match dialect.normalizes_with:
+        case "batch":
+            correction = dialect.normalizing_correction
+            variance = batch_variance(situation.x, statistics.mean, correction)
+            bessel = np.longdouble(count) / (count - correction) if count > correction else 1.0
+            return statistics, after, normalize(situation, statistics.mean, variance, 1.0, bessel)
+        case "moving_before":
+            before = situation.state["moving_mean"], situation.state["moving_variance"]
+            return statistics, after, normalize(situation, *before, 0.0)
+        case "moving_after":
+            taken = weights(dialect, situation.configuration.decay, situation.trained)[1]
+            correction = dialect.moving_correction
+            bessel = np.longdouble(count) / (count - correction) if count > correction else 1.0
+            return statistics, after, normalize(situation, *after, taken, bessel)
+
+
+def inference(situation: Situation) -> Normalization:
+    """Return the transform of one inference step: by the moving values, which stay."""
+    return normalize(situation, situation.state["moving_mean"], situation.state["moving_variance"], 0.0)

@@ -1,0 +1,147 @@
+"""Which cells a run has: every case, for every implementation, mode and device that is offered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from conformance.case import Case
+from conformance.protocol import Declared
+from conformance.registry import WorkerKey
+from conformance.spec import Located
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """An implementation as its worker describes it."""
+
+    name: str
+    op: str
+    modes: tuple[str, ...]
+    devices: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    steps: tuple[str, ...]
+    lacks: tuple[str, ...]
+    profile: tuple[Declared, ...]
+    documentation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What one worker offers, and the process that offers it."""
+
+    key: WorkerKey
+    library: str
+    versions: Mapping[str, str]
+    settings: Mapping[str, str]
+    host: Mapping[str, str]
+    implementations: tuple[Offered, ...]
+    #: Implementation -> one reason or None per configuration asked.
+    reasons: Mapping[str, Sequence[str | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cell:
+    """Case, implementation, mode and device: the unit that is run, judged and recorded."""
+
+    case: Case
+    implementation: Offered
+    mode: str
+    device: str
+    key: WorkerKey
+    #: Why the implementation cannot express the case; None where it can.
+    unsupported: str | None
+
+    @property
+    def column(self) -> str:
+        """Implementation, mode and device."""
+        return f"{self.implementation.name}-{self.mode}-{self.device}"
+
+    @property
+    def id(self) -> str:
+        """Unique in a run, and the same in every run."""
+        return f"{self.case.id}::{self.column}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a person narrowed the run to; empty means everything."""
+
+    implementations: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+    def takes_case(self, case: Case) -> bool:
+        """Return whether the case is selected."""
+        return _any(self.cases, case.id)
+
+    def takes(self, implementation: str, mode: str, device: str) -> bool:
+        """Return whether cells of that implementation, mode and device are selected."""
+        return (
+            _any(self.implementations, implementation)
+            and (not self.modes or mode in self.modes)
+            and (not self.devices or device in self.devices)
+        )
+
+
+def plan(cases: Sequence[Located], offers: Iterable[Offer], selection: Selection) -> Iterator[Cell]:
+    """Yield the cells of the selected cases, case by case; a worker that serves other dtypes has none."""
+    gathered = list(offers)
+    for index, located in enumerate(cases):
+        case = located.case
+        if not selection.takes_case(case):
+            continue
+        for offer in gathered:
+            if offer.key.dtypes is not None and case.dtype not in offer.key.dtypes:
+                continue
+            for implementation in offer.implementations:
+                if implementation.op != case.op:
+                    continue
+                reason = _unsupported(case, implementation) or offer.reasons[implementation.name][index]
+                for mode in implementation.modes:
+                    for device in implementation.devices:
+                        if selection.takes(implementation.name, mode, device):
+                            yield Cell(
+                                case=case,
+                                implementation=implementation,
+                                mode=mode,
+                                device=device,
+                                key=offer.key,
+                                unsupported=reason,
+                            )
+
+
+def offer_from(key: WorkerKey, described: Mapping[str, Any], reasons: Mapping[str, Sequence[str | None]]) -> Offer:
+    """Return the offer that a worker described in JSON values."""
+    return Offer(
+        key=key,
+        library=described["library"],
+        versions=described["versions"],
+        settings=described["settings"],
+        host=described["host"],
+        implementations=tuple(_offered(each) for each in described["implementations"]),
+        reasons=reasons,
+    )
+
+
+def _offered(described: Mapping[str, Any]) -> Offered:
+    profile = tuple(
+        Declared(**{**each, "ranks": None if each["ranks"] is None else tuple(each["ranks"])})
+        for each in described["profile"]
+    )
+    listed = ("modes", "devices", "dtypes", "steps", "lacks")
+    return Offered(**{**described, **{name: tuple(described[name]) for name in listed}, "profile": profile})
+
+
+def _unsupported(case: Case, implementation: Offered) -> str | None:
+    if case.dtype not in implementation.dtypes:
+        return f"does not take {case.dtype}"
+    missing = {step.step for step in case.performed} - set(implementation.steps)
+    return f"has no step {', '.join(sorted(missing))}" if missing else None
+
+
+def _any(globs: tuple[str, ...], name: str) -> bool:
+    return not globs or any(fnmatchcase(name, glob) for glob in globs)

@@ -1,0 +1,144 @@
+"""What an adapter's author reads: the values an adapter is made of.
+
+An adapter is one Python file that translates between the words of the spec and one library. It holds a
+literal `PROCESSES` (read without importing the file) and an `ADAPTER`:
+
+    PROCESSES = [{"name": "torch", "group": "torch", "environment": {}}]
+
+Each entry is one worker process: the group of packages whose interpreter runs it (None: the interpreter of
+the run itself), the environment variables set before anything is imported, and, where one process cannot
+serve them all, the `dtypes` it serves. Functions take and give NumPy arrays (bfloat16 through `ml_dtypes`),
+in the shapes and the axis order that the library's own user would see. An adapter never transposes, casts a
+result, compares, or catches an exception: what the user of that API would get is what is recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+#: Quantities by name, as a step function returns them: `output`, `grad_input`, `grad_gamma`, `grad_beta`,
+#: `batch_mean`, `batch_variance`; and as `state` does: `gamma`, `beta`, `moving_mean`, `moving_variance`.
+Quantities: TypeAlias = dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What a case asks of an implementation, in the words of the spec."""
+
+    op: str
+    shape: tuple[int, ...]
+    #: Axes that are kept (one statistic per index), ascending, counted from 0.
+    feature_axes: tuple[int, ...]
+    dtype: str
+    #: Storage dtype of gamma, beta and the moving values.
+    parameter_dtype: str
+    #: Weight of the old moving value: moving = decay * moving + (1 - decay) * batch.
+    decay: float
+    epsilon: float
+    scale: bool
+    center: bool
+    #: How the input lies in memory: "contiguous", "strided" or "channels_last".
+    memory: str = "contiguous"
+
+    @property
+    def rank(self) -> int:
+        """The number of axes of the input."""
+        return len(self.shape)
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The sizes of the feature axes, ascending: the shape of every statistic."""
+        return tuple(self.shape[axis] for axis in self.feature_axes)
+
+    @property
+    def feature_count(self) -> int:
+        """The number of features, C."""
+        return math.prod(self.features)
+
+    @property
+    def reduction_axes(self) -> tuple[int, ...]:
+        """The axes that collapse: the complement of the feature axes."""
+        return tuple(axis for axis in range(self.rank) if axis not in self.feature_axes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """How a user writes it, as data: `path(**keywords)` in the library's own words.
+
+    `path` is dotted (`torch.nn.BatchNorm2d`) or names a class of the adapter file itself; `keywords` are
+    literals. With `function=True` the keywords are bound and the steps call it with arrays.
+    """
+
+    path: str
+    keywords: Mapping[str, Any]
+    function: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """One field of a profile: what the library itself says of its dialect, and where.
+
+    Fields and values: `update` (exponential, zero_debiased, first_batch, cumulative, merge, none),
+    `normalizes_with` (batch, moving_before, moving_after), `moving_correction` (0, 1), `single_value`
+    (zero_variance, error, identity), `empty_batch` (keep, error), `frozen_implies_inference` (bool),
+    `statistics_dtype`, `state` (layer, caller, none). An undeclared field has the spec's own value.
+    """
+
+    field: str
+    value: str | int | bool
+    source: Literal["documentation", "source code", "observed"]
+    #: The place, and the sentence or the line that says it.
+    where: str
+    #: For the value "error": the exception's type by name.
+    error: str | None = None
+    #: The ranks of the input for which it holds; None for all.
+    ranks: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Implementation:
+    """One native thing a user would call: a column of the report.
+
+    `call(configuration)` gives the native call. `start(native, configuration, state, mode, device)` puts
+    the state into it, moves it to the device, prepares the mode, and returns whatever the steps need.
+    `state(live)` reads the state back. `steps` maps a step's kind to its function:
+
+        train(live, x, upstream) -> Quantities          infer(live, x, upstream or None) -> Quantities
+        reload(live) -> live    freeze(live)    unfreeze(live)    sgd(live, learning_rate)
+
+    A kind without a function is unsupported. `compilations(live)` counts the graphs compiled for this live
+    object: the proof that a compiled mode compiled.
+    """
+
+    name: str
+    op: str
+    profile: tuple[Declared, ...]
+    modes: tuple[str, ...]
+    devices: tuple[str, ...] = ("cpu",)
+    dtypes: tuple[str, ...]
+    supports: Callable[[Configuration], str | None]
+    call: Callable[[Configuration], Call]
+    start: Callable[..., Any]
+    state: Callable[[Any], Quantities]
+    steps: Mapping[str, Callable[..., Any]]
+    compilations: Callable[[Any], int] | None = None
+    #: Quantities that the API does not give, such as gradients where there is no differentiation.
+    lacks: tuple[str, ...] = ()
+    #: The page of the library's documentation.
+    documentation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """One library: its versions, the numerics-relevant settings in force, and its implementations."""
+
+    library: str
+    versions: Mapping[str, str]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    implementations: tuple[Implementation, ...]

@@ -1,0 +1,136 @@
+"""What every quantity of a step must be, remembered for the implementations that start from the same state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conformance.case import Case, Infer, Sgd, Train
+from conformance.dialect import Dialect
+from conformance.inputs import StepInputs, situate
+from conformance.operation import Expected, VarianceAlgorithm
+from conformance.operations import OPERATIONS
+from conformance.precision import Precision
+from conformance.protocol import Configuration
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: References kept; those of larger steps are made anew each time rather than fill the memory.
+_KEPT = 2_000
+_KEPT_SIZE = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """Which step is asked for, under which dialect and arithmetic, and what came before it."""
+
+    case: Case
+    configuration: Configuration
+    number: int
+    inputs: StepInputs
+    dialect: Dialect
+    worked: Precision
+    frozen: bool
+    trained: int
+    variance: VarianceAlgorithm = "welford"
+
+
+class References:
+    """The reference of each step asked for so far."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Any, dict[str, Expected]] = OrderedDict()
+
+    def expected(
+        self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]
+    ) -> dict[str, Expected]:
+        """Return every quantity of the step, from the state `before` it and the gradients of the last train step."""
+        key = (
+            request.case.id,
+            request.number,
+            request.configuration,
+            request.dialect,
+            request.worked.name,
+            request.frozen,
+            request.trained,
+            request.variance,
+            _digest(before, gradients),
+        )
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key]
+        found = _compute(request, before, gradients)
+        if request.inputs.input is None or request.inputs.input.size <= _KEPT_SIZE:
+            self._known[key] = found
+            if len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return found
+
+
+def _digest(*parts: Mapping[str, Array]) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        for name in sorted(part):
+            digest.update(name.encode())
+            digest.update(part[name].dtype.name.encode())
+            digest.update(part[name].tobytes())
+    return digest.digest()
+
+
+def _compute(request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Expected]:
+    """Return the operation's own quantities, and beside them the state that the step must leave alone."""
+    operation = OPERATIONS[request.configuration.op]
+    state = {name: _unchanged(value) for name, value in before.items()}
+    match request.inputs.step:
+        case Train() | Infer():
+            situation = replace(
+                situate(request.configuration, request.dialect, request.inputs, before, request.trained),
+                variance=request.variance,
+            )
+            trains = isinstance(request.inputs.step, Train)
+            trains = trains and not (request.frozen and request.dialect.frozen_implies_inference)
+            found = operation.train(situation, request.worked) if trains else operation.infer(situation, request.worked)
+            return {**state, **found}
+        case Sgd(learning_rate=rate):
+            moved = {
+                name: _descended(before[name], gradients[name], rate, request.worked)
+                for name in gradients
+                if name in before
+            }
+            return {**state, **moved}
+        case _:
+            return state
+
+
+def _unchanged(value: Array) -> Expected:
+    flat = value.reshape(-1).astype(np.longdouble)
+    none = np.zeros(flat.shape)
+    return Expected(
+        value=flat,
+        bound=none,
+        bound_two_pass=none,
+        magnitude=np.full(flat.shape, np.inf),
+        in_domain=np.ones(flat.shape, dtype=bool),
+    )
+
+
+def _descended(value: Array, gradient: Array, rate: float, worked: Precision) -> Expected:
+    """Return p - η·g within 2u|η·g|(1 + u) + u|p'|: η rounded, the product rounded, the difference rounded."""
+    start, slope = value.reshape(-1).astype(np.longdouble), gradient.reshape(-1).astype(np.longdouble)
+    step = np.longdouble(rate) * slope
+    after = start - step
+    bound = (2 * worked.unit * (1 + worked.unit) * np.abs(step) + worked.unit * np.abs(after) + worked.tiny).astype(
+        np.float64
+    )
+    return Expected(
+        value=after,
+        bound=bound,
+        bound_two_pass=bound,
+        magnitude=(np.abs(start) + np.abs(step) + worked.tiny * 2).astype(np.float64),
+        in_domain=np.ones(after.shape, dtype=bool),
+    )

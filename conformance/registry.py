@@ -1,0 +1,122 @@
+"""Which adapters there are, and in which processes they run; no adapter is imported to find out.
+
+An adapter file's `PROCESSES` is read as a literal. Adapters are files found beside the package (or inside the
+wheel), named by `--adapter`, or announced by installed packages under the entry point group
+`conformance.adapters`; `sys.path` is never consulted for ours, since a file named after a library must not
+shadow it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from conformance.errors import UsageError
+from conformance.shipped import adapter_files
+
+ENTRY_POINTS = "conformance.adapters"
+#: What every entry of `PROCESSES` has; `dtypes` may stand beside them.
+_KEYS = {"name", "group", "environment"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerKey:
+    """One process: an adapter, an interpreter, and the settings it starts with."""
+
+    name: str
+    group: str | None
+    adapter: str
+    attribute: str
+    interpreter: str
+    #: Set before anything is imported; sorted pairs.
+    environment: tuple[tuple[str, str], ...]
+    #: The dtypes this process serves; None for all.
+    dtypes: tuple[str, ...] | None
+    #: Whether a person asked for it, so that its absence is an error.
+    asked: bool
+
+
+def keys(interpreters: Mapping[str, str], adapters: Iterable[str] = ()) -> tuple[WorkerKey, ...]:
+    """Return the processes of every adapter, or of the named ones alone. Raises `UsageError`.
+
+    `interpreters` maps a group to its interpreter; a group it does not name runs in this one, unless some
+    are named: then only adapters of named groups, and of no group, take part.
+    """
+    named = [_named(each) for each in adapters]
+    found = named or [*((str(file), "ADAPTER") for file in adapter_files()), *_installed()]
+    result: list[WorkerKey] = []
+    for file, attribute in found:
+        for process in processes(Path(file)):
+            group = process["group"]
+            if interpreters and group is not None and group not in interpreters and not named:
+                continue
+            result.append(
+                WorkerKey(
+                    name=process["name"],
+                    group=group,
+                    adapter=file,
+                    attribute=attribute,
+                    interpreter=interpreters.get(group or "", sys.executable),
+                    environment=tuple(sorted(process["environment"].items())),
+                    dtypes=tuple(process["dtypes"]) if "dtypes" in process else None,
+                    asked=bool(named) or group in interpreters,
+                )
+            )
+    return tuple(result)
+
+
+def processes(file: Path) -> list[dict[str, Any]]:
+    """Return the `PROCESSES` of an adapter file, read without importing it. Raises `UsageError`."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UsageError(f"{file}: not an adapter: {error}") from error
+    for node in tree.body:
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id="PROCESSES")], value=ast.expr() as value)
+                | ast.AnnAssign(target=ast.Name(id="PROCESSES"), value=ast.expr() as value)
+            ):
+                return _literal(value, file)
+            case _:
+                pass
+    return [{"name": file.stem, "group": None, "environment": {}}]
+
+
+def _literal(value: ast.expr, file: Path) -> list[dict[str, Any]]:
+    try:
+        found = ast.literal_eval(value)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{file}:{value.lineno}: PROCESSES must be a literal") from error
+    for process in found if isinstance(found, list) and found else [None]:
+        if not isinstance(process, dict) or not _KEYS <= set(process) <= {*_KEYS, "dtypes"}:
+            message = f"{file}:{value.lineno}: expected PROCESSES to be a list of name, group, environment and dtypes"
+            raise UsageError(message)
+    return list(found)
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Return file and attribute of `path/file.py:NAME` or `package.module:NAME`."""
+    where, _, attribute = text.partition(":")
+    if where.endswith(".py"):
+        path = Path(where)
+        if not path.is_file():
+            raise UsageError(f"--adapter {text}: no such file: {where}")
+        return str(path.resolve()), attribute or "ADAPTER"
+    try:
+        spec = importlib.util.find_spec(where)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"--adapter {text}: cannot find {where}: {error}") from error
+    if spec is None or spec.origin is None:
+        raise UsageError(f"--adapter {text}: expected path/file.py:NAME or package.module:NAME")
+    return spec.origin, attribute or "ADAPTER"
+
+
+def _installed() -> list[tuple[str, str]]:
+    return [_named(entry.value) for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda each: each.name)]

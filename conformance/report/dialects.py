@@ -1,0 +1,99 @@
+"""What the implementations declare of their dialects, and in how many cells it was needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from conformance.record import Line
+from conformance.report.observed import Cell
+from conformance.report.wording import FIELDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """One field of a profile."""
+
+    field: str
+    meaning: str
+    value: str
+    source: str
+    where: str
+    #: For which ranks or in which environments alone; empty for all.
+    limits: str
+    #: Judged cells whose numbers fit only with this field; None for an error, which gives no numbers.
+    needed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """All that one implementation declares."""
+
+    implementation: str
+    documentation: str
+    judged: int
+    declarations: tuple[Declaration, ...]
+
+
+def dialects(environments: Iterable[Line], cells: Iterable[Cell]) -> tuple[Dialect, ...]:
+    """Return the dialect of every implementation that an environment offers."""
+    offered: dict[str, dict[str, Line]] = {}
+    for line in environments:
+        for each in line.get("implementations", []):
+            offered.setdefault(each["name"], {}).setdefault(line["id"], each)
+    judged: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.verdict.judged:
+            judged.setdefault(cell.column.implementation, []).append(cell)
+    return tuple(
+        Dialect(
+            implementation=name,
+            documentation=next((each["documentation"] for each in by_id.values() if each["documentation"]), ""),
+            judged=len(judged.get(name, [])),
+            declarations=_declarations(by_id, judged.get(name, [])),
+        )
+        for name, by_id in offered.items()
+    )
+
+
+def _declarations(by_id: dict[str, Line], cells: list[Cell]) -> tuple[Declaration, ...]:
+    """Return what those environments declare; what is the same in several is one declaration."""
+    needed = [_needed(cell) for cell in cells]
+    found: dict[tuple[str, str, str, str, str, bool], list[str]] = {}
+    for environment, each in by_id.items():
+        for declared in each["profile"]:
+            said = (declared["field"], _value(declared), declared["source"], declared["where"])
+            key = (*said, _ranks(declared), bool(declared.get("error")))
+            found.setdefault(key, []).append(environment)
+    return tuple(
+        Declaration(
+            field=field,
+            meaning=FIELDS.get(field, ""),
+            value=value,
+            source=source,
+            where=where,
+            limits="; ".join(filter(None, [ranks, "" if len(of) == len(by_id) else f"in {', '.join(of)}"])),
+            needed=None if raises else sum(field in each for each in needed),
+        )
+        for (field, value, source, where, ranks, raises), of in found.items()
+    )
+
+
+def _value(declared: Line) -> str:
+    value = declared["value"]
+    text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
+    return f"{text}: {declared['error']}" if declared.get("error") else text
+
+
+def _ranks(declared: Line) -> str:
+    ranks = declared.get("ranks")
+    return f"rank {', '.join(map(str, ranks))}" if ranks else ""
+
+
+def _needed(cell: Cell) -> set[str]:
+    return {
+        field
+        for step in cell.record["steps"]
+        for quantity in step["quantities"]
+        for field in quantity.get("fields", ())
+    }

@@ -1,0 +1,72 @@
+"""What the page calls things: verdicts with their symbols, and the fields of a dialect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from conformance.verdict import Verdict
+
+
+class Standing(StrEnum):
+    """How a cell stands to what was expected of it, from best to worst."""
+
+    AGREES = "agrees"
+    APART = "apart"
+    DOCUMENTED = "documented"
+    KNOWN = "known"
+    UNEXPECTED = "unexpected"
+
+    @property
+    def severity(self) -> int:
+        """Position from best to worst."""
+        return list(Standing).index(self)
+
+
+#: By the status that the run gave the record.
+_STANDINGS = {"failed": Standing.UNEXPECTED, "xfailed": Standing.KNOWN, "skipped": Standing.APART}
+
+
+def standing(status: str, verdict: Verdict) -> Standing:
+    """Return the standing of a record with that status and verdict."""
+    return _STANDINGS.get(status, Standing.AGREES if verdict.agrees else Standing.DOCUMENTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """A verdict in words."""
+
+    symbol: str
+    word: str
+    meaning: str
+
+
+VERDICTS = {
+    Verdict.EXACT: Words(symbol="=", word="exact", meaning="the exact result, rounded once"),
+    Verdict.CONFORMS: Words(symbol="✓", word="conforms", meaning="within the derived error bound"),
+    Verdict.DIALECT: Words(symbol="≈", word="dialect", meaning="differs, exactly as its documentation says"),
+    Verdict.REFUSED: Words(symbol="⊘", word="refused", meaning="raised an error"),
+    Verdict.DEVIATES: Words(symbol="≠", word="deviates", meaning="outside every bound and documented dialect"),
+    Verdict.TIMED_OUT: Words(symbol="◔", word="timed out", meaning="gave no answer before its deadline"),
+    Verdict.CRASHED: Words(symbol="✕", word="crashed", meaning="took its process down"),
+    Verdict.UNSUPPORTED: Words(symbol="\N{EN DASH}", word="unsupported", meaning="the API cannot express the case"),
+    Verdict.NOT_DECIDABLE: Words(symbol="?", word="not decidable", meaning="the bound says nothing here"),
+    Verdict.OUTSIDE_DOMAIN: Words(
+        symbol="∉", word="outside domain", meaning="an intermediate may leave the range of the dtype"
+    ),
+}
+
+FIELDS = {
+    "normalizing_correction": "Bessel's correction of the variance that normalizes in training; the spec's is 0",
+    "moving_correction": (
+        "Bessel's correction of the variance that enters the moving variance: 0, the spec's, divides by m; "
+        "1 divides by m - 1, which frameworks call unbiased"
+    ),
+    "update": "how a train step moves the moving values; the spec's is exponential",
+    "normalizes_with": "what a train step normalizes with; the spec's is the batch",
+    "single_value": "what becomes of a feature with one value in the batch; the spec's is zero_variance",
+    "empty_batch": "what an empty batch does in training; the spec keeps the state",
+    "frozen_implies_inference": "whether a layer made untrainable infers when called in training; in the spec, no",
+    "statistics_dtype": "dtype of the stored moving values; the spec's is that of the parameters",
+    "state": "who keeps the moving values; the spec's is the layer",
+}

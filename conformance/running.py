@@ -1,0 +1,205 @@
+"""`conformance run`: from a command line to a run file, by way of pytest."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from conformance import lines, record
+from conformance.divergences import load_divergences
+from conformance.errors import SuiteError, UsageError, WorkerError
+from conformance.execute import Limits, Workers, survey
+from conformance.plan import Cell, Offer, Selection, plan
+from conformance.pytest_plugin import Plugin, Prepared, arguments
+from conformance.record import RunWriter
+from conformance.registry import WorkerKey, keys
+from conformance.shipped import root, spec_folder
+from conformance.spec import Spec, load
+
+FOLDER = Path(".conformance")
+_LOG_TAIL = 3_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a person asked of a run."""
+
+    selection: Selection
+    adapters: tuple[str, ...] = ()
+    interpreters: Mapping[str, str]
+    #: Group -> log of the installer that failed.
+    unbuilt: Mapping[str, Path]
+    workers: int
+    out: Path | None = None
+    resume: bool = False
+    limits: Limits
+    pytest_arguments: tuple[str, ...] = ()
+
+
+def run(options: Options) -> int:
+    """Run the selected cells and return the exit code. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
+    spec = load(spec_folder())
+    divergences = load_divergences(spec_folder() / "divergences.yaml", [each.case.id for each in spec.cases])
+    wanted = keys(options.interpreters, options.adapters)
+    _check_interpreters(options)
+    with Workers(options.workers, FOLDER / "logs", options.limits) as workers:
+        offers, failures = _survey(wanted, spec, workers, options)
+        cells = list(plan(spec.cases, offers, options.selection))
+        if not cells and not failures:
+            raise UsageError(_nothing(offers))
+        narrowed = options.selection != Selection() or bool(options.adapters) or bool(failures)
+        prepared = Prepared(
+            root=root(),
+            cells=_by_file(cells, spec),
+            divergences=divergences,
+            versions={offer.key.name: offer.versions for offer in offers},
+            failures={name: why for name, (why, _) in failures.items()},
+            workers=workers,
+            open_run=lambda planned, deselected: _open(
+                options, spec, offers, failures, cells, planned, narrowed or deselected
+            ),
+            strict=not narrowed and _covers_all(offers),
+        )
+        if options.resume:
+            prepared.recorded = frozenset(_resumed(options, spec, offers))
+        code = int(
+            pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
+        )
+    return _exit_code(code, prepared)
+
+
+def _survey(
+    wanted: Sequence[WorkerKey], spec: Spec, workers: Workers, options: Options
+) -> tuple[list[Offer], dict[str, tuple[str, lines.Line]]]:
+    """Return the offers in the order of the keys, and what was asked for and does not work."""
+    by_name = {key.name: key for key in wanted}
+    offers: dict[str, Offer] = {}
+    failures: dict[str, tuple[str, lines.Line]] = {}
+    for group, log in options.unbuilt.items():
+        tail = log.read_text(errors="replace")[-_LOG_TAIL:] if log.is_file() else f"(no log at {log})"
+        line = lines.unbuilt_line(group, tail)
+        failures[group] = (line["failed"], line)
+    for found in survey(wanted, [each.case.configuration for each in spec.cases], workers):
+        match found:
+            case Offer():
+                offers[found.key.name] = found
+            case WorkerError(worker=name, missing=missing):
+                key = by_name[name]
+                if missing is not None and not key.asked:
+                    print(f"{name}: not judged: there is no {missing} in this environment")
+                else:
+                    failures[name] = (str(found), lines.failure_line(found, key))
+    return [offers[key.name] for key in wanted if key.name in offers], failures
+
+
+def _by_file(cells: Sequence[Cell], spec: Spec) -> dict[Path, dict[str, list[Cell]]]:
+    files = {located.case.id: located.file for located in spec.cases}
+    result: dict[Path, dict[str, list[Cell]]] = {}
+    for case, group in itertools.groupby(cells, key=lambda cell: cell.case.id):
+        result.setdefault(files[case], {})[case] = list(group)
+    return result
+
+
+def _covers_all(offers: Sequence[Offer]) -> bool:
+    """Return whether every shipped adapter took part."""
+    shipped = {Path(key.adapter).name for key in keys({})}
+    return shipped <= {Path(offer.key.adapter).name for offer in offers}
+
+
+def _open(
+    options: Options,
+    spec: Spec,
+    offers: Sequence[Offer],
+    failures: Mapping[str, tuple[str, lines.Line]],
+    cells: Sequence[Cell],
+    planned: int,
+    narrowed: bool,
+) -> RunWriter:
+    """Open the run file and write what comes before the records. Raises `pytest.UsageError`."""
+    path = out_path(options, narrowed)
+    if narrowed and not options.resume and path.exists() and not _is_narrowed(path):
+        raise pytest.UsageError(f"{path} holds a full run, which a narrowed one does not overwrite: name another --out")
+    try:
+        writer = RunWriter(path, resumed=record.read(path) if options.resume else None)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+    if options.resume:
+        return writer
+    header = lines.header_line(spec, options.selection, options.pytest_arguments, planned, narrowed)
+    writer.add("header", {**header, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    for offer in offers:
+        writer.add("environment", lines.environment_line(offer))
+    for _, line in failures.values():
+        writer.add("environment", line)
+    used = {cell.case.id for cell in cells}
+    for located in spec.cases:
+        if located.case.id in used:
+            writer.add("case", lines.case_line(located))
+    return writer
+
+
+def out_path(options: Options, narrowed: bool) -> Path:
+    """Return where the run file goes: a narrowed run beside the full one, never over it."""
+    return options.out or FOLDER / ("narrowed.jsonl" if narrowed else "run.jsonl")
+
+
+def _is_narrowed(path: Path) -> bool:
+    with contextlib.suppress(UsageError):
+        return bool(record.read(path).header.get("narrowed"))
+    return False
+
+
+def _resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> set[str]:
+    """Return the cells that the run to resume has recorded. Raises `UsageError` where it was another run."""
+    if options.out is None:
+        raise UsageError("--resume needs --out, the run file to complete")
+    old = record.read(options.out)
+    if old.header["spec"] != spec.hash:
+        raise UsageError(f"{options.out}: ran another spec ({old.header['spec']}, now {spec.hash})")
+    selection = lines.header_line(spec, options.selection, options.pytest_arguments, 0, False)["selection"]
+    if old.header["selection"] != selection:
+        raise UsageError(f"{options.out}: ran another selection: {old.header['selection']}")
+    known = {each["id"]: each for each in old.environments if "failed" not in each}
+    for offer in offers:
+        line = known.get(offer.key.name)
+        now = lines.environment_line(offer)
+        for part in ("versions", "settings", "process"):
+            if line is None or dict(line[part]) != dict(now[part]):
+                raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {now[part]}")
+    return {each["cell"] for each in old.records}
+
+
+def _check_interpreters(options: Options) -> None:
+    for group, path in options.interpreters.items():
+        if not (Path(path).is_file() and os.access(path, os.X_OK)):
+            raise UsageError(f"--python {group}={path}: no interpreter there")
+    known = {key.group for key in keys({}, options.adapters)}
+    for group in [*options.interpreters, *options.unbuilt]:
+        if group not in known:
+            raise UsageError(
+                f"no adapter runs in group {group!r}: expected one of {sorted(each for each in known if each)}"
+            )
+
+
+def _nothing(offers: Sequence[Offer]) -> str:
+    names = sorted({each.name for offer in offers for each in offer.implementations})
+    return f"nothing selected: no cell of {', '.join(names) or 'no implementation'} matches"
+
+
+def _exit_code(code: int, prepared: Prepared) -> int:
+    """Return our exit code for pytest's: 2 is the user's mistake here, and an interruption there."""
+    if code == pytest.ExitCode.INTERRUPTED:
+        return 130
+    if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return 2
+    if code == pytest.ExitCode.OK and prepared.mismatch is not None:
+        planned, recorded = prepared.mismatch
+        raise SuiteError(f"planned {planned} cells and recorded {recorded}")
+    return code

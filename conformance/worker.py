@@ -1,0 +1,258 @@
+"""The process that holds one library and performs one cell at a time.
+
+Started by `execute` with two pipe ends; imports nothing of ours beyond `protocol` and `wire`, so that its
+interpreter needs NumPy, ml_dtypes and the library alone. Requests and answers are frames of `wire`:
+
+    (first)                                        -> offer | failure
+    {"do": "support", "configurations": [...]}     -> {implementation: [reason or None, ...]}
+    {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true}
+
+An exception raised by a step is that step's answer. Anything that ends the process, SystemExit included, is
+the end of the pipe, which the run reads as this cell's crash.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import functools
+import importlib
+import importlib.util
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from conformance import wire
+from conformance.protocol import Adapter, Call, Configuration, Implementation
+
+_PR_SET_PDEATHSIG = 1
+_MESSAGE_LIMIT = 2_000
+
+
+def main(arguments: list[str]) -> None:
+    """Serve the run whose pipe ends and adapter `arguments` name, until it closes its end."""
+    parent, requests_fd, answers_fd, adapter_file, adapter_name = arguments
+    _die_with(int(parent))
+    faulthandler.enable()
+    with os.fdopen(int(requests_fd), "rb") as requests, os.fdopen(int(answers_fd), "wb") as answers:
+        for stream in (requests, answers):
+            os.set_inheritable(stream.fileno(), False)
+        try:
+            module = load_adapter(adapter_file)
+            adapter: Adapter = getattr(module, adapter_name)
+            wire.send(answers, {"offer": describe(adapter)})
+        except Exception as error:  # noqa: BLE001 - whatever a library's import raises is the answer
+            wire.send(answers, {"failure": _raised(error)})
+            return
+        _serve(adapter, module, requests, answers)
+
+
+def load_adapter(file: str) -> ModuleType:
+    """Import the adapter file as `conformance_adapters.<stem>`, whatever `sys.path` holds.
+
+    A file named `torch.py` must never shadow the library of that name.
+    """
+    package = sys.modules.setdefault("conformance_adapters", ModuleType("conformance_adapters"))
+    package.__path__ = []  # pickle, as torch.compile's cache uses it, imports a module by its whole name
+    name = f"conformance_adapters.{Path(file).stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def describe(adapter: Adapter) -> dict[str, Any]:
+    """Return what the adapter offers, and the process that offers it, as JSON values."""
+    return {
+        "library": adapter.library,
+        "versions": {"numpy": np.__version__, **adapter.versions},
+        "settings": dict(adapter.settings),
+        "host": {
+            "python": platform.python_version(),
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "cores": str(os.cpu_count()),
+        },
+        "implementations": [
+            {
+                "name": each.name,
+                "op": each.op,
+                "modes": list(each.modes),
+                "devices": list(each.devices),
+                "dtypes": list(each.dtypes),
+                "steps": sorted(each.steps),
+                "lacks": list(each.lacks),
+                "profile": [asdict(declared) for declared in each.profile],
+                "documentation": each.documentation,
+            }
+            for each in adapter.implementations
+        ],
+    }
+
+
+def perform(implementation: Implementation, module: ModuleType, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield one answer per step of the cell in `request`; the first is of the start."""
+    configuration = configuration_from(request["configuration"])
+    begin = functools.partial(
+        implementation.start,
+        configuration=configuration,
+        mode=request["mode"],
+        device=request["device"],
+    )
+    live: Any = None
+    started = time.perf_counter()
+    try:
+        call = implementation.call(configuration)
+        native = resolve(call, module)
+        live = begin(native, state=dict(request["initial"]))
+        yield {**_answer(implementation, live, {}, time.perf_counter() - started), "call": asdict(call)}
+    except Exception as error:  # noqa: BLE001 - a refusal is data
+        yield {"refused": _raised(error), "seconds": time.perf_counter() - started}
+        return
+    for step in request["steps"]:
+        started = time.perf_counter()
+        try:
+            if "state" in step:
+                live = begin(native, state=dict(step["state"]))
+            function = implementation.steps[step["kind"]]
+            arguments = [_lay(step[name], configuration) for name in _ARGUMENTS[step["kind"]]]
+            given = [each.copy() if isinstance(each, np.ndarray) else None for each in arguments]
+            started = time.perf_counter()
+            result = function(live, *arguments)
+            seconds = time.perf_counter() - started
+            if step["kind"] == "reload":
+                live = result
+            produced = result if isinstance(result, dict) and step["kind"] != "reload" else {}
+            answer = _answer(implementation, live, produced, seconds)
+            answer["overwritten"] = _overwritten(step["kind"], arguments, given)
+            yield answer
+        except Exception as error:  # noqa: BLE001 - a refusal is data
+            seconds = time.perf_counter() - started
+            yield {"refused": _raised(error), "state": implementation.state(live), "seconds": seconds}
+
+
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "train": ("input", "upstream"),
+    "infer": ("input", "upstream"),
+    "reload": (),
+    "freeze": (),
+    "unfreeze": (),
+    "sgd": ("learning_rate",),
+}
+
+
+def resolve(call: Call, module: ModuleType) -> Any:
+    """Return what the call makes: the constructed layer, or the function with its keywords bound."""
+    *packages, name = call.path.split(".")
+    target = functools.reduce(getattr, packages[1:], importlib.import_module(packages[0])) if packages else module
+    native = getattr(target, name)
+    return functools.partial(native, **call.keywords) if call.function else native(**call.keywords)
+
+
+def configuration_from(values: Mapping[str, Any]) -> Configuration:
+    """Return the configuration whose fields came as JSON values."""
+    fields: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
+    return Configuration(**fields)
+
+
+def lay_out(array: np.ndarray[Any, Any], memory: str, feature_axes: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Return the same values laid out in memory as the case says.
+
+    "strided": every second element of a buffer twice as long in the last axis. "channels_last": the feature
+    axes innermost, as a channels-last tensor keeps them under a features-first shape.
+    """
+    match memory:
+        case "strided":
+            wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+            view = wide[..., ::2]
+            view[...] = array
+            return view
+        case "channels_last":
+            last = tuple(range(-len(feature_axes), 0))
+            inner = np.ascontiguousarray(np.moveaxis(array, feature_axes, last))
+            return np.moveaxis(inner, last, feature_axes)
+        case _:
+            return array
+
+
+def _lay(value: Any, configuration: Configuration) -> Any:
+    if isinstance(value, np.ndarray):
+        return lay_out(value, configuration.memory, configuration.feature_axes)
+    return value
+
+
+def _overwritten(kind: str, arguments: list[Any], given: list[Any]) -> list[str]:
+    """Return the names of the arrays that the step wrote to: they are its caller's."""
+    return [
+        name
+        for name, after, before in zip(_ARGUMENTS[kind], arguments, given, strict=True)
+        if before is not None and after.tobytes() != before.tobytes()
+    ]
+
+
+def _answer(implementation: Implementation, live: Any, produced: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    answer = {
+        "quantities": {name: np.asarray(value) for name, value in produced.items()},
+        "state": implementation.state(live),
+        "seconds": seconds,
+    }
+    if implementation.compilations is not None:
+        answer["compilations"] = implementation.compilations(live)
+    return answer
+
+
+def _raised(error: BaseException) -> dict[str, Any]:
+    names = [each.__name__ for each in type(error).__mro__ if each not in (object, BaseException)]
+    return {
+        "types": names,
+        "message": str(error)[:_MESSAGE_LIMIT],
+        "missing": error.name if isinstance(error, ModuleNotFoundError) else None,
+        "trace": "".join(traceback.format_exception(error))[-_MESSAGE_LIMIT:],
+    }
+
+
+def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: BinaryIO) -> None:
+    implementations = {each.name: each for each in adapter.implementations}
+    while True:
+        try:
+            request = wire.receive(requests)
+        except EOFError:
+            return
+        match request["do"]:
+            case "support":
+                asked = [configuration_from(each) for each in request["configurations"]]
+                wire.send(answers, _support(adapter, asked))
+            case "cell":
+                for answer in perform(implementations[request["implementation"]], module, request):
+                    wire.send(answers, answer)
+                wire.send(answers, {"done": True})
+            case unknown:
+                raise ValueError(f"unknown request {unknown!r}")
+
+
+def _support(adapter: Adapter, asked: list[Configuration]) -> dict[str, list[str | None]]:
+    return {
+        each.name: [each.supports(one) if one.op == each.op else None for one in asked]
+        for each in adapter.implementations
+    }
+
+
+def _die_with(parent: int) -> None:
+    """Ask Linux to kill this process when the run dies, and leave at once if it already has."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)

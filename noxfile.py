@@ -1,0 +1,159 @@
+"""Sessions: `nox -s conformance` runs the matrix, `nox -s tests` the suite's own tests; `nox --list` the rest.
+
+Options after `--`: `--group torch` (repeatable) narrows to framework groups, `--device gpu` takes the GPU pins;
+anything else goes to `conformance run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+RESULTS = ROOT / "results"
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+GROUPS = ("torch", "tensorflow", "jax")
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_external_run = True
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "typing", "tests"]
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Run the matrix on every framework group and make the HTML report: the main job."""
+    for group in _asked(session).group:
+        session.notify(f"environment({group})", session.posargs)
+    session.notify("matrix", session.posargs)
+
+
+@nox.session
+@nox.parametrize("group", [nox.param(group, id=group) for group in GROUPS])
+def environment(session: nox.Session, group: str) -> None:
+    """Install one group's pinned packages; an environment that is ready is used as it is."""
+    folder = _environment(session, group)
+    pins = nox.project.dependency_groups(PYPROJECT, _pinned(session, group))
+    ready = folder / "ready"
+    if ready.is_file() and ready.read_text() == "\n".join(pins):
+        session.log(f"ready: {', '.join(pins)}")
+        return
+    ready.unlink(missing_ok=True)
+    log = folder / "install.log"
+    session.log(f"installing {', '.join(pins)}; log: {log}")
+    with log.open("w") as output:
+        session.run(
+            "python", "-m", "pip", "install", *pins, "numpy", "ml_dtypes", stdout=output, stderr=subprocess.STDOUT
+        )
+    ready.write_text("\n".join(pins))
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Run the cells over the environments that are ready and make the report; `conformance` calls it."""
+    options = _asked(session)
+    _install(session, ".[report]")
+    name = "run" if not session.posargs else "narrowed"
+    out, pages = RESULTS / f"{name}.jsonl", RESULTS / ("report" if name == "run" else "report-narrowed")
+    out.unlink(missing_ok=True)
+    shutil.rmtree(pages, ignore_errors=True)
+    try:
+        session.run("conformance", "run", "--out", str(out), *_interpreters(session, options), *options.rest)
+    finally:
+        if out.is_file():
+            session.run("conformance", "report", str(out), "--out", str(pages))
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Make the HTML report again, of the run files named after `--` or of the last full run."""
+    _install(session, ".[report]")
+    runs = session.posargs or [str(RESULTS / "run.jsonl")]
+    session.run("conformance", "report", *runs, "--out", str(RESULTS / "report"))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the suite's own tests: the core alone, no framework."""
+    _install(session, ".[report]", *nox.project.dependency_groups(PYPROJECT, "tests"))
+    session.run("pytest", "-m", "not frameworks", *session.posargs)
+
+
+@nox.session
+def adapters(session: nox.Session) -> None:
+    """Run the contract tests of the adapters against the real frameworks."""
+    for group in _asked(session).group:
+        session.notify(f"environment({group})", session.posargs)
+    session.notify("contracts", session.posargs)
+
+
+@nox.session
+def contracts(session: nox.Session) -> None:
+    """Run the contract tests over the environments that are ready; `adapters` calls it."""
+    options = _asked(session)
+    _install(session, ".[report]", *nox.project.dependency_groups(PYPROJECT, "tests"))
+    pairs = [each for each in _interpreters(session, options) if "=" in each]
+    session.run("pytest", "-m", "frameworks", *options.rest, env={"CONFORMANCE_PYTHONS": "\n".join(pairs)})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    _install(session, *nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types, strictly."""
+    groups = nox.project.dependency_groups(PYPROJECT, "typing", "tests")
+    _install(session, ".[report]", *groups, "nox")
+    session.run("mypy")
+
+
+def _asked(session: nox.Session) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"nox -s {session.name} --", allow_abbrev=False)
+    parser.add_argument("--group", action="append", choices=GROUPS, help="a framework group; omitted: all")
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="which pins, and which cells")
+    options, rest = parser.parse_known_args(session.posargs)
+    options.group = options.group or list(GROUPS)
+    options.rest = [*rest, *(["--device", options.device] if options.device else [])]
+    return options
+
+
+def _pinned(session: nox.Session, group: str) -> str:
+    return f"{group}-gpu" if _asked(session).device == "gpu" else group
+
+
+def _environment(session: nox.Session, group: str) -> Path:
+    return Path(session.cache_dir).parent / f"environment-{group}"
+
+
+def _interpreters(session: nox.Session, options: argparse.Namespace) -> list[str]:
+    """Return the options that name each group's interpreter, or the log of one that was not built."""
+    words: list[str] = []
+    for group in options.group:
+        folder = _environment(session, group)
+        python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        built = (folder / "ready").is_file()
+        words += ["--python", f"{group}={python}"] if built else ["--unbuilt", f"{group}={folder / 'install.log'}"]
+    return words
+
+
+def _install(session: nox.Session, *packages: str) -> None:
+    """Install into a session's environment unless the same was installed there before."""
+    wanted = hashlib.sha256("\n".join([*packages, (ROOT / "pyproject.toml").read_text()]).encode()).hexdigest()
+    stamp = Path(session.create_tmp()).parent / "installed"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    stamp.unlink(missing_ok=True)
+    session.install(*(word for each in packages for word in (["-e", each] if each.startswith(".") else [each])))
+    stamp.write_text(wanted)

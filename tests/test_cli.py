@@ -1,0 +1,251 @@
+"""The command line as a person and a program meet it: one line and an exit code for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.fake_cells import DYING
+
+NUMPY = ["--implementation", "numpy.*", "--workers", "1"]
+
+
+def conformance(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "conformance", *words]
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def lines_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def records_of(path: Path) -> list[dict[str, object]]:
+    return [line for line in lines_of(path) if line["kind"] == "record"]
+
+
+@pytest.fixture(name="case_glob", scope="module")
+def _case_glob(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a glob that takes few cases, whatever the spec holds."""
+    found = conformance("list", "cases", "--json", folder=tmp_path_factory.mktemp("list"))
+    ids = [each["id"] for each in json.loads(found.stdout) if each["op"] == "batch_norm" and each["dtype"] == "float32"]
+    return ids[0].partition("/")[0] + "*"
+
+
+def test_list_cases_is_json_for_a_program(tmp_path: Path) -> None:
+    """Each row has an id and the clauses it tests."""
+    found = conformance("list", "cases", "--json", folder=tmp_path)
+    rows = json.loads(found.stdout)
+    assert found.returncode == 0
+    assert all(row["id"] and row["clauses"] for row in rows)
+
+
+def test_list_implementations_asks_the_workers(tmp_path: Path) -> None:
+    """What an adapter offers is known without importing it here."""
+    found = conformance("list", "implementations", "--adapter", str(DYING), "--json", folder=tmp_path)
+    assert "dying.abort" in {row["name"] for row in json.loads(found.stdout)}
+
+
+def test_check_accepts_the_shipped_spec(tmp_path: Path) -> None:
+    """The spec, its published numbers and its divergences are in order."""
+    found = conformance("check", folder=tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_a_wrong_spec_file_is_one_line_with_its_place(tmp_path: Path) -> None:
+    """File, line, column, key, and exit code 2; no traceback."""
+    (tmp_path / "bad.yaml").write_text("- id: bad.one\n  titel: A title that is long enough\n")
+    found = conformance("check", "bad.yaml", folder=tmp_path)
+    assert found.returncode == 2
+    assert "bad.yaml:2:3: titel: unknown key; did you mean title?" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_run_records_what_it_planned(case_glob: str, tmp_path: Path) -> None:
+    """Header, environment, cases, records and footer, in that order."""
+    found = conformance("run", *NUMPY, "--case", case_glob, "--out", "run.jsonl", folder=tmp_path)
+    lines = lines_of(tmp_path / "run.jsonl")
+    assert found.returncode == 0, found.stdout
+    assert list(dict.fromkeys(line["kind"] for line in lines)) == ["header", "environment", "case", "record", "footer"]
+    assert lines[0]["planned"] == lines[-1]["recorded"] == len(records_of(tmp_path / "run.jsonl")) > 0
+
+
+def test_a_run_works_from_another_folder_and_leaves_only_its_own_files(case_glob: str, tmp_path: Path) -> None:
+    """Logs and cache go to .conformance, the run beside them."""
+    conformance("run", *NUMPY, "--case", case_glob, folder=tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == [".conformance"]
+    assert (tmp_path / ".conformance" / "narrowed.jsonl").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--case", "no.such.case"], "nothing selected"),
+        (["--python", "torch"], "expected GROUP=PATH"),
+        (["--python", "torch=/nowhere/python"], "no interpreter there"),
+        (["--python", f"thorch={sys.executable}"], "no adapter runs in group 'thorch'"),
+        (["--adapter", "nowhere.py:ADAPTER"], "no such file"),
+        (["--adapter", "no_such_package.module:ADAPTER"], "cannot find"),
+        (["--resume"], "--resume needs --out"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], said: str, tmp_path: Path) -> None:
+    """Nothing runs, nothing is written but logs, and no traceback is shown."""
+    found = conformance("run", *words, folder=tmp_path)
+    assert found.returncode == 2
+    assert said in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_a_narrowed_run_does_not_overwrite_a_full_one(case_glob: str, tmp_path: Path) -> None:
+    """The full run's file is left as it was, byte for byte."""
+    full = tmp_path / "run.jsonl"
+    full.write_text(json.dumps({"kind": "header", "format": 1, "narrowed": False, "planned": 0}) + "\n")
+    before = full.read_bytes()
+    found = conformance("run", *NUMPY, "--case", case_glob, "--out", "run.jsonl", folder=tmp_path)
+    assert found.returncode == 2
+    assert full.read_bytes() == before
+
+
+def test_unexpected_verdicts_are_exit_code_1_and_blamed(case_glob: str, tmp_path: Path) -> None:
+    """A refusal that no profile documents fails its item, with the exception told."""
+    adapter = tmp_path / "refusing.py"
+    adapter.write_text(
+        DYING.read_text()
+        .replace("FATAL_DECAY = 0.125", "FATAL_DECAY = 0.9")
+        .replace("Path(__file__).parents[2]", f"Path({str(DYING.parents[2])!r})")
+    )
+    words = ["--adapter", f"{adapter}:ADAPTER", "--implementation", "dying.value_error", "--case", case_glob]
+    found = conformance("run", *words, "--out", "run.jsonl", folder=tmp_path)
+    assert found.returncode == 1
+    assert "ValueError: expected more than 1 value per channel" in found.stdout
+    assert {record["verdict"] for record in records_of(tmp_path / "run.jsonl")} == {"refused"}
+
+
+def test_pytest_words_go_after_two_dashes(case_glob: str, tmp_path: Path) -> None:
+    """-k selects by id and --junitxml writes every cell that ran."""
+    words = ["run", *NUMPY, "--case", case_glob, "--out", "run.jsonl", "--", "-k", "numpy", "--junitxml=out.xml"]
+    found = conformance(*words, folder=tmp_path)
+    assert found.returncode == 0, found.stdout
+    cases = ET.parse(tmp_path / "out.xml").getroot().iter("testcase")
+    assert len(list(cases)) == len(records_of(tmp_path / "run.jsonl"))
+
+
+def test_the_first_failure_ends_a_run_with_x(case_glob: str, tmp_path: Path) -> None:
+    """What was not run is not a result: the file has no more records than were judged."""
+    words = ["--adapter", f"{DYING}:ADAPTER", "--case", "*", "--implementation", "dying.nothing"]
+    broken = (
+        DYING.read_text()
+        .replace('_HEALTHY.steps["train"](live, x, upstream)', "{}")
+        .replace("Path(__file__).parents[2]", f"Path({str(DYING.parents[2])!r})")
+    )
+    (tmp_path / "broken.py").write_text(broken)
+    words[1] = str(tmp_path / "broken.py") + ":ADAPTER"
+    found = conformance("run", *words, "--out", "run.jsonl", "--", "-x", "-k", "train or moving", folder=tmp_path)
+    assert found.returncode == 1
+    failed = [record for record in records_of(tmp_path / "run.jsonl") if record["status"] == "failed"]
+    assert len(failed) == 1
+
+
+def test_a_group_that_was_not_built_is_a_failing_item_with_its_log(tmp_path: Path) -> None:
+    """It is an environment that failed, told with the installer's last lines, and never a verdict."""
+    (tmp_path / "pip.log").write_text("ERROR: No matching distribution found for torch==99\n")
+    words = ["run", *NUMPY, "--case", "*rank-2*", "--unbuilt", "torch=pip.log", "--out", "run.jsonl"]
+    found = conformance(*words, folder=tmp_path)
+    failed = [line for line in lines_of(tmp_path / "run.jsonl") if line["kind"] == "environment" and "failed" in line]
+    assert found.returncode == 1
+    assert "environment::torch" in found.stdout
+    assert "No matching distribution found for torch==99" in str(failed[0]["failed"])
+
+
+def test_parallel_plugins_are_refused_with_one_line(tmp_path: Path) -> None:
+    """Parallelism is over workers: -n of pytest-xdist is an error."""
+    plugin = tmp_path / "fake_xdist.py"
+    plugin.write_text("def pytest_addoption(parser): parser.addoption('--numprocesses', type=int)\n")
+    words = ["run", *NUMPY, "--case", "*rank-2*", "--", "-p", "fake_xdist", "--numprocesses", "2"]
+    found = conformance(*words, folder=tmp_path, PYTHONPATH=str(tmp_path))
+    assert found.returncode == 2
+    assert "--workers" in found.stderr
+
+
+def hanging(folder: Path) -> subprocess.Popen[str]:
+    """Start a run whose second implementation hangs, and wait until it has records."""
+    adapter = folder / "hanging.py"
+    text = DYING.read_text().replace("FATAL_DECAY = 0.125", "FATAL_DECAY = 0.9")
+    adapter.write_text(text.replace("Path(__file__).parents[2]", f"Path({str(DYING.parents[2])!r})"))
+    words = ["--adapter", str(adapter), "--implementation", "dying.hang_in_python", "--out", "run.jsonl"]
+    command = [sys.executable, "-P", "-m", "conformance", "run", *words]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not _has_worker_in_cell(process.pid, folder):
+        time.sleep(0.1)
+    return process
+
+
+def _has_worker_in_cell(pid: int, folder: Path) -> bool:
+    logs = list((folder / ".conformance" / "logs").glob("*.log"))
+    return bool(psutil.Process(pid).children()) and any("about to die" in log.read_text() for log in logs)
+
+
+def test_ctrl_c_leaves_no_orphan_and_no_false_record(tmp_path: Path) -> None:
+    """Exit code 130; the cell in flight is not a result; the worker is gone."""
+    process = hanging(tmp_path)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert children
+    assert not [child for child in children if child.is_running()]
+    lines = lines_of(tmp_path / "run.jsonl")
+    assert lines[-1]["kind"] == "footer"
+    assert lines[-1]["ended"] is False
+    assert not [record for record in records_of(tmp_path / "run.jsonl") if record["verdict"] == "timed_out"]
+
+
+def test_a_killed_run_leaves_no_orphan_and_is_completed_by_resume(tmp_path: Path) -> None:
+    """SIGKILL loses at most the cells in flight; --resume records the rest, each cell once."""
+    process = hanging(tmp_path)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate(timeout=60)
+    psutil.wait_procs(children, timeout=10)
+    assert children
+    assert not [child for child in children if child.is_running()]
+    text = (tmp_path / "hanging.py").read_text().replace("FATAL_DECAY = 0.9", "FATAL_DECAY = 0.125")
+    (tmp_path / "hanging.py").write_text(text)
+    words = ["--adapter", str(tmp_path / "hanging.py"), "--implementation", "dying.hang_in_python"]
+    found = conformance("run", *words, "--out", "run.jsonl", "--resume", folder=tmp_path)
+    lines = lines_of(tmp_path / "run.jsonl")
+    cells = [record["cell"] for record in records_of(tmp_path / "run.jsonl")]
+    assert found.returncode in (0, 1), found.stderr
+    assert len(set(cells)) == len(cells) == lines[0]["planned"] == lines[-1]["recorded"]
+
+
+def test_resume_refuses_another_selection(case_glob: str, tmp_path: Path) -> None:
+    """A run is completed as it was begun or not at all."""
+    conformance("run", *NUMPY, "--case", case_glob, "--out", "run.jsonl", folder=tmp_path)
+    found = conformance("run", *NUMPY, "--case", "*", "--out", "run.jsonl", "--resume", folder=tmp_path)
+    assert found.returncode == 2
+    assert "another selection" in found.stderr
+
+
+def test_the_report_refuses_a_run_that_did_not_end(case_glob: str, tmp_path: Path) -> None:
+    """Planned is not recorded: exit code 2, no page, unless a partial one is asked for."""
+    conformance("run", *NUMPY, "--case", case_glob, "--out", "run.jsonl", folder=tmp_path)
+    text = (tmp_path / "run.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "run.jsonl").write_text("".join(text[:-2]))
+    refused = conformance("report", "run.jsonl", "--out", "pages", folder=tmp_path)
+    shown = conformance("report", "run.jsonl", "--out", "pages", "--partial", folder=tmp_path)
+    assert (refused.returncode, shown.returncode) == (2, 0)
+    assert (tmp_path / "pages" / "index.html").is_file()

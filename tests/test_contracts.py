@@ -1,0 +1,191 @@
+"""The same questions to every implementation of every framework at hand, in every mode.
+
+Which interpreters to ask is in CONFORMANCE_PYTHONS, one `--python` pair GROUP=PATH a line; without it the NumPy
+adapter alone is asked.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance.case import Case
+from conformance.errors import WorkerError
+from conformance.execute import Outcomes, Workers, execute, survey
+from conformance.inputs import inputs_of
+from conformance.outcome import Crashed, Produced, TimedOut
+from conformance.plan import Cell, Offer, Selection, plan
+from conformance.registry import keys
+from conformance.spec import Located, Place
+
+pytestmark = pytest.mark.frameworks
+
+NORMAL: dict[str, Any] = {"kind": "normal", "mean": 1.5, "std": 2.0}
+TRAIN = {"step": "train", "input": NORMAL | {"seed": 1}, "upstream": NORMAL | {"seed": 2}}
+INFER = {"step": "infer", "input": NORMAL | {"seed": 3}, "upstream": NORMAL | {"seed": 4}}
+STATE: dict[str, Any] = {
+    "moving_mean": {"kind": "ramp", "start": 0.25},
+    "moving_variance": {"kind": "constant", "value": 2.0},
+}
+KNOWN = {"output", "grad_input", "grad_gamma", "grad_beta", "batch_mean", "batch_variance"}
+
+
+def interpreters() -> dict[str, str]:
+    pairs = os.environ.get("CONFORMANCE_PYTHONS", "").split()
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def case(op: str, name: str, steps: list[Any], **fields: Any) -> Located:
+    state = STATE if op == "batch_norm" else {"moving_mean": STATE["moving_mean"]}
+    values = {
+        "id": f"contract.{op}/{name}",
+        "title": "A question to every implementation.",
+        "source": "the adapter protocol",
+        "clauses": ["1.1"],
+        "op": op,
+        "shape": [8, 3],
+        "feature_axes": [1],
+        "initial": state,
+        "steps": steps,
+    }
+    place = Place(file="tests/test_contracts.py")
+    return Located(case=Case.model_validate(values | fields), file=Path(__file__), place=place)
+
+
+def contract_cases() -> list[Located]:
+    """Return the questions: one case each, and configurations that few APIs can express."""
+    found = []
+    for op in ("batch_norm", "centering"):
+        found.append(case(op, "steps", [TRAIN, INFER, INFER]))
+        found.append(case(op, "reload", [TRAIN, INFER, {"step": "reload"}, INFER]))
+        found += [case(op, dtype, [TRAIN, INFER], dtype=dtype) for dtype in ("float64", "float16", "bfloat16")]
+        rare: dict[str, dict[str, Any]] = {
+            "features-first": {"shape": [3, 8], "feature_axes": [0]},
+            "rank-1": {"shape": [3], "feature_axes": [0]},
+            "rank-6": {"shape": [2, 2, 2, 2, 2, 3], "feature_axes": [-1]},
+            "two-axes": {"shape": [4, 3, 5], "feature_axes": [1, 2]},
+            "wide-parameters": {"dtype": "float32", "parameter_dtype": "float64"},
+            "mixed": {"dtype": "bfloat16", "parameter_dtype": "float32"},
+        }
+        found += [case(op, name, [TRAIN, INFER], **fields) for name, fields in rare.items()]
+    return found
+
+
+@functools.cache
+def offers_and_outcomes() -> tuple[dict[str, Cell], dict[str, Outcomes]]:
+    """Ask every implementation every question, once."""
+    cases = contract_cases()
+    asked = interpreters()
+    wanted = [key for key in keys(asked or {"numpy": ""}) if key.group is None or key.group in asked]
+    with tempfile.TemporaryDirectory() as folder, Workers(2, Path(folder)) as workers:
+        answers = list(survey(wanted, [each.case.configuration for each in cases], workers))
+        broken = [str(each) for each in answers if isinstance(each, WorkerError)]
+        assert not broken, broken
+        offers = [each for each in answers if isinstance(each, Offer)]
+        cells = {cell.id: cell for cell in plan(cases, offers, Selection())}
+        outcomes = {cell.id: found for cell, found in execute(cells.values(), workers)}
+    return cells, outcomes
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "column" in metafunc.fixturenames:
+        cells, _ = offers_and_outcomes() if "frameworks" in (metafunc.config.option.markexpr or "") else ({}, {})
+        metafunc.parametrize("column", sorted({cell.column for cell in cells.values()}))
+
+
+def produced(column: str, name: str) -> tuple[Cell, tuple[Produced, ...]]:
+    """Return the cell of that question and its outcomes; skip where it is unsupported."""
+    cells, outcomes = offers_and_outcomes()
+    (cell,) = [each for each in cells.values() if each.column == column and each.case.id.endswith(f"/{name}")]
+    if cell.unsupported is not None:
+        pytest.skip(cell.unsupported)
+    found = outcomes[cell.id]
+    failed = [each for each in found if not isinstance(each, Produced)]
+    assert not failed, failed
+    return cell, tuple(each for each in found if isinstance(each, Produced))
+
+
+def same_bits(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    return first.keys() == second.keys() and all(first[name].tobytes() == second[name].tobytes() for name in first)
+
+
+def test_every_group_asked_for_takes_part() -> None:
+    """A framework that was asked for and is not judged must not pass for silence."""
+    cells, _ = offers_and_outcomes()
+    assert set(interpreters()) <= {cell.key.group for cell in cells.values()}
+
+
+def test_the_state_put_in_is_the_state_read_back(column: str) -> None:
+    """Gamma, beta and moving values survive the way in and out, in the feature order."""
+    cell, outcomes = produced(column, "steps")
+    for name, value in inputs_of(cell.case).initial.items():
+        assert np.array_equal(outcomes[0].state[name].reshape(-1), value.reshape(-1)), name
+
+
+def test_quantities_have_known_names_and_the_shapes_of_their_kind(column: str) -> None:
+    """Output and input gradient like the input; everything else one value per feature."""
+    cell, outcomes = produced(column, "steps")
+    for outcome in outcomes[1:]:
+        assert set(outcome.quantities) <= KNOWN
+        for name, value in outcome.quantities.items():
+            like_input = name in ("output", "grad_input")
+            assert value.shape == cell.case.shape if like_input else value.size == cell.case.configuration.feature_count
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_the_output_keeps_the_dtype_of_the_input(column: str, dtype: str) -> None:
+    """What goes in as a dtype comes out as it, or is unsupported with a reason."""
+    _, outcomes = produced(column, dtype)
+    assert [outcome.quantities["output"].dtype.name for outcome in outcomes[1:]] == [dtype, dtype]
+
+
+def test_no_step_writes_to_its_input(column: str) -> None:
+    """Input and upstream gradient belong to the caller."""
+    _, outcomes = produced(column, "steps")
+    assert [outcome.overwritten for outcome in outcomes] == [()] * len(outcomes)
+
+
+def test_inference_changes_no_state_and_repeats_its_bits(column: str) -> None:
+    """Two inferences on the same input give the same bits and leave the state as it was."""
+    cell, (_, trained, first, second) = produced(column, "steps")
+    caller = any(each.field == "state" and each.value == "caller" for each in cell.implementation.profile)
+    assert caller or same_bits(trained.state, first.state)
+    assert same_bits(first.state, second.state)
+    assert same_bits(first.quantities, second.quantities)
+
+
+def test_a_reload_keeps_every_bit(column: str) -> None:
+    """Saved and loaded by the library's own means: the same state, and the same output."""
+    _, (_, _, before, reloaded, after) = produced(column, "reload")
+    assert same_bits(before.state, reloaded.state)
+    assert same_bits(before.quantities, after.quantities)
+
+
+def test_a_compiled_mode_compiled(column: str) -> None:
+    """The count of compiled graphs proves the mode."""
+    cell, outcomes = produced(column, "steps")
+    if cell.mode == "eager":
+        pytest.skip("eager")
+    assert all(outcome.compilations for outcome in outcomes[1:])
+
+
+def test_the_call_is_data(column: str) -> None:
+    """The native call came through the pipe as path and literal keywords."""
+    _, outcomes = produced(column, "steps")
+    assert outcomes[0].call is not None
+    assert outcomes[0].call["path"]
+
+
+def test_what_cannot_be_expressed_is_said_and_never_crashes(column: str) -> None:
+    """Rare ranks, axes and dtypes are unsupported with a reason, or they run."""
+    cells, outcomes = offers_and_outcomes()
+    asked = [each for each in cells.values() if each.column == column]
+    assert not [each.id for each in asked if isinstance(outcomes[each.id][-1], Crashed | TimedOut)]
+    assert all(each.unsupported is None or len(each.unsupported) > 10 for each in asked)
