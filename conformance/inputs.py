@@ -162,7 +162,7 @@ class _Chain:
                     yield self._pass(step), before
                     continue
                 case Sgd(learning_rate=rate):
-                    for name, gradient in self.gradients.items():
+                    for name, gradient in () if self.frozen else self.gradients.items():
                         self.state[name] = self.state[name] - np.longdouble(rate) * gradient
                 case _:
                     self.frozen = step.step == "freeze" or (self.frozen and step.step != "unfreeze")

@@ -14,7 +14,7 @@ from conformance.divergences import Listed
 from conformance.errors import WorkerError
 from conformance.fit import Worst
 from conformance.inputs import StepInputs, inputs_of
-from conformance.judge import Judged, Judgement, StepJudgement
+from conformance.judgement import Judged, Judgement, StepJudgement
 from conformance.operations import OPERATIONS
 from conformance.plan import Cell, Offer, Selection
 from conformance.protocol import Configuration
@@ -35,6 +35,7 @@ def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], plan
         "narrowed": narrowed,
         "selection": {**{key: list(value) for key, value in asdict(selection).items()}, "pytest": list(arguments)},
         "clauses": dict(spec.clauses),
+        "sections": dict(spec.sections),
         "host": {
             "python": platform.python_version(),
             "system": platform.system(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ class Precision:
     largest: float
 
 
+@functools.cache
 def precision(dtype: str) -> Precision:
     """Return the precision of a dtype by name."""
     info = ml_dtypes.finfo(dtype_named(dtype))

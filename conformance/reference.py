@@ -20,9 +20,8 @@ from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: References kept; those of larger steps are made anew each time rather than fill the memory.
-_KEPT = 2_000
-_KEPT_SIZE = 20_000
+#: Elements of all references kept, some 100 bytes each: 16 million are 1.6 GB at most.
+_KEPT_ELEMENTS = 16_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +44,7 @@ class References:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Any, dict[str, Expected]] = OrderedDict()
+        self._elements = 0
 
     def expected(
         self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]
@@ -65,11 +65,16 @@ class References:
             self._known.move_to_end(key)
             return self._known[key]
         found = _compute(request, before, gradients)
-        if request.inputs.input is None or request.inputs.input.size <= _KEPT_SIZE:
-            self._known[key] = found
-            if len(self._known) > _KEPT:
-                self._known.popitem(last=False)
+        self._known[key] = found
+        self._elements += _size(found)
+        while self._elements > _KEPT_ELEMENTS and len(self._known) > 1:
+            _, oldest = self._known.popitem(last=False)
+            self._elements -= _size(oldest)
         return found
+
+
+def _size(expected: Mapping[str, Expected]) -> int:
+    return sum(each.value.size for each in expected.values())
 
 
 def _digest(*parts: Mapping[str, Array]) -> bytes:
@@ -96,7 +101,7 @@ def _compute(request: Request, before: Mapping[str, Array], gradients: Mapping[s
             trains = trains and not (request.frozen and request.dialect.frozen_implies_inference)
             found = operation.train(situation, request.worked) if trains else operation.infer(situation, request.worked)
             return {**state, **found}
-        case Sgd(learning_rate=rate):
+        case Sgd(learning_rate=rate) if not request.frozen:
             moved = {
                 name: _descended(before[name], gradients[name], rate, request.worked)
                 for name in gradients

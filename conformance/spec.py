@@ -32,6 +32,7 @@ MEMORY_BUDGET = 256 * 2**20
 _FITTING = ("literal", "ramp", "dyadic", "iris")
 
 _CLAUSE = re.compile(r"^\*\*(?P<number>\d+(?:\.\d+)*)\s+(?P<title>[^*]+?)\.?\*\*", re.MULTILINE)
+_SECTION = re.compile(r"^## (?P<number>\d+)\.? (?P<title>.+)$", re.MULTILINE)
 _SAFE_LABEL = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
@@ -51,6 +52,8 @@ class Spec:
     cases: tuple[Located, ...]
     #: Clause number -> its title, in the order of the document.
     clauses: Mapping[str, str]
+    #: Section number -> its title.
+    sections: Mapping[str, str]
     hash: str
 
 
@@ -72,12 +75,18 @@ def load(folder: Path, files: Sequence[Path] = ()) -> Spec:
     errors.extend(_duplicates(found))
     if errors:
         raise SpecErrors(tuple(errors))
-    return Spec(cases=tuple(found), clauses=clauses, hash=digest.hexdigest()[:16])
+    sections = load_sections(folder / "semantics.md")
+    return Spec(cases=tuple(found), clauses=clauses, sections=sections, hash=digest.hexdigest()[:16])
 
 
 def load_clauses(path: Path) -> dict[str, str]:
     """Return the clauses of the semantics: paragraphs that begin with a bold number and title."""
     return {match["number"]: match["title"] for match in _CLAUSE.finditer(path.read_text(encoding="utf-8"))}
+
+
+def load_sections(path: Path) -> dict[str, str]:
+    """Return the sections of the semantics: headings that begin with a number."""
+    return {match["number"]: match["title"] for match in _SECTION.finditer(path.read_text(encoding="utf-8"))}
 
 
 def load_file(file: Path, clauses: Mapping[str, str]) -> list[Located]:

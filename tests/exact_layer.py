@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Case
+from conformance.case import Case, Freeze, Infer, Reload, Sgd, Train, Unfreeze
 from conformance.inputs import inputs_of
 from conformance.outcome import Outcome, Produced
 from conformance.wire import dtype_named
@@ -28,6 +28,7 @@ class ExactLayer:
     moving_correction: int = 0
     normalizing_correction: int = 0
     frozen_infers: bool = False
+    cumulative: bool = False
     decay: float | None = None
     epsilon: float | None = None
     #: The dtype of each single operation.
@@ -35,6 +36,7 @@ class ExactLayer:
     state: dict[str, Array] = field(default_factory=dict)
     frozen: bool = False
     gradients: dict[str, Array] = field(default_factory=dict)
+    trained: int = 0
 
     def start(self, state: Mapping[str, Array]) -> None:
         self.state = {name: np.array(value) for name, value in state.items()}
@@ -56,10 +58,11 @@ class ExactLayer:
     def train(self, x: Array, upstream: Array) -> dict[str, Array]:
         if self.frozen and self.frozen_infers:
             return self.infer(x, upstream)
-        axes, count = self.case.configuration.reduction_axes, x.size // max(1, self.case.configuration.feature_count)
+        axes, count = self.case.configuration.reduction_axes, x.size // self.case.configuration.feature_count
         if not count:
-            return self._results(self._work(x), self._work(x), self._work(upstream), np.zeros_like(self._work(x)))
+            return self._results(self._work(x), self._work(x), self._work(upstream), self._work(x))
         x, g = self._work(x), self._work(upstream)
+        self.trained += 1
         mean = x.mean(axes, keepdims=True)
         variance = ((x - mean) ** 2).mean(axes, keepdims=True)
         bessel = self._number(count / max(1, count - 1))
@@ -73,7 +76,9 @@ class ExactLayer:
         g_mean = -(g_normalized / root).sum(axes, keepdims=True)
         spread = (x - mean) * self._number(2 / count) * (bessel if self.normalizing_correction else 1)
         g_input = g_normalized / root + g_variance * spread + g_mean / self._number(count)
-        return self._results(self._output(normalized), normalized, g, g_input)
+        results = self._results(self._output(normalized), normalized, g, g_input)
+        self.gradients = {name: results[f"grad_{name}"] for name in ("gamma", "beta") if name in self.state}
+        return results
 
     def infer(self, x: Array, upstream: Array | None) -> dict[str, Array]:
         x = self._work(x)
@@ -100,18 +105,22 @@ class ExactLayer:
 
     def _move(self, name: str, batch: Any) -> None:
         decay = self._number(self.case.decay if self.decay is None else self.decay)
+        if self.cumulative:
+            decay = self._number(self.trained - 1) / self._number(self.trained)
         old = self._work(self.state[name])
         moved = decay * old + (1 - decay) * batch.reshape(old.shape)
-        self.state[name] = moved.astype(self.state[name].dtype)
+        with np.errstate(over="ignore"):
+            self.state[name] = moved.astype(self.state[name].dtype)
 
     def _results(self, output: Any, normalized: Any, g: Any, g_input: Any) -> dict[str, Array]:
         axes, features = self.case.configuration.reduction_axes, self.case.configuration.features
         parameter = dtype_named(self.case.configuration.parameter_dtype)
         found = {"beta": g.sum(axes), "gamma": (g * normalized).sum(axes)}
-        self.gradients = {
-            name: value.reshape(features).astype(parameter) for name, value in found.items() if name in self.state
+        named = {
+            f"grad_{name}": value.reshape(features).astype(parameter)
+            for name, value in found.items()
+            if name in self.state
         }
-        named = {f"grad_{name}": value for name, value in self.gradients.items()}
         return {"output": self._stored(output), "grad_input": self._stored(g_input), **named}
 
     def _stored(self, value: Any) -> Array:
@@ -135,18 +144,19 @@ def _outcomes(layer: ExactLayer) -> Iterator[Outcome]:
     yield produced({}, layer.state)
     for each in inputs.steps:
         found: dict[str, Array] = {}
-        match each.step.step:
-            case "train":
-                assert each.input is not None and each.upstream is not None
+        match each.step:
+            case Train():
+                assert each.input is not None
+                assert each.upstream is not None
                 found = layer.train(each.input, each.upstream)
-            case "infer":
+            case Infer():
                 assert each.input is not None
                 found = layer.infer(each.input, each.upstream)
-            case "sgd":
-                layer.sgd(each.step.learning_rate)
-            case "freeze" | "unfreeze":
-                layer.frozen = each.step.step == "freeze"
-            case _:
+            case Sgd(learning_rate=rate):
+                layer.sgd(rate)
+            case Freeze() | Unfreeze():
+                layer.frozen = isinstance(each.step, Freeze)
+            case Reload():
                 pass
         yield produced(found, layer.state)
 

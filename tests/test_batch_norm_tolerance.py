@@ -116,7 +116,11 @@ class Healthy:
             grad_scale = self.sums(g * x) - mean * grad_beta
             grad_variance = x.dtype.type(-0.5) * gamma * grad_scale * (inverse * inverse * inverse)
             spread = grad_variance * (x.dtype.type(2) * (x - mean) / count)
-            return grad_beta, grad_scale * inverse, g * (gamma * inverse) + spread - grad_beta * (gamma * inverse) / count
+            return (
+                grad_beta,
+                grad_scale * inverse,
+                g * (gamma * inverse) + spread - grad_beta * (gamma * inverse) / count,
+            )
         normalized = (x - mean) * inverse
         grad_gamma = self.sums(g * normalized)
         through = grad_beta if self.fault == "gradient" else grad_beta + normalized * grad_gamma
@@ -124,7 +128,10 @@ class Healthy:
 
     def infer(self, s: Situation, x: Array, g: Array) -> dict[str, Array]:
         state = {name: value.astype(x.dtype) for name, value in s.state.items()}
-        mean, inverse = state["moving_mean"], self.inverse(state["moving_variance"], x.dtype.type(s.configuration.epsilon))
+        mean, inverse = (
+            state["moving_mean"],
+            self.inverse(state["moving_variance"], x.dtype.type(s.configuration.epsilon)),
+        )
         return {
             "output": self.output(x, mean, inverse, state),
             "grad_beta": self.sums(g),

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from conformance.case import Case
-from conformance.errors import WorkerError
+from conformance.errors import Place, WorkerError
 from conformance.execute import Outcomes, Workers, execute, survey
 from conformance.inputs import inputs_of
 from conformance.outcome import Crashed, Produced, TimedOut
 from conformance.plan import Cell, Offer, Selection, plan
 from conformance.registry import keys
-from conformance.spec import Located, Place
+from conformance.spec import Located
 
 pytestmark = pytest.mark.frameworks
 

@@ -88,7 +88,10 @@ def test_a_number_that_should_not_be_finite_and_is_fails(right: float) -> None:
 
 def test_both_ways_of_the_pattern_are_told() -> None:
     found = fitted([NAN, 1.0], expected([1.0, NAN]))
-    assert found.reason == "1 values are NaN or infinite that must be finite and 1 values are finite that must be NaN or infinite"
+    assert (
+        found.reason
+        == "1 values are NaN or infinite that must be finite and 1 values are finite that must be NaN or infinite"
+    )
 
 
 def test_a_zero_bound_allows_equality_alone() -> None:

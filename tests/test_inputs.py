@@ -45,7 +45,7 @@ def test_states_follow_the_moving_average_by_hand() -> None:
 
 
 def test_an_optimizer_step_moves_gamma_and_beta_by_hand() -> None:
-    """x̂ = (-1, 1) and g = (1, 0): dγ = -1, dβ = 1; with rate 1/2 gamma is 3/2 and beta -1/2."""
+    """With x̂ = (-1, 1) and g = (1, 0): dγ = -1, dβ = 1; with rate 1/2 gamma is 3/2 and beta -1/2."""
     found = states_of(case([TRAIN, {"step": "sgd", "learning_rate": 0.5}, TRAIN]))
     assert (found[2]["gamma"][0], found[2]["beta"][0]) == (1.5, -0.5)
 
@@ -57,7 +57,7 @@ def test_a_frozen_layer_of_the_canonical_semantics_still_moves_its_statistics() 
 
 
 def test_the_gradient_of_the_mean_squared_error_follows_the_reference() -> None:
-    """y = (-1, 1) against t = 3 over two values: 2(y - t)/2 = (-4, -2)."""
+    """With y = (-1, 1) against t = 3 over two values: 2(y - t)/2 = (-4, -2)."""
     upstream = {"kind": "mean_squared_error", "target": {"kind": "constant", "value": 3.0}}
     (found,) = inputs_of(case([{**TRAIN, "upstream": upstream}])).steps
     assert found.upstream is not None

@@ -74,7 +74,9 @@ def test_a_weight_of_zero_leaves_its_term_out_non_finite_or_not(decay: float, ke
 
 
 def test_a_decay_of_one_allows_no_error() -> None:
-    assert moved_bound(np.array([3.0]), np.array([5.0]), np.array([1.0]), weights(Dialect(), 1.0, 0), SINGLE).tolist() == [0]
+    assert moved_bound(
+        np.array([3.0]), np.array([5.0]), np.array([1.0]), weights(Dialect(), 1.0, 0), SINGLE
+    ).tolist() == [0]
 
 
 def by_products(old: Any, batch: Any, decay: Any) -> Any:

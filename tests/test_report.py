@@ -274,7 +274,7 @@ def test_the_summary_counts_judged_cells_and_the_rest_apart(tmp_path: Path) -> N
     text = written(tmp_path, run(*records, cases=cases)).text
     assert "1 unexpected verdict in 5 judged cells of 7 planned: 7 cases on 1 implementation of torch 2.13.0." in text
     assert "1 = exact 2 ✓ conforms 1 ≈ dialect 0 ⊘ refused 1 ≠ deviates 0 ◔ timed out 0 ✕ crashed" in text
-    assert "Counted apart: 1 – unsupported 0 ? not decidable 1 ∉ outside domain" in text  # noqa: RUF001 - as shown
+    assert "Counted apart: 1 – unsupported 0 ? not decidable 1 ∉ outside domain" in text
     assert "Run 2026-01-02 03:04:05+0000 to 2026-01-02 03:05:06+0000" in text
 
 

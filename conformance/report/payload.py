@@ -33,7 +33,7 @@ class Pool:
         self.values: list[Any] = []
         self._positions: dict[str, int] = {}
 
-    def position(self, value: Any) -> int:  # noqa: ANN401 - anything JSON has
+    def position(self, value: Any) -> int:
         """Return where the value is, adding it if it is new."""
         key = json.dumps(value)
         if key not in self._positions:
@@ -64,7 +64,7 @@ def payload(page: Page) -> str:
     return text.translate(_ESCAPES)
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 - anything JSON has
+def _finite(value: Any) -> Any:
     """Return the value with texts for the numbers that JSON does not have, which a recipe may hold."""
     match value:
         case dict():

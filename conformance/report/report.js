@@ -166,7 +166,7 @@
     return make("div", {class: "detail"},
       make("p", {class: "quiet"}, `Environment ${cell.environment}. Cell `, make("code", {}, cell.id),
         cell.omitted ? `. ${cell.omitted} further steps, none of them worse, are in the run file alone` : "", "."),
-      make("div", {class: "scroll", role: "region", tabindex: "0", "aria-label": "Steps and quantities"},
+      make("div", {class: "scroll", role: "region", tabindex: "0", "aria-label": `Steps and quantities on ${cell.column.name}`},
         make("table", {}, make("caption", {class: "unseen"}, `Steps and quantities of ${cell.id}`),
           head("Quantity", "Verdict", "Score", "By two-pass bound", "Worst element"), groups)));
   }

@@ -1,0 +1,51 @@
+"""What judging says: of a quantity, of a step, of a cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conformance.fit import Worst
+from conformance.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One quantity at one step."""
+
+    quantity: str
+    verdict: Verdict
+    score: float | None = None
+    score_two_pass: float | None = None
+    worst: Worst | None = None
+    #: The dialect's fields without which the numbers would not fit.
+    fields: tuple[str, ...] = ()
+    reason: str = ""
+    dtype: str = ""
+    #: The shape in which the implementation gave it.
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepJudgement:
+    """One step: number 0 is the start."""
+
+    number: int
+    kind: str
+    verdict: Verdict
+    #: Whether the profile documents it: only a refusal can be expected and no agreement.
+    expected: bool
+    seconds: float | None = None
+    quantities: tuple[Judged, ...] = ()
+    message: str = ""
+    #: At the start: how a user writes it.
+    call: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A cell."""
+
+    verdict: Verdict
+    expected: bool
+    steps: tuple[StepJudgement, ...]
+    diagnosis: str = ""
