@@ -91,12 +91,12 @@ def test_a_documented_difference_is_a_dialect_that_names_the_field() -> None:
 
 
 def test_a_cumulative_average_counts_the_train_steps_that_had_values() -> None:
-    made = case(TRAIN, {**TRAIN, "shape": [0, 3]}, INFER, TRAIN, {**TRAIN, "input": INFER["input"]})
+    made = case(TRAIN, {**TRAIN, "shape": [0, 3]}, INFER, {**TRAIN, "input": INFER["input"]}, TRAIN)
     profile = (declared("update", "cumulative"),)
     judgement = judged(made, outcomes(ExactLayer(case=made, cumulative=True)), profile=profile)
     assert [step.verdict for step in judgement.steps if step.kind == "train"] == [
         Verdict.DIALECT,
-        Verdict.CONFORMS,
+        Verdict.EXACT,
         Verdict.DIALECT,
         Verdict.DIALECT,
     ]

@@ -125,7 +125,7 @@ def page_of(*runs: Run) -> Page:
 
 
 def field(page: Page, clause: str, column: str) -> Field:
-    rows = [row for section in page.matrix.sections for row in section if row.clause == clause]
+    rows = [row for section in page.matrix.sections for row in section.rows if row.clause == clause]
     return next(each for each in rows[0].fields if each.column == column)
 
 

@@ -51,6 +51,15 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """The rows of one section of the semantics."""
+
+    number: str
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
     """The rows by section, the columns by library and implementation."""
 
@@ -59,18 +68,19 @@ class Matrix:
     columns: tuple[Column, ...]
     #: Names of environments that failed, with what they are: their columns are unknown.
     failed: tuple[tuple[str, str], ...]
-    sections: tuple[tuple[Row, ...], ...]
+    sections: tuple[Section, ...]
     #: Clauses that no recorded case names.
     untested: tuple[tuple[str, str], ...]
 
 
 def matrix(
     clauses: Mapping[str, str],
+    titles: Mapping[str, str],
     columns: Sequence[Column],
     cells: Iterable[Cell],
     failed: Iterable[tuple[str, str]],
 ) -> Matrix:
-    """Return the matrix of those cells."""
+    """Return the matrix of those cells; `titles` are the sections' by number."""
     fields: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         for clause in cell.case["clauses"]:
@@ -85,13 +95,13 @@ def matrix(
         for number, title in clauses.items()
         if number in tested
     ]
-    sections = itertools.groupby(rows, key=lambda row: row.clause.partition(".")[0])
+    grouped = itertools.groupby(rows, key=lambda row: row.clause.partition(".")[0])
     return Matrix(
         libraries=_groups(columns, "library"),
         implementations=_groups(columns, "implementation"),
         columns=tuple(columns),
         failed=tuple(failed),
-        sections=tuple(tuple(section) for _, section in sections),
+        sections=tuple(Section(number=key, title=titles.get(key, ""), rows=tuple(found)) for key, found in grouped),
         untested=tuple((number, title) for number, title in clauses.items() if number not in tested),
     )
 

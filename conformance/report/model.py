@@ -107,6 +107,7 @@ def build(runs: Sequence[Run], *, partial: bool) -> Page:
     counted = Counter(cell.verdict for cell in cells)
     failed = [(each.id, each.fault) for each in environments if each.fault]
     clauses = {number: title for run in runs for number, title in run.header["clauses"].items()}
+    sections = {number: title for run in runs for number, title in run.header.get("sections", {}).items()}
     return Page(
         runs=tuple(_summary(run) for run in runs),
         environments=tuple(environments),
@@ -116,7 +117,7 @@ def build(runs: Sequence[Run], *, partial: bool) -> Page:
         unexpected=findings(by_standing[Standing.UNEXPECTED]),
         known=findings(by_standing[Standing.KNOWN]),
         documented=findings(by_standing[Standing.DOCUMENTED]),
-        matrix=matrix(clauses, [each for each in columns.values() if each.name in seen], cells, failed),
+        matrix=matrix(clauses, sections, [each for each in columns.values() if each.name in seen], cells, failed),
         dialects=dialects([each for run in runs for each in run.environments], cells),
         clauses=clauses,
         cases=tuple(cases.values()),

@@ -88,6 +88,7 @@ def _cell(cell: Cell, texts: Pool, quantities: Pool) -> list[Any]:
         texts.position(what(cell)),
         texts.position(record["diagnosis"]),
         texts.position(cell.environment),
+        texts.position(record.get("call", "")),
         [_divergence(each, texts) for each in record["divergence"]],
         _worst(cell, quantities),
         len(record["steps"]) - len(kept),

@@ -13,9 +13,9 @@
   const text = (position) => data.texts[position];
   const columns = data.columns.map(([name, implementation, mode, device]) => ({name, implementation, mode, device}));
   const cells = data.cells.map(
-    ([of, column, verdict, standing, score, seconds, what, diagnosis, environment, divergence, worst, omitted, steps]) => ({
+    ([of, column, verdict, standing, score, seconds, what, diagnosis, environment, call, divergence, worst, omitted, steps]) => ({
       of: data.cases[of], column: columns[column], order: column, verdict, standing: data.standings[standing], score,
-      seconds, what: text(what), diagnosis: text(diagnosis), environment: text(environment),
+      seconds, what: text(what), diagnosis: text(diagnosis), environment: text(environment), call: text(call),
       divergence: divergence.map((each) => each.map(text)), worst, omitted, steps,
       id: `${data.cases[of].id}::${columns[column].name}`,
     }),
@@ -164,6 +164,7 @@
     const groups = cell.steps.map(([number, kind, verdict, seconds, message, inputs, of]) => make("tbody", {},
       stepRow(number, kind, verdict, seconds, text(message), inputs), of.map(quantityRow)));
     return make("div", {class: "detail"},
+      cell.call ? make("p", {}, "Called as ", make("code", {dir: "ltr"}, cell.call)) : null,
       make("p", {class: "quiet"}, `Environment ${cell.environment}. Cell `, make("code", {}, cell.id),
         cell.omitted ? `. ${cell.omitted} further steps, none of them worse, are in the run file alone` : "", "."),
       make("div", {class: "scroll", role: "region", tabindex: "0", "aria-label": `Steps and quantities on ${cell.column.name}`},
