@@ -52,35 +52,43 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
     NaN and infinity are one class: where one is expected any will do, and nowhere else.
     """
     value, stored = expected.value, observed.dtype.name
-    seen = observed.astype(np.longdouble)
+    seen = observed.astype(value.dtype)
     with np.errstate(all="ignore"):
-        error = np.abs(seen - value)
-        finite = np.isfinite(value)
+        error = np.abs(seen - value).astype(np.float64, copy=False)
         bound = storage_rounding(expected.bound, value, stored, worked)
         two_pass = storage_rounding(expected.bound_two_pass, value, stored, worked)
-        pattern = np.isfinite(seen) == finite
-        scores = _scores(error, bound, finite, pattern)
-        narrow = _scores(error, two_pass, finite, pattern)
-        said = (bound < expected.magnitude) | ~finite | (error == 0)
-    # An element whose bound says nothing can neither pass nor fail, unless it is not even finite.
-    decisive = np.where(said | ~pattern, scores, 0.0)
-    failing = decisive > 1
-    position = int(decisive.argmax()) if decisive.size else 0
+        scores, narrow = _ratio(error, bound), _ratio(error, two_pass)
+        said = (bound < expected.magnitude) | (error == 0)
+        reason = ""
+        # A sum is finite only if every term is: one look at it spares the rest.
+        if not np.isfinite(error.sum()):
+            finite = np.isfinite(value)
+            pattern = np.isfinite(seen) == finite
+            scores, narrow = (np.where(pattern, np.where(finite, each, 0.0), np.inf) for each in (scores, narrow))
+            said |= ~finite | ~pattern
+            error = np.where(finite, error, 0.0)
+            reason = "" if pattern.all() else _pattern_reason(finite, np.isfinite(seen))
+    # An element whose bound says nothing can neither pass nor fail.
+    decidable = bool(said.all())
+    if not decidable:
+        scores, narrow = np.where(said, scores, 0.0), np.where(said, narrow, 0.0)
+    position = int(scores.argmax()) if scores.size else 0
+    score = float(scores.flat[position]) if scores.size else 0.0
     return Fit(
-        score=float(decisive.max(initial=0.0)),
-        score_two_pass=float(np.where(said | ~pattern, narrow, 0.0).max(initial=0.0)),
-        exact=bool((pattern & ((error == 0) | ~finite)).all()),
-        decidable=bool(said.all()),
-        outside_domain=bool(failing.any() and not (failing & expected.in_domain).any()),
+        score=score,
+        score_two_pass=float(narrow.max(initial=0.0)),
+        exact=not reason and not error.any(),
+        decidable=decidable,
+        outside_domain=score > 1 and not ((scores > 1) & expected.in_domain).any(),
         worst=_worst(position, value, seen, bound),
-        reason="" if pattern.all() else _pattern_reason(finite, np.isfinite(seen)),
+        reason=reason,
     )
 
 
-def _scores(error: Array, bound: Array, finite: Array, pattern: Array) -> Array:
-    ratio = np.where(error == 0, 0.0, error / bound)
-    ratio = np.where(finite, ratio, 0.0)
-    return np.where(pattern, np.where(np.isnan(ratio), np.inf, ratio), np.inf).astype(np.float64)
+def _ratio(error: Array, bound: Array) -> Array:
+    """Return error over bound; nothing over nothing is nothing, and a bound that is no number admits none."""
+    ratio = error / bound
+    return np.where(error == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
 def _worst(position: int, value: Array, seen: Array, bound: Array) -> Worst | None:

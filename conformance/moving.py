@@ -13,9 +13,10 @@ from conformance.dialect import Dialect
 from conformance.precision import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Weights = tuple[np.floating[Any], np.floating[Any]]
 
 
-def weights(dialect: Dialect, decay: float, trained: int) -> tuple[np.longdouble, np.longdouble]:
+def weights(dialect: Dialect, decay: float, trained: int, wide: type[np.floating[Any]] = np.longdouble) -> Weights:
     """Return the weights (w, v) of the old value and of the batch's, after `trained` earlier train steps.
 
     exponential      a, 1 - a
@@ -23,9 +24,9 @@ def weights(dialect: Dialect, decay: float, trained: int) -> tuple[np.longdouble
     first_batch      0, 1 for k = 1, then exponential
     cumulative       (k - 1)/k, 1/k
 
-    with a the decay and k = trained + 1.
+    with a the decay and k = trained + 1, computed in the float type `wide`.
     """
-    a, k = np.longdouble(decay), trained + 1
+    a, k = wide(decay), trained + 1
     match dialect.update:
         case "exponential":
             return a, 1 - a
@@ -33,14 +34,14 @@ def weights(dialect: Dialect, decay: float, trained: int) -> tuple[np.longdouble
             remaining = 1 - a**k
             return a * (1 - a ** (k - 1)) / remaining, (1 - a) / remaining
         case "first_batch":
-            return (np.longdouble(0), np.longdouble(1)) if k == 1 else (a, 1 - a)
+            return (wide(0), wide(1)) if k == 1 else (a, 1 - a)
         case "cumulative" | "merge":
-            return np.longdouble(k - 1) / k, np.longdouble(1) / k
+            return wide(k - 1) / k, wide(1) / k
         case "none":
-            return np.longdouble(1), np.longdouble(0)
+            return wide(1), wide(0)
 
 
-def moved(old: Array, batch: Array, weight: tuple[np.longdouble, np.longdouble]) -> Array:
+def moved(old: Array, batch: Array, weight: Weights) -> Array:
     """Return M' = w·M + v·s; where a weight is 0 its term is left out, non-finite or not."""
     kept = weight[0] * old if weight[0] else 0
     added = weight[1] * batch if weight[1] else 0
@@ -61,7 +62,7 @@ def moved_bound(
     old: Array,
     batch: Array,
     batch_bound: Array,
-    weight: tuple[np.longdouble, np.longdouble],
+    weight: Weights,
     worked: Precision,
     debiased: float = 0.0,
 ) -> Array:
@@ -75,8 +76,8 @@ def moved_bound(
     """
     u = worked.unit
     w, v = (float(each) for each in weight)
-    kept, taken = np.abs(old), np.abs(batch)
-    result = np.abs(moved(old, batch, weight))
+    kept, taken = (np.abs(each).astype(np.float64, copy=False) for each in (old, batch))
+    result = np.abs(moved(old, batch, weight)).astype(np.float64, copy=False)
     if not v:
         return u * result * 0
     return (

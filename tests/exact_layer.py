@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance.case import Case, Freeze, Infer, Reload, Sgd, Train, Unfreeze
 from conformance.inputs import inputs_of
-from conformance.outcome import Outcome, Produced
+from conformance.outcome import Produced
 from conformance.wire import dtype_named
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -133,12 +133,12 @@ def produced(quantities: Mapping[str, Array], state: Mapping[str, Array], compil
     return Produced(quantities=dict(quantities), state=copied, seconds=0.0, compilations=compilations)
 
 
-def outcomes(layer: ExactLayer) -> list[Outcome]:
+def outcomes(layer: ExactLayer) -> list[Produced]:
     """Return what the layer gives for its case: at the start, then for each step."""
     return list(_outcomes(layer))
 
 
-def _outcomes(layer: ExactLayer) -> Iterator[Outcome]:
+def _outcomes(layer: ExactLayer) -> Iterator[Produced]:
     inputs = inputs_of(layer.case)
     layer.start(inputs.initial)
     yield produced({}, layer.state)
@@ -162,12 +162,11 @@ def _outcomes(layer: ExactLayer) -> Iterator[Outcome]:
 
 
 def altered(
-    given: Sequence[Outcome], step: int, name: str, change: Callable[[Array], Array | None], kept: bool = False
-) -> list[Outcome]:
+    given: Sequence[Produced], step: int, name: str, change: Callable[[Array], Array | None], kept: bool = False
+) -> list[Produced]:
     """Return the outcomes with one quantity of one step changed, or absent; `kept`: in the state after the step."""
     result = list(given)
     outcome = result[step]
-    assert isinstance(outcome, Produced)
     part = dict(outcome.state if kept else outcome.quantities)
     value = change(part.pop(name))
     if value is not None:

@@ -22,9 +22,13 @@ def situation(
     dialect: Dialect | None = None,
     trained: int = 0,
     op: str = "batch_norm",
+    wide: type[np.floating[Any]] = np.longdouble,
     **configured: Any,
 ) -> Situation:
-    """Return the situation of a step on x, shape (m, C); a state given as numbers is that of every feature."""
+    """Return the situation of a step on x, shape (m, C), in the float type `wide`.
+
+    A state given as numbers is that of every feature.
+    """
     x = np.asarray(x)
     configuration = Configuration(
         **{
@@ -44,8 +48,8 @@ def situation(
     return Situation(
         configuration=configuration,
         dialect=dialect or Dialect(),
-        x=x.astype(np.longdouble),
-        upstream=None if upstream is None else np.asarray(upstream).astype(np.longdouble),
-        state={name: np.broadcast_to(value, x.shape[1:]).astype(np.longdouble) for name, value in held.items()},
+        x=x.astype(wide),
+        upstream=None if upstream is None else np.asarray(upstream).astype(wide),
+        state={name: np.broadcast_to(value, x.shape[1:]).astype(wide) for name, value in held.items()},
         trained=trained,
     )

@@ -16,7 +16,7 @@ from conformance.operation import Expected, Situation, flatten
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm
-from conformance.precision import precision
+from conformance.precision import Precision, precision
 from tests.cells import case
 from tests.situations import situation
 
@@ -136,11 +136,12 @@ def batch(count: int, seed: int) -> tuple[Any, Any, dict[str, Any]]:
     return x, random.normal(size=(count, 4)), state
 
 
-def tight(s: Situation) -> dict[str, Any]:
-    """The narrowest bound of a float64 implementation: pairwise sums, two passes."""
+def tight(s: Situation, worked: Precision = DOUBLE) -> dict[str, Any]:
+    """The narrowest bound of an implementation: pairwise sums, two passes."""
     height = math.ceil(math.log2(s.x.shape[0]))
-    algorithm = Algorithm(variance="two_pass", worked=DOUBLE, height=height)
-    return batch_norm._train_bounds(s, *[reference.training(s)[part] for part in (0, 2)], algorithm)
+    algorithm = Algorithm(variance="two_pass", worked=worked, height=height)
+    statistics, _, normalization = reference.training(s)
+    return batch_norm._train_bounds(s, statistics, normalization, algorithm)
 
 
 def worst(found: dict[str, Expected], bounds: dict[str, Any], s: Situation) -> dict[str, float]:
@@ -202,6 +203,19 @@ def test_training_is_a_thousand_times_closer_than_the_float64_bound(dialect: Dia
     scores = worst(found, tight(s), s)
     assert set(scores) == {*found}
     assert max(scores.values()) <= UNIT, scores
+
+
+@pytest.mark.parametrize(("dialect", "trained"), DIALECTS, ids=_named)
+@pytest.mark.parametrize("count", [2, 8, 33])
+def test_what_judges_float32_is_a_hundred_million_times_closer_than_its_bound(
+    dialect: Dialect, trained: int, count: int
+) -> None:
+    x, g, state = (np.float32(each) if isinstance(each, np.ndarray) else each for each in batch(count, seed=count))
+    held = {name: np.float32(value) for name, value in state.items()}
+    fields = {"state": held, "dialect": dialect, "trained": trained, "epsilon": 1e-3, "dtype": "float32"}
+    s = situation(x, g, wide=np.float64, **fields)
+    scores = worst(batch_norm.train(s, SINGLE), tight(s, SINGLE), s)
+    assert max(scores.values()) <= 1e-8, scores
 
 
 @pytest.mark.parametrize("count", [2, 5, 16])

@@ -145,9 +145,7 @@ def test_without_cases_to_compare_with_globs_are_taken_as_they_are(tmp_path: Pat
 @pytest.mark.parametrize("wanted", ["latest", "2.6", ">=2.x", "=>2"])
 def test_versions_that_cannot_be_meant_are_refused(tmp_path: Path, wanted: str) -> None:
     (found,) = complaints(tmp_path, ENTRY.replace(">=2.6,<3", wanted), "edges.one")
-    assert found == (
-        f"divergences.yaml:3:14: versions.torch: expected versions such as '>=2.6,<3', got {wanted!r}"
-    )
+    assert found == (f"divergences.yaml:3:14: versions.torch: expected versions such as '>=2.6,<3', got {wanted!r}")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +153,7 @@ def test_versions_that_cannot_be_meant_are_refused(tmp_path: Path, wanted: str) 
     [
         (("verdict: deviates", "verdict: dialect"), "divergences.yaml:4:3: verdict: input should be 'deviates'"),
         (("diagnosis:", "diagnosys:"), "divergences.yaml:6:3: diagnosys: unknown key; did you mean diagnosis?"),
-        (("  versions: {torch: \">=2.6,<3\"}\n", ""), "divergences.yaml:1:3: versions: is missing"),
+        (('  versions: {torch: ">=2.6,<3"}\n', ""), "divergences.yaml:1:3: versions: is missing"),
         (("[edges.*]", "[]"), "divergences.yaml:2:3: cases: "),
         (("It gives one when two is right.", "wrong"), "divergences.yaml:5:3: reason: "),
     ],

@@ -14,7 +14,7 @@ from conformance.spec import load
 from tests.cells import FREEZE, TRAIN, case, located
 
 # Scenario S1b: the written-out formula in NumPy, from parameters rounded to float32.
-LAYER = {
+LAYER: dict[str, Any] = {
     "shape": [1, 2, 1],
     "initial": {
         name: {"kind": "literal", "values": [value], "dtype": "float32"}
@@ -29,7 +29,9 @@ LAYER = {
 ONE_AND_FIVE = {"step": "infer", "input": {"kind": "literal", "values": [[[1.0], [5.0]]]}}
 
 
-def complaints(*steps: dict[str, Any], step: int = 1, quantity: str = "output", values: Any, **fields: Any) -> list[str]:
+def complaints(
+    *steps: dict[str, Any], step: int = 1, quantity: str = "output", values: Any, **fields: Any
+) -> list[str]:
     dtype = fields.pop("printed_dtype", None)
     expected = {"step": step, "quantity": quantity, "values": values} | ({"dtype": dtype} if dtype else {})
     made = case(*steps, expected=[expected], **fields)
@@ -59,7 +61,9 @@ def test_float32_digits_are_not_held_to_the_bound_of_float64() -> None:
     assert complaints(ONE_AND_FIVE, values=values, printed_dtype="float64", dtype="float64", **LAYER) != []
 
 
-@pytest.mark.parametrize(("text", "agrees"), [("3", True), ("3.0", True), ("3.4", False), ("2.96", False), ("4", False)])
+@pytest.mark.parametrize(
+    ("text", "agrees"), [("3", True), ("3.0", True), ("3.4", False), ("2.96", False), ("4", False)]
+)
 def test_half_a_unit_of_the_last_digit_is_allowed(text: str, agrees: bool) -> None:
     step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.0]]}}
     found = complaints(step, quantity="batch_mean", values=[text], shape=[2, 1])
@@ -75,14 +79,18 @@ def test_a_few_digits_cover_the_values_that_round_to_them(text: str, agrees: boo
 def test_a_later_step_is_that_of_the_chain() -> None:
     # M = 0.5·0 + 0.5·3 after the first step, then 0.5·1.5 + 0.5·3.
     step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.0]]}}
-    fields = {"shape": [2, 1], "decay": 0.5, "quantity": "moving_mean"}
+    fields: dict[str, Any] = {"shape": [2, 1], "decay": 0.5, "quantity": "moving_mean"}
     assert complaints(step, step, step=2, values=["2.25"], **fields) == []
     assert complaints(step, step, step=2, values=["1.50"], **fields) != []
 
 
 def test_a_frozen_centering_is_held_to_inference() -> None:
     step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.0]]}}
-    fields = {"op": "centering", "shape": [2, 1], "initial": {"moving_mean": {"kind": "constant", "value": 1.0}}}
+    fields: dict[str, Any] = {
+        "op": "centering",
+        "shape": [2, 1],
+        "initial": {"moving_mean": {"kind": "constant", "value": 1.0}},
+    }
     assert complaints(FREEZE, step, step=2, values=[["0.0"], ["4.0"]], **fields) == []
     assert complaints(step, values=[["0.0"], ["4.0"]], **fields) != []
 

@@ -90,7 +90,9 @@ def test_a_healthy_gradient_step_stays_within_the_bound(rate: float) -> None:
         after = STATE[name] - np.float32(rate) * slope
         error = np.abs(after.astype(np.longdouble) - found[name].value)
         assert (error <= found[name].bound).all()
-        assert (np.abs(STATE[name] - np.float32(rate * (1 + 1e-5)) * slope - found[name].value) > found[name].bound).any()
+        assert (
+            np.abs(STATE[name] - np.float32(rate * (1 + 1e-5)) * slope - found[name].value) > found[name].bound
+        ).any()
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,9 @@ def test_a_healthy_gradient_step_stays_within_the_bound(rate: float) -> None:
         ("centering", Dialect(frozen_implies_inference=True), False, False),
     ],
 )
-def test_freezing_implies_inference_where_the_dialect_says_so(op: str, dialect: Dialect, frozen: bool, infers: bool) -> None:
+def test_freezing_implies_inference_where_the_dialect_says_so(
+    op: str, dialect: Dialect, frozen: bool, infers: bool
+) -> None:
     found = expected(case(TRAIN, op=op), dialect=dialect, frozen=frozen)
     assert ("batch_mean" not in found) is infers
     assert kept(found, "moving_mean") is infers
@@ -157,9 +161,7 @@ def test_anything_that_differs_is_computed_anew(
     assert len(computed) == 2
 
 
-def test_the_oldest_references_make_room_for_new_ones(
-    computed: list[Request], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_oldest_references_make_room_for_new_ones(computed: list[Request], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_KEPT_ELEMENTS", 200)  # one step has about 80
     references, made = References(), case(*[TRAIN] * 4)
     for number in (1, 2, 1, 3, 1, 2):

@@ -73,7 +73,7 @@ def _train_bounds(
     worked, dialect = algorithm.worked, situation.dialect
     bound = tolerance.statistics_bound(situation.x, statistics.variance, algorithm)
     count = statistics.count
-    weight = weights(dialect, situation.configuration.decay, situation.trained)
+    weight = weights(dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
     bessel = count / (count - 1) if dialect.moving_correction and count > 1 else 1.0
     entering = tolerance.corrected(bound, bessel, statistics.variance, worked.unit if bessel > 1 else 0.0)
     debiased = debiasing(dialect, situation.configuration.decay, situation.trained)

@@ -1,4 +1,4 @@
-"""Batch normalization in extended precision: one function per equation of `spec/semantics.md`.
+"""Batch normalization in more precision than is judged: one function per equation of `spec/semantics.md`.
 
 Arrays are (m, C): m values of each of C features; statistics are (C,). Ioffe and Szegedy 2015, algorithm 1
 and section 3; the gradients keep epsilon, which the paper's own form does too.
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.moving import moved, weights
+from conformance.moving import Weights, moved, weights
 from conformance.operation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -35,9 +35,9 @@ class Normalization:
     center: Array
     variance: Array
     #: How far the center and variance follow the batch: 1 in training, 0 in inference.
-    coupling: np.longdouble
+    coupling: float | np.floating[Any]
     #: Factor of Bessel's correction inside the variance's dependence on the batch.
-    bessel: np.longdouble
+    bessel: float | np.floating[Any]
     deviation: Array
     inverse_root: Array
     normalized: Array
@@ -79,23 +79,23 @@ def normalize(
     situation: Situation,
     center: Array,
     variance: Array,
-    coupling: float | np.longdouble,
-    bessel: float | np.longdouble = 1.0,
+    coupling: float | np.floating[Any],
+    bessel: float | np.floating[Any] = 1.0,
 ) -> Normalization:
     """Return y = γ (x - c) (v + ε)^(-1/2) + β and its intermediates."""
     ones = np.ones_like(center)
     gamma = situation.state.get("gamma", ones)
     beta = situation.state.get("beta", 0 * ones)
     deviation = situation.x - center
-    inverse_root = 1 / np.sqrt(variance + np.longdouble(situation.configuration.epsilon))
+    inverse_root = 1 / np.sqrt(variance + situation.x.dtype.type(situation.configuration.epsilon))
     normalized = deviation * inverse_root
     return Normalization(
         gamma=gamma,
         beta=beta,
         center=center,
         variance=variance,
-        coupling=np.longdouble(coupling),
-        bessel=np.longdouble(bessel),
+        coupling=coupling,
+        bessel=bessel,
         deviation=deviation,
         inverse_root=inverse_root,
         normalized=normalized,
@@ -120,20 +120,30 @@ def gradients(normalization: Normalization, upstream: Array, x: Array) -> Gradie
     if not normalization.coupling:
         return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * upstream)
     count = x.shape[0]
-    own = (x - batch_mean(x)) * normalization.inverse_root * normalization.bessel
-    through = normalization.coupling * (grad_beta / count + own * grad_gamma / count)
+    normalizes = normalization.coupling == 1 and normalization.bessel == 1
+    own = normalization.normalized if normalizes else (x - batch_mean(x)) * normalization.inverse_root
+    own = own if normalizes else own * x.dtype.type(normalization.bessel)
+    coupling = x.dtype.type(normalization.coupling)
+    through = coupling * grad_beta / count + own * (coupling * grad_gamma / count)
     return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * (upstream - through))
+
+
+def corrected(statistics: Statistics, correction: int) -> Array:
+    """Return the batch variance times m / (m - correction)."""
+    if not correction:
+        return statistics.variance
+    count = statistics.variance.dtype.type(statistics.count)
+    return np.asarray(statistics.variance * (count / (statistics.count - correction)))
 
 
 def moving_variance_batch(situation: Situation, statistics: Statistics) -> Array:
     """Return the batch variance that enters the moving variance, corrected as the dialect has it."""
-    correction = situation.dialect.moving_correction
-    return batch_variance(situation.x, statistics.mean, correction)
+    return corrected(statistics, situation.dialect.moving_correction)
 
 
 def moving_values(situation: Situation, statistics: Statistics) -> tuple[Array, Array]:
     """Return the moving mean and variance after the step."""
-    weight = weights(situation.dialect, situation.configuration.decay, situation.trained)
+    weight = _weights(situation)
     old_mean, old_variance = situation.state["moving_mean"], situation.state["moving_variance"]
     mean = moved(old_mean, statistics.mean, weight)
     variance = moved(old_variance, moving_variance_batch(situation, statistics), weight)
@@ -152,17 +162,21 @@ def training(situation: Situation) -> tuple[Statistics, tuple[Array, Array], Nor
     match dialect.normalizes_with:
         case "batch":
             correction = dialect.normalizing_correction
-            variance = batch_variance(situation.x, statistics.mean, correction)
-            bessel = np.longdouble(count) / (count - correction) if count > correction else 1.0
+            variance = corrected(statistics, correction)
+            bessel = situation.x.dtype.type(count) / (count - correction) if count > correction else 1.0
             return statistics, after, normalize(situation, statistics.mean, variance, 1.0, bessel)
         case "moving_before":
             before = situation.state["moving_mean"], situation.state["moving_variance"]
             return statistics, after, normalize(situation, *before, 0.0)
         case "moving_after":
-            taken = weights(dialect, situation.configuration.decay, situation.trained)[1]
+            taken = _weights(situation)[1]
             correction = dialect.moving_correction
-            bessel = np.longdouble(count) / (count - correction) if count > correction else 1.0
+            bessel = situation.x.dtype.type(count) / (count - correction) if count > correction else 1.0
             return statistics, after, normalize(situation, *after, taken, bessel)
+
+
+def _weights(situation: Situation) -> Weights:
+    return weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
 
 
 def inference(situation: Situation) -> Normalization:

@@ -18,6 +18,7 @@ from conformance.operations.batch_norm.reference import Gradients, Normalization
 from conformance.precision import Precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Float64 = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Error of 1/sqrt in units of u: 2.5 for a correctly rounded root and division, 4 for hardware's own.
 ROOT = 4.0
@@ -58,7 +59,7 @@ def statistics_bound(x: Array, variance: Array, algorithm: Algorithm) -> Statist
     one-pass  ±(θ(h+3) mean x² + 2|μ|δ + δ² + u(|μ|+δ)² + uV): what E[x²] - E[x]² keeps, which is little
     """
     u, tiny, height = algorithm.worked.unit, algorithm.worked.tiny, algorithm.height
-    size = np.abs(x)
+    size, variance = _size(x), _size(variance)
     error = theta(height + 2, u) * size.mean(axis=0) + 2 * tiny
     match algorithm.variance:
         case "two_pass":
@@ -69,7 +70,7 @@ def statistics_bound(x: Array, variance: Array, algorithm: Algorithm) -> Statist
             either = theta(height + 6, u) * variance + np.sqrt(8 * variance) * running + 2 * running**2 + 2 * tiny
             return StatisticsBound(mean=np.maximum(error, running), above=either, below=either)
         case "one_pass":
-            level = np.abs(x.mean(axis=0))
+            level = _size(x.mean(axis=0))
             squares = theta(height + 3, u) * (size**2).mean(axis=0) + u * variance + u * (level + error) ** 2
             either = squares + 2 * level * error + error**2 + 2 * tiny
             return StatisticsBound(mean=error, above=either, below=either)
@@ -77,7 +78,7 @@ def statistics_bound(x: Array, variance: Array, algorithm: Algorithm) -> Statist
 
 def corrected(bound: StatisticsBound, factor: float, variance: Array, u: float) -> StatisticsBound:
     """Return the bounds on the variance times Bessel's factor, itself rounded twice."""
-    extra = 2 * u * factor * variance
+    extra = 2 * u * factor * _size(variance)
     return StatisticsBound(
         mean=bound.mean, above=factor * bound.above * (1 + 2 * u) + extra, below=factor * bound.below + extra
     )
@@ -103,7 +104,7 @@ def root_bound(variance: Array, epsilon: float, bound: StatisticsBound, u: float
     With p± = δ±/(v+ε) + 2u (epsilon rounded, the sum rounded), the root moves between (1+p⁺)^(-1/2) and
     (1-p⁻)^(-1/2); no lower than ε^(-1/2) allows, since a sum of squares is never negative.
     """
-    total = variance + epsilon
+    total = _size(variance) + epsilon
     up = bound.above / total + 2 * u
     down = bound.below / total + 2 * u
     shrink = 1 - 1 / np.sqrt(1 + up)
@@ -117,14 +118,21 @@ def output_bound(n: Normalization, root: Array, bound: StatisticsBound, x: Array
     """Return the bound on the output, shape (m, C).
 
     With s = |γ| r (1+ρ): e = s(δ + 3u(|x-c| + δ)) + |γ x̂| ρ + s·u(|x| + 2(|c| + δ)) + u|β|, then one more
-    rounding, e + u(|y| + e). The third and fourth terms are the folded form's.
+    rounding, e + u(|y| + e). The third and fourth terms are the folded form's. Gathered by what varies within a
+    feature, with |x-c| = |x̂|/r: e = floor + slope |x̂| + s·u |x|.
     """
     u, tiny = worked.unit, worked.tiny
-    scale = np.abs(n.gamma) * n.inverse_root * (1 + root)
-    centred = scale * (bound.mean + 3 * u * (np.abs(n.deviation) + bound.mean))
-    folded = scale * u * (np.abs(x) + 2 * (np.abs(n.center) + bound.mean)) + u * np.abs(n.beta)
-    error = centred + np.abs(n.gamma * n.normalized) * root + folded + tiny * (3 + scale)
-    return np.asarray(error + u * (np.abs(n.output) + error))
+    gamma = _size(n.gamma)
+    scale = gamma * _size(n.inverse_root) * (1 + root)
+    floor = scale * (bound.mean * (1 + 5 * u) + 2 * u * _size(n.center)) + u * _size(n.beta) + tiny * (3 + scale)
+    slope = gamma * (3 * u * (1 + root) + root)
+    error = floor + slope * _size(n.normalized) + scale * u * _size(x)
+    return np.asarray(error + u * (_size(n.output) + error))
+
+
+def _size(array: Array) -> Float64:
+    """Return |array| in float64: enough for a bound, whatever the reference is computed in."""
+    return np.abs(array).astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -146,28 +154,32 @@ def gradients_bound(
     """
     u, tiny, height = algorithm.worked.unit, algorithm.worked.tiny, algorithm.height
     count = x.shape[0]
-    inverse = n.inverse_root * (1 + root)
-    size, normalized = np.abs(upstream), np.abs(n.normalized)
-    total, reach = size.sum(axis=0), np.abs(n.center) + bound.mean
-    beta = theta(height, u) * total + u * np.abs(g.beta) + tiny
+    size, pull, normalized = _size(x), _size(upstream), _size(n.normalized)
+    inverse = _size(n.inverse_root) * (1 + root)
+    total, reach = pull.sum(axis=0), _size(n.center) + bound.mean
+    grad_beta, grad_gamma = _size(g.beta), _size(g.gamma)
+    beta = theta(height, u) * total + u * grad_beta + tiny
 
-    error = inverse * bound.mean * np.abs(g.beta) + root * np.abs(g.gamma)
-    products = (size * normalized).sum(axis=0) + inverse * bound.mean * total
+    error = inverse * bound.mean * grad_beta + root * grad_gamma
+    products = (pull * normalized).sum(axis=0) + inverse * bound.mean * total
     error = error + theta(height + 4, u) * (1 + root) * products
-    spread = (size * np.abs(x)).sum(axis=0) + reach * total
+    spread = (pull * size).sum(axis=0) + reach * total
     error = error + theta(height + 3, u) * inverse * spread + tiny * count * (1 + inverse)
-    gamma = error + u * (np.abs(g.gamma) + error)
+    gamma = error + u * (grad_gamma + error)
 
     b = float(n.coupling)
-    slope = b * float(n.bessel) * np.abs(g.gamma) / count
+    slope = b * float(n.bessel) * grad_gamma / count
     slope_error = b * float(n.bessel) * error / count + 2 * u * (slope + b * error / count)
-    level = b * np.abs(g.beta) / count
+    level = b * grad_beta / count
     level_error = b * theta(height + 2, u) * total / count
     level_error = level_error + 3 * u * (level + 2 * inverse * reach * (slope + slope_error))
-    wobble = inverse * bound.mean + normalized * root + 2 * u * (normalized + inverse * bound.mean)
-    wobble = wobble + 3 * u * inverse * (np.abs(x) + reach)
-    terms = size + level + normalized * slope
-    scale = np.abs(n.gamma) * inverse
-    moved = level_error + (normalized + wobble) * slope_error + wobble * slope + 3 * u * terms
-    whole = scale * moved + tiny * (4 + 4 * scale)
-    return GradientsBound(beta=beta, gamma=gamma, input=whole + np.abs(g.input) * (root + 4 * u) + u * whole)
+    # The error of x̂, wobble = w0 + w1 |x̂| + w2 |x|, gathered by what varies within a feature.
+    both = slope + slope_error
+    still = inverse * bound.mean * (1 + 2 * u) + 3 * u * inverse * reach
+    fixed = level_error + still * both + 3 * u * level
+    with_normalized = slope_error + (root + 2 * u) * both + 3 * u * slope
+    scale = _size(n.gamma) * inverse
+    whole = scale * fixed + tiny * (4 + 4 * scale)
+    whole = whole + (scale * with_normalized) * normalized + (scale * 3 * u * inverse * both) * size
+    whole = whole + (scale * 3 * u) * pull
+    return GradientsBound(beta=beta, gamma=gamma, input=whole * (1 + u) + _size(g.input) * (root + 4 * u))

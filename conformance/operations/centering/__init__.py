@@ -33,7 +33,7 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
         bounds = {name: np.zeros(value.shape) for name, value in values.items()}
         return _expected(situation, values, bounds, worked)
     with np.errstate(all="ignore"):
-        weight = weights(situation.dialect, situation.configuration.decay, situation.trained)
+        weight = weights(situation.dialect, situation.configuration.decay, situation.trained, x.dtype.type)
         debiased = debiasing(situation.dialect, situation.configuration.decay, situation.trained)
         mean = batch_mean(x)
         mean_bound = _mean_bound(x, worked)

@@ -1,0 +1,178 @@
+"""The cells of a run: every case for everything that is offered, in order, each once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from conformance.plan import Cell, Selection, offer_from, plan
+from conformance.protocol import Declared
+from conformance.shipped import spec_folder
+from conformance.spec import load
+from tests.cells import INFER, RELOAD, TRAIN, case, key, located, offer, offered
+
+ID = re.compile(r"[A-Za-z0-9_.+/:-]+")
+
+
+def ids(*cells: Cell) -> list[str]:
+    return [cell.id for cell in cells]
+
+
+CASES = [located(case(id="a.one")), located(case(id="a.two", dtype="bfloat16")), located(case(id="b.one"))]
+BOTH = offered(name="fake.Layer", modes=("eager", "compiled"), devices=("cpu", "gpu"))
+
+
+def planned(selection: Selection | None = None, *offers: Any, cases: Any = CASES) -> list[str]:
+    made = offers or (offer(BOTH, cases=len(cases)),)
+    return ids(*plan(cases, made, selection or Selection()))
+
+
+def test_a_cell_s_id_is_its_case_and_its_column() -> None:
+    made = next(plan(CASES, [offer(BOTH, cases=3)], Selection()))
+    assert (made.id, made.column) == ("a.one::fake.Layer-eager-cpu", "fake.Layer-eager-cpu")
+
+
+def test_cells_go_case_by_case_then_by_mode_then_by_device() -> None:
+    assert planned()[:5] == [
+        "a.one::fake.Layer-eager-cpu",
+        "a.one::fake.Layer-eager-gpu",
+        "a.one::fake.Layer-compiled-cpu",
+        "a.one::fake.Layer-compiled-gpu",
+        "a.two::fake.Layer-eager-cpu",
+    ]
+
+
+def test_every_case_meets_every_implementation_mode_and_device_once() -> None:
+    assert len(planned()) == 3 * 2 * 2 == len(set(planned()))
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(cases=("a.*",)), {"a.one", "a.two"}),
+        (Selection(cases=("*.one",)), {"a.one", "b.one"}),
+        (Selection(cases=("a.two", "b.*")), {"a.two", "b.one"}),
+        (Selection(cases=("A.*",)), set()),
+        (Selection(cases=("one",)), set()),
+        (Selection(cases=("?.one",)), {"a.one", "b.one"}),
+    ],
+)
+def test_cases_are_selected_by_globs_on_the_whole_id(selection: Selection, expected: set[str]) -> None:
+    assert {each.partition("::")[0] for each in planned(selection)} == expected
+
+
+@pytest.mark.parametrize(
+    ("selection", "columns"),
+    [
+        (Selection(modes=("eager",)), {"fake.Layer-eager-cpu", "fake.Layer-eager-gpu"}),
+        (Selection(modes=("compiled",), devices=("gpu",)), {"fake.Layer-compiled-gpu"}),
+        (Selection(implementations=("fake.*",), devices=("cpu",), modes=("eager",)), {"fake.Layer-eager-cpu"}),
+        (Selection(implementations=("torch.*",)), set()),
+        (Selection(modes=("xla",)), set()),
+    ],
+)
+def test_columns_are_selected_by_implementation_mode_and_device(selection: Selection, columns: set[str]) -> None:
+    assert {each.partition("::")[2] for each in planned(selection)} == columns
+
+
+def test_a_process_that_serves_other_dtypes_has_no_cell() -> None:
+    wide = offer(offered(name="wide"), cases=3, key=key(name="wide", dtypes=("bfloat16",)))
+    assert planned(None, wide) == ["a.two::wide-eager-cpu"]
+
+
+def test_the_cell_of_a_dtype_is_run_by_the_process_that_serves_it() -> None:
+    names = ("float32", "bfloat16")
+    offers = [offer(offered(name="one"), cases=3, key=key(name=name, dtypes=(name,))) for name in names]
+    assert [cell.key.name for cell in plan(CASES, offers, Selection())] == ["float32", "bfloat16", "float32"]
+
+
+def test_an_implementation_has_only_the_cases_of_its_operation() -> None:
+    cases = [located(case(id="a.norm")), located(case(id="a.centre", op="centering"))]
+    assert planned(None, offer(offered(op="centering"), cases=2), cases=cases) == ["a.centre::fake.BatchNorm-eager-cpu"]
+
+
+def reason(made: Any, *reasons: str | None, **fields: Any) -> str | None:
+    described = offer(offered(**fields), reasons={"fake.BatchNorm": list(reasons or (None,))})
+    (cell,) = plan([located(made)], [described], Selection())
+    return cell.unsupported
+
+
+def test_what_an_implementation_supports_has_no_reason() -> None:
+    assert reason(case()) is None
+
+
+def test_a_dtype_that_it_does_not_take_is_a_reason() -> None:
+    assert reason(case(dtype="float16"), dtypes=("float32",)) == "does not take float16"
+
+
+def test_steps_that_it_lacks_are_a_reason() -> None:
+    made = case(TRAIN, RELOAD, INFER)
+    assert reason(made, steps=("train",)) == "has no step infer, reload"
+
+
+def test_a_step_within_a_repetition_is_a_step() -> None:
+    made = case({"step": "repeat", "times": 2, "steps": [TRAIN, RELOAD]})
+    assert reason(made, steps=("train",)) == "has no step reload"
+
+
+def test_its_own_reason_is_told() -> None:
+    assert reason(case(), "takes no such axis") == "takes no such axis"
+
+
+def test_reasons_belong_to_their_cases_though_some_are_not_selected() -> None:
+    described = offer(offered(), reasons={"fake.BatchNorm": ["first", "second", None]})
+    cells = plan(CASES, [described], Selection(cases=("*.two", "b.*")))
+    assert [(cell.case.id, cell.unsupported) for cell in cells] == [("a.two", "second"), ("b.one", None)]
+
+
+def test_every_shipped_cell_has_an_id_of_its_own_that_pytest_and_globs_take() -> None:
+    cases = load(spec_folder()).cases
+    names = ("torch.nn.BatchNorm", "keras.layers.BatchNormalization+jax")
+    offers = [
+        offer(*(offered(name=name, op=op, modes=("eager", "compiled", "xla")) for name in names), cases=len(cases))
+        for op in ("batch_norm", "centering")
+    ]
+    found = [cell.id for each in offers for cell in plan(cases, [each], Selection())]
+    assert len(found) == len(set(found)) == len(cases) * len(names) * 3
+    assert all(ID.fullmatch(each) for each in found)
+
+
+DESCRIBED = {
+    "library": "fake",
+    "versions": {"fake": "1"},
+    "settings": {"threads": "1"},
+    "host": {"python": "3"},
+    "implementations": [
+        {
+            "name": "fake.Layer",
+            "op": "batch_norm",
+            "modes": ["eager"],
+            "devices": ["cpu"],
+            "dtypes": ["float32"],
+            "steps": ["train"],
+            "lacks": ["grad_input"],
+            "profile": [
+                {
+                    "field": "update",
+                    "value": "none",
+                    "source": "documentation",
+                    "where": "p",
+                    "error": None,
+                    "ranks": [2],
+                }
+            ],
+            "documentation": "page",
+        }
+    ],
+}
+
+
+def test_an_offer_in_json_values_is_read_back_as_it_was_described() -> None:
+    found = offer_from(key(), DESCRIBED, {"fake.Layer": [None]})
+    (layer,) = found.implementations
+    assert (layer.modes, layer.devices, layer.dtypes, layer.steps) == (("eager",), ("cpu",), ("float32",), ("train",))
+    assert (layer.lacks, layer.documentation) == (("grad_input",), "page")
+    assert layer.profile == (Declared(field="update", value="none", source="documentation", where="p", ranks=(2,)),)
+    assert (found.library, found.versions, found.settings) == ("fake", {"fake": "1"}, {"threads": "1"})
