@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from conformance.protocol import Declared
 
@@ -33,6 +33,22 @@ class Dialect:
 
 CANONICAL = Dialect()
 FIELDS = tuple(field.name for field in fields(Dialect))
+
+
+def allows(field: str, value: object) -> bool:
+    """Return whether a profile may declare that value of that field."""
+    hint = get_type_hints(Dialect).get(field)
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    match field:
+        case "normalizing_correction" | "moving_correction":
+            return value in (0, 1) and not isinstance(value, bool)
+        case "frozen_implies_inference":
+            return isinstance(value, bool)
+        case "statistics_dtype":
+            return value in ("float64", "float32", "float16", "bfloat16")
+        case _:
+            return False
 
 
 def declared_at(profile: Iterable[Declared], rank: int) -> dict[str, Declared]:

@@ -298,7 +298,7 @@ def _ended(job: _Job) -> tuple[Cell, Outcomes]:
 def request_of(cell: Cell) -> dict[str, Any]:
     """Return what a worker is sent to perform the cell."""
     inputs = inputs_of(cell.case)
-    keeps_state = all(each.value != "caller" for each in cell.implementation.profile if each.field == "state")
+    keeps_state = all(each.value == "layer" for each in cell.implementation.profile if each.field == "state")
     steps = []
     states = () if keeps_state else states_of(cell.case)
     for index, each in enumerate(inputs.steps):

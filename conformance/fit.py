@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,8 @@ class Fit:
 
     #: Largest error over bound; 1 is the limit.
     score: float
-    #: The same with the two-pass bound.
-    score_two_pass: float
+    #: The same with the bounds of narrower classes, by grade, where they were asked for.
+    narrower: Mapping[str, float]
     exact: bool
     #: Whether every bound says something: finite, and below the terms the quantity is made of.
     decidable: bool
@@ -56,27 +57,32 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
     with np.errstate(all="ignore"):
         error = np.abs(seen - value).astype(np.float64, copy=False)
         bound = storage_rounding(expected.bound, value, stored, worked)
-        two_pass = storage_rounding(expected.bound_two_pass, value, stored, worked)
-        scores, narrow = _ratio(error, bound), _ratio(error, two_pass)
-        said = (bound < expected.magnitude) | (error == 0)
+        scores = _ratio(error, bound)
+        said = bound < expected.magnitude
+        if not said.all():
+            said |= error == 0
         reason = ""
         # A sum is finite only if every term is: one look at it spares the rest.
         if not np.isfinite(error.sum()):
             finite = np.isfinite(value)
             pattern = np.isfinite(seen) == finite
-            scores, narrow = (np.where(pattern, np.where(finite, each, 0.0), np.inf) for each in (scores, narrow))
+            scores = np.where(pattern, np.where(finite, scores, 0.0), np.inf)
             said |= ~finite | ~pattern
             error = np.where(finite, error, 0.0)
             reason = "" if pattern.all() else _pattern_reason(finite, np.isfinite(seen))
+        narrower = {
+            grade: float(_ratio(error, storage_rounding(each, value, stored, worked)).max(initial=0.0))
+            for grade, each in expected.narrower.items()
+        }
     # An element whose bound says nothing can neither pass nor fail.
     decidable = bool(said.all())
     if not decidable:
-        scores, narrow = np.where(said, scores, 0.0), np.where(said, narrow, 0.0)
+        scores = np.where(said, scores, 0.0)
     position = int(scores.argmax()) if scores.size else 0
     score = float(scores.flat[position]) if scores.size else 0.0
     return Fit(
         score=score,
-        score_two_pass=float(narrow.max(initial=0.0)),
+        narrower=dict.fromkeys(narrower, np.inf) if reason else narrower,
         exact=not reason and not error.any(),
         decidable=decidable,
         outside_domain=score > 1 and not ((scores > 1) & expected.in_domain).any(),
@@ -88,6 +94,8 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
 def _ratio(error: Array, bound: Array) -> Array:
     """Return error over bound; nothing over nothing is nothing, and a bound that is no number admits none."""
     ratio = error / bound
+    if np.min(bound, initial=np.inf) > 0:
+        return np.asarray(ratio)
     return np.where(error == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
@@ -98,7 +106,7 @@ def _worst(position: int, value: Array, seen: Array, bound: Array) -> Worst | No
         position=position,
         expected=float(value.flat[position]),
         observed=float(seen.flat[position]),
-        allowed=float(np.broadcast_to(bound, value.shape).flat[position]),
+        allowed=float(bound.flat[position]),
     )
 
 

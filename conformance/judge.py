@@ -14,8 +14,10 @@ import numpy as np
 
 from conformance.case import Train
 from conformance.dialect import declared_at
+from conformance.grade import grade_of
 from conformance.inputs import StepInputs, inputs_of
 from conformance.judgement import Judged, Judgement, StepJudgement
+from conformance.operations import OPERATIONS
 from conformance.outcome import Crashed, Outcome, Produced, Refused, TimedOut, Unsupported
 from conformance.plan import Cell
 from conformance.protocol import Declared
@@ -31,7 +33,14 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Ju
     steps = tuple(_steps(cell, outcomes, references))
     verdict = worst(step.verdict for step in steps)
     expected = all(step.expected for step in steps)
-    return Judgement(verdict=verdict, expected=expected, steps=steps, diagnosis=_diagnosis(steps))
+    graded = cell.case.family == OPERATIONS[cell.case.op].ladder
+    return Judgement(
+        verdict=verdict,
+        expected=expected,
+        steps=steps,
+        diagnosis=_diagnosis(steps),
+        grade=grade_of(steps) if graded else "",
+    )
 
 
 def _steps(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Iterator[StepJudgement]:

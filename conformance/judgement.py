@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from conformance.fit import Worst
 from conformance.verdict import Verdict
@@ -15,7 +16,8 @@ class Judged:
     quantity: str
     verdict: Verdict
     score: float | None = None
-    score_two_pass: float | None = None
+    #: The score by the bounds of narrower classes, by grade, on the cases that grade.
+    narrower: Mapping[str, float] = field(default_factory=dict)
     worst: Worst | None = None
     #: The dialect's fields without which the numbers would not fit.
     fields: tuple[str, ...] = ()
@@ -49,3 +51,5 @@ class Judgement:
     expected: bool
     steps: tuple[StepJudgement, ...]
     diagnosis: str = ""
+    #: On the cases that grade: the class of bound that holds every quantity.
+    grade: str = ""

@@ -112,6 +112,7 @@ def record_line(cell: Cell, judgement: Judgement, listed: Sequence[Listed]) -> L
         "verdict": judgement.verdict.value,
         "expected": judgement.expected,
         "diagnosis": judgement.diagnosis,
+        "grade": judgement.grade,
         "divergence": [_divergence(each) for each in listed],
         "score": number(_score(judgement)),
         "steps": [_step(each, inputs[each.number - 1] if each.number else None, cell) for each in judgement.steps],
@@ -146,7 +147,9 @@ def _step(step: StepJudgement, inputs: StepInputs | None, cell: Cell) -> Line:
 def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ...]) -> Line:
     line: Line = {"quantity": judged.quantity, "verdict": judged.verdict.value}
     if judged.score is not None:
-        line |= {"score": number(judged.score), "two_pass": number(judged.score_two_pass)}
+        line["score"] = number(judged.score)
+    if judged.narrower:
+        line["by_grade"] = {grade: number(score) for grade, score in judged.narrower.items()}
     if judged.worst is not None and judged.score:
         line["worst"] = _worst(judged.worst, judged.quantity, configuration, shape)
     if judged.fields:

@@ -7,7 +7,7 @@ from another. To add one, write its folder under `operations/` and list it there
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +36,8 @@ class Situation:
     trained: int = 0
     #: The widest algorithm for the variance that the bound must admit.
     variance: VarianceAlgorithm = "welford"
+    #: Whether the bounds of narrower classes are asked for too.
+    graded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,12 +48,12 @@ class Expected:
     value: Array
     #: Bound that every healthy algorithm keeps (class W), before rounding to storage; same shape.
     bound: Array
-    #: Bound of the sequential two-pass algorithm (class D).
-    bound_two_pass: Array
     #: Size of the terms the quantity is made of, broadcastable: a bound above it decides nothing.
     magnitude: Array
     #: False where an intermediate could overflow or underflow in the working precision; shape (C,).
     in_domain: Array
+    #: Where a grade is asked for: the bounds of narrower classes, by grade.
+    narrower: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,8 @@ class Operation:
     state: Callable[[Configuration], tuple[str, ...]]
     #: What the state is before the first step unless the case says otherwise.
     initial: Mapping[str, float]
+    #: The family of cases over which a grade is taken; empty where there is none.
+    ladder: str
     #: By kind of step, in plain text.
     formulas: Mapping[str, str]
     train: Reference

@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from conformance.case import Case
+from conformance.dialect import FIELDS, allows
+from conformance.errors import UsageError
 from conformance.protocol import Declared
 from conformance.registry import WorkerKey
 from conformance.spec import Located
@@ -115,7 +117,7 @@ def plan(cases: Sequence[Located], offers: Iterable[Offer], selection: Selection
 
 
 def offer_from(key: WorkerKey, described: Mapping[str, Any], reasons: Mapping[str, Sequence[str | None]]) -> Offer:
-    """Return the offer that a worker described in JSON values."""
+    """Return the offer that a worker described in JSON values. Raises `UsageError` on a profile that cannot be."""
     return Offer(
         key=key,
         library=described["library"],
@@ -128,6 +130,10 @@ def offer_from(key: WorkerKey, described: Mapping[str, Any], reasons: Mapping[st
 
 
 def _offered(described: Mapping[str, Any]) -> Offered:
+    for declared in described["profile"]:
+        if not allows(declared["field"], declared["value"]):
+            where = f"{described['name']}: its profile declares {declared['field']} = {declared['value']!r}"
+            raise UsageError(f"{where}; expected one of {', '.join(FIELDS)} with a value of conformance/protocol.py")
     profile = tuple(
         Declared(**{**each, "ranks": None if each["ranks"] is None else tuple(each["ranks"])})
         for each in described["profile"]

@@ -46,6 +46,28 @@ def working(dtype: str) -> Precision:
     return precision("float32" if dtype in HALF else dtype)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extended:
+    """The widest float type of this platform, in which references compute what judges float64."""
+
+    #: Bits of the significand, the leading one among them: 64 on x86, 113 or 106 elsewhere, 53 where it is float64.
+    bits: int
+
+    @property
+    def sufficient(self) -> bool:
+        """Whether it can judge float64: its roundings are at most 2^-11 of float64's."""
+        return self.bits >= 64
+
+    def __str__(self) -> str:
+        suffix = "" if self.sufficient else ", too few to judge float64"
+        return f"np.longdouble has {self.bits} bits of mantissa{suffix}"
+
+
+def extended() -> Extended:
+    """Return what this platform's `np.longdouble` is."""
+    return Extended(bits=int(np.finfo(np.longdouble).nmant) + 1)
+
+
 def theta(count: float, unit: float) -> float:
     """Return n·u / (1 - n·u), the bound on the relative error of n roundings; infinite where n·u >= 1.
 
@@ -59,9 +81,10 @@ def storage_rounding(bound: Array, value: Array, stored: str, worked: Precision)
     """Return `bound` widened by one rounding of the result to the dtype it is stored in.
 
     Nothing is added where the result is stored in the precision it was worked in: the bound holds that
-    rounding already. The absolute term is half the spacing of subnormal numbers.
+    rounding already; nor where the bound is 0, which says that the very bits are given. The absolute term is half the spacing of subnormal numbers.
     """
     target = precision(stored)
     if target.unit <= worked.unit:
         return bound
-    return bound + target.unit * (np.abs(value) + bound) + target.unit * target.tiny
+    widened = bound + target.unit * (np.abs(value) + bound) + target.unit * target.tiny
+    return np.where(bound == 0, 0.0, widened)

@@ -85,8 +85,8 @@ class Declared:
     """One field of a profile: what the library itself says of its dialect, and where.
 
     Fields and values: `update` (exponential, zero_debiased, first_batch, cumulative, merge, none),
-    `normalizes_with` (batch, moving_before, moving_after), `moving_correction` (0, 1), `single_value`
-    (zero_variance, error, identity), `empty_batch` (keep, error), `frozen_implies_inference` (bool),
+    `normalizes_with` (batch, moving_before, moving_after), `normalizing_correction` and `moving_correction` (0, 1),
+    `single_value` (zero_variance, error, identity), `empty_batch` (keep, error), `frozen_implies_inference` (bool),
     `statistics_dtype`, `state` (layer, caller, none). An undeclared field has the spec's own value.
     """
 

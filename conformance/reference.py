@@ -38,6 +38,11 @@ class Request:
     trained: int
     variance: VarianceAlgorithm = "welford"
 
+    @property
+    def graded(self) -> bool:
+        """Whether the case is one over which a grade is taken."""
+        return self.case.family == OPERATIONS[self.configuration.op].ladder
+
 
 class References:
     """The reference of each step asked for so far."""
@@ -96,6 +101,7 @@ def _compute(request: Request, before: Mapping[str, Array], gradients: Mapping[s
             situation = replace(
                 situate(request.configuration, request.dialect, request.inputs, before, request.trained),
                 variance=request.variance,
+                graded=request.graded,
             )
             trains = isinstance(request.inputs.step, Train)
             trains = trains and not (request.frozen and request.dialect.frozen_implies_inference)
@@ -118,7 +124,6 @@ def _unchanged(value: Array) -> Expected:
     return Expected(
         value=flat,
         bound=none,
-        bound_two_pass=none,
         magnitude=np.full(flat.shape, np.inf),
         in_domain=np.ones(flat.shape, dtype=bool),
     )
@@ -135,7 +140,6 @@ def _descended(value: Array, gradient: Array, rate: float, worked: Precision) ->
     return Expected(
         value=after,
         bound=bound,
-        bound_two_pass=bound,
         magnitude=(np.abs(start) + np.abs(step) + worked.tiny * 2).astype(np.float64),
         in_domain=np.ones(after.shape, dtype=bool),
     )

@@ -1,6 +1,6 @@
 """Which adapters there are, and in which processes they run; no adapter is imported to find out.
 
-An adapter file's `PROCESSES` is read as a literal. Adapters are files found beside the package (or inside the
+An adapter file's `PROCESSES` is read as a literal (of a dotted module name, Python imports the parent packages). Adapters are files found beside the package (or inside the
 wheel), named by `--adapter`, or announced by installed packages under the entry point group
 `conformance.adapters`; `sys.path` is never consulted for ours, since a file named after a library must not
 shadow it.

@@ -80,9 +80,9 @@ class StepJudge:
         self._advance(outcome)
         verdict = worst(each.verdict for each in quantities)
         message = ""
-        if outcome.compilations == 0 and self.cell.mode != "eager" and isinstance(self.inputs.step, Train | Infer):
+        if not outcome.compilations and self.cell.mode != "eager" and isinstance(self.inputs.step, Train | Infer):
             verdict = worst([verdict, Verdict.NOT_DECIDABLE])
-            message = f"mode {self.cell.mode} was asked for and nothing was compiled"
+            message = f"mode {self.cell.mode} was asked for, and nothing proves that anything was compiled"
         return StepJudgement(
             number=self.number,
             kind=self.inputs.step.step,
@@ -242,8 +242,9 @@ class StepJudge:
         """Return whether sums of squares leave float16's range, where none but float32 arithmetic can work."""
         if self.configuration.dtype != "float16" or self.inputs.input is None:
             return False
-        x = self.inputs.input.astype(np.float64)
-        return bool((x**2).sum() > precision("float16").largest) and name not in ("gamma", "beta")
+        x = flatten(self.inputs.input, self.configuration).astype(np.float64)
+        overflows = (x**2).sum(axis=0) > precision("float16").largest
+        return bool(overflows.any()) and name not in ("gamma", "beta")
 
     def _form(self, name: str, observed: Array, expected: Expected) -> str:
         """Return what is wrong with dtype or shape; nothing where they are right."""
@@ -270,7 +271,7 @@ class StepJudge:
         return (configuration.parameter_dtype,)
 
     def _scored(self, judged: Judged, found: Fit) -> Judged:
-        return replace(judged, score=found.score, score_two_pass=found.score_two_pass, worst=found.worst)
+        return replace(judged, score=found.score, narrower=found.narrower, worst=found.worst)
 
     def _repeated(self, observed: Mapping[str, Array]) -> Iterator[Judged]:
         """Judge that inference on the same bits from the same state gives the same bits."""

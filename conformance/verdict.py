@@ -42,3 +42,12 @@ _ORDER = {verdict: index for index, verdict in enumerate(Verdict)}
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the worst of the verdicts; of none, `exact`."""
     return max(verdicts, key=lambda verdict: verdict.severity, default=Verdict.EXACT)
+
+
+#: Grades of stability, from best to worst: `conformance/grade.py` tells what each means.
+GRADES = "ADWOF"
+
+
+def worst_grade(grades: Iterable[str]) -> str:
+    """Return the worst of the grades; of none, an empty text."""
+    return max((each for each in grades if each), key=GRADES.index, default="")

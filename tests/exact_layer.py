@@ -29,8 +29,12 @@ class ExactLayer:
     normalizing_correction: int = 0
     frozen_infers: bool = False
     cumulative: bool = False
+    #: The variance as a difference of squares.
+    one_pass: bool = False
     decay: float | None = None
     epsilon: float | None = None
+    #: The dtype in which the moving values are kept, where it is not that of the parameters.
+    statistics_dtype: str | None = None
     #: The dtype of each single operation.
     work: str = "longdouble"
     state: dict[str, Array] = field(default_factory=dict)
@@ -40,6 +44,9 @@ class ExactLayer:
 
     def start(self, state: Mapping[str, Array]) -> None:
         self.state = {name: np.array(value) for name, value in state.items()}
+        for name in ("moving_mean", "moving_variance"):
+            if self.statistics_dtype is not None:
+                self.state[name] = self.state[name].astype(dtype_named(self.statistics_dtype))
 
     def _spread(self, name: str, default: float) -> Any:
         configuration = self.case.configuration
@@ -65,6 +72,8 @@ class ExactLayer:
         self.trained += 1
         mean = x.mean(axes, keepdims=True)
         variance = ((x - mean) ** 2).mean(axes, keepdims=True)
+        if self.one_pass:
+            variance = (x * x).mean(axes, keepdims=True) - mean * mean
         bessel = self._number(count / max(1, count - 1))
         self._move("moving_mean", mean)
         self._move("moving_variance", variance * bessel if self.moving_correction else variance)

@@ -23,6 +23,7 @@ def situation(
     trained: int = 0,
     op: str = "batch_norm",
     wide: type[np.floating[Any]] = np.longdouble,
+    graded: bool = False,
     **configured: Any,
 ) -> Situation:
     """Return the situation of a step on x, shape (m, C), in the float type `wide`.
@@ -52,4 +53,5 @@ def situation(
         upstream=None if upstream is None else np.asarray(upstream).astype(wide),
         state={name: np.broadcast_to(value, x.shape[1:]).astype(wide) for name, value in held.items()},
         trained=trained,
+        graded=graded,
     )

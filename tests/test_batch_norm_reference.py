@@ -14,9 +14,7 @@ from mpmath import mpf
 from conformance.dialect import Dialect
 from conformance.operation import Expected, Situation, flatten
 from conformance.operations import batch_norm
-from conformance.operations.batch_norm import reference
-from conformance.operations.batch_norm.tolerance import EXACT, Algorithm
-from conformance.precision import Precision, precision
+from conformance.precision import precision
 from tests.cells import case
 from tests.situations import situation
 
@@ -136,12 +134,9 @@ def batch(count: int, seed: int) -> tuple[Any, Any, dict[str, Any]]:
     return x, random.normal(size=(count, 4)), state
 
 
-def tight(s: Situation, worked: Precision = DOUBLE) -> dict[str, Any]:
-    """The narrowest bound of an implementation: pairwise sums, two passes."""
-    height = math.ceil(math.log2(s.x.shape[0]))
-    algorithm = Algorithm(variance="two_pass", worked=worked, height=height)
-    statistics, _, normalization = reference.training(s)
-    return batch_norm._train_bounds(s, statistics, normalization, algorithm)
+def tight(found: dict[str, Expected]) -> dict[str, Any]:
+    """The narrowest bounds of an implementation: pairwise sums, two passes."""
+    return {name: each.narrower["A"] for name, each in found.items()}
 
 
 def worst(found: dict[str, Expected], bounds: dict[str, Any], s: Situation) -> dict[str, float]:
@@ -198,9 +193,9 @@ def _named(value: object) -> str:
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_training_is_a_thousand_times_closer_than_the_float64_bound(dialect: Dialect, trained: int, count: int) -> None:
     x, g, state = batch(count, seed=count)
-    s = situation(x, g, state=state, dialect=dialect, trained=trained, epsilon=1e-3)
+    s = situation(x, g, state=state, dialect=dialect, trained=trained, epsilon=1e-3, graded=True)
     found = batch_norm.train(s, DOUBLE)
-    scores = worst(found, tight(s), s)
+    scores = worst(found, tight(found), s)
     assert set(scores) == {*found}
     assert max(scores.values()) <= UNIT, scores
 
@@ -210,23 +205,29 @@ def test_training_is_a_thousand_times_closer_than_the_float64_bound(dialect: Dia
 def test_what_judges_float32_is_a_hundred_million_times_closer_than_its_bound(
     dialect: Dialect, trained: int, count: int
 ) -> None:
-    x, g, state = (np.float32(each) if isinstance(each, np.ndarray) else each for each in batch(count, seed=count))
-    held = {name: np.float32(value) for name, value in state.items()}
-    fields = {"state": held, "dialect": dialect, "trained": trained, "epsilon": 1e-3, "dtype": "float32"}
-    s = situation(x, g, wide=np.float64, **fields)
-    scores = worst(batch_norm.train(s, SINGLE), tight(s, SINGLE), s)
+    x, g, state = batch(count, seed=count)
+    held = {name: value.astype(np.float32) for name, value in state.items()}
+    narrow: dict[str, Any] = {
+        "state": held,
+        "dialect": dialect,
+        "trained": trained,
+        "epsilon": 1e-3,
+        "wide": np.float64,
+        "graded": True,
+    }
+    s = situation(x.astype(np.float32), g.astype(np.float32), **narrow)
+    found = batch_norm.train(s, SINGLE)
+    scores = worst(found, tight(found), s)
+    assert set(scores) == {*found}
     assert max(scores.values()) <= 1e-8, scores
 
 
 @pytest.mark.parametrize("count", [2, 5, 16])
 def test_inference_is_a_thousand_times_closer_than_the_float64_bound(count: int) -> None:
     x, g, state = batch(count, seed=40 + count)
-    s = situation(x, g, state=state, dialect=Dialect(normalizes_with="moving_before"), epsilon=1e-3)
+    s = situation(x, g, state=state, dialect=Dialect(normalizes_with="moving_before"), epsilon=1e-3, graded=True)
     found = batch_norm.infer(s, DOUBLE)
-    bounds = batch_norm._transform_bounds(
-        s, reference.inference(s), EXACT, Algorithm(variance="two_pass", worked=DOUBLE, height=4)
-    )
-    scores = worst(found, bounds, s)
+    scores = worst(found, tight(found), s)
     assert set(scores) == {"output", "grad_input", "grad_gamma", "grad_beta"}
     assert max(scores.values()) <= UNIT, scores
 
@@ -234,8 +235,8 @@ def test_inference_is_a_thousand_times_closer_than_the_float64_bound(count: int)
 def test_a_wrong_reference_would_show_here() -> None:
     x, g, state = batch(8, seed=3)
     s = situation(x, g, state=state, epsilon=1e-3)
-    wrong = batch_norm.train(situation(x, g, state=state, epsilon=1e-3 * (1 + 1e-12)), DOUBLE)
-    assert max(worst(wrong, tight(s), s).values()) > 1
+    wrong = batch_norm.train(situation(x, g, state=state, epsilon=1e-3 * (1 + 1e-12), graded=True), DOUBLE)
+    assert max(worst(wrong, tight(wrong), s).values()) > 1
 
 
 def test_the_dyadic_step_is_exact_in_fractions() -> None:

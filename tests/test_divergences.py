@@ -169,6 +169,11 @@ def test_a_file_that_is_no_list_is_refused(tmp_path: Path) -> None:
     assert complaints(tmp_path, "{}\n") == ["divergences.yaml:1:1: expected a list of divergences"]
 
 
+def test_an_absent_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecErrors, match="cannot be read"):
+        load_divergences(tmp_path / "absent.yaml", [])
+
+
 def test_every_error_of_the_file_is_told(tmp_path: Path) -> None:
     assert len(complaints(tmp_path, ENTRY.replace(">=2.6,<3", "x") + ENTRY, "moving.one")) == 3
 

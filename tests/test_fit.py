@@ -22,7 +22,7 @@ def expected(
     return Expected(
         value=value,
         bound=np.broadcast_to(np.asarray(bound, float), value.shape),
-        bound_two_pass=np.broadcast_to(np.asarray(bound if two_pass is None else two_pass, float), value.shape),
+        narrower={} if two_pass is None else {"D": np.broadcast_to(np.asarray(two_pass, float), value.shape)},
         magnitude=np.asarray(magnitude, float),
         in_domain=np.asarray(in_domain),
     )
@@ -48,7 +48,7 @@ def test_one_element_beyond_its_bound_is_not_within() -> None:
 
 
 def test_the_score_of_the_two_pass_bound_stands_beside_it() -> None:
-    assert fitted([1.125], expected([1.0], bound=0.25, two_pass=0.0625)).score_two_pass == 2
+    assert fitted([1.125], expected([1.0], bound=0.25, two_pass=0.0625)).narrower == {"D": 2}
 
 
 def test_equal_numbers_are_exact() -> None:
@@ -137,9 +137,21 @@ def test_what_fits_is_not_outside_the_domain() -> None:
 
 
 def test_a_half_precision_result_may_be_rounded_once_more() -> None:
-    target = expected([1.0 + 2.0**-12], bound=0.0)
+    target = expected([1.0 + 2.0**-12], bound=2.0**-40)
     assert fitted([1.0], target, "float16").within
     assert not fitted([1.0 + 2.0**-10], target, "float16").within
+
+
+def test_where_the_very_bits_are_asked_for_half_precision_adds_nothing() -> None:
+    target = expected([1.0], bound=0.0)
+    assert fitted([1.0], target, "float16").within
+    assert fitted([1.0 + 2.0**-10], target, "float16").score == INF
+
+
+@pytest.mark.parametrize(("observed", "score"), [(1.125, 2.0), (NAN, INF)])
+def test_narrower_classes_are_scored_where_they_are_given(observed: float, score: float) -> None:
+    found = fitted([observed], expected([1.0], bound=0.25, two_pass=0.0625))
+    assert found.narrower == {"D": score}
 
 
 def test_errors_are_measured_beyond_float64() -> None:

@@ -56,8 +56,12 @@ def test_storage_in_a_wider_dtype_adds_nothing() -> None:
 
 
 def test_storage_in_half_adds_half_a_spacing() -> None:
-    found = storage_rounding(np.array([0.0]), np.array([1.0]), "float16", working("float16"))
-    assert found.tolist() == [2.0**-11 + 2.0**-25]
+    found = storage_rounding(np.array([2.0**-30]), np.array([1.0]), "float16", working("float16"))
+    assert found.tolist() == [2.0**-30 + 2.0**-11 * (1 + 2.0**-30) + 2.0**-25]
+
+
+def test_storage_adds_nothing_where_the_very_bits_are_asked_for() -> None:
+    assert storage_rounding(np.array([0.0]), np.array([1.0]), "float16", working("float16")).tolist() == [0.0]
 
 
 # Every float16 number, and the point next to halfway to the following one, which rounds back to it.
@@ -66,6 +70,6 @@ def test_every_rounding_to_float16_is_within_the_storage_bound() -> None:
     following = np.arange(1, 0x7C00, dtype=np.uint16).view(np.float16).astype(np.float64)
     between = numbers + (following - numbers) * 0.499
     error = np.abs(between.astype(np.float16).astype(np.float64) - between)
-    bound = storage_rounding(np.zeros(numbers.shape), between, "float16", working("float16"))
+    bound = storage_rounding(np.full(numbers.shape, 2.0**-60), between, "float16", working("float16"))
     assert (error <= bound).all()
     assert (error > 0.3 * bound).all()

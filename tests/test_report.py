@@ -51,7 +51,7 @@ def quantity(verdict: str, score: float | str = 0.5) -> Line:
         "quantity": "output",
         "verdict": verdict,
         "score": score,
-        "two_pass": score,
+        "by_grade": {"A": score, "D": score},
         "worst": worst,
         "dtype": "float32",
         "shape": [2, 1],

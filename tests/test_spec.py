@@ -192,6 +192,11 @@ def test_sgd_without_a_train_step_before_it_is_refused(tmp_path: Path) -> None:
     ]
 
 
+def test_an_inference_before_it_does_not_make_a_gradient_step(tmp_path: Path) -> None:
+    steps = "{step: infer, input: {kind: normal, seed: 1}}\n    - {step: sgd, learning_rate: 0.1}"
+    assert complaints(tmp_path, fam=step(steps)) == ["fam.yaml:10:7: steps.1: needs a train step before it"]
+
+
 def test_an_error_within_a_repetition_is_told_once_at_its_place(tmp_path: Path) -> None:
     repeat = "  steps:\n    - step: repeat\n      times: 5\n      steps:\n        - {step: sgd, learning_rate: 0.1}\n"
     assert complaints(tmp_path, fam=HEAD + repeat) == ["fam.yaml:12:11: steps.0.steps.0: needs a train step before it"]

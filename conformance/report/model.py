@@ -11,6 +11,7 @@ from conformance.errors import UsageError
 from conformance.record import Line, Run
 from conformance.report.dialects import Dialect, dialects
 from conformance.report.findings import Finding, findings
+from conformance.report.grades import Graded, dtypes_of, graded
 from conformance.report.matrix import Matrix, matrix
 from conformance.report.observed import Cell, Column
 from conformance.report.wording import Standing, standing
@@ -68,6 +69,9 @@ class Page:
     known: tuple[Finding, ...]
     documented: tuple[Finding, ...]
     matrix: Matrix
+    #: The dtypes that were graded, and each column's grades in their order.
+    dtypes: tuple[str, ...]
+    grades: tuple[Graded, ...]
     dialects: tuple[Dialect, ...]
     clauses: Mapping[str, str]
     cases: tuple[Line, ...]
@@ -118,6 +122,8 @@ def build(runs: Sequence[Run], *, partial: bool) -> Page:
         known=findings(by_standing[Standing.KNOWN]),
         documented=findings(by_standing[Standing.DOCUMENTED]),
         matrix=matrix(clauses, sections, [each for each in columns.values() if each.name in seen], cells, failed),
+        dtypes=dtypes_of(cells),
+        grades=graded(cells),
         dialects=dialects([each for run in runs for each in run.environments], cells),
         clauses=clauses,
         cases=tuple(cases.values()),

@@ -126,7 +126,7 @@ def _quantity(quantity: Mapping[str, Any]) -> list[Any]:
         quantity["quantity"],
         _CODES[Verdict(quantity["verdict"])],
         shortened(quantity.get("score")),
-        shortened(quantity.get("two_pass")),
+        shortened(quantity.get("by_grade", {}).get("D")),
         worst and [worst["index"], worst["expected"], worst["observed"], shortened(worst["allowed"])],
         quantity.get("fields", []),
         quantity.get("reason", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,18 +10,24 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import CANONICAL, Dialect
+from conformance.grade import UNSTABLE
 from conformance.moving import debiasing, moved_bound, weights
 from conformance.operation import Expected, Hypothesis, Operation, Situation
 from conformance.operations.batch_norm import reference, tolerance
-from conformance.operations.batch_norm.reference import Normalization, Statistics
+from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, StatisticsBound
 from conformance.precision import Precision
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Beyond these a cube of the root, which automatic differentiation forms, leaves float32's range.
-ROOT_RANGE = {"float32": (2.0**-40, 2.0**40), "float64": (2.0**-320, 2.0**320)}
+#: Beyond these a cube of the root, which automatic differentiation forms, leaves the range of the dtype.
+ROOT_RANGE = {
+    "float16": (2.0**-5, 2.0**5),
+    "bfloat16": (2.0**-40, 2.0**40),
+    "float32": (2.0**-40, 2.0**40),
+    "float64": (2.0**-320, 2.0**320),
+}
 
 
 def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
@@ -31,13 +38,17 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
         return _identity(situation)
     with np.errstate(all="ignore"):
         statistics, after, normalization = reference.training(situation)
-        classes = [_train_bounds(situation, statistics, normalization, each) for each in _classes(situation, worked)]
+        outputs, gradients = _outputs(situation, normalization)
+        classes = {
+            grade: _train_bounds(situation, statistics, normalization, gradients, each)
+            for grade, each in _classes(situation, worked).items()
+        }
         values = {
             "batch_mean": statistics.mean,
             "batch_variance": statistics.variance,
             "moving_mean": after[0],
             "moving_variance": after[1],
-            **_outputs(situation, normalization),
+            **outputs,
         }
         return _expected(situation, normalization, values, classes, worked)
 
@@ -46,29 +57,43 @@ def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
     """Return what one inference step must give."""
     with np.errstate(all="ignore"):
         normalization = reference.inference(situation)
-        classes = [_transform_bounds(situation, normalization, EXACT, each) for each in _classes(situation, worked)]
-        return _expected(situation, normalization, _outputs(situation, normalization), classes, worked)
+        outputs, gradients = _outputs(situation, normalization)
+        classes = {
+            grade: _transform_bounds(situation, normalization, gradients, EXACT, each)
+            for grade, each in _classes(situation, worked).items()
+        }
+        return _expected(situation, normalization, outputs, classes, worked)
 
 
-def _classes(situation: Situation, worked: Precision) -> tuple[Algorithm, Algorithm]:
-    """Return the widest class the situation admits (Welford for healthy code) and the two-pass one."""
-    height = max(0, situation.x.shape[0] - 1)
-    return (
-        Algorithm(variance=situation.variance, worked=worked, height=height),
-        Algorithm(variance="two_pass", worked=worked, height=height),
-    )
+def _classes(situation: Situation, worked: Precision) -> dict[str, Algorithm]:
+    """Return the widest class that the situation admits, and for a grade the narrower ones.
+
+    A: two passes, sums of the smallest height. D: two passes, sequential sums. W: Welford or merged, sequential.
+    """
+    count = situation.x.shape[0]
+    sequential = max(0, count - 1)
+    found = {"": Algorithm(variance=situation.variance, worked=worked, height=sequential)}
+    if situation.graded:
+        pairwise = math.ceil(math.log2(count)) if count > 1 else 0
+        found["A"] = Algorithm(variance="two_pass", worked=worked, height=pairwise)
+        found["D"] = Algorithm(variance="two_pass", worked=worked, height=sequential)
+    return found
 
 
-def _outputs(situation: Situation, normalization: Normalization) -> dict[str, Array]:
-    values = {"output": normalization.output}
-    if situation.upstream is not None:
-        found = reference.gradients(normalization, situation.upstream, situation.x)
-        values |= {"grad_input": found.input, "grad_gamma": found.gamma, "grad_beta": found.beta}
-    return values
+def _outputs(situation: Situation, normalization: Normalization) -> tuple[dict[str, Array], Gradients | None]:
+    if situation.upstream is None:
+        return {"output": normalization.output}, None
+    found = reference.gradients(normalization, situation.upstream, situation.x)
+    values = {"grad_input": found.input, "grad_gamma": found.gamma, "grad_beta": found.beta}
+    return {"output": normalization.output, **values}, found
 
 
 def _train_bounds(
-    situation: Situation, statistics: Statistics, normalization: Normalization, algorithm: Algorithm
+    situation: Situation,
+    statistics: Statistics,
+    normalization: Normalization,
+    gradients: Gradients | None,
+    algorithm: Algorithm,
 ) -> dict[str, Array]:
     worked, dialect = algorithm.worked, situation.dialect
     bound = tolerance.statistics_bound(situation.x, statistics.variance, algorithm)
@@ -95,26 +120,31 @@ def _train_bounds(
         case "moving_before":
             normalizing = EXACT
         case "moving_after":
-            normalizing = StatisticsBound(mean=moving_mean, above=moving_variance, below=moving_variance)
+            # The gradient goes through the batch mean as well, whose error may be the larger.
+            either = np.maximum(moving_mean, bound.mean)
+            normalizing = StatisticsBound(mean=either, above=moving_variance, below=moving_variance)
     return {
         "batch_mean": bound.mean,
         "batch_variance": bound.variance,
         "moving_mean": moving_mean,
         "moving_variance": moving_variance,
-        **_transform_bounds(situation, normalization, normalizing, algorithm),
+        **_transform_bounds(situation, normalization, gradients, normalizing, algorithm),
     }
 
 
 def _transform_bounds(
-    situation: Situation, normalization: Normalization, bound: StatisticsBound, algorithm: Algorithm
+    situation: Situation,
+    normalization: Normalization,
+    gradients: Gradients | None,
+    bound: StatisticsBound,
+    algorithm: Algorithm,
 ) -> dict[str, Array]:
     worked = algorithm.worked
     root = tolerance.root_bound(normalization.variance, situation.configuration.epsilon, bound, worked.unit)
     bounds = {"output": tolerance.output_bound(normalization, root, bound, situation.x, worked)}
-    if situation.upstream is not None:
-        found = reference.gradients(normalization, situation.upstream, situation.x)
+    if situation.upstream is not None and gradients is not None:
         limits = tolerance.gradients_bound(
-            normalization, found, root, bound, situation.x, situation.upstream, algorithm
+            normalization, gradients, root, bound, situation.x, situation.upstream, algorithm
         )
         bounds |= {"grad_input": limits.input, "grad_gamma": limits.gamma, "grad_beta": limits.beta}
     return bounds
@@ -124,7 +154,7 @@ def _expected(
     situation: Situation,
     normalization: Normalization,
     values: Mapping[str, Array],
-    classes: list[dict[str, Array]],
+    classes: Mapping[str, Mapping[str, Array]],
     worked: Precision,
 ) -> dict[str, Expected]:
     magnitudes = _magnitudes(situation, normalization, values)
@@ -132,10 +162,10 @@ def _expected(
     return {
         name: Expected(
             value=value,
-            bound=np.asarray(classes[0][name], dtype=np.float64),
-            bound_two_pass=np.asarray(classes[1][name], dtype=np.float64),
+            bound=np.asarray(classes[""][name], dtype=np.float64),
             magnitude=magnitudes[name],
             in_domain=in_domain,
+            narrower={grade: each[name] for grade, each in classes.items() if grade},
         )
         for name, value in values.items()
     }
@@ -145,9 +175,11 @@ def _magnitudes(situation: Situation, n: Normalization, values: Mapping[str, Arr
     """Return the size of the terms each quantity is made of, per feature."""
     size = np.abs(situation.x)
     level = size.mean(axis=0) if size.shape[0] else np.zeros(size.shape[1:])
-    square = (size**2).mean(axis=0) if size.shape[0] else level
-    # A NaN in inference is its own element's: the size of the feature is that of its finite ones.
-    largest = np.nan_to_num(np.abs(n.normalized), nan=0.0, posinf=0.0).max(axis=0, initial=0)
+    square = np.einsum("ij,ij->j", size, size) / max(1, size.shape[0])
+    largest = np.abs(n.normalized).max(axis=0, initial=0)
+    if not np.isfinite(largest).all():
+        # A NaN in inference is its own element's: the size of the feature is that of its finite ones.
+        largest = np.nan_to_num(np.abs(n.normalized), nan=0.0, posinf=0.0).max(axis=0, initial=0)
     found = {
         "batch_mean": level,
         "batch_variance": square,
@@ -167,8 +199,8 @@ def _magnitudes(situation: Situation, n: Normalization, values: Mapping[str, Arr
 
 def _in_domain(situation: Situation, n: Normalization, worked: Precision) -> Array:
     """Return, per feature, whether every intermediate stays within the working precision's range."""
-    squares = (situation.x**2).sum(axis=0)
-    low, high = ROOT_RANGE.get(worked.name, (0.0, worked.largest))
+    squares = np.einsum("ij,ij->j", situation.x, situation.x)
+    low, high = ROOT_RANGE[worked.name]
     root = np.sqrt(n.variance + situation.configuration.epsilon)
     inside = (squares < worked.largest) & (root > low) & (root < high)
     return np.asarray(inside | ~np.isfinite(squares) | ~np.isfinite(root))
@@ -202,9 +234,7 @@ def _identity(situation: Situation) -> dict[str, Expected]:
 
 def _certain(value: Array, zero: Array) -> Expected:
     none = np.zeros(value.shape)
-    return Expected(
-        value=value, bound=none, bound_two_pass=none, magnitude=np.full(zero.shape, np.inf), in_domain=zero == 0
-    )
+    return Expected(value=value, bound=none, magnitude=np.full(zero.shape, np.inf), in_domain=zero == 0)
 
 
 def _state(configuration: Configuration) -> tuple[str, ...]:
@@ -237,12 +267,13 @@ def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypo
     yield change("epsilon squared", {"epsilon": configuration.epsilon**2})
     yield change("epsilon 1e-5", {"epsilon": 1e-5})
     yield change("epsilon clamped to 1.001e-5", {"epsilon": max(configuration.epsilon, 1.001e-5)})
-    yield Hypothesis(name="one-pass variance", configuration=configuration, dialect=dialect, variance="one_pass")
+    yield Hypothesis(name=UNSTABLE, configuration=configuration, dialect=dialect, variance="one_pass")
 
 
 BATCH_NORM = Operation(
     name="batch_norm",
     dialect=CANONICAL,
+    ladder="stability",
     state=_state,
     initial={"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0},
     formulas={

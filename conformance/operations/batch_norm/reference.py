@@ -51,6 +51,8 @@ class Gradients:
     beta: Array
     gamma: Array
     input: Array
+    #: (x - μ) r: what the gradient of the variance is proportional to; x̂ where the batch normalizes.
+    own: Array
 
 
 def batch_mean(x: Array) -> Array:
@@ -118,14 +120,13 @@ def gradients(normalization: Normalization, upstream: Array, x: Array) -> Gradie
     grad_gamma = (upstream * normalization.normalized).sum(axis=0)
     scale = normalization.gamma * normalization.inverse_root
     if not normalization.coupling:
-        return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * upstream)
+        return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * upstream, own=normalization.normalized)
     count = x.shape[0]
     normalizes = normalization.coupling == 1 and normalization.bessel == 1
     own = normalization.normalized if normalizes else (x - batch_mean(x)) * normalization.inverse_root
-    own = own if normalizes else own * x.dtype.type(normalization.bessel)
-    coupling = x.dtype.type(normalization.coupling)
-    through = coupling * grad_beta / count + own * (coupling * grad_gamma / count)
-    return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * (upstream - through))
+    coupling, bessel = x.dtype.type(normalization.coupling), x.dtype.type(normalization.bessel)
+    through = coupling * grad_beta / count + own * (coupling * bessel * grad_gamma / count)
+    return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * (upstream - through), own=own)
 
 
 def corrected(statistics: Statistics, correction: int) -> Array:

@@ -111,7 +111,8 @@ def root_bound(variance: Array, epsilon: float, bound: StatisticsBound, u: float
     with np.errstate(divide="ignore", invalid="ignore"):
         grow = np.where(down < 1, 1 / np.sqrt(np.maximum(1 - down, np.finfo(float).tiny)) - 1, np.inf)
         ceiling = np.sqrt(total / epsilon) - 1 if epsilon else np.full_like(total, np.inf)
-    return np.asarray(np.maximum(shrink, np.minimum(grow, np.maximum(ceiling, 2 * u))) + ROOT * u)
+    moved = np.maximum(shrink, np.minimum(grow, np.maximum(ceiling, 2 * u)))
+    return np.asarray(moved + ROOT * u * (1 + moved))
 
 
 def output_bound(n: Normalization, root: Array, bound: StatisticsBound, x: Array, worked: Precision) -> Array:
@@ -173,6 +174,7 @@ def gradients_bound(
     level = b * grad_beta / count
     level_error = b * theta(height + 2, u) * total / count
     level_error = level_error + 3 * u * (level + 2 * inverse * reach * (slope + slope_error))
+    own = _size(g.own)
     # The error of x̂, wobble = w0 + w1 |x̂| + w2 |x|, gathered by what varies within a feature.
     both = slope + slope_error
     still = inverse * bound.mean * (1 + 2 * u) + 3 * u * inverse * reach
@@ -180,6 +182,6 @@ def gradients_bound(
     with_normalized = slope_error + (root + 2 * u) * both + 3 * u * slope
     scale = _size(n.gamma) * inverse
     whole = scale * fixed + tiny * (4 + 4 * scale)
-    whole = whole + (scale * with_normalized) * normalized + (scale * 3 * u * inverse * both) * size
+    whole = whole + (scale * with_normalized) * own + (scale * 3 * u * inverse * both) * size
     whole = whole + (scale * 3 * u) * pull
-    return GradientsBound(beta=beta, gamma=gamma, input=whole * (1 + u) + _size(g.input) * (root + 4 * u))
+    return GradientsBound(beta=beta, gamma=gamma, input=(whole + _size(g.input) * (root + 4 * u)) * (1 + 4 * u))

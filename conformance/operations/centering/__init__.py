@@ -82,7 +82,6 @@ def _expected(
         result[name] = Expected(
             value=value,
             bound=limit,
-            bound_two_pass=limit,
             magnitude=np.where(magnitude > 0, magnitude, np.inf).astype(np.float64),
             in_domain=in_domain,
         )
@@ -104,6 +103,7 @@ def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypo
 CENTERING = Operation(
     name="centering",
     dialect=Dialect(frozen_implies_inference=True),
+    ladder="",
     state=lambda _: ("moving_mean",),
     initial={"moving_mean": 0.0},
     formulas={
