@@ -80,6 +80,9 @@ def list_(
 def check(
     files: Annotated[list[Path] | None, typer.Argument(help="Case files; omitted: the whole spec.")] = None,
     write_schema: Annotated[bool, typer.Option(help="Write the JSON Schema for editors beside the cases.")] = False,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Compare the reference with exact rational arithmetic as well.")
+    ] = False,
 ) -> None:
     """Validate spec files, published numbers and divergences: file:line:column, key, what was expected."""
     from conformance.divergences import load_divergences
@@ -97,6 +100,10 @@ def check(
     check_published(spec)
     entries = load_divergences(spec_folder() / "divergences.yaml", [] if files else [c.case.id for c in spec.cases])
     print(f"{len(spec.cases)} cases, {len(spec.clauses)} clauses, {len(entries)} divergences: in order")
+    if reference:
+        from conformance.crosscheck import check as check_references
+
+        print(check_references([each.case for each in spec.cases]))
 
 
 @app.command(context_settings={"allow_extra_args": True})

@@ -202,7 +202,9 @@ class _Step:
         found = function(replace(situation, graded=True), worked)
         bounds = {name: each.narrower.get("A", each.bound) for name, each in found.items()}
         if operation.name == "centering" and self.trains and situation.x.shape[0]:
-            bounds |= _pairwise_centering(situation, worked)
+            # It is not graded, and so brings the bound of sequential sums alone.
+            with np.errstate(all="ignore"):
+                bounds |= _pairwise_centering(situation, worked)
         return {name: (each.value, np.broadcast_to(bounds[name], each.value.shape)) for name, each in found.items()}
 
     def compared(self, firsts: Iterable[_First]) -> Iterator[Comparison]:
@@ -226,25 +228,30 @@ class _Step:
     def _second(self) -> dict[int, exact.Quantities]:
         """Return the exact numbers of each feature whose data are all finite."""
         inputs, axes = self.request.inputs, self.request.configuration.feature_axes
-        x, upstream = ([] if each is None else exact.columns(each, axes) for each in (inputs.input, inputs.upstream))
+        features = range(self.request.configuration.feature_count)
+        x, upstream = (
+            [None for _ in features] if array is None else exact.columns(array, axes)
+            for array in (inputs.input, inputs.upstream)
+        )
         found = {}
-        for feature in range(self.request.configuration.feature_count):
+        for feature in features:
             try:
-                found[feature] = self._exactly(feature, x and x[feature], upstream and upstream[feature])
+                found[feature] = self._exactly(feature, x[feature], upstream[feature])
             except exact.NotFiniteError:
                 continue
         return found
 
-    def _exactly(self, feature: int, x: list[float], upstream: list[float]) -> exact.Quantities:
+    def _exactly(self, feature: int, x: list[float] | None, upstream: list[float] | None) -> exact.Quantities:
         request = self.request
         state, gradients = _numbers(self.before, feature), _numbers(self.gradients, feature)
         held: exact.Quantities = {name: [value] for name, value in state.items()}
         match request.inputs.step:
             case Train() | Infer():
+                assert x is not None
                 passes = exact.PASSES[request.configuration.op]
                 given = exact.Feature(
                     x=exact.rationals(x),
-                    upstream=None if request.inputs.upstream is None else exact.rationals(upstream),
+                    upstream=None if upstream is None else exact.rationals(upstream),
                     gamma=state.get("gamma"),
                     beta=state.get("beta"),
                     moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),

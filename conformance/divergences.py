@@ -28,8 +28,12 @@ class Divergence(BaseModel):
 
     implementation: str = Field(description="Glob over implementation names.")
     cases: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = Field(description="Globs over case ids.")
-    modes: Annotated[tuple[str, ...], Field(strict=False)] = Field((), description="Empty: every mode.")
-    devices: Annotated[tuple[str, ...], Field(strict=False)] = Field((), description="Empty: every device.")
+    modes: Annotated[tuple[Literal["eager", "compiled", "xla"], ...], Field(strict=False)] = Field(
+        (), description="Empty: every mode."
+    )
+    devices: Annotated[tuple[Literal["cpu", "gpu"], ...], Field(strict=False)] = Field(
+        (), description="Empty: every device."
+    )
     versions: dict[str, str] = Field(description="Package -> versions that show it, such as '>=2.6,<3'.")
     verdict: Literal["deviates", "refused", "crashed", "timed_out"]
     reason: str = Field(min_length=10, description="What happens instead, in one sentence.")

@@ -298,9 +298,8 @@ def _ended(job: _Job) -> tuple[Cell, Outcomes]:
 def request_of(cell: Cell) -> dict[str, Any]:
     """Return what a worker is sent to perform the cell."""
     inputs = inputs_of(cell.case)
-    keeps_state = all(each.value == "layer" for each in cell.implementation.profile if each.field == "state")
     steps = []
-    states = () if keeps_state else states_of(cell.case)
+    states = () if cell.implementation.keeps_state else states_of(cell.case)
     for index, each in enumerate(inputs.steps):
         step: dict[str, Any] = {"kind": each.step.step}
         match each.step:
@@ -310,7 +309,7 @@ def request_of(cell: Cell) -> dict[str, Any]:
                 step["learning_rate"] = rate
             case _:
                 pass
-        if not keeps_state and isinstance(each.step, Infer):
+        if states and isinstance(each.step, Infer):
             step["state"] = states[index]
         steps.append(step)
     return {

@@ -15,17 +15,22 @@ import numpy as np
 from conformance.case import Train
 from conformance.dialect import declared_at
 from conformance.grade import grade_of
-from conformance.inputs import StepInputs, inputs_of
+from conformance.inputs import StepInputs, inputs_of, situate
 from conformance.judgement import Judged, Judgement, StepJudgement
+from conformance.operation import Pass, flatten
 from conformance.operations import OPERATIONS
 from conformance.outcome import Crashed, Outcome, Produced, Refused, TimedOut, Unsupported
 from conformance.plan import Cell
+from conformance.precision import working
 from conformance.protocol import Declared
 from conformance.reference import References
 from conformance.step_judge import StepJudge, Walk
 from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+#: The family of cases whose numbers tell the dialect.
+PROBE = "probe"
 
 
 def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Judgement:
@@ -40,7 +45,26 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Ju
         steps=steps,
         diagnosis=_diagnosis(steps),
         grade=grade_of(steps) if graded else "",
+        observed=_observed(cell, outcomes) if cell.case.family == PROBE else {},
     )
+
+
+def _observed(cell: Cell, outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Return the dialect that a probe's numbers show, if every step gave some."""
+    configuration, operation = cell.case.configuration, OPERATIONS[cell.case.op]
+    inputs = inputs_of(cell.case).steps
+    passes, before = [], None
+    for number, outcome in enumerate(outcomes):
+        if not isinstance(outcome, Produced):
+            return {}
+        if before is not None and isinstance(inputs[number - 1].step, Train):
+            situation = situate(configuration, operation.dialect, inputs[number - 1], before, number - 1)
+            output = flatten(outcome.quantities["output"], configuration)
+            passes.append(
+                Pass(situation=situation, output=output, after=outcome.state if cell.implementation.keeps_state else {})
+            )
+        before = outcome.state
+    return operation.observe(passes, working(configuration.dtype))
 
 
 def _steps(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Iterator[StepJudgement]:
@@ -50,7 +74,7 @@ def _steps(cell: Cell, outcomes: Sequence[Outcome], references: References) -> I
     for number, outcome in enumerate(outcomes):
         match outcome:
             case Produced() if number == 0:
-                yield _start(outcome, inputs.initial, walk)
+                yield _start(outcome, inputs.initial, walk, cell.implementation.keeps_state)
             case Produced():
                 yield StepJudge(cell, number, inputs.steps[number - 1], walk, references).judge(outcome)
             case Refused():
@@ -74,20 +98,12 @@ def _crash_text(crash: Crashed) -> str:
     return f"{crash.how} ({again}); its output ends: {crash.output}"
 
 
-def _start(outcome: Produced, initial: Mapping[str, Array], walk: Walk) -> StepJudgement:
+def _start(outcome: Produced, initial: Mapping[str, Array], walk: Walk, keeps_state: bool) -> StepJudgement:
     """Judge that the state put in is the state read back, value by value."""
-    walk.state = dict(outcome.state)
-    quantities = []
-    for name, value in outcome.state.items():
-        given = initial[name]
-        same = value.size == given.size and np.array_equal(
-            value.reshape(-1).astype(np.float64), given.reshape(-1).astype(np.float64), equal_nan=True
-        )
-        verdict = Verdict.EXACT if same else Verdict.DEVIATES
-        reason = "" if same else "the initial state is not what was put in"
-        quantities.append(
-            Judged(quantity=name, verdict=verdict, dtype=value.dtype.name, shape=value.shape, reason=reason)
-        )
+    walk.state = dict(initial)
+    walk.follow(outcome.state)
+    expected = [name for name in initial if keeps_state or name in outcome.state]
+    quantities = [_put_in(name, initial[name], outcome.state.get(name)) for name in expected]
     verdict = worst(each.verdict for each in quantities)
     return StepJudgement(
         number=0,
@@ -97,6 +113,21 @@ def _start(outcome: Produced, initial: Mapping[str, Array], walk: Walk) -> StepJ
         seconds=outcome.seconds,
         quantities=tuple(quantities),
         call=_written(outcome.call) if outcome.call else "",
+    )
+
+
+def _put_in(name: str, given: Array, value: Array | None) -> Judged:
+    if value is None:
+        return Judged(quantity=name, verdict=Verdict.DEVIATES, reason="was not given")
+    same = value.size == given.size and np.array_equal(
+        value.reshape(-1).astype(np.float64), given.reshape(-1).astype(np.float64), equal_nan=True
+    )
+    return Judged(
+        quantity=name,
+        verdict=Verdict.EXACT if same else Verdict.DEVIATES,
+        dtype=value.dtype.name,
+        shape=value.shape,
+        reason="" if same else "the initial state is not what was put in",
     )
 
 
@@ -116,7 +147,7 @@ def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refuse
     quantities: tuple[Judged, ...] = ()
     if outcome.state is not None and inputs is not None:
         quantities = tuple(_kept(walk.state, outcome.state))
-        walk.state = dict(outcome.state)
+        walk.follow(outcome.state)
     changed = [each for each in quantities if each.verdict is not Verdict.EXACT]
     where = f" (documented: {declared.where})" if expected and declared is not None else ""
     return StepJudgement(
@@ -142,8 +173,8 @@ def _documented_error(cell: Cell, inputs: StepInputs | None) -> Declared | None:
 
 
 def _kept(before: Mapping[str, Array], after: Mapping[str, Array]) -> Iterator[Judged]:
-    for name, value in after.items():
-        same = name in before and before[name].tobytes() == value.tobytes()
+    for name, value in before.items():
+        same = name in after and after[name].tobytes() == value.tobytes()
         yield Judged(
             quantity=name,
             verdict=Verdict.EXACT if same else Verdict.DEVIATES,

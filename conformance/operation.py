@@ -6,7 +6,7 @@ from another. To add one, write its folder under `operations/` and list it there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -69,6 +69,19 @@ class Hypothesis:
 Reference = Callable[[Situation, Precision], dict[str, Expected]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pass:
+    """One train step as it was seen: what it began with, what it gave, what it left."""
+
+    situation: Situation
+    #: Shape (m, C).
+    output: Array
+    after: Mapping[str, Array]
+
+
+Observer = Callable[[Sequence[Pass], Precision], dict[str, str]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One operation of the spec."""
@@ -86,6 +99,8 @@ class Operation:
     formulas: Mapping[str, str]
     train: Reference
     infer: Reference
+    #: Reads the dialect from the train steps of a case of the family `probe`.
+    observe: Observer
     hypotheses: Callable[[Configuration, Dialect], Iterable[Hypothesis]]
 
 

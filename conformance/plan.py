@@ -29,6 +29,11 @@ class Offered:
     profile: tuple[Declared, ...]
     documentation: str
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether it keeps the moving values itself; else its caller does."""
+        return all(each.value == "layer" for each in self.profile if each.field == "state")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:

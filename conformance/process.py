@@ -40,6 +40,8 @@ class Process:
         self.outbox = bytearray()
         self.performed: list[str] = []
         self.deadline = float("inf")
+        #: The end of what was emptied from the output file since the last request.
+        self.cut = b""
         requests_read, self.requests = os.pipe()
         self.answers, answers_write = os.pipe()
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +71,7 @@ class Process:
         self.outbox += wire.encode(message)
         self.deadline = time.monotonic() + seconds
         self.mark = self._output_size()
+        self.cut = b""
 
     def write(self) -> None:
         """Send what the pipe takes now of what is queued; a closed pipe shows at its other end."""
@@ -119,11 +122,14 @@ class Process:
         with self.log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL, min(self.mark, size)))
-            return file.read().decode(errors="replace")
+            return (self.cut + file.read())[-_TAIL:].decode(errors="replace")
 
     def bound_output(self) -> None:
         """Empty the output file where it has grown beyond its limit."""
         if self._output_size() > OUTPUT_LIMIT:
+            with self.log.open("rb") as file:
+                file.seek(-_TAIL, os.SEEK_END)
+                self.cut = file.read()
             os.truncate(self.log, 0)
             self.mark = 0
 

@@ -41,6 +41,12 @@ class Walk:
     gradients: dict[str, Array] = field(default_factory=dict)
     outputs: dict[tuple[str, bytes], tuple[int, bytes]] = field(default_factory=dict)
 
+    def follow(self, reported: Mapping[str, Array]) -> None:
+        """Go on from the state that was reported; what is missing or misshapen, and judged so, stays as it was."""
+        for name, value in self.state.items():
+            if name in reported and reported[name].size == value.size:
+                self.state[name] = reported[name]
+
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
@@ -60,7 +66,7 @@ class StepJudge:
         self.operation = OPERATIONS[self.configuration.op]
         self.declared = declared_at(cell.implementation.profile, self.configuration.rank)
         self.dialect = apply(self.operation.dialect, self.declared)
-        self.keeps_state = self.dialect.state == "layer"
+        self.keeps_state = cell.implementation.keeps_state
         self.known: dict[Any, Mapping[str, Expected]] = {}
         self.before = dict(walk.state) if self.keeps_state else dict(states_of(cell.case)[number - 1])
 
@@ -292,7 +298,7 @@ class StepJudge:
 
     def _advance(self, outcome: Produced) -> None:
         walk = self.walk
-        walk.state = dict(outcome.state)
+        walk.follow(outcome.state)
         match self.inputs.step:
             case Train() if not (walk.frozen and self.dialect.frozen_implies_inference):
                 walk.trained += int(self.inputs.input is not None and self.inputs.input.size > 0)

@@ -441,3 +441,25 @@ def test_healthy_normalization_with_moving_values_never_leaves_the_bound(normali
             output = Healthy().output(x, state["moving_mean"], inverse, state)
         found = scores({"output": output}, batch_norm.train(s, SINGLE))
         assert found["output"] <= 1, (data, found)
+
+
+def test_normalization_with_the_moving_values_before_is_held_to_the_bound_of_inference() -> None:
+    s, _, _ = plain(seed=4, mean=100.0)
+    before = batch_norm.train(replace(s, dialect=Dialect(normalizes_with="moving_before")), SINGLE)
+    assert (before["output"].bound == batch_norm.infer(s, SINGLE)["output"].bound).all()
+    assert (before["output"].bound < batch_norm.train(s, SINGLE)["output"].bound.max()).all()
+
+
+def test_healthy_arithmetic_with_bessel_s_correction_never_leaves_the_bound() -> None:
+    dialect = Dialect(normalizing_correction=1, moving_correction=1)
+    for data, s, x, g, _ in prepared()[:540]:
+        expected = batch_norm.train(replace(s, dialect=dialect), SINGLE)
+        with np.errstate(all="ignore"):
+            found = Healthy(sums=sequential, fault="correction").train(s, x, g)
+            bessel = F(len(x)) / F(len(x) - 1)
+            moving = s.state["moving_variance"].astype(F)
+            found["moving_variance"] = Healthy().moved(moving, found["batch_variance"] * bessel, s.configuration.decay)
+        # The closed form here is that of correction 0, whose dx differs.
+        del found["grad_input"]
+        over = {quantity: score for quantity, score in scores(found, expected).items() if score > 1}
+        assert not over, (data, len(x), s.configuration, over)

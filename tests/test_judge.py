@@ -634,3 +634,15 @@ def test_the_same_outcomes_are_judged_alike_with_remembered_references() -> None
     given = outcomes(ExactLayer(case=made))
     first, second = (judge(cell(made), given, references) for _ in range(2))
     assert first == second
+
+
+def test_a_state_that_loses_a_name_deviates_and_does_not_end_the_run() -> None:
+    """The missing value deviates at every step after; the others are judged on."""
+    made = case(TRAIN, INFER)
+    given = outcomes(ExactLayer(case=made))
+    lost = [replace(each, state={k: v for k, v in each.state.items() if k != "moving_mean"}) for each in given]
+    judgement = judged(made, lost)
+    assert judgement.verdict is Verdict.DEVIATES
+    assert {each.reason for step in judgement.steps for each in step.quantities if each.quantity == "moving_mean"} == {
+        "was not given"
+    }

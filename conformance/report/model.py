@@ -14,6 +14,7 @@ from conformance.report.findings import Finding, findings
 from conformance.report.grades import Graded, dtypes_of, graded
 from conformance.report.matrix import Matrix, matrix
 from conformance.report.observed import Cell, Column
+from conformance.report.probes import Probed, probed
 from conformance.report.wording import Standing, standing
 from conformance.verdict import Verdict
 
@@ -73,6 +74,7 @@ class Page:
     dtypes: tuple[str, ...]
     grades: tuple[Graded, ...]
     dialects: tuple[Dialect, ...]
+    probed: tuple[Probed, ...]
     clauses: Mapping[str, str]
     cases: tuple[Line, ...]
     cells: tuple[Cell, ...]
@@ -125,6 +127,7 @@ def build(runs: Sequence[Run], *, partial: bool) -> Page:
         dtypes=dtypes_of(cells),
         grades=graded(cells),
         dialects=dialects([each for run in runs for each in run.environments], cells),
+        probed=probed([each for run in runs for each in run.environments], cells),
         clauses=clauses,
         cases=tuple(cases.values()),
         cells=cells,

@@ -42,7 +42,9 @@ class Words:
 
 
 VERDICTS = {
-    Verdict.EXACT: Words(symbol="=", word="exact", meaning="equal to the reference in every bit: rounding cost nothing on these data"),
+    Verdict.EXACT: Words(
+        symbol="=", word="exact", meaning="equal to the reference in every bit: rounding cost nothing on these data"
+    ),
     Verdict.CONFORMS: Words(symbol="✓", word="conforms", meaning="within the derived error bound"),
     Verdict.DIALECT: Words(symbol="≈", word="dialect", meaning="differs, exactly as its documentation says"),
     Verdict.REFUSED: Words(symbol="⊘", word="refused", meaning="raised an error"),

@@ -33,6 +33,8 @@ class Fault:
     diagnosis: str | None
     parts: dict[str, Callable[..., Any]] = field(default_factory=dict)
     when: Callable[[Any], bool] | None = None
+    #: Whether it acts in few cases: it is looked for in all of them, the others in a few of each family.
+    rare: bool = False
 
 
 class BatchNorm:
@@ -256,7 +258,7 @@ def owned(l: Layer) -> Quantities:
     return {name: value for name, value in l.gradients.items() if name.removeprefix("grad_") in l.state}
 
 
-def train(l: Layer, x: Any, upstream: Any) -> Quantities:
+def train(l: Layer, x: Any, upstream: Any) -> Any:
     if not l.trains():
         return infer(l, x, upstream)
     l.kind, l.x, l.upstream = "train", x, upstream
@@ -275,7 +277,7 @@ def train(l: Layer, x: Any, upstream: Any) -> Quantities:
     return l.given(found)
 
 
-def infer(l: Layer, x: Any, upstream: Any) -> Quantities:
+def infer(l: Layer, x: Any, upstream: Any) -> Any:
     l.kind, l.x, l.upstream = "infer", x, upstream
     with np.errstate(all="ignore"):
         flat = l.rows(x)
@@ -284,7 +286,7 @@ def infer(l: Layer, x: Any, upstream: Any) -> Quantities:
     return l.given(found)
 
 
-def transform(l: Layer, flat: Any, center: Any, spread: Any) -> Quantities:
+def transform(l: Layer, flat: Any, center: Any, spread: Any) -> Any:
     x, g = l.x, l.upstream
     root = l.inverse(spread)
     n = l.normalized(flat, center, root)
@@ -373,7 +375,12 @@ def strided(l: Layer) -> bool:
 
 def channels_last(l: Layer) -> bool:
     x = l.x
-    return bool(x is not None and x.ndim > 2 and 1 in l.configuration.feature_axes and x.strides[1] == x.itemsize < x.strides[-1])
+    return bool(
+        x is not None
+        and x.ndim > 2
+        and 1 in l.configuration.feature_axes
+        and x.strides[1] == x.itemsize < x.strides[-1]
+    )
 
 
 def features_first(l: Layer) -> bool:
@@ -490,16 +497,6 @@ def empty_decaying(l: Layer) -> Any:
     return empty(l)
 
 
-def empty_gradients_nan(l: Layer) -> Any:
-    return {**empty(l), **{name: value * np.nan for name, value in owned(l).items()}}
-
-
-def in_half(l: Layer, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The part computed in the dtype of the input."""
-    dtype = l.x.dtype
-    return function(l, *(each.astype(dtype) for each in arguments)).astype(l.t)
-
-
 def output_in_half(l: Layer, n: Any) -> Any:
     dtype = l.x.dtype
     return (gamma(l).astype(dtype) * n.astype(dtype) + beta(l).astype(dtype)).astype(l.t)
@@ -525,13 +522,19 @@ def square_axes(l: Layer) -> bool:
 def rows_of_equal_axis(l: Layer, array: Any) -> Any:
     """The features taken from the other axis of the same size."""
     (axis,) = l.configuration.feature_axes
-    other = next(each for each in range(array.ndim) if each != axis and l.configuration.shape[each] == l.configuration.shape[axis])
+    other = next(
+        each
+        for each in range(array.ndim)
+        if each != axis and l.configuration.shape[each] == l.configuration.shape[axis]
+    )
     return rows(l, np.swapaxes(array, axis, other)) if array.shape[axis] == array.shape[other] else rows(l, array)
 
 
 def unrows_of_equal_axis(l: Layer, array: Any, like: Any) -> Any:
     (axis,) = l.configuration.feature_axes
-    other = next(each for each in range(like.ndim) if each != axis and l.configuration.shape[each] == l.configuration.shape[axis])
+    other = next(
+        each for each in range(like.ndim) if each != axis and l.configuration.shape[each] == l.configuration.shape[axis]
+    )
     found = unrows(l, array, like)
     return np.swapaxes(found, axis, other) if like.shape[axis] == like.shape[other] else found
 
@@ -577,6 +580,13 @@ def corrected(l: Layer, center: Any, spread: Any, before: Any) -> Any:
     return center, spread * l.t(bessel(len(rows(l, l.x))))
 
 
+def corrected_gradient(l: Layer, g: Any, n: Any, root: Any) -> Any:
+    """The derivative where the variance over m - 1 normalizes, which has a factor m/(m - 1) in its last term."""
+    if l.kind == "infer":
+        return grad_input(l, g, n, root)
+    return l.gamma() * root * (g - g.mean(0) - n * ((g * n).mean(0) * l.t(bessel(len(g)))))
+
+
 def corrected_root(l: Layer, root: Any, spread: Any) -> Any:
     return inverse(l, spread * l.t(bessel(len(rows(l, l.x)))))
 
@@ -595,155 +605,151 @@ def bits(value: Any, count: int) -> Any:
 PLANTED: list[Fault] = []
 
 
-def plant(name: str, sentence: str, diagnosis: str | None = None, *, when: Any = None, **parts: Any) -> None:
+def plant(
+    name: str, sentence: str, diagnosis: str | None = None, *, when: Any = None, rare: bool = False, **parts: Any
+) -> None:
     assert parts.keys() <= HEALTHY.keys(), name
-    PLANTED.append(Fault(name, sentence, diagnosis, parts, when))
+    PLANTED.append(Fault(name, sentence, diagnosis, parts, when, rare))
 
 
+# fmt: off
 # Epsilon.
-plant("epsilon_outside_root", "Epsilon is added to the standard deviation.", "epsilon outside", inverse=lambda l, v: 1 / (np.sqrt(v) + l.epsilon()))
-plant("epsilon_floor", "The variance is raised to epsilon where it is less, and nothing is added.", "clamped", inverse=lambda l, v: 1 / np.sqrt(np.maximum(v, l.epsilon())))
-plant("epsilon_raised", "An epsilon below 1.001e-5 is raised to it.", "epsilon clamped to 1.001e-5", epsilon=lambda l: l.t(max(l.native.epsilon, 1.001e-5)))
+plant("epsilon_outside_root", "Epsilon is added to the standard deviation.", "epsilon outside the root", inverse=lambda l, v: 1 / (np.sqrt(v) + l.epsilon()))
+plant("epsilon_floor", "The variance is raised to epsilon where it is less, and nothing is added.", "variance clamped to epsilon", inverse=lambda l, v: 1 / np.sqrt(np.maximum(v, l.epsilon())))
+plant("epsilon_raised", "An epsilon below 1.001e-5 is raised to it.", "epsilon clamped to 1.001e-5", rare=True, epsilon=lambda l: l.t(max(l.native.epsilon, 1.001e-5)))
 plant("epsilon_twice", "Epsilon is added twice.", "epsilon twice", epsilon=lambda l: l.t(2 * l.native.epsilon))
 plant("epsilon_dropped", "Epsilon is not added.", "epsilon dropped", epsilon=lambda l: l.t(0))
 plant("epsilon_squared", "The square of epsilon is added.", "epsilon squared", epsilon=lambda l: l.t(l.native.epsilon**2))
 plant("epsilon_default", "Epsilon is always 1e-5.", "epsilon 1e-5", epsilon=lambda l: l.t(1e-5))
-plant("epsilon_in_half", "Epsilon is rounded to bfloat16.", "epsilon", epsilon=lambda l: l.t(BFLOAT16(l.native.epsilon)))
+plant("epsilon_in_half", "Epsilon is rounded to bfloat16.", "epsilon rounded to bfloat16", epsilon=lambda l: l.t(BFLOAT16(l.native.epsilon)))
 plant("epsilon_dropped_in_inference", "Epsilon is not added in inference.", "epsilon dropped", when=inference, epsilon=lambda l: l.t(0))
 plant("epsilon_dropped_in_gradients", "The backward pass leaves epsilon out of the root.", "epsilon dropped", gradient_root=lambda l, r, v: 1 / np.sqrt(v))
 # Correction.
-plant("normalizing_correction", "The variance over m - 1 normalizes.", "normalizing correction 1", normalizing=corrected)
+plant("normalizing_correction", "The variance over m - 1 normalizes.", "normalizing correction 1", normalizing=corrected, grad_input=corrected_gradient)
 plant("moving_correction", "The variance over m - 1 enters the moving variance.", "moving correction 1", entering=times(lambda l, x: bessel(len(x))))
-plant("moving_correction_by_samples", "Bessel's factor of the moving variance counts samples, not samples times positions.", "count", when=lambda l: l.configuration.rank > 2, entering=times(lambda l, x: bessel(l.x.shape[0])))
-plant("moving_correction_by_features", "Bessel's factor of the moving variance counts the features.", "count", entering=times(lambda l, x: bessel(x.shape[1])))
-plant("moving_correction_twice", "Bessel's factor multiplies the moving variance twice.", "correction", entering=times(lambda l, x: bessel(len(x)) ** 2))
-plant("variance_over_m_plus_1", "The sum of squares is divided by m + 1.", "count", variance=lambda l, x, c: np.square(x - c).sum(0) / l.t(len(x) + 1))
-plant("gradient_correction", "The backward pass alone takes the variance over m - 1.", "normalizing correction 1", when=training, gradient_root=corrected_root)
+plant("moving_correction_by_samples", "Bessel's factor of the moving variance counts samples, not samples times positions.", "wrong count", when=lambda l: l.configuration.rank > 2, entering=times(lambda l, x: bessel(l.x.shape[0])))
+plant("moving_correction_by_features", "Bessel's factor of the moving variance counts the features.", "wrong count", entering=times(lambda l, x: bessel(x.shape[1])))
+plant("variance_over_m_plus_1", "The sum of squares is divided by m + 1.", "wrong count", variance=lambda l, x, c: np.square(x - c).sum(0) / l.t(len(x) + 1))
+plant("gradient_correction", "The backward pass alone takes the variance over m - 1.", when=training, gradient_root=corrected_root)
 # The update of the moving values.
 plant("decay_inverted", "The decay weighs the batch.", "decay inverted", decay=lambda l, n: l.t(1 - l.native.decay))
-plant("decay_in_half", "The decay is rounded to bfloat16.", "decay", decay=lambda l, n: l.t(BFLOAT16(l.native.decay)))
-plant("decay_dropped", "The batch statistics replace the moving values.", "replaced", moved=lambda l, n, old, batch: batch)
-plant("decay_default_for_variance", "The moving variance has a decay of 0.99 of its own.", "decay", decay=lambda l, n: l.t(0.99 if n == "moving_variance" else l.native.decay))
-plant("decay_warming_up", "The decay is (1 + k)/(10 + k) in the first steps, where that is less.", "decay", decay=lambda l, n: l.t(min(l.native.decay, (1 + l.trained) / (10 + l.trained))))
-plant("decay_one_is_cumulative", "A decay of 1 is taken for a cumulative average.", "cumulative", when=lambda l: l.native.decay == 1.0, decay=lambda l, n: l.t(l.trained / (l.trained + 1)))
-plant("updated_twice", "The moving values are updated twice in a step.", "updated twice", moved=lambda l, n, old, batch: moved(l, n, moved(l, n, old, batch), batch))
-plant("old_not_decayed", "The batch's share is added to the whole old value.", "unexplained", moved=lambda l, n, old, batch: old + (1 - l.decay(n)) * batch)
-plant("cumulative", "The moving values are the mean over all batches.", "cumulative", moved=lambda l, n, old, batch: moving_step(l, l.trained / (l.trained + 1), old, batch))
-plant("zero_debiased", "The moving values are divided by 1 - decay^k.", "zero-debiased", moved=debiased)
-plant("first_batch_replaces", "The first batch replaces the initial moving values.", "first batch", moved=lambda l, n, old, batch: moved(l, n, old, batch) if l.trained else batch)
-plant("variance_not_moved", "Only the moving mean is updated.", "not updated", moved=moving_alone("moving_mean"))
-plant("mean_not_moved", "Only the moving variance is updated.", "not updated", moved=moving_alone("moving_variance"))
-plant("never_moved", "The moving values are never updated.", "not updated", moved=lambda l, n, old, batch: old)
-plant("moved_every_second_step", "Every second train step leaves the moving values.", "not updated", when=lambda l: l.trained % 2 == 1, moved=lambda l, n, old, batch: old)
-plant("moved_in_inference", "Inference updates the moving values.", "inference", inferring=inferring_and_moving)
+plant("decay_in_half", "The decay is rounded to bfloat16.", "decay rounded to bfloat16", decay=lambda l, n: l.t(BFLOAT16(l.native.decay)))
+plant("decay_dropped", "The batch statistics replace the moving values.", "moving values replaced by the batch's", moved=lambda l, n, old, batch: batch)
+plant("decay_default_for_variance", "The moving variance has a decay of 0.99 of its own.", decay=lambda l, n: l.t(0.99 if n == "moving_variance" else l.native.decay))
+plant("decay_warming_up", "The decay is (1 + k)/(10 + k) in the first steps, where that is less.", decay=lambda l, n: l.t(min(l.native.decay, (1 + l.trained) / (10 + l.trained))))
+plant("decay_one_is_cumulative", "A decay of 1 is taken for a cumulative average.", "cumulative average", rare=True, when=lambda l: l.native.decay == 1.0, decay=lambda l, n: l.t(l.trained / (l.trained + 1)))
+plant("updated_twice", "The moving values are updated twice in a step.", "moving values updated twice", moved=lambda l, n, old, batch: moved(l, n, moved(l, n, old, batch), batch))
+plant("old_not_decayed", "The batch's share is added to the whole old value.", moved=lambda l, n, old, batch: old + (1 - l.decay(n)) * batch)
+plant("cumulative", "The moving values are the mean over all batches.", "cumulative average", moved=lambda l, n, old, batch: moving_step(l, l.trained / (l.trained + 1), old, batch))
+plant("zero_debiased", "The moving values are divided by 1 - decay^k.", "zero-debiased average", moved=debiased)
+plant("first_batch_replaces", "The first batch replaces the initial moving values.", "first batch replaces", moved=lambda l, n, old, batch: moved(l, n, old, batch) if l.trained else batch)
+plant("variance_not_moved", "Only the moving mean is updated.", "moving values not updated", moved=moving_alone("moving_mean"))
+plant("mean_not_moved", "Only the moving variance is updated.", "moving values not updated", moved=moving_alone("moving_variance"))
+plant("never_moved", "The moving values are never updated.", "moving values not updated", moved=lambda l, n, old, batch: old)
+plant("moved_every_second_step", "Every second train step leaves the moving values.", "moving values not updated", when=lambda l: l.trained % 2 == 1, moved=lambda l, n, old, batch: old)
+plant("moved_in_inference", "Inference updates the moving values.", "updated in inference", inferring=inferring_and_moving)
 plant("moved_a_step_late", "The moving values take the statistics of the batch before.", "stale", moved=lagging)
-plant("moving_deviation", "The standard deviations are averaged, not the variances.", "standard deviation", moved=lambda l, n, old, batch: moved(l, n, old, batch) if n == "moving_mean" else moved(l, n, np.sqrt(old), np.sqrt(batch)) ** 2)
-plant("moving_second_moment", "The mean of squares enters the moving variance, the mean's square left in.", None, entering=lambda l, c, v, x: (c, v + np.square(c)))
-plant("moving_variance_about_moving_mean", "The moving variance takes the squares of deviations from the moving mean.", None, entering=lambda l, c, v, x: (c, np.square(x - l.value("moving_mean")).mean(0)))
-plant("moving_values_in_bfloat16", "The moving values are rounded to bfloat16 after each update.", "bfloat16", stored=lambda l, n, value: rounded(value, BFLOAT16))
-plant("initial_values_forgotten", "The first update starts from 0 and 1, not from the initial values.", None, moved=lambda l, n, old, batch: moved(l, n, old if l.trained else np.full_like(old, n == "moving_variance"), batch))
+plant("moving_deviation", "The standard deviations are averaged, not the variances.", "standard deviations averaged", moved=lambda l, n, old, batch: (moved(l, n, old, batch) if n == "moving_mean" else moved(l, n, np.sqrt(old), np.sqrt(batch)) ** 2))
+plant("moving_variance_about_moving_mean", "The moving variance takes the squares of deviations from the moving mean.", entering=lambda l, c, v, x: (c, np.square(x - l.value("moving_mean")).mean(0)))
+plant("moving_values_in_bfloat16", "The moving values are rounded to bfloat16 after each update.", "moving values rounded to bfloat16", stored=lambda l, n, value: rounded(value, BFLOAT16))
+plant("initial_values_forgotten", "The first update starts from 0 and 1, not from the initial values.", moved=lambda l, n, old, batch: moved(l, n, old if l.trained else np.full_like(old, n == "moving_variance"), batch))
 # What normalizes.
-plant("inference_with_batch", "The batch normalizes in inference.", "batch", inferring=batch_in_inference)
+plant("inference_with_batch", "The batch normalizes in inference.", "batch statistics in inference", inferring=batch_in_inference)
 plant("inference_a_step_late", "Inference takes the moving values from before the last update.", "stale", inferring=lagging_inference)
-plant("training_with_moving_before", "The moving values before the step normalize in training.", "moving values before", normalizing=lambda l, c, v, before: before)
-plant("training_with_moving_after", "The moving values after the step normalize in training.", "moving values after", normalizing=normalizing_after)
-plant("training_with_moving_variance", "The batch mean and the moving variance normalize in training.", "moving", normalizing=lambda l, c, v, before: (c, before[1]))
-plant("statistics_per_sample", "Each sample is normalized with statistics of its own.", "per-sample", mean=lambda l, x: repeated(samples(l, x).mean(1), x), variance=lambda l, x, c: repeated(np.square(samples(l, x - c)).mean(1), x), entering=lambda l, c, v, x: of_each(l, x, c, v))
-plant("statistics_per_position", "Each position is normalized over the samples alone.", "axis", when=lambda l: l.configuration.rank > 2, mean=lambda l, x: np.tile(samples(l, x).mean(0), (len(samples(l, x)), 1)), variance=lambda l, x, c: np.tile(np.square(samples(l, x - c)).mean(0), (len(samples(l, x)), 1)), entering=lambda l, c, v, x: of_each(l, x, c, v))
-plant("statistics_over_features", "Of two axes, training reduces the features instead of the samples.", "axis", when=lambda l: l.configuration.rank == 2, mean=lambda l, x: x.mean(1, keepdims=True) + 0 * x, variance=lambda l, x, c: np.square(x - c).mean(1, keepdims=True) + 0 * x, entering=lambda l, c, v, x: of_each(l, x, c, v))
-plant("statistics_per_half", "Each half of the batch is normalized with statistics of its own.", None, mean=lambda l, x: np.concatenate([part.mean(0) + 0 * part for part in halves(x)]), variance=lambda l, x, c: np.concatenate([np.square(part).mean(0) + 0 * part for part in halves(x - c)]), entering=lambda l, c, v, x: of_each(l, x, c, v))
-plant("features_taken_for_last", "Features-first values are read as if the features were last.", "axis", when=features_first, rows=lambda l, a: a.reshape(-1, l.configuration.feature_count).astype(l.t), unrows=lambda l, a, like: a.reshape(like.shape))
-plant("features_of_equal_axis", "Where another axis is as long, its indices are taken for the features.", "axis", when=square_axes, rows=rows_of_equal_axis, unrows=unrows_of_equal_axis)
-plant("feature_axes_descending", "Statistics of several feature axes are kept in descending order.", "axis", stored=descending)
+plant("training_with_moving_before", "The moving values before the step normalize in training.", "moving values before the step", normalizing=lambda l, c, v, before: before)
+plant("training_with_moving_after", "The moving values after the step normalize in training.", "moving values after the step", normalizing=normalizing_after)
+plant("statistics_per_sample", "Each sample is normalized with statistics of its own.", "statistics per sample", mean=lambda l, x: repeated(samples(l, x).mean(1), x), variance=lambda l, x, c: repeated(np.square(samples(l, x - c)).mean(1), x), entering=lambda l, c, v, x: of_each(l, x, c, v))
+plant("statistics_per_position", "Each position is normalized over the samples alone.", "statistics over the wrong axes", when=lambda l: l.configuration.rank > 2, mean=lambda l, x: np.tile(samples(l, x).mean(0), (len(samples(l, x)), 1)), variance=lambda l, x, c: np.tile(np.square(samples(l, x - c)).mean(0), (len(samples(l, x)), 1)), entering=lambda l, c, v, x: of_each(l, x, c, v))
+plant("statistics_over_features", "Of two axes, training reduces the features instead of the samples.", "statistics over the wrong axes", when=lambda l: l.configuration.rank == 2, mean=lambda l, x: x.mean(1, keepdims=True) + 0 * x, variance=lambda l, x, c: np.square(x - c).mean(1, keepdims=True) + 0 * x, entering=lambda l, c, v, x: of_each(l, x, c, v))
+plant("statistics_per_half", "Each half of the batch is normalized with statistics of its own.", mean=lambda l, x: np.concatenate([part.mean(0) + 0 * part for part in halves(x)]), variance=lambda l, x, c: np.concatenate([np.square(part).mean(0) + 0 * part for part in halves(x - c)]), entering=lambda l, c, v, x: of_each(l, x, c, v))
+plant("features_taken_for_last", "Features-first values are read as if the features were last.", "statistics over the wrong axes", when=features_first, rows=lambda l, a: a.reshape(-1, l.configuration.feature_count).astype(l.t), unrows=lambda l, a, like: a.reshape(like.shape))
+plant("features_of_equal_axis", "Where another axis is as long, its indices are taken for the features.", "statistics over the wrong axes", rare=True, when=square_axes, rows=rows_of_equal_axis, unrows=unrows_of_equal_axis)
+plant("feature_axes_descending", "Statistics of several feature axes are kept in descending order.", rare=True, stored=descending)
 # Gamma and beta.
-plant("gamma_ignored", "Gamma counts as one.", "gamma", gamma=lambda l: np.ones_like(gamma(l)))
-plant("beta_ignored", "Beta counts as zero.", "beta", beta=lambda l: np.zeros_like(beta(l)))
-plant("gamma_and_beta_swapped", "Gamma is added and beta multiplies.", "swapped", gamma=beta, beta=gamma)
-plant("beta_before_gamma", "Beta is added before gamma multiplies.", "beta", beta=lambda l: gamma(l) * beta(l))
-plant("gamma_of_neighbour", "Each feature has its neighbour's gamma.", "gamma", gamma=lambda l: neighbour(gamma(l)))
-plant("beta_of_neighbour", "Each feature has its neighbour's beta.", "beta", beta=lambda l: neighbour(beta(l)))
-plant("gamma_without_sign", "Gamma loses its sign.", "gamma", gamma=lambda l: np.abs(gamma(l)))
-plant("gamma_in_bfloat16", "Gamma and beta are rounded to bfloat16.", None, gamma=lambda l: rounded(gamma(l), BFLOAT16), beta=lambda l: rounded(beta(l), BFLOAT16))
-plant("uncentred_without_beta", "Without beta the mean is not subtracted either.", None, when=lambda l: "beta" not in l.state, normalized=lambda l, x, c, r: x * r)
+plant("gamma_ignored", "Gamma counts as one.", "gamma ignored", gamma=lambda l: np.ones_like(gamma(l)))
+plant("beta_ignored", "Beta counts as zero.", "beta ignored", beta=lambda l: np.zeros_like(beta(l)))
+plant("gamma_and_beta_swapped", "Gamma is added and beta multiplies.", "gamma and beta swapped", gamma=beta, beta=gamma)
+plant("beta_before_gamma", "Beta is added before gamma multiplies.", "beta added before gamma", beta=lambda l: gamma(l) * beta(l))
+plant("gamma_of_neighbour", "Each feature has its neighbour's gamma.", "gamma of the neighbour", gamma=lambda l: neighbour(gamma(l)))
+plant("beta_of_neighbour", "Each feature has its neighbour's beta.", "beta of the neighbour", beta=lambda l: neighbour(beta(l)))
+plant("gamma_without_sign", "Gamma loses its sign.", rare=True, gamma=lambda l: np.abs(gamma(l)))
+plant("gamma_in_bfloat16", "Gamma and beta are rounded to bfloat16.", gamma=lambda l: rounded(gamma(l), BFLOAT16), beta=lambda l: rounded(beta(l), BFLOAT16))
+plant("uncentred_without_beta", "Without beta the mean is not subtracted either.", rare=True, when=lambda l: "beta" not in l.state, normalized=lambda l, x, c, r: x * r)
 # Arithmetic.
-plant("one_pass_variance", "The variance is the mean of squares minus the square of the mean.", "one-pass variance", variance=one_pass)
-plant("negative_variance", "The variance of values far from zero comes out a little too small.", None, variance=lambda l, x, c: variance(l, x, c) - l.t(2.0**-20) * np.square(c))
-plant("statistics_in_float16", "Batch statistics are rounded to float16.", "float16", mean=lambda l, x: rounded(mean(l, x), np.float16), variance=lambda l, x, c: rounded(variance(l, x, c), np.float16))
-plant("statistics_in_bfloat16", "Batch statistics are rounded to bfloat16.", "bfloat16", mean=lambda l, x: rounded(mean(l, x), BFLOAT16), variance=lambda l, x, c: rounded(variance(l, x, c), BFLOAT16))
-plant("accumulators_in_half", "Statistics of half-precision input are summed in its dtype.", "float16", when=lambda l: l.configuration.dtype in HALF, mean=lambda l, x: running(x, l.x.dtype).astype(l.t) / l.t(len(x)), variance=lambda l, x, c: running(np.square(x - c), l.x.dtype).astype(l.t) / l.t(len(x)))
-plant("output_in_half", "Half-precision input is scaled and shifted in its dtype.", "computed in", when=lambda l: l.configuration.dtype in HALF, output=output_in_half)
-plant("float64_in_float32", "Statistics of float64 input are computed in float32.", "float32", when=lambda l: l.configuration.dtype == "float64", mean=lambda l, x: mean(l, x.astype(np.float32)).astype(l.t), variance=lambda l, x, c: variance(l, x.astype(np.float32), c.astype(np.float32)).astype(l.t))
-plant("root_of_12_bits", "The inverse root is the hardware's first guess, of 12 bits.", None, inverse=lambda l, v: bits(inverse(l, v), 12))
-plant("count_in_half", "The reciprocal of the count is rounded to float16.", "count", mean=lambda l, x: x.sum(0) * l.t(np.float16(1 / len(x))))
-plant("merge_without_shift", "The variances of two halves are merged without the difference of their means.", None, variance=merged_without_shift)
-plant("input_in_bfloat16", "The batch statistics are those of the input rounded to bfloat16.", "bfloat16", mean=lambda l, x: mean(l, rounded(x, BFLOAT16)), variance=lambda l, x, c: variance(l, rounded(x, BFLOAT16), c))
+plant("one_pass_variance", "The variance is the mean of squares minus the square of the mean.", "one-pass variance", rare=True, variance=one_pass)
+plant("negative_variance", "The variance of values far from zero comes out a little too small.", rare=True, variance=lambda l, x, c: variance(l, x, c) - l.t(2.0**-20) * np.square(c))
+plant("statistics_in_float16", "Batch statistics are rounded to float16.", "statistics in float16", mean=lambda l, x: rounded(mean(l, x), np.float16), variance=lambda l, x, c: rounded(variance(l, x, c), np.float16))
+plant("statistics_in_bfloat16", "Batch statistics are rounded to bfloat16.", "statistics in bfloat16", mean=lambda l, x: rounded(mean(l, x), BFLOAT16), variance=lambda l, x, c: rounded(variance(l, x, c), BFLOAT16))
+plant("accumulators_in_half", "Statistics of half-precision input are summed in its dtype.", "accumulators in half", rare=True, when=lambda l: l.configuration.dtype in HALF, mean=lambda l, x: running(x, l.x.dtype).astype(l.t) / l.t(len(x)), variance=lambda l, x, c: running(np.square(x - c), l.x.dtype).astype(l.t) / l.t(len(x)))
+plant("output_in_half", "Half-precision input is scaled and shifted in its dtype.", "computed in", rare=True, when=lambda l: l.configuration.dtype in HALF, output=output_in_half)
+plant("float64_in_float32", "Statistics of float64 input are computed in float32.", "computed in float32", rare=True, when=lambda l: l.configuration.dtype == "float64", mean=lambda l, x: mean(l, x.astype(np.float32)).astype(l.t), variance=lambda l, x, c: variance(l, x.astype(np.float32), c.astype(np.float32)).astype(l.t))
+plant("root_of_12_bits", "The inverse root is the hardware's first guess, of 12 bits.", inverse=lambda l, v: bits(inverse(l, v), 12))
+plant("count_in_half", "The reciprocal of the count is rounded to float16.", mean=lambda l, x: x.sum(0) * l.t(np.float16(1 / len(x))))
+plant("merge_without_shift", "The variances of two halves are merged without the difference of their means.", variance=merged_without_shift)
 # Values left out.
-plant("last_row_dropped", "The last row is left out of the statistics.", "tail", mean=lambda l, x: mean(l, x[:-1] if len(x) > 1 else x), variance=lambda l, x, c: variance(l, x[:-1] if len(x) > 1 else x, c))
-plant("first_row_dropped", "The first row is left out of the mean.", None, mean=lambda l, x: mean(l, x[1:] if len(x) > 1 else x))
-plant("last_row_counted_twice", "The last row counts twice in the mean.", None, mean=lambda l, x: mean(l, np.concatenate([x, x[-1:]])))
-plant("rows_after_eights_dropped", "Rows behind the last whole eight are left out of the mean.", "tail", mean=whole(8))
-plant("rows_after_1024s_dropped", "Of more than 1024 values, those behind the last whole 1024 are left out of the mean.", "tail", mean=whole(1024))
-plant("many_values_miscounted", "Of more than 65536 values, the last is left out of the mean.", "tail", when=lambda l: l.x.size > 65536 * l.configuration.feature_count, mean=lambda l, x: mean(l, x[:-1]))
-plant("gradient_tail_dropped", "The last row is left out of the gradient of gamma.", "tail", grad_gamma=lambda l, g, n, x, r: (g[:-1] * n[:-1]).sum(0) if len(g) > 1 else (g * n).sum(0))
+plant("last_row_dropped", "The last row is left out of the statistics.", "tail dropped", mean=lambda l, x: mean(l, x[:-1] if len(x) > 1 else x), variance=lambda l, x, c: variance(l, x[:-1] if len(x) > 1 else x, c))
+plant("first_row_dropped", "The first row is left out of the mean.", mean=lambda l, x: mean(l, x[1:] if len(x) > 1 else x))
+plant("rows_after_eights_dropped", "Rows behind the last whole eight are left out of the mean.", "tail dropped", mean=whole(8))
+plant("rows_after_1024s_dropped", "Of more than 1024 values, those behind the last whole 1024 are left out of the mean.", "tail dropped", rare=True, mean=whole(1024))
+plant("count_of_16_bits", "The count of more than 65535 values is taken modulo 65536.", "wrong count", rare=True, when=lambda l: l.x.size // l.configuration.feature_count > 65536, mean=lambda l, x: x.sum(0) / l.t(len(x) % 65536), variance=lambda l, x, c: np.square(x - c).sum(0) / l.t(len(x) % 65536))
+plant("gradient_tail_dropped", "The last row is left out of the gradient of gamma.", "tail dropped", grad_gamma=lambda l, g, n, x, r: (g[:-1] * n[:-1]).sum(0) if len(g) > 1 else (g * n).sum(0))
 # Features.
-plant("odd_features_gamma", "Features behind the last whole eight have a gamma of one.", None, when=lambda l: l.configuration.feature_count % 8 != 0, gamma=lambda l: tail_of_features(gamma(l), 1))
-plant("odd_features_gradient", "Features behind the last whole eight have half their gamma gradient.", None, when=lambda l: l.configuration.feature_count % 8 != 0, grad_gamma=lambda l, *a: tail_of_features(grad_gamma(l, *a), grad_gamma(l, *a) / 2))
-plant("whole_eights_corrected", "In whole eights of features the variance over m - 1 normalizes.", "normalizing correction 1", when=lambda l: l.configuration.feature_count % 8 == 0, normalizing=corrected)
-plant("thirteenth_feature", "Features behind the twelfth have the beta of the first.", None, when=lambda l: l.configuration.feature_count > 12, beta=lambda l: np.where(np.arange(len(beta(l))) < 12, beta(l), beta(l)[0]))
+plant("odd_features_gamma", "Features behind the last whole eight have a gamma of one.", when=lambda l: l.configuration.feature_count % 8 != 0, gamma=lambda l: tail_of_features(gamma(l), 1))
+plant("odd_features_gradient", "Features behind the last whole eight have half their gamma gradient.", when=lambda l: l.configuration.feature_count % 8 != 0, grad_gamma=lambda l, *a: tail_of_features(grad_gamma(l, *a), grad_gamma(l, *a) / 2))
+plant("whole_eights_corrected", "In whole eights of features the variance over m - 1 normalizes.", "normalizing correction 1", rare=True, when=lambda l: l.configuration.feature_count % 8 == 0, normalizing=corrected, grad_input=corrected_gradient)
+plant("thirteenth_feature", "Features behind the twelfth have the beta of the first.", rare=True, when=lambda l: l.configuration.feature_count > 12, beta=lambda l: np.where(np.arange(len(beta(l))) < 12, beta(l), beta(l)[0]))
 # Memory.
-plant("strided_misread", "Strided input is read as if it were contiguous.", "strided", when=strided, rows=misread)
-plant("channels_last_misread", "Channels-last input is read as if it were contiguous.", "channels", when=channels_last, rows=misread)
-plant("strided_upstream_misread", "A strided upstream gradient is read as if it were contiguous.", "strided", when=lambda l: strided(l) and l.backward, rows=misread)
+plant("strided_misread", "Strided input is read as if it were contiguous.", "strided input misread", rare=True, when=strided, rows=misread)
+plant("channels_last_misread", "Channels-last input is read as if it were contiguous.", "strided input misread", rare=True, when=channels_last, rows=misread)
+plant("strided_upstream_misread", "A strided upstream gradient is read as if it were contiguous.", "strided upstream misread", rare=True, when=lambda l: strided(l) and l.backward, rows=misread)
 plant("input_overwritten", "The output is written into the caller's input.", "wrote to its caller's input", given=written("input"))
 plant("upstream_overwritten", "The input gradient is written into the caller's upstream gradient.", "wrote to its caller's upstream", given=written("upstream"))
 # Gradients.
-plant("gradient_without_mean", "The mean's share is missing from the input gradient.", "mean", when=training, grad_input=lambda l, g, n, r: l.gamma() * r * (g - n * (g * n).mean(0)))
-plant("gradient_without_variance", "The variance's share is missing from the input gradient.", "variance", when=training, grad_input=lambda l, g, n, r: l.gamma() * r * (g - g.mean(0)))
-plant("gradient_of_constants", "The input gradient takes the batch statistics for constants.", "gradient", when=training, grad_input=lambda l, g, n, r: l.gamma() * r * g)
-plant("gradient_without_gamma", "Gamma is missing from the input gradient.", "gamma", when=training, grad_input=lambda l, g, n, r: grad_input(l, g, n, r) / l.gamma())
-plant("gradient_variance_twice", "The variance's share of the input gradient counts twice.", "gradient", when=training, grad_input=lambda l, g, n, r: l.gamma() * r * (g - g.mean(0) - 2 * n * (g * n).mean(0)))
-plant("gamma_gradient_not_normalized", "The gradient of gamma takes x - mean, without the root.", "gamma", grad_gamma=lambda l, g, n, x, r: (g * n / r).sum(0))
-plant("gamma_gradient_of_input", "The gradient of gamma takes x.", "gamma", grad_gamma=lambda l, g, n, x, r: (g * x).sum(0))
-plant("gamma_gradient_mean", "The gradient of gamma is a mean.", "gamma", grad_gamma=lambda l, g, n, x, r: (g * n).mean(0) if len(g) else (g * n).sum(0))
-plant("beta_gradient_mean", "The gradient of beta is a mean.", "beta", grad_beta=lambda l, g: g.mean(0) if len(g) else g.sum(0))
-plant("gamma_gradient_of_last_step", "The gradient of gamma is that of the step before.", None, grad_gamma=previous_gamma_gradient)
-plant("gradients_accumulate", "The gradients of gamma and beta add up over the steps.", None, given=accumulating)
+plant("gradient_without_mean", "The mean's share is missing from the input gradient.", "mean term missing", when=training, grad_input=lambda l, g, n, r: l.gamma() * r * (g - n * (g * n).mean(0)))
+plant("gradient_without_variance", "The variance's share is missing from the input gradient.", "variance term missing", when=training, grad_input=lambda l, g, n, r: l.gamma() * r * (g - g.mean(0)))
+plant("gradient_of_constants", "The input gradient takes the batch statistics for constants.", "statistics taken for constants", when=training, grad_input=lambda l, g, n, r: l.gamma() * r * g)
+plant("gradient_without_gamma", "Gamma is missing from the input gradient.", "gamma missing from the input gradient", when=lambda l: training(l) and l.backward, gamma=lambda l: np.ones_like(gamma(l)))
+plant("gamma_gradient_not_normalized", "The gradient of gamma takes x - mean, without the root.", "gamma gradient not normalized", grad_gamma=lambda l, g, n, x, r: (g * n / r).sum(0))
+plant("gamma_gradient_of_input", "The gradient of gamma takes x.", "gamma gradient of x", grad_gamma=lambda l, g, n, x, r: (g * x).sum(0))
+plant("beta_gradient_mean", "The gradient of beta is a mean.", "beta gradient averaged", grad_beta=lambda l, g: g.mean(0) if len(g) else g.sum(0))
+plant("gamma_gradient_of_last_step", "The gradient of gamma is that of the step before.", grad_gamma=previous_gamma_gradient)
+plant("gradients_accumulate", "The gradients of gamma and beta add up over the steps.", given=accumulating)
 plant("gamma_gradient_shape", "The gradient of gamma is not summed over the batch.", "has shape", grad_gamma=lambda l, g, n, x, r: g * n)
-plant("inference_gradient_of_training", "The input gradient in inference is that of training.", "gradient", when=inference, grad_input=training_gradient)
-plant("gradients_of_moving_variance", "The backward pass of training takes the moving variance.", "moving", when=training, gradient_root=lambda l, r, v: inverse(l, l.value("moving_variance")))
-plant("upstream_in_bfloat16", "The upstream gradient is rounded to bfloat16.", "bfloat16", when=lambda l: l.backward, rows=lambda l, a: rounded(rows(l, a), BFLOAT16))
+plant("inference_gradient_of_training", "The input gradient in inference is that of training.", "training's input gradient in inference", when=inference, grad_input=training_gradient)
+plant("gradients_of_moving_variance", "The backward pass of training takes the moving variance.", when=training, gradient_root=lambda l, r, v: inverse(l, l.value("moving_variance")))
+plant("upstream_in_bfloat16", "The upstream gradient is rounded to bfloat16.", when=lambda l: l.backward, rows=lambda l, a: rounded(rows(l, a), BFLOAT16))
 # Edges.
-plant("nan_swallowed", "NaN are left out of the mean and the variance.", "NaN", mean=lambda l, x: np.nanmean(x, 0), variance=lambda l, x, c: np.nanmean(np.square(x - c), 0))
-plant("nan_spreads", "A NaN in one feature makes all means NaN.", "that must be finite", mean=spreading)
-plant("infinity_clipped", "Infinities count as the largest number.", "NaN or infinite", rows=lambda l, a: np.clip(rows(l, a), np.finfo(np.float32).min / 2**80, np.finfo(np.float32).max / 2**80))
-plant("non_finite_batch_skipped", "A batch with a non-finite value leaves the moving values.", None, update=skipping_non_finite)
-plant("empty_makes_nan", "An empty batch makes the moving values NaN.", "that must be finite", empty=empty_with_nan)
-plant("empty_decays", "An empty batch moves the moving values towards zero.", None, empty=empty_decaying)
-plant("single_value_divides_by_zero", "One value per feature is divided by m - 1 = 0.", "that must be finite", when=lambda l: l.x.size == l.configuration.feature_count, variance=lambda l, x, c: variance(l, x, c) / l.t(0))
-plant("single_sample_not_moved", "A batch of one sample leaves the moving values.", "not updated", when=lambda l: l.x.shape[0] == 1, moved=lambda l, n, old, batch: old)
+plant("nan_swallowed", "NaN are left out of the mean and the variance.", "NaN swallowed", rare=True, mean=lambda l, x: np.nanmean(x, 0), variance=lambda l, x, c: np.nanmean(np.square(x - c), 0))
+plant("nan_spreads", "A NaN in one feature makes all means NaN.", "that must be finite", rare=True, mean=spreading)
+plant("infinity_clipped", "Infinities count as a large number.", "finite that must be NaN or infinite", rare=True, rows=lambda l, a: np.clip(rows(l, a), np.finfo(np.float32).min / 2**80, np.finfo(np.float32).max / 2**80))
+plant("non_finite_batch_skipped", "A batch with a non-finite value leaves the moving values.", rare=True, update=skipping_non_finite)
+plant("empty_makes_nan", "An empty batch makes the moving values NaN.", "that must be finite", rare=True, empty=empty_with_nan)
+plant("empty_decays", "An empty batch moves the moving values towards zero.", rare=True, empty=empty_decaying)
+plant("single_value_divides_by_zero", "One value per feature is divided by m - 1 = 0.", "that must be finite", rare=True, when=lambda l: l.x.size == l.configuration.feature_count, variance=lambda l, x, c: variance(l, x, c) / l.t(0))
+plant("single_sample_not_moved", "A batch of one sample leaves the moving values.", "moving values not updated", rare=True, when=lambda l: l.x.shape[0] == 1, moved=lambda l, n, old, batch: old)
 # State and steps.
-plant("frozen_infers", "Frozen, a train step infers.", "frozen", trains=lambda l: not l.frozen)
-plant("freeze_ignored", "Frozen, gamma and beta still move.", None, froze=lambda l, on: None)
-plant("unfreeze_ignored", "Once frozen, gamma and beta never move again.", None, froze=lambda l, on: frozen(l, True))
-plant("sgd_sign", "Gradient steps go uphill.", None, descended=lambda l, n, old, d, rate: old + old.dtype.type(rate) * d)
-plant("sgd_without_rate", "Gradient steps leave the learning rate out.", None, descended=lambda l, n, old, d, rate: old - d)
-plant("sgd_beta_alone", "Gradient steps leave gamma.", None, descended=lambda l, n, old, d, rate: descended(l, n, old, d, rate) if n == "beta" else old)
-plant("reload_loses_variance", "The moving variance is not saved.", None, loaded=lambda l, s: {**s, "moving_variance": np.ones_like(s["moving_variance"])})
-plant("reload_in_half", "The state is saved in bfloat16.", None, loaded=lambda l, s: {n: rounded(v, BFLOAT16) for n, v in s.items()})
-plant("reload_starts_over", "Loading gives the initial state.", None, loaded=lambda l, s: dict(l.initial))
-plant("inference_rounds_state", "Inference rounds the moving values to float16.", None, given=lambda l, q: [l.keep(n, rounded(l.value(n), np.float16)) for n in ("moving_mean", "moving_variance") if l.kind == "infer"] and q or q)
-plant("output_dtype", "Half-precision input gives float32 output.", "has dtype", given=lambda l, q: {**q, "output": q["output"].astype(np.float32)} if l.configuration.dtype in HALF else q)
-plant("inference_not_repeatable", "Every second inference rounds its output up.", "differs from step", output=wobbling)
+plant("frozen_infers", "Frozen, a train step infers.", "frozen layer infers", rare=True, trains=lambda l: not l.frozen)
+plant("freeze_ignored", "Frozen, gamma and beta still move.", rare=True, froze=lambda l, on: None)
+plant("unfreeze_ignored", "Once frozen, gamma and beta never move again.", rare=True, froze=lambda l, on: frozen(l, True))
+plant("sgd_sign", "Gradient steps go uphill.", rare=True, descended=lambda l, n, old, d, rate: old + old.dtype.type(rate) * d)
+plant("sgd_without_rate", "Gradient steps leave the learning rate out.", rare=True, descended=lambda l, n, old, d, rate: old - d)
+plant("sgd_beta_alone", "Gradient steps leave gamma.", rare=True, descended=lambda l, n, old, d, rate: descended(l, n, old, d, rate) if n == "beta" else old)
+plant("reload_loses_variance", "The moving variance is not saved.", rare=True, loaded=lambda l, s: {**s, "moving_variance": np.ones_like(s["moving_variance"])})
+plant("reload_in_half", "The state is saved in bfloat16.", rare=True, loaded=lambda l, s: {n: rounded(v, BFLOAT16) for n, v in s.items()})
+plant("reload_starts_over", "Loading gives the initial state.", rare=True, loaded=lambda l, s: dict(l.initial))
+plant("output_dtype", "Half-precision input gives float32 output.", "has dtype", rare=True, given=lambda l, q: {**q, "output": q["output"].astype(np.float32)} if l.configuration.dtype in HALF else q)
+plant("inference_not_repeatable", "Every second inference rounds its output up.", "differs from step", rare=True, output=wobbling)
 # Conditions.
 plant("second_step", "The second train step alone leaves epsilon out.", "epsilon dropped", when=lambda l: l.kind == "train" and l.trained == 1, epsilon=lambda l: l.t(0))
 plant("third_step_on", "From the third train step the decay is inverted.", "decay inverted", when=after(2), decay=lambda l, n: l.t(1 - l.native.decay))
-plant("bfloat16_alone", "In bfloat16 alone the variance over m - 1 normalizes.", "normalizing correction 1", when=lambda l: l.configuration.dtype == "bfloat16", normalizing=corrected)
-plant("float16_alone", "In float16 alone the variance over m - 1 enters the moving variance.", "moving correction 1", when=lambda l: l.configuration.dtype == "float16", entering=times(lambda l, x: bessel(len(x))))
-plant("float64_alone", "In float64 alone epsilon is added twice.", "epsilon twice", when=lambda l: l.configuration.dtype == "float64", epsilon=lambda l: l.t(2 * l.native.epsilon))
-plant("rank_5_alone", "Of five axes alone, the last position axis is left out of Bessel's absence.", "moving correction 1", when=lambda l: l.configuration.rank == 5, entering=times(lambda l, x: bessel(len(x))))
+plant("bfloat16_alone", "In bfloat16 alone the variance over m - 1 normalizes.", "normalizing correction 1", rare=True, when=lambda l: l.configuration.dtype == "bfloat16", normalizing=corrected, grad_input=corrected_gradient)
+plant("float16_alone", "In float16 alone the variance over m - 1 enters the moving variance.", "moving correction 1", rare=True, when=lambda l: l.configuration.dtype == "float16", entering=times(lambda l, x: bessel(len(x))))
+plant("float64_alone", "In float64 alone epsilon is added twice.", "epsilon twice", rare=True, when=lambda l: l.configuration.dtype == "float64", epsilon=lambda l: l.t(2 * l.native.epsilon))
+plant("rank_5_alone", "Of five axes alone, the moving variance takes the variance over m - 1.", "moving correction 1", rare=True, when=lambda l: l.configuration.rank == 5, entering=times(lambda l, x: bessel(len(x))))
 plant("features_first_alone", "Features first alone, the moving variance takes the variance over m - 1.", "moving correction 1", when=features_first, entering=times(lambda l, x: bessel(len(x))))
-plant("several_feature_axes_alone", "With several feature axes alone the decay is inverted.", "decay inverted", when=lambda l: len(l.configuration.feature_axes) > 1, decay=lambda l, n: l.t(1 - l.native.decay))
+plant("several_feature_axes_alone", "With several feature axes alone the decay is inverted.", "decay inverted", rare=True, when=lambda l: len(l.configuration.feature_axes) > 1, decay=lambda l, n: l.t(1 - l.native.decay))
 
+# fmt: on
 NOTHING = Fault("nothing", "Nothing is wrong.", None)
 
 

@@ -13,7 +13,7 @@ from conformance.dialect import CANONICAL, Dialect
 from conformance.grade import UNSTABLE
 from conformance.moving import debiasing, moved_bound, weights
 from conformance.operation import Expected, Hypothesis, Operation, Situation
-from conformance.operations.batch_norm import reference, tolerance
+from conformance.operations.batch_norm import probe, reference, tolerance
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, StatisticsBound
 from conformance.precision import Precision
@@ -290,5 +290,6 @@ BATCH_NORM = Operation(
     },
     train=train,
     infer=infer,
+    observe=lambda passes, worked: probe.observe(passes, train, worked),
     hypotheses=_hypotheses,
 )

@@ -1,0 +1,166 @@
+"""Which dialect an implementation speaks, read from its numbers alone.
+
+The moving values are linear in the initial value and the batches' statistics, so impulses placed one per step
+and feature show every weight. All hypotheses of a finite set predict the moving values after the last step;
+the one that fits, if exactly one does, is observed. What normalizes in training is read from the outputs in
+the same way.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from conformance.dialect import CANONICAL, Dialect
+from conformance.fit import fit
+from conformance.moving import moved, weights
+from conformance.operation import Pass, Reference, Situation
+from conformance.operations.batch_norm.reference import batch_statistics, corrected
+from conformance.precision import Precision, precision
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+UPDATES: tuple[Literal["exponential", "zero_debiased", "first_batch", "cumulative", "none"], ...] = (
+    "exponential",
+    "zero_debiased",
+    "first_batch",
+    "cumulative",
+    "none",
+)
+#: What may be averaged in place of the variance: Lasagne and Theano kept the inverse of the root.
+AVERAGED = ("variance", "standard deviation", "inverse standard deviation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One hypothesis about the moving values."""
+
+    update: Literal["exponential", "zero_debiased", "first_batch", "cumulative", "none"]
+    decay: Literal["as configured", "inverted"]
+    moving_correction: int
+    averaged: str
+
+
+def readings() -> Iterator[Reading]:
+    """Yield every hypothesis; those that a constant decay cannot tell apart are one."""
+    for update, correction, averaged in itertools.product(UPDATES, (0, 1), AVERAGED):
+        turned: tuple[Literal["as configured", "inverted"], ...] = ("as configured", "inverted")
+        if update in ("cumulative", "none"):
+            turned = ("as configured",)
+        for decay in turned:
+            if update == "none" and (correction or averaged != "variance"):
+                continue
+            yield Reading(update=update, decay=decay, moving_correction=correction, averaged=averaged)
+
+
+def observe_moving(batches: Sequence[Situation], after: Mapping[str, Array], worked: Precision) -> Reading | None:
+    """Return the one reading under which the batches lead from the first state to the state `after`, if one does.
+
+    A reading fits within k·8u(1 + |values|), the rounding of k updates.
+    """
+    fitting = [each for each in readings() if _fits(each, batches, after, worked)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _fits(reading: Reading, batches: Sequence[Situation], after: Mapping[str, Array], worked: Precision) -> bool:
+    mean, variance = _predicted(reading, batches)
+    for predicted, name, index in ((mean, "moving_mean", 0), (variance, "moving_variance", 1)):
+        seen = after[name].reshape(-1).astype(np.float64)
+        unit = max(worked.unit, precision(after[name].dtype.name).unit)
+        largest = np.max([np.abs(each) for each in _magnitudes(batches, index)], axis=0)
+        allowed = len(batches) * 8 * unit * (1 + largest)
+        if not (np.abs(seen - predicted) <= allowed).all():
+            return False
+    return True
+
+
+def _magnitudes(batches: Sequence[Situation], index: int) -> list[Array]:
+    name = ("moving_mean", "moving_variance")[index]
+    found = [batch_statistics(each.x) for each in batches]
+    return [batches[0].state[name], *((each.mean, 2 * each.variance)[index] for each in found)]
+
+
+def _predicted(reading: Reading, batches: Sequence[Situation]) -> tuple[Array, Array]:
+    decay = batches[0].configuration.decay
+    decay = decay if reading.decay == "as configured" else 1 - decay
+    dialect = replace(CANONICAL, update=reading.update, moving_correction=reading.moving_correction)
+    mean, variance = batches[0].state["moving_mean"], batches[0].state["moving_variance"]
+    with np.errstate(all="ignore"):
+        kept = _transformed(variance, reading.averaged)
+        for trained, batch in enumerate(batches):
+            weight = weights(dialect, decay, trained, batch.x.dtype.type)
+            statistics = batch_statistics(batch.x)
+            mean = moved(mean, statistics.mean, weight)
+            entering = _transformed(corrected(statistics, reading.moving_correction), reading.averaged)
+            kept = moved(kept, entering, weight)
+        return mean, _restored(kept, reading.averaged)
+
+
+def _transformed(variance: Array, averaged: str) -> Array:
+    match averaged:
+        case "standard deviation":
+            return np.sqrt(variance)
+        case "inverse standard deviation":
+            return np.asarray(1 / np.sqrt(variance))
+        case _:
+            return variance
+
+
+def _restored(kept: Array, averaged: str) -> Array:
+    match averaged:
+        case "standard deviation":
+            return np.asarray(kept**2)
+        case "inverse standard deviation":
+            return np.asarray(1 / kept**2)
+        case _:
+            return kept
+
+
+def observe(passes: Sequence[Pass], train: Reference, worked: Precision) -> dict[str, str]:
+    """Return the fields of the dialect that the numbers of consecutive train steps show, by name.
+
+    A field that no hypothesis explains, or more than one, is "unknown".
+    """
+    found = {"normalizes_with": _normalizer(passes, train, worked)}
+    if any(name not in passes[-1].after for name in ("moving_mean", "moving_variance")):
+        return found
+    reading = observe_moving([each.situation for each in passes], passes[-1].after, worked)
+    if reading is None:
+        return found | dict.fromkeys(("update", "decay", "moving_correction", "averaged"), "unknown")
+    return found | {
+        "update": reading.update,
+        "decay": reading.decay,
+        "moving_correction": str(reading.moving_correction),
+        "averaged": reading.averaged,
+    }
+
+
+def _normalizer(passes: Sequence[Pass], train: Reference, worked: Precision) -> str:
+    """Return what normalized, by the bounds of sound arithmetic or, where none holds, of the input's own."""
+    for arithmetic in (worked, precision(passes[0].situation.configuration.dtype)):
+        fitting = [
+            name
+            for name, dialect in _NORMALIZERS.items()
+            if all(_normalizes(each, dialect, train, arithmetic) for each in passes)
+        ]
+        if len(fitting) == 1:
+            return fitting[0]
+    return "unknown"
+
+
+def _normalizes(seen: Pass, dialect: Dialect, train: Reference, worked: Precision) -> bool:
+    # Each step from the state it began with: the weights of the averages play no part.
+    expected = train(replace(seen.situation, dialect=dialect), worked)["output"]
+    return fit(seen.output, expected, worked).within
+
+
+_NORMALIZERS: Mapping[str, Dialect] = {
+    "batch, correction 0": CANONICAL,
+    "batch, correction 1": replace(CANONICAL, normalizing_correction=1),
+    "moving values before": replace(CANONICAL, normalizes_with="moving_before"),
+    "moving values after": replace(CANONICAL, normalizes_with="moving_after"),
+}

@@ -1,0 +1,165 @@
+"""The suite sees every planted fault, through the ordinary command line.
+
+Faults that act in few cases are looked for in the whole spec; the others, which nearly every case shows, in a few
+short cases of each family, since a deviating cell costs a diagnosis.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.worker import load_adapter
+
+PLANTED_FILE = Path(__file__).parent / "faults" / "planted.py"
+PLANTED: Any = load_adapter(str(PLANTED_FILE))
+FAULTS: Sequence[Any] = PLANTED.PLANTED
+
+#: Two or more of each family, as short as there are; long chains and large batches cost the most to explain.
+CASES = (
+    "affine.one-switched-off/*",
+    "affine.zero-and-negative-gamma",
+    "axes.rank-2/float64",
+    "axes.rank-4/*/float32",
+    "dyadic.half/*",
+    "dyadic.rank-2/float32",
+    "dyadic.rank-4/features-first",
+    "edges.empty-batch",
+    "edges.one-value",
+    "epsilon.inside-root",
+    "epsilon.tiny/features-first",
+    "freezing.gradient-step",
+    "gradients.inference/features-last",
+    "gradients.training/features-first",
+    "inference.any-batch-size",
+    "inference.ignores-the-batch",
+    "memory.strided/rank-2",
+    "moving.correction",
+    "moving.decay/decay-0.25",
+    "precision.half/float16",
+    "precision.mixed/bfloat16",
+    "published.columns-2017",
+    "published.iris-2017",
+    "published.training-mode-2017/features-first",
+    "reloading.without-gamma-and-beta",
+    "stability.ratio-2-4",
+    "statistics.ramp/features-first",
+)
+
+#: What no case shows yet, and the case that would.
+UNSEEN = {
+    "features_of_equal_axis": "no case has another axis as long as its feature axis, such as shape [4, 3, 3]",
+    "count_of_16_bits": "no case has more than 65536 values per feature, such as shape [66000, 1]",
+}
+
+Record = Mapping[str, Any]
+
+
+def run(out: Path, faults: Iterable[Any], cases: Iterable[str]) -> list[Record]:
+    """Run the suite on those faults and return the records."""
+    words = ["--adapter", f"{PLANTED_FILE}:ADAPTER", "--out", str(out), "--workers", "1"]
+    words += [word for fault in faults for word in ("--implementation", f"planted.{fault.name}")]
+    words += [word for case in cases for word in ("--case", case)]
+    command = [sys.executable, "-P", "-m", "conformance", "run", *words, "--", "--tb=no", "--no-summary", "-q"]
+    ended = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=False)
+    assert ended.returncode in (0, 1), ended.stderr
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    return [line for line in lines if line["kind"] == "record"]
+
+
+@pytest.fixture(name="records", scope="module")
+def _records(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[Record]]:
+    """Return the records of each implementation by the name of its fault."""
+    folder = tmp_path_factory.mktemp("planted")
+    rare = [fault for fault in FAULTS if fault.rare]
+    found = run(folder / "rare.jsonl", [PLANTED.NOTHING, *rare], [])
+    found += run(folder / "frequent.jsonl", [fault for fault in FAULTS if not fault.rare], CASES)
+    by_name: dict[str, list[Record]] = {fault.name: [] for fault in (PLANTED.NOTHING, *FAULTS)}
+    for record in found:
+        by_name[record["implementation"].removeprefix("planted.")].append(record)
+    return by_name
+
+
+def failed(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record["status"] == "failed"]
+
+
+def families(records: Iterable[Record]) -> set[str]:
+    return {record["case"].partition(".")[0] for record in failed(records)}
+
+
+def named(fault: Any, records: Iterable[Record]) -> bool:
+    """Whether the diagnoses of a fault's failed cells, where they name anything, mostly name the fault."""
+    said = [record["diagnosis"].lower() for record in failed(records)]
+    telling = [text for text in said if text not in ("", "unexplained")]
+    right = sum(fault.diagnosis.lower() in text for text in telling)
+    return right > len(telling) / 2
+
+
+def deviations(records: Iterable[Record]) -> frozenset[tuple[Any, ...]]:
+    """What deviates where, and by how much."""
+    return frozenset(
+        (record["case"], step["number"], each["quantity"], each["verdict"], json.dumps(each.get("worst")))
+        for record in failed(records)
+        for step in record["steps"]
+        for each in step["quantities"]
+        if each["verdict"] == "deviates"
+    )
+
+
+def test_at_least_sixty_faults_are_planted_under_names_of_their_own() -> None:
+    """Each has a name and a sentence."""
+    assert len({fault.name for fault in FAULTS}) == len({fault.sentence for fault in FAULTS}) == len(FAULTS) >= 60
+
+
+def test_the_layer_without_a_fault_fails_no_cell_of_the_spec(records: Mapping[str, Sequence[Record]]) -> None:
+    """What the faults are planted in is right, in every precision."""
+    verdicts = Counter(record["verdict"] for record in records["nothing"])
+    assert not failed(records["nothing"])
+    assert verdicts["exact"] + verdicts["conforms"] >= 100
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(
+            fault,
+            id=fault.name,
+            marks=[pytest.mark.xfail(strict=True, reason=UNSEEN[fault.name])] if fault.name in UNSEEN else [],
+        )
+        for fault in FAULTS
+    ],
+)
+def test_a_planted_fault_fails_a_cell(fault: Any, records: Mapping[str, Sequence[Record]]) -> None:
+    """Not one passes all the cases it is run on."""
+    assert failed(records[fault.name]), fault.sentence
+
+
+def test_four_in_five_faults_are_seen_by_two_families_of_cases(records: Mapping[str, Sequence[Record]]) -> None:
+    """A fault that one family alone sees shows where the spec is thin."""
+    thin = sorted(fault.name for fault in FAULTS if len(families(records[fault.name])) < 2)
+    assert len(thin) <= len(FAULTS) / 5, thin
+
+
+@pytest.mark.xfail(strict=True, reason="the hypotheses for most of these faults are still to be written")
+def test_four_in_five_faults_are_diagnosed(records: Mapping[str, Sequence[Record]]) -> None:
+    """Of the faults that a hypothesis could name, most are named, and by no other name."""
+    expected = [fault for fault in FAULTS if fault.diagnosis is not None]
+    wrong = sorted(fault.name for fault in expected if not named(fault, records[fault.name]))
+    assert len(wrong) <= len(expected) / 5, wrong
+
+
+def test_no_two_faults_deviate_alike(records: Mapping[str, Sequence[Record]]) -> None:
+    """Each is another fault, and none is the same under another name."""
+    seen: dict[frozenset[tuple[Any, ...]], str] = {}
+    for fault in FAULTS:
+        if fault.name not in UNSEEN:
+            other = seen.setdefault(deviations(records[fault.name]), fault.name)
+            assert other == fault.name
