@@ -17,6 +17,7 @@ from conformance.inputs import StepInputs, inputs_of
 from conformance.judgement import Judged, Judgement, StepJudgement
 from conformance.operations import OPERATIONS
 from conformance.plan import Cell, Offer, Selection
+from conformance.precision import extended
 from conformance.protocol import Configuration
 from conformance.record import FORMAT, number
 from conformance.registry import WorkerKey
@@ -43,6 +44,7 @@ def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], plan
             "machine": platform.machine(),
             "cores": os.cpu_count(),
         },
+        "reference": {"bits": extended().bits},
     }
 
 

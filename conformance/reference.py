@@ -15,7 +15,7 @@ from conformance.dialect import Dialect
 from conformance.inputs import StepInputs, situate
 from conformance.operation import Expected, VarianceAlgorithm
 from conformance.operations import OPERATIONS
-from conformance.precision import Precision
+from conformance.precision import Precision, extended
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -106,6 +106,8 @@ def _compute(request: Request, before: Mapping[str, Array], gradients: Mapping[s
             trains = isinstance(request.inputs.step, Train)
             trains = trains and not (request.frozen and request.dialect.frozen_implies_inference)
             found = operation.train(situation, request.worked) if trains else operation.infer(situation, request.worked)
+            if situation.x.dtype == np.longdouble and not extended().sufficient:
+                found = {name: _undecided(each) for name, each in found.items()}
             return {**state, **found}
         case Sgd(learning_rate=rate) if not request.frozen:
             moved = {
@@ -116,6 +118,11 @@ def _compute(request: Request, before: Mapping[str, Array], gradients: Mapping[s
             return {**state, **moved}
         case _:
             return state
+
+
+def _undecided(expected: Expected) -> Expected:
+    """Return the expectation with a bound that says nothing, where the platform has no wider float to judge by."""
+    return replace(expected, bound=np.full(expected.bound.shape, np.inf))
 
 
 def _unchanged(value: Array) -> Expected:

@@ -16,6 +16,9 @@ from conformance.operation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+#: Sums shorter than this are as good row after row.
+_PAIRWISE_FROM = 32
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Statistics:
@@ -38,6 +41,8 @@ class Normalization:
     coupling: float | np.floating[Any]
     #: Factor of Bessel's correction inside the variance's dependence on the batch.
     bessel: float | np.floating[Any]
+    #: Whether the variance is that of all values so far, merged.
+    merged: bool
     deviation: Array
     inverse_root: Array
     normalized: Array
@@ -51,14 +56,25 @@ class Gradients:
     beta: Array
     gamma: Array
     input: Array
-    #: (x - μ) r: what the gradient of the variance is proportional to; x̂ where the batch normalizes.
+    #: κ (x - μ) r: what the gradient of the variance is proportional to; x̂ where the batch normalizes.
     own: Array
+
+
+def total(values: Array) -> Array:
+    """Return the sum over the rows of each feature.
+
+    NumPy adds pairwise along a contiguous axis alone, and row after row otherwise: extended precision is not so
+    much wider than float64 that the longer sum would do.
+    """
+    if values.dtype == np.float64 or values.shape[0] < _PAIRWISE_FROM:
+        return np.asarray(values.sum(axis=0))
+    return np.asarray(np.ascontiguousarray(values.T).sum(axis=-1))
 
 
 def batch_mean(x: Array) -> Array:
     """Return μ = (1/m) Σ x, with one correction by the mean of the remainders."""
-    mean = x.sum(axis=0) / x.shape[0]
-    return np.asarray(mean + (x - mean).sum(axis=0) / x.shape[0])
+    mean = total(x) / x.shape[0]
+    return np.asarray(mean + total(x - mean) / x.shape[0])
 
 
 def batch_variance(x: Array, mean: Array, correction: int) -> Array:
@@ -67,7 +83,7 @@ def batch_variance(x: Array, mean: Array, correction: int) -> Array:
     Chan, Golub and LeVeque 1983, equation 1.7: the second term removes the error of the mean.
     """
     deviation = x - mean
-    squares = (deviation * deviation).sum(axis=0) - deviation.sum(axis=0) ** 2 / x.shape[0]
+    squares = total(deviation * deviation) - total(deviation) ** 2 / x.shape[0]
     return np.asarray(squares / (x.shape[0] - correction))
 
 
@@ -98,6 +114,7 @@ def normalize(
         variance=variance,
         coupling=coupling,
         bessel=bessel,
+        merged=situation.dialect.update == "merge",
         deviation=deviation,
         inverse_root=inverse_root,
         normalized=normalized,
@@ -116,16 +133,21 @@ def gradients(normalization: Normalization, upstream: Array, x: Array) -> Gradie
     moving values do, so that dx = γ r g; 1 - a where the moving values after their update do. κ is Bessel's
     factor m/(m-1) where the normalizing variance is corrected.
     """
-    grad_beta = upstream.sum(axis=0)
-    grad_gamma = (upstream * normalization.normalized).sum(axis=0)
+    grad_beta = total(upstream)
+    grad_gamma = total(upstream * normalization.normalized)
     scale = normalization.gamma * normalization.inverse_root
     if not normalization.coupling:
         return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * upstream, own=normalization.normalized)
     count = x.shape[0]
-    normalizes = normalization.coupling == 1 and normalization.bessel == 1
-    own = normalization.normalized if normalizes else (x - batch_mean(x)) * normalization.inverse_root
     coupling, bessel = x.dtype.type(normalization.coupling), x.dtype.type(normalization.bessel)
-    through = coupling * grad_beta / count + own * (coupling * bessel * grad_gamma / count)
+    if coupling == 1 and bessel == 1:
+        own = normalization.normalized
+    else:
+        mean = batch_mean(x)
+        # A merged variance follows the batch by its mean as well: κ (x - μ) + (μ - M') in place of κ (x - μ).
+        drift = mean - normalization.center if normalization.merged else x.dtype.type(0)
+        own = (bessel * (x - mean) + drift) * normalization.inverse_root
+    through = coupling * grad_beta / count + own * (coupling * grad_gamma / count)
     return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * (upstream - through), own=own)
 
 
