@@ -150,7 +150,8 @@ def _offered(described: Mapping[str, Any]) -> Offered:
 def _unsupported(case: Case, implementation: Offered) -> str | None:
     if case.dtype not in implementation.dtypes:
         return f"does not take {case.dtype}"
-    missing = {step.step for step in case.performed} - set(implementation.steps)
+    kinds: set[str] = {step.step for step in case.performed}
+    missing = kinds - set(implementation.steps)
     return f"has no step {', '.join(sorted(missing))}" if missing else None
 
 

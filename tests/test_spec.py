@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,11 @@ def loaded(folder: Path, **files: str) -> Spec:
 
 
 def complaints(folder: Path, **files: str) -> list[str]:
-    with pytest.raises(SpecErrors) as caught:
+    """Return each error as it reads in the folder of the files."""
+    (folder / "cases").mkdir(exist_ok=True)
+    with contextlib.chdir(folder / "cases"), pytest.raises(SpecErrors) as caught:
         loaded(folder, **files)
-    return [str(error).removeprefix(f"{folder}/cases/") for error in caught.value.errors]
+    return [str(error) for error in caught.value.errors]
 
 
 def step(text: str) -> str:

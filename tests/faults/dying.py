@@ -9,13 +9,15 @@ import ctypes
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from conformance.protocol import Adapter
 from conformance.worker import load_adapter
 
-PROCESSES = [{"name": "dying", "group": None, "environment": {}}]
+PROCESSES: list[dict[str, Any]] = [{"name": "dying", "group": None, "environment": {}}]
 
 FATAL_DECAY = 0.125
 _NUMPY = load_adapter(str(Path(__file__).parents[2] / "adapters" / "numpy.py"))
@@ -105,8 +107,8 @@ WAYS = (
 )
 
 
-def dying(way):
-    def train(live, x, upstream):
+def dying(way: Callable[[], None]) -> Any:
+    def train(live: Any, x: Any, upstream: Any) -> Any:
         if live.layer.decay == FATAL_DECAY:
             print("about to die", flush=True)
             way()

@@ -430,6 +430,15 @@ def normalizing_after(l: Layer, center: Any, spread: Any, before: Any) -> Any:
     return l.value("moving_mean"), l.value("moving_variance")
 
 
+def gradient_after(l: Layer, g: Any, n: Any, root: Any) -> Any:
+    """The derivative through the batch's share, 1 - decay, of the moving values."""
+    if l.kind == "infer":
+        return grad_input(l, g, n, root)
+    x, share = rows(l, l.x), 1 - l.decay("moving_mean")
+    own = (x - x.mean(0)) * root
+    return l.gamma() * root * (g - share * (g.mean(0) + own * (g * n).mean(0)))
+
+
 def batch_in_inference(l: Layer, x: Any) -> Any:
     return (mean(l, x), variance(l, x, mean(l, x))) if len(x) else inferring(l, x)
 
@@ -656,8 +665,8 @@ plant("initial_values_forgotten", "The first update starts from 0 and 1, not fro
 # What normalizes.
 plant("inference_with_batch", "The batch normalizes in inference.", "batch statistics in inference", inferring=batch_in_inference)
 plant("inference_a_step_late", "Inference takes the moving values from before the last update.", "stale", inferring=lagging_inference)
-plant("training_with_moving_before", "The moving values before the step normalize in training.", "moving values before the step", normalizing=lambda l, c, v, before: before)
-plant("training_with_moving_after", "The moving values after the step normalize in training.", "moving values after the step", normalizing=normalizing_after)
+plant("training_with_moving_before", "The moving values before the step normalize in training.", "moving values before the step", normalizing=lambda l, c, v, before: before, grad_input=lambda l, g, n, r: l.gamma() * r * g)
+plant("training_with_moving_after", "The moving values after the step normalize in training.", "moving values after the step", normalizing=normalizing_after, grad_input=gradient_after)
 plant("statistics_per_sample", "Each sample is normalized with statistics of its own.", "statistics per sample", mean=lambda l, x: repeated(samples(l, x).mean(1), x), variance=lambda l, x, c: repeated(np.square(samples(l, x - c)).mean(1), x), entering=lambda l, c, v, x: of_each(l, x, c, v))
 plant("statistics_per_position", "Each position is normalized over the samples alone.", "statistics over the wrong axes", when=lambda l: l.configuration.rank > 2, mean=lambda l, x: np.tile(samples(l, x).mean(0), (len(samples(l, x)), 1)), variance=lambda l, x, c: np.tile(np.square(samples(l, x - c)).mean(0), (len(samples(l, x)), 1)), entering=lambda l, c, v, x: of_each(l, x, c, v))
 plant("statistics_over_features", "Of two axes, training reduces the features instead of the samples.", "statistics over the wrong axes", when=lambda l: l.configuration.rank == 2, mean=lambda l, x: x.mean(1, keepdims=True) + 0 * x, variance=lambda l, x, c: np.square(x - c).mean(1, keepdims=True) + 0 * x, entering=lambda l, c, v, x: of_each(l, x, c, v))
@@ -673,14 +682,14 @@ plant("beta_before_gamma", "Beta is added before gamma multiplies.", "beta added
 plant("gamma_of_neighbour", "Each feature has its neighbour's gamma.", "gamma of the neighbour", gamma=lambda l: neighbour(gamma(l)))
 plant("beta_of_neighbour", "Each feature has its neighbour's beta.", "beta of the neighbour", beta=lambda l: neighbour(beta(l)))
 plant("gamma_without_sign", "Gamma loses its sign.", rare=True, gamma=lambda l: np.abs(gamma(l)))
-plant("gamma_in_bfloat16", "Gamma and beta are rounded to bfloat16.", gamma=lambda l: rounded(gamma(l), BFLOAT16), beta=lambda l: rounded(beta(l), BFLOAT16))
+plant("gamma_in_bfloat16", "Gamma and beta are rounded to bfloat16.", rare=True, gamma=lambda l: rounded(gamma(l), BFLOAT16), beta=lambda l: rounded(beta(l), BFLOAT16))
 plant("uncentred_without_beta", "Without beta the mean is not subtracted either.", rare=True, when=lambda l: "beta" not in l.state, normalized=lambda l, x, c, r: x * r)
 # Arithmetic.
 plant("one_pass_variance", "The variance is the mean of squares minus the square of the mean.", "one-pass variance", rare=True, variance=one_pass)
 plant("negative_variance", "The variance of values far from zero comes out a little too small.", rare=True, variance=lambda l, x, c: variance(l, x, c) - l.t(2.0**-20) * np.square(c))
 plant("statistics_in_float16", "Batch statistics are rounded to float16.", "statistics in float16", mean=lambda l, x: rounded(mean(l, x), np.float16), variance=lambda l, x, c: rounded(variance(l, x, c), np.float16))
 plant("statistics_in_bfloat16", "Batch statistics are rounded to bfloat16.", "statistics in bfloat16", mean=lambda l, x: rounded(mean(l, x), BFLOAT16), variance=lambda l, x, c: rounded(variance(l, x, c), BFLOAT16))
-plant("accumulators_in_half", "Statistics of half-precision input are summed in its dtype.", "accumulators in half", rare=True, when=lambda l: l.configuration.dtype in HALF, mean=lambda l, x: running(x, l.x.dtype).astype(l.t) / l.t(len(x)), variance=lambda l, x, c: running(np.square(x - c), l.x.dtype).astype(l.t) / l.t(len(x)))
+plant("accumulators_in_half", "Statistics of half-precision input are summed in its dtype.", "computed in", rare=True, when=lambda l: l.configuration.dtype in HALF, mean=lambda l, x: running(x, l.x.dtype).astype(l.t) / l.t(len(x)), variance=lambda l, x, c: running(np.square(x - c), l.x.dtype).astype(l.t) / l.t(len(x)))
 plant("output_in_half", "Half-precision input is scaled and shifted in its dtype.", "computed in", rare=True, when=lambda l: l.configuration.dtype in HALF, output=output_in_half)
 plant("float64_in_float32", "Statistics of float64 input are computed in float32.", "computed in float32", rare=True, when=lambda l: l.configuration.dtype == "float64", mean=lambda l, x: mean(l, x.astype(np.float32)).astype(l.t), variance=lambda l, x, c: variance(l, x.astype(np.float32), c.astype(np.float32)).astype(l.t))
 plant("root_of_12_bits", "The inverse root is the hardware's first guess, of 12 bits.", inverse=lambda l, v: bits(inverse(l, v), 12))
@@ -694,7 +703,7 @@ plant("rows_after_1024s_dropped", "Of more than 1024 values, those behind the la
 plant("count_of_16_bits", "The count of more than 65535 values is taken modulo 65536.", "wrong count", rare=True, when=lambda l: l.x.size // l.configuration.feature_count > 65536, mean=lambda l, x: x.sum(0) / l.t(len(x) % 65536), variance=lambda l, x, c: np.square(x - c).sum(0) / l.t(len(x) % 65536))
 plant("gradient_tail_dropped", "The last row is left out of the gradient of gamma.", "tail dropped", grad_gamma=lambda l, g, n, x, r: (g[:-1] * n[:-1]).sum(0) if len(g) > 1 else (g * n).sum(0))
 # Features.
-plant("odd_features_gamma", "Features behind the last whole eight have a gamma of one.", when=lambda l: l.configuration.feature_count % 8 != 0, gamma=lambda l: tail_of_features(gamma(l), 1))
+plant("odd_features_gamma", "The last feature has the gamma of the one before it, unless they are whole eights.", when=lambda l: l.configuration.feature_count % 8 != 0, gamma=lambda l: np.append(gamma(l)[:-1], gamma(l)[-2:][0]))
 plant("odd_features_gradient", "Features behind the last whole eight have half their gamma gradient.", when=lambda l: l.configuration.feature_count % 8 != 0, grad_gamma=lambda l, *a: tail_of_features(grad_gamma(l, *a), grad_gamma(l, *a) / 2))
 plant("whole_eights_corrected", "In whole eights of features the variance over m - 1 normalizes.", "normalizing correction 1", rare=True, when=lambda l: l.configuration.feature_count % 8 == 0, normalizing=corrected, grad_input=corrected_gradient)
 plant("thirteenth_feature", "Features behind the twelfth have the beta of the first.", rare=True, when=lambda l: l.configuration.feature_count > 12, beta=lambda l: np.where(np.arange(len(beta(l))) < 12, beta(l), beta(l)[0]))
@@ -719,7 +728,7 @@ plant("inference_gradient_of_training", "The input gradient in inference is that
 plant("gradients_of_moving_variance", "The backward pass of training takes the moving variance.", when=training, gradient_root=lambda l, r, v: inverse(l, l.value("moving_variance")))
 plant("upstream_in_bfloat16", "The upstream gradient is rounded to bfloat16.", when=lambda l: l.backward, rows=lambda l, a: rounded(rows(l, a), BFLOAT16))
 # Edges.
-plant("nan_swallowed", "NaN are left out of the mean and the variance.", "NaN swallowed", rare=True, mean=lambda l, x: np.nanmean(x, 0), variance=lambda l, x, c: np.nanmean(np.square(x - c), 0))
+plant("nan_swallowed", "NaN are left out of the mean and the variance.", "finite that must be NaN or infinite", rare=True, mean=lambda l, x: np.nanmean(x, 0), variance=lambda l, x, c: np.nanmean(np.square(x - c), 0))
 plant("nan_spreads", "A NaN in one feature makes all means NaN.", "that must be finite", rare=True, mean=spreading)
 plant("infinity_clipped", "Infinities count as a large number.", "finite that must be NaN or infinite", rare=True, rows=lambda l, a: np.clip(rows(l, a), np.finfo(np.float32).min / 2**80, np.finfo(np.float32).max / 2**80))
 plant("non_finite_batch_skipped", "A batch with a non-finite value leaves the moving values.", rare=True, update=skipping_non_finite)
