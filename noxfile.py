@@ -83,7 +83,14 @@ def report(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the suite's own tests: the core alone, no framework."""
     _install(session, ".[report]", *nox.project.dependency_groups(PYPROJECT, "tests"))
-    session.run("pytest", "-m", "not frameworks", *session.posargs)
+    session.run("pytest", "-m", "not frameworks and not browser", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Run the tests of the report in the Chromium on PATH, or in the one CONFORMANCE_CHROMIUM names."""
+    _install(session, ".[report]", *nox.project.dependency_groups(PYPROJECT, "tests", "browser"))
+    session.run("pytest", "-m", "browser", *session.posargs)
 
 
 @nox.session
