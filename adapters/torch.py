@@ -212,7 +212,8 @@ def sgd(live: Any, learning_rate: float) -> None:
 
 def start_function(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     device = "cuda" if device == "gpu" else device
-    tensors = {NAMES[name]: tensor(value, device) for name, value in state.items()}
+    # Cloned: the function updates the moving tensors in place, and the arrays are not its own.
+    tensors = {NAMES[name]: tensor(value, device).clone() for name, value in state.items()}
     learned = {name: tensors[name].requires_grad_() for name in ("weight", "bias") if name in tensors}
     return SimpleNamespace(
         tensors=tensors,

@@ -128,6 +128,7 @@ class Case(_Entry):
     scale: bool = True
     center: bool = True
     memory: Literal["contiguous", "strided", "channels_last"] = "contiguous"
+    again: bool = Field(False, description="Performed twice from the start: whether the bits agree is recorded.")
     initial: Initial = Initial()
     steps: _Steps
     expected: tuple[Published, ...] = Field((), strict=False)

@@ -20,7 +20,7 @@ from conformance import wire
 from conformance.case import Infer, Sgd, Train
 from conformance.errors import WorkerError
 from conformance.inputs import inputs_of, states_of
-from conformance.outcome import Crashed, Outcome, TimedOut, Unsupported, outcome_from
+from conformance.outcome import Crashed, Outcome, Repeated, TimedOut, Unsupported, outcome_from
 from conformance.plan import Cell, Offer, offer_from
 from conformance.process import Process
 from conformance.protocol import Configuration
@@ -247,6 +247,8 @@ def _take(
         case {"done": True} if isinstance(job, _Job):
             process.deadline = float("inf")
             process.performed.append(job.cell.id)
+            if "again" in answer:
+                job.outcomes.append(Repeated(difference=answer["again"]))
             del busy[key]
             return _ended(job)
         case {"failure": failure}:
@@ -317,6 +319,7 @@ def request_of(cell: Cell) -> dict[str, Any]:
         "implementation": cell.implementation.name,
         "mode": cell.mode,
         "device": cell.device,
+        "again": cell.case.again,
         "configuration": asdict(cell.case.configuration),
         "initial": inputs.initial,
         "steps": steps,

@@ -19,7 +19,7 @@ from conformance.inputs import StepInputs, inputs_of, situate
 from conformance.judgement import Judged, Judgement, StepJudgement
 from conformance.operation import Pass, flatten
 from conformance.operations import OPERATIONS
-from conformance.outcome import Crashed, Outcome, Produced, Refused, TimedOut, Unsupported
+from conformance.outcome import Crashed, Outcome, Produced, Refused, Repeated, TimedOut, Unsupported
 from conformance.plan import Cell
 from conformance.precision import working
 from conformance.protocol import Declared
@@ -45,6 +45,7 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Ju
         steps=steps,
         diagnosis=_diagnosis(steps),
         grade=grade_of(steps) if graded else "",
+        again=next((each.difference for each in outcomes if isinstance(each, Repeated)), None),
         observed=_observed(cell, outcomes) if cell.case.family == PROBE else {},
     )
 
@@ -84,6 +85,8 @@ def _steps(cell: Cell, outcomes: Sequence[Outcome], references: References) -> I
                 yield _plain(number, kinds[number], Verdict.UNSUPPORTED, True, reason)
             case Crashed():
                 yield _plain(number, kinds[min(number, len(kinds) - 1)], Verdict.CRASHED, False, _crash_text(outcome))
+            case Repeated():
+                pass
             case TimedOut(limit=limit, output=output):
                 message = f"no answer within {limit:g} s; its output ends: {output}"
                 yield _plain(number, kinds[min(number, len(kinds) - 1)], Verdict.TIMED_OUT, False, message)

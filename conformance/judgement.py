@@ -53,5 +53,7 @@ class Judgement:
     diagnosis: str = ""
     #: On the cases that grade: the class of bound that holds every quantity.
     grade: str = ""
+    #: On the cases that are performed twice: where the bits differ, empty where they nowhere do.
+    again: str | None = None
     #: On the cases that probe: the dialect that the numbers show, by field.
     observed: Mapping[str, str] = field(default_factory=dict)

@@ -116,6 +116,7 @@ def record_line(cell: Cell, judgement: Judgement, listed: Sequence[Listed]) -> L
         "diagnosis": judgement.diagnosis,
         "grade": judgement.grade,
         "observed": dict(judgement.observed),
+        "again": judgement.again,
         "divergence": [_divergence(each) for each in listed],
         "score": number(_score(judgement)),
         "steps": [_step(each, inputs[each.number - 1] if each.number else None, cell) for each in judgement.steps],

@@ -1,4 +1,4 @@
-"""What happened, per step: a closed union of five values."""
+"""What happened, per step: a closed union of values."""
 
 from __future__ import annotations
 
@@ -64,7 +64,15 @@ class TimedOut:
     output: str
 
 
-Outcome: TypeAlias = Produced | Refused | Unsupported | Crashed | TimedOut
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """The whole cell was performed a second time from a fresh start, after the last step."""
+
+    #: Where the bits differ; empty where they nowhere do.
+    difference: str
+
+
+Outcome: TypeAlias = Produced | Refused | Unsupported | Crashed | TimedOut | Repeated
 
 
 def outcome_from(answer: Mapping[str, Any]) -> Produced | Refused:

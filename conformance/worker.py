@@ -5,7 +5,7 @@ interpreter needs NumPy, ml_dtypes and the library alone. Requests and answers a
 
     (first)                                        -> offer | failure
     {"do": "support", "configurations": [...]}     -> {implementation: [reason or None, ...]}
-    {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true}
+    {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true, "again": ...}
 
 An exception raised by a step is that step's answer. Anything that ends the process, SystemExit included, is
 the end of the pipe, which the run reads as this cell's crash.
@@ -144,6 +144,16 @@ def perform(implementation: Implementation, module: ModuleType, request: Mapping
             yield {"refused": _raised(error), "state": implementation.state(live), "seconds": seconds}
 
 
+def difference(first: list[dict[str, Any]], second: Iterator[dict[str, Any]]) -> str:
+    """Return where a second performance gives other bits than the first; empty where it nowhere does."""
+    for number, (one, other) in enumerate(zip(first, second, strict=True)):
+        before, after = ({**each.get("quantities", {}), **(each.get("state") or {})} for each in (one, other))
+        for name in before.keys() | after.keys():
+            if name not in before or name not in after or before[name].tobytes() != after[name].tobytes():
+                return f"{name} at step {number}"
+    return ""
+
+
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "train": ("input", "upstream"),
     "infer": ("input", "upstream"),
@@ -236,9 +246,15 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
                 asked = [configuration_from(each) for each in request["configurations"]]
                 wire.send(answers, _support(adapter, asked))
             case "cell":
-                for answer in perform(implementations[request["implementation"]], module, request):
+                implementation = implementations[request["implementation"]]
+                given = []
+                for answer in perform(implementation, module, request):
                     wire.send(answers, answer)
-                wire.send(answers, {"done": True})
+                    given.append(answer)
+                again = (
+                    {"again": difference(given, perform(implementation, module, request))} if request["again"] else {}
+                )
+                wire.send(answers, {"done": True, **again})
             case unknown:
                 raise ValueError(f"unknown request {unknown!r}")
 

@@ -28,7 +28,7 @@ def key(name: str = "dying", interpreter: str = sys.executable, **environment: s
     )
 
 
-def case(name: str, *, fatal: bool = False, shape: Sequence[int] = (4, 3)) -> Case:
+def case(name: str, *, fatal: bool = False, again: bool = False, shape: Sequence[int] = (4, 3)) -> Case:
     """Return a case of one train step, whose decay is fatal or not."""
     return Case.model_validate(
         {
@@ -40,6 +40,7 @@ def case(name: str, *, fatal: bool = False, shape: Sequence[int] = (4, 3)) -> Ca
             "shape": list(shape),
             "feature_axes": [-1],
             "decay": FATAL_DECAY if fatal else 0.5,
+            "again": again,
             "steps": [
                 {"step": "train", "input": {"kind": "normal", "seed": 1}, "upstream": {"kind": "normal", "seed": 2}}
             ],

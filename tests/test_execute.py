@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import time
 import venv
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,10 +15,10 @@ import pytest
 
 from conformance.errors import WorkerError
 from conformance.execute import Limits, Outcomes, Workers, execute, survey
-from conformance.outcome import Crashed, Produced, Refused, TimedOut
+from conformance.outcome import Crashed, Produced, Refused, Repeated, TimedOut
 from conformance.plan import Cell, Offer
 from conformance.process import OUTPUT_LIMIT
-from tests.fake_cells import cell, key, row
+from tests.fake_cells import case, cell, key, row
 
 QUICK = Limits(start=20.0, cell=1.5)
 
@@ -179,3 +180,11 @@ def test_the_harness_costs_little_beside_the_cells(tmp_path: Path) -> None:
     found = perform(row("nothing", 200, -1), tmp_path)
     assert len(found) == 200
     assert time.monotonic() - started < 200 * 0.25 / 2
+
+
+@pytest.mark.parametrize(("way", "difference"), [("nothing", ""), ("drifting", "output at step 1")])
+def test_a_second_performance_tells_whether_the_bits_agree(way: str, difference: str, tmp_path: Path) -> None:
+    """A layer that remembers how often it was called is found out; a healthy one gives the same bits."""
+    twice = replace(cell(way, "twice"), case=case("twice", again=True))
+    (outcomes,) = perform([twice], tmp_path).values()
+    assert outcomes[-1] == Repeated(difference=difference)

@@ -20,8 +20,8 @@ import pytest
 from tests.faults.planted import NOTHING, PLANTED, Fault
 
 ADAPTER = Path(__file__).parent / "faults" / "planted.py"
-#: A hundred steps, or twenty, show nothing that three do not.
-SHORT = "not (trained-10 or long-chain or slow-decay)"
+#: A hundred steps show nothing that three do not, nor the impulses of one rank what those of another do not.
+SHORT = "not (trained-10 or long-chain or slow-decay or (impulses and (rank-3 or rank-4)))"
 
 #: Two or more of each family, as short as there are; long chains and large batches cost the most to explain.
 CASES = (
@@ -29,6 +29,7 @@ CASES = (
     "affine.zero-and-negative-gamma",
     "axes.rank-2/float64",
     "axes.rank-4/*/float32",
+    "channels.rank-2/5",
     "dyadic.half/*",
     "dyadic.rank-2/float32",
     "dyadic.rank-4/features-first",
@@ -50,6 +51,7 @@ CASES = (
     "published.iris-2017",
     "published.training-mode-2017/features-first",
     "reloading.without-gamma-and-beta",
+    "scales.upstream/small/rank-2",
     "stability.ratio-2-4",
     "statistics.ramp/features-first",
 )
@@ -57,7 +59,6 @@ CASES = (
 #: What no case shows yet, and the case that would.
 UNSEEN = {
     "features_of_equal_axis": "no case has another axis as long as its feature axis, such as shape [4, 3, 3]",
-    "count_of_16_bits": "no case has more than 65536 values per feature, such as shape [66000, 1]",
 }
 
 Record = Mapping[str, Any]

@@ -28,6 +28,8 @@ class Graded:
 
     column: Column
     grades: tuple[Grade | None, ...]
+    #: What a second performance gave: "same bits", where it differed, or empty where nothing was performed twice.
+    again: str
 
 
 def dtypes_of(cells: Iterable[Cell]) -> tuple[str, ...]:
@@ -38,21 +40,28 @@ def dtypes_of(cells: Iterable[Cell]) -> tuple[str, ...]:
 
 def graded(cells: Iterable[Cell]) -> tuple[Graded, ...]:
     """Return the grades of every column that has one, in the order of the columns."""
-    by_column: dict[str, dict[str, list[Cell]]] = {}
-    columns: dict[str, Column] = {}
-    found = [cell for cell in cells if cell.record.get("grade")]
+    found = [cell for cell in cells if cell.record.get("grade") or cell.record.get("again") is not None]
+    columns = {cell.column.name: cell.column for cell in found}
+    by_column: dict[str, list[Cell]] = {}
     for cell in found:
-        columns[cell.column.name] = cell.column
-        dtype = cell.case["configuration"]["dtype"]
-        by_column.setdefault(cell.column.name, {}).setdefault(dtype, []).append(cell)
+        by_column.setdefault(cell.column.name, []).append(cell)
     dtypes = dtypes_of(found)
     return tuple(
-        Graded(column=columns[name], grades=tuple(_grade(of.get(dtype, [])) for dtype in dtypes))
+        Graded(column=columns[name], grades=tuple(_grade(of, dtype) for dtype in dtypes), again=_again(of))
         for name, of in sorted(by_column.items())
     )
 
 
-def _grade(cells: list[Cell]) -> Grade | None:
+def _again(cells: list[Cell]) -> str:
+    """Return what the second performances gave, the first difference if there is one."""
+    found = [cell.record["again"] for cell in cells if cell.record.get("again") is not None]
+    if not found:
+        return ""
+    return next((f"differs: {each}" for each in found if each), "same bits")
+
+
+def _grade(of: list[Cell], dtype: str) -> Grade | None:
+    cells = [cell for cell in of if cell.record.get("grade") and cell.case["configuration"]["dtype"] == dtype]
     if not cells:
         return None
     letter = worst_grade(cell.record["grade"] for cell in cells)

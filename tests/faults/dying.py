@@ -117,6 +117,15 @@ def dying(way: Callable[[], None]) -> Any:
     return replace(_HEALTHY, name=f"dying.{way.__name__}", steps={**_HEALTHY.steps, "train": train})
 
 
+_calls: list[int] = []
+
+
+def drifting_train(live: Any, x: Any, upstream: Any) -> Any:
+    _calls.append(1)
+    given = _HEALTHY.steps["train"](live, x, upstream)
+    return {**given, "output": given["output"] + len(_calls)}
+
+
 if os.environ.get("DYING_IMPORT") == "raise":
     raise RuntimeError("this library cannot be imported")
 if os.environ.get("DYING_IMPORT") == "hang":
@@ -124,4 +133,11 @@ if os.environ.get("DYING_IMPORT") == "hang":
 if os.environ.get("DYING_IMPORT") == "exit":
     sys.exit(5)
 
-ADAPTER = Adapter(library="dying", versions={}, implementations=tuple(dying(way) for way in WAYS))
+ADAPTER = Adapter(
+    library="dying",
+    versions={},
+    implementations=(
+        *(dying(way) for way in WAYS),
+        replace(_HEALTHY, name="dying.drifting", steps={**_HEALTHY.steps, "train": drifting_train}),
+    ),
+)
