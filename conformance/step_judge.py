@@ -68,6 +68,8 @@ class StepJudge:
         self.dialect = apply(self.operation.dialect, self.declared)
         self.keeps_state = cell.implementation.keeps_state
         self.known: dict[Any, Mapping[str, Expected]] = {}
+        #: The quantities that only narrower arithmetic explains so far.
+        self.narrowed: set[str] = set()
         self.before = dict(walk.state) if self.keeps_state else dict(states_of(cell.case)[number - 1])
 
     def judge(self, outcome: Produced) -> StepJudgement:
@@ -81,8 +83,7 @@ class StepJudge:
         quantities = [self._quantity(name, observed.get(name)) for name in names]
         quantities.extend(self._repeated(observed))
         quantities.extend(_overwritten(outcome))
-        explanation = self._explain(quantities, observed)
-        quantities = [replace(each, reason=explanation) if _unexplained(each) else each for each in quantities]
+        quantities = self._explained(quantities, observed)
         self._advance(outcome)
         verdict = worst(each.verdict for each in quantities)
         message = ""
@@ -99,12 +100,25 @@ class StepJudge:
             message=message,
         )
 
-    def _explain(self, quantities: Sequence[Judged], observed: Mapping[str, Array]) -> str:
-        """Return the hypothesis under which every quantity that deviates without a reason would fit."""
-        deviating = [each.quantity for each in quantities if _unexplained(each)]
-        if not deviating:
-            return ""
+    def _explained(self, quantities: Sequence[Judged], observed: Mapping[str, Array]) -> list[Judged]:
+        """Return the quantities with what explains those that deviate by their values.
+
+        One change of the formula that explains them all says more than narrower arithmetic, which explains much.
+        """
+        open_ = [each.quantity for each in quantities if self._is_open(each)]
+        found = self._hypothesis(open_, observed) if open_ else ""
+        return [
+            replace(each, reason=found or each.reason or "unexplained") if self._is_open(each) else each
+            for each in quantities
+        ]
+
+    def _is_open(self, judged: Judged) -> bool:
+        return judged.verdict is Verdict.DEVIATES and (not judged.reason or judged.quantity in self.narrowed)
+
+    def _hypothesis(self, deviating: Sequence[str], observed: Mapping[str, Array]) -> str:
+        """Return the hypothesis under which every one of those quantities would fit; empty where none is."""
         worked = working(self.configuration.dtype)
+        variances = {"moving_variance", "batch_variance"} & set(observed)
         for hypothesis in self.operation.hypotheses(self.configuration, self.dialect):
             expected = self._expected(
                 hypothesis.dialect, worked, hypothesis.configuration, variance=hypothesis.variance
@@ -112,11 +126,14 @@ class StepJudge:
             fits = [
                 fit(self._flat(name, observed[name]), expected[name], worked) for name in deviating if name in expected
             ]
-            # A one-pass variance is known by having lost so much that its own bound says nothing.
-            said = hypothesis.variance == "one_pass" or all(each.decidable for each in fits)
+            if hypothesis.variance == "one_pass":
+                # It loses so much that its own bound may say nothing: then the variance itself must show it.
+                said = not variances or bool(variances & set(deviating))
+            else:
+                said = all(each.decidable for each in fits)
             if len(fits) == len(deviating) and said and all(each.within for each in fits):
                 return hypothesis.name
-        return "unexplained"
+        return ""
 
     def _flat(self, name: str, observed: Array) -> Array:
         return flatten(observed, self.configuration) if name in _SHAPED_LIKE_INPUT else observed.reshape(-1)
@@ -221,6 +238,7 @@ class StepJudge:
                 reason = f"fits its dialect in {', '.join(undocumented)}, which no documentation states"
         worked = working(self.configuration.dtype)
         if candidate.worked != worked:
+            self.narrowed.add(name)
             reason = reason or f"computed in {candidate.worked.name}: outside the bound of {worked.name} arithmetic"
             if not found.decidable:
                 verdict = Verdict.DEVIATES
@@ -320,10 +338,6 @@ def _overwritten(outcome: Produced) -> Iterator[Judged]:
     """Judge that the step left its caller's arrays alone."""
     for name in outcome.overwritten:
         yield Judged(quantity=name, verdict=Verdict.DEVIATES, reason=f"the step wrote to its caller's {name}")
-
-
-def _unexplained(judged: Judged) -> bool:
-    return judged.verdict is Verdict.DEVIATES and not judged.reason
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
