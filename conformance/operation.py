@@ -36,6 +36,8 @@ class Situation:
     trained: int = 0
     #: The widest algorithm for the variance that the bound must admit.
     variance: VarianceAlgorithm = "welford"
+    #: How epsilon enters the root: v + ε inside it, √v + ε outside, or as the least that v may be.
+    epsilon: Literal["inside", "outside", "floor"] = "inside"
     #: Whether the bounds of narrower classes are asked for too.
     graded: bool = False
 
@@ -56,7 +58,7 @@ class Expected:
     narrower: Mapping[str, Array] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Hypothesis:
     """One single change of the formula that might explain deviating numbers."""
 
@@ -64,6 +66,14 @@ class Hypothesis:
     configuration: Configuration
     dialect: Dialect
     variance: VarianceAlgorithm = "welford"
+    #: What the step starts from instead.
+    given: Callable[[Situation], Situation] | None = None
+    #: What comes out instead.
+    changed: Callable[[Situation, dict[str, Expected]], dict[str, Expected]] | None = None
+    #: Which pass is performed instead: "train" or "infer".
+    performed: str = ""
+    #: The only quantities it speaks of; empty for all.
+    only: frozenset[str] = frozenset()
 
 
 Reference = Callable[[Situation, Precision], dict[str, Expected]]

@@ -13,7 +13,7 @@ import numpy as np
 from conformance.case import Case, Infer, Sgd, Train
 from conformance.dialect import Dialect
 from conformance.inputs import StepInputs, situate
-from conformance.operation import Expected, VarianceAlgorithm
+from conformance.operation import Expected, Hypothesis, Operation, Situation, VarianceAlgorithm
 from conformance.operations import OPERATIONS
 from conformance.precision import Precision, extended
 from conformance.protocol import Configuration
@@ -37,6 +37,7 @@ class Request:
     frozen: bool
     trained: int
     variance: VarianceAlgorithm = "welford"
+    hypothesis: Hypothesis | None = None
 
     @property
     def graded(self) -> bool:
@@ -55,6 +56,8 @@ class References:
         self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]
     ) -> dict[str, Expected]:
         """Return every quantity of the step, from the state `before` it and the gradients of the last train step."""
+        if request.hypothesis is not None:
+            return _compute(request, before, gradients)
         key = (
             request.case.id,
             request.number,
@@ -105,7 +108,7 @@ def _compute(request: Request, before: Mapping[str, Array], gradients: Mapping[s
             )
             trains = isinstance(request.inputs.step, Train)
             trains = trains and not (request.frozen and request.dialect.frozen_implies_inference)
-            found = operation.train(situation, request.worked) if trains else operation.infer(situation, request.worked)
+            found = _performed(operation, situation, trains, request)
             if situation.x.dtype == np.longdouble and not extended().sufficient:
                 found = {name: _undecided(each) for name, each in found.items()}
             return {**state, **found}
@@ -118,6 +121,20 @@ def _compute(request: Request, before: Mapping[str, Array], gradients: Mapping[s
             return {**state, **moved}
         case _:
             return state
+
+
+def _performed(operation: Operation, situation: Situation, trains: bool, request: Request) -> dict[str, Expected]:
+    """Return what the pass gives, or gives under the hypothesis."""
+    hypothesis = request.hypothesis
+    if hypothesis is None:
+        return (operation.train if trains else operation.infer)(situation, request.worked)
+    if hypothesis.given is not None:
+        situation = hypothesis.given(situation)
+    trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
+    found = (operation.train if trains else operation.infer)(situation, request.worked)
+    if hypothesis.changed is not None:
+        found = hypothesis.changed(situation, found)
+    return {name: each for name, each in found.items() if not hypothesis.only or name in hypothesis.only}
 
 
 def _undecided(expected: Expected) -> Expected:

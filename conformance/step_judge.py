@@ -14,7 +14,7 @@ from conformance.errors import SuiteError
 from conformance.fit import Fit, fit
 from conformance.inputs import StepInputs, states_of
 from conformance.judgement import Judged, StepJudgement
-from conformance.operation import Expected, VarianceAlgorithm, flatten
+from conformance.operation import Expected, Hypothesis, flatten
 from conformance.operations import OPERATIONS
 from conformance.outcome import Produced
 from conformance.plan import Cell
@@ -120,9 +120,9 @@ class StepJudge:
         worked = working(self.configuration.dtype)
         variances = {"moving_variance", "batch_variance"} & set(observed)
         for hypothesis in self.operation.hypotheses(self.configuration, self.dialect):
-            expected = self._expected(
-                hypothesis.dialect, worked, hypothesis.configuration, variance=hypothesis.variance
-            )
+            if hypothesis.only and not hypothesis.only >= set(deviating):
+                continue
+            expected = self._under(hypothesis, worked)
             fits = [
                 fit(self._flat(name, observed[name]), expected[name], worked) for name in deviating if name in expected
             ]
@@ -134,6 +134,12 @@ class StepJudge:
             if len(fits) == len(deviating) and said and all(each.within for each in fits):
                 return hypothesis.name
         return ""
+
+    def _under(self, hypothesis: Hypothesis, worked: Precision) -> Mapping[str, Expected]:
+        with np.errstate(all="ignore"):
+            request = self._request(hypothesis.dialect, worked, hypothesis.configuration)
+            request = replace(request, variance=hypothesis.variance, hypothesis=hypothesis)
+            return self.references.expected(request, self.before, self.walk.gradients)
 
     def _flat(self, name: str, observed: Array) -> Array:
         return flatten(observed, self.configuration) if name in _SHAPED_LIKE_INPUT else observed.reshape(-1)
@@ -152,29 +158,24 @@ class StepJudge:
                 pass
         return required - set(self.cell.implementation.lacks)
 
-    def _expected(
-        self,
-        dialect: Dialect,
-        worked: Precision,
-        configuration: Configuration | None = None,
-        variance: VarianceAlgorithm = "welford",
-    ) -> Mapping[str, Expected]:
-        key = (dialect, worked.name, configuration, variance)
-        if key in self.known:
-            return self.known[key]
-        request = Request(
+    def _expected(self, dialect: Dialect, worked: Precision) -> Mapping[str, Expected]:
+        key = (dialect, worked.name)
+        if key not in self.known:
+            request = self._request(dialect, worked, self.configuration)
+            self.known[key] = self.references.expected(request, self.before, self.walk.gradients)
+        return self.known[key]
+
+    def _request(self, dialect: Dialect, worked: Precision, configuration: Configuration) -> Request:
+        return Request(
             case=self.cell.case,
-            configuration=configuration or self.configuration,
+            configuration=configuration,
             number=self.number,
             inputs=self.inputs,
             dialect=dialect,
             worked=worked,
             frozen=self.walk.frozen,
             trained=self.walk.trained,
-            variance=variance,
         )
-        self.known[key] = self.references.expected(request, self.before, self.walk.gradients)
-        return self.known[key]
 
     def _candidates(self) -> Iterator[_Candidate]:
         worked = working(self.configuration.dtype)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from conformance.dialect import CANONICAL, Dialect
-from conformance.grade import UNSTABLE
+from conformance.dialect import CANONICAL
+from conformance.dialect import Dialect as Dialect
+from conformance.grade import UNSTABLE as UNSTABLE
 from conformance.moving import debiasing, moved_bound, weights
-from conformance.operation import Expected, Hypothesis, Operation, Situation
-from conformance.operations.batch_norm import probe, reference, tolerance
+from conformance.operation import Expected, Operation, Situation
+from conformance.operation import Hypothesis as Hypothesis
+from conformance.operations.batch_norm import diagnosis, probe, reference, tolerance
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, StatisticsBound
 from conformance.precision import Precision
@@ -242,34 +243,6 @@ def _state(configuration: Configuration) -> tuple[str, ...]:
     return (*learned, "moving_mean", "moving_variance")
 
 
-def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
-    """Yield the single changes that known implementations have got wrong."""
-
-    def change(name: str, config: Mapping[str, Any] | None = None, **fields: Any) -> Hypothesis:
-        return Hypothesis(
-            name=name,
-            configuration=replace(configuration, **(config or {})),
-            dialect=replace(dialect, **fields),
-        )
-
-    yield change(f"moving correction {1 - dialect.moving_correction}", moving_correction=1 - dialect.moving_correction)
-    yield change("normalizing correction 1", normalizing_correction=1)
-    yield change("decay inverted", {"decay": 1 - configuration.decay})
-    yield change("moving values not updated", update="none")
-    yield change("cumulative average", update="cumulative")
-    yield change("zero-debiased average", update="zero_debiased")
-    yield change("moving values replaced by the batch's", {"decay": 0.0})
-    yield change("moving values updated twice", {"decay": configuration.decay**2})
-    yield change("normalized with the moving values before the step", normalizes_with="moving_before")
-    yield change("normalized with the moving values after the step", normalizes_with="moving_after")
-    yield change("epsilon dropped", {"epsilon": 0.0})
-    yield change("epsilon twice", {"epsilon": 2 * configuration.epsilon})
-    yield change("epsilon squared", {"epsilon": configuration.epsilon**2})
-    yield change("epsilon 1e-5", {"epsilon": 1e-5})
-    yield change("epsilon clamped to 1.001e-5", {"epsilon": max(configuration.epsilon, 1.001e-5)})
-    yield Hypothesis(name=UNSTABLE, configuration=configuration, dialect=dialect, variance="one_pass")
-
-
 BATCH_NORM = Operation(
     name="batch_norm",
     dialect=CANONICAL,
@@ -291,5 +264,5 @@ BATCH_NORM = Operation(
     train=train,
     infer=infer,
     observe=lambda passes, worked: probe.observe(passes, train, worked),
-    hypotheses=_hypotheses,
+    hypotheses=diagnosis.hypotheses,
 )

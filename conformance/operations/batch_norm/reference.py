@@ -105,7 +105,7 @@ def normalize(
     gamma = situation.state.get("gamma", ones)
     beta = situation.state.get("beta", 0 * ones)
     deviation = situation.x - center
-    inverse_root = 1 / np.sqrt(variance + situation.x.dtype.type(situation.configuration.epsilon))
+    inverse_root = 1 / _root(variance, situation)
     normalized = deviation * inverse_root
     return Normalization(
         gamma=gamma,
@@ -120,6 +120,18 @@ def normalize(
         normalized=normalized,
         output=gamma * normalized + beta,
     )
+
+
+def _root(variance: Array, situation: Situation) -> Array:
+    """Return (v + ε)^(1/2), or what stands for it under a hypothesis about epsilon."""
+    epsilon = situation.x.dtype.type(situation.configuration.epsilon)
+    match situation.epsilon:
+        case "inside":
+            return np.asarray(np.sqrt(variance + epsilon))
+        case "outside":
+            return np.asarray(np.sqrt(variance) + epsilon)
+        case "floor":
+            return np.asarray(np.sqrt(np.maximum(variance, epsilon)))
 
 
 def gradients(normalization: Normalization, upstream: Array, x: Array) -> Gradients:
