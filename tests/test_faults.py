@@ -153,7 +153,6 @@ def test_four_in_five_faults_are_seen_by_two_families_of_cases(records: Mapping[
     assert len(thin) <= len(PLANTED) / 5, thin
 
 
-@pytest.mark.xfail(strict=True, reason="the hypotheses for most of these faults are still to be written")
 def test_four_in_five_faults_are_diagnosed(records: Mapping[str, Sequence[Record]]) -> None:
     """Of the faults that a hypothesis could name, most are named, and by no other name."""
     expected = [fault for fault in PLANTED if fault.diagnosis is not None]

@@ -35,8 +35,8 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from _moving(base)
     yield from _epsilon(base)
     yield from _normalizer(base)
-    yield from _parameters(base)
     yield from _gradients(base)
+    yield from _parameters(base)
     yield from _statistics(base)
     yield replace(base, name=UNSTABLE, variance="one_pass")
 
@@ -60,6 +60,9 @@ def _moving(base: Hypothesis) -> Iterator[Hypothesis]:
     yield _config(base, "moving values replaced by the batch's", decay=0.0)
     yield _dialect(base, "cumulative average", update="cumulative")
     yield _dialect(base, "zero-debiased average", update="zero_debiased")
+    for said, count in (("samples", base.configuration.shape[0]), ("features", base.configuration.feature_count)):
+        name = f"wrong count: the moving correction is of the {said}"
+        yield replace(base, name=name, changed=functools.partial(_corrected_by, count))
     yield replace(base, name="standard deviations averaged", changed=_deviations_averaged)
     yield replace(base, name="moving values updated in inference", performed="train", only=moving)
     frozen = not base.dialect.frozen_implies_inference
@@ -174,6 +177,11 @@ def _statistics(base: Hypothesis) -> Iterator[Hypothesis]:
         )
         return replace(exact, mean=mean, variance=variance)
 
+    def over_one_more(situation: Situation) -> Statistics:
+        exact = reference.batch_statistics(situation.x)
+        return replace(exact, variance=exact.variance * (exact.count / (exact.count + 1)))
+
+    yield changed("wrong count: one value more than there is", over_one_more)
     yield changed("tail dropped from the statistics", lambda each: without(each, slice(None, -1)))
     yield changed("head dropped from the statistics", lambda each: without(each, slice(1, None)))
     for dtype in ("float16", "bfloat16"):
@@ -219,6 +227,16 @@ def _deviations_averaged(situation: Situation, found: Found) -> Found:
     weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
     entering = reference.corrected(reference.batch_statistics(situation.x), situation.dialect.moving_correction)
     value = moved(np.sqrt(situation.state["moving_variance"]), np.sqrt(entering), weight) ** 2
+    return {**found, "moving_variance": _with(found["moving_variance"], value)}
+
+
+def _corrected_by(count: int, situation: Situation, found: Found) -> Found:
+    """Return the moving variance with the factor n/(n - 1) of another count than that of the values."""
+    if "moving_variance" not in found or not situation.x.size or count < 2:
+        return {}
+    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
+    entering = reference.batch_statistics(situation.x).variance * (situation.x.dtype.type(count) / (count - 1))
+    value = moved(situation.state["moving_variance"], np.asarray(entering), weight)
     return {**found, "moving_variance": _with(found["moving_variance"], value)}
 
 
