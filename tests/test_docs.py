@@ -61,13 +61,13 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_the_example_adapter_conforms_through_the_command_line(tmp_path: Path) -> None:
-    """It judges three cells, all of them agreeing, and says why it leaves the others."""
+    """It judges the cells it can express, all of them agreeing, and says why it leaves the others."""
     words = ["--adapter", f"{EXAMPLE}:ADAPTER", "--case", "axes.*", "--workers", "1", "--out", "run.jsonl"]
     found = conformance("run", *words, folder=tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text(encoding="utf-8").splitlines()]
     verdicts = [Verdict(line["verdict"]) for line in lines if line["kind"] == "record"]
     assert found.returncode == 0, found.stdout + found.stderr
-    assert sum(verdict.judged for verdict in verdicts) == 3
+    assert sum(verdict.judged for verdict in verdicts) >= 3
     assert {verdict for verdict in verdicts if not verdict.agrees} == {Verdict.UNSUPPORTED}
 
 
