@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from conformance import lines, record
-from conformance.divergences import load_divergences
+from conformance.divergences import Listed, find, load_divergences
 from conformance.errors import SuiteError, UsageError, WorkerError
 from conformance.execute import Limits, Workers, survey
 from conformance.plan import Cell, Offer, Selection, plan
@@ -68,7 +68,9 @@ def run(options: Options) -> int:
             strict=not narrowed and _covers_all(offers),
         )
         if options.resume:
-            prepared.recorded = frozenset(_resumed(options, spec, offers))
+            old = _resumed(options, spec, offers)
+            prepared.recorded = frozenset(each["cell"] for each in old.records)
+            prepared.matched |= {id(entry) for each in old.records for entry in _listed(each, prepared)}
         code = int(
             pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
         )
@@ -156,8 +158,14 @@ def _is_narrowed(path: Path) -> bool:
     return False
 
 
-def _resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> set[str]:
-    """Return the cells that the run to resume has recorded. Raises `UsageError` where it was another run."""
+def _listed(line: record.Line, prepared: Prepared) -> list[Listed]:
+    """Return the divergences that a cell recorded earlier matches."""
+    cell = (line["case"], line["implementation"], line["mode"], line["device"])
+    return find(prepared.divergences, cell, prepared.versions[line["environment"]])
+
+
+def _resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> record.Run:
+    """Return the run to resume. Raises `UsageError` where it was another run."""
     if options.out is None:
         raise UsageError("--resume needs --out, the run file to complete")
     old = record.read(options.out)
@@ -173,7 +181,7 @@ def _resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> set[str]:
         for part in ("versions", "settings", "process"):
             if line is None or dict(line[part]) != dict(now[part]):
                 raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {now[part]}")
-    return {each["cell"] for each in old.records}
+    return old
 
 
 def _check_interpreters(options: Options) -> None:
