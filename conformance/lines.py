@@ -34,7 +34,14 @@ def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], plan
         "spec": spec.hash,
         "planned": planned,
         "narrowed": narrowed,
-        "selection": {**{key: list(value) for key, value in asdict(selection).items()}, "pytest": list(arguments)},
+        "tier": selection.tier.value,
+        "selection": {
+            "implementations": list(selection.implementations),
+            "cases": list(selection.cases),
+            "modes": list(selection.modes),
+            "devices": list(selection.devices),
+            "pytest": list(arguments),
+        },
         "clauses": dict(spec.clauses),
         "sections": dict(spec.sections),
         "host": {

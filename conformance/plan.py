@@ -13,6 +13,7 @@ from conformance.errors import UsageError
 from conformance.protocol import Declared
 from conformance.registry import WorkerKey
 from conformance.spec import Located
+from conformance.tier import Tier, Tiers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +75,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What a person narrowed the run to; empty means everything."""
+    """What a person narrowed the run to; empty means everything that the tier has."""
 
     implementations: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    tier: Tier = Tier.STANDARD
 
     def takes_case(self, case: Case) -> bool:
         """Return whether the case is selected."""
@@ -94,13 +96,17 @@ class Selection:
         )
 
 
-def plan(cases: Sequence[Located], offers: Iterable[Offer], selection: Selection) -> Iterator[Cell]:
+def plan(
+    cases: Sequence[Located], offers: Iterable[Offer], selection: Selection, tiers: Tiers | None = None
+) -> Iterator[Cell]:
     """Yield the cells of the selected cases, case by case; a worker that serves other dtypes has none."""
+    tiers = tiers or Tiers()
     gathered = list(offers)
     for index, located in enumerate(cases):
         case = located.case
         if not selection.takes_case(case):
             continue
+        modes = tiers.modes(selection.tier, case.id)
         for offer in gathered:
             if offer.key.dtypes is not None and case.dtype not in offer.key.dtypes:
                 continue
@@ -108,7 +114,7 @@ def plan(cases: Sequence[Located], offers: Iterable[Offer], selection: Selection
                 if implementation.op != case.op:
                     continue
                 reason = _unsupported(case, implementation) or offer.reasons[implementation.name][index]
-                for mode in implementation.modes:
+                for mode in (each for each in implementation.modes if each in modes):
                     for device in implementation.devices:
                         if selection.takes(implementation.name, mode, device):
                             yield Cell(
