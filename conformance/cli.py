@@ -221,7 +221,7 @@ def _implementation_rows(python: list[str] | None, adapter: list[str] | None) ->
 
     wanted = keys(_pairs("--python", python), adapter or [])
     rows: dict[str, dict[str, object]] = {}
-    with Workers(os.cpu_count() or 1, FOLDER / "logs") as workers:
+    with Workers(os.cpu_count() or 1, FOLDER) as workers:
         for found in survey(wanted, [], workers):
             if not isinstance(found, Offer):
                 print(f"{found.worker}: {found.message.splitlines()[-1]}", file=sys.stderr)

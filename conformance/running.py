@@ -58,7 +58,7 @@ def run(options: Options) -> int:
     tiers = load_tiers(spec_folder() / "tiers.yaml", ids)
     wanted = keys(options.interpreters, options.adapters)
     _check_interpreters(options)
-    with Workers(options.workers, FOLDER / "logs", options.limits) as workers:
+    with Workers(options.workers, FOLDER, options.limits) as workers:
         offers, failures = _survey(wanted, spec, workers, options)
         cells = list(plan(spec.cases, offers, options.selection, tiers))
         if not cells and not failures:
