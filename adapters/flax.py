@@ -28,6 +28,7 @@ PROCESSES = [
         "group": "jax",
         "environment": {"JAX_ENABLE_X64": "0", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
         "dtypes": ["float32", "float16", "bfloat16"],
+        "threads": {"NPROC": "{threads}"},
     },
     # Without x64, jax.numpy turns float64 into float32.
     {
@@ -35,6 +36,7 @@ PROCESSES = [
         "group": "jax",
         "environment": {"JAX_ENABLE_X64": "1", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
         "dtypes": ["float64"],
+        "threads": {"NPROC": "{threads}"},
     },
 ]
 
@@ -300,6 +302,13 @@ def compilations_nnx(live: Any) -> int:
     return int(live.step.jitted_fn._cache_size()) if live.mode == "compiled" else 0
 
 
+def threads() -> str:
+    """The size of XLA's pool on the CPU, as Linux counts it: JAX does not tell."""
+    jax.devices("cpu")
+    names = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
+    return str(sum(name.startswith("tf_XLAEigen") for name in names)) if names else "unknown"
+
+
 STATISTICS = Declared(
     field="statistics_dtype",
     value="float32",
@@ -329,6 +338,7 @@ ADAPTER = Adapter(
     },
     settings={
         "x64": str(X64),
+        "threads": threads(),
         "platform": jax.default_backend(),
         "matmul precision": str(jax.config.jax_default_matmul_precision),
         "dtype promotion": str(jax.config.jax_numpy_dtype_promotion),

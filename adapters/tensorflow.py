@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ PROCESSES = [
         "name": "tensorflow",
         "group": "tensorflow",
         "environment": {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+        "threads": {"TF_NUM_INTRAOP_THREADS": "{threads}", "TF_NUM_INTEROP_THREADS": "{threads}"},
     }
 ]
 
@@ -119,6 +121,23 @@ def compilations(live: Any) -> int:
     return sum(step.experimental_get_tracing_count() for step in steps)
 
 
+def threads() -> str:
+    """The size of the pool for one operation: the threads without a name that the first operation starts on Linux.
+
+    TensorFlow itself gives back only what a program set. On a GPU it starts others too.
+    """
+    before = unnamed()
+    tf.constant(0.0) + 1.0
+    started = unnamed() - before
+    return str(started) if started and "gpu" not in DEVICES else "unknown"
+
+
+def unnamed() -> int:
+    """The number of threads whose name is the process's own, as Linux counts them; 0 elsewhere."""
+    names = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
+    return names.count(Path("/proc/self/comm").read_text()) if names else 0
+
+
 CALLER_STATE = Declared(
     field="state",
     value="caller",
@@ -131,6 +150,7 @@ ADAPTER = Adapter(
     library="tensorflow",
     versions={"tensorflow": tf.__version__},
     settings={
+        "threads": threads(),
         "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
         "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
         "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),

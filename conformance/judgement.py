@@ -25,6 +25,8 @@ class Judged:
     dtype: str = ""
     #: The shape in which the implementation gave it.
     shape: tuple[int, ...] = ()
+    #: On the cases that are performed twice: a digest of its bits.
+    bits: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

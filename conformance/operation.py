@@ -81,12 +81,19 @@ Reference = Callable[[Situation, Precision], dict[str, Expected]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pass:
-    """One train step as it was seen: what it began with, what it gave, what it left."""
+    """One train or infer step as it was seen: what it began with, what it gave, what it left."""
 
     situation: Situation
-    #: Shape (m, C).
-    output: Array
+    kind: Literal["train", "infer"] = "train"
+    frozen: bool = False
+    #: Shape (m, C); None where the step gave none of the input's shape.
+    output: Array | None
+    #: The state afterwards, in its native shape and dtype; empty where the caller keeps it.
     after: Mapping[str, Array]
+    #: The same, whoever keeps it.
+    reported: Mapping[str, Array] = field(default_factory=dict)
+    #: Of an exception, the names of its class and of that class's bases; empty where the step ran.
+    refused: tuple[str, ...] = ()
 
 
 Observer = Callable[[Sequence[Pass], Precision], dict[str, str]]
@@ -109,8 +116,8 @@ class Operation:
     formulas: Mapping[str, str]
     train: Reference
     infer: Reference
-    #: Reads the dialect from the train steps of a case of the family `probe`.
-    observe: Observer
+    #: Family of cases -> what reads the dialect from the passes of one of them.
+    observers: Mapping[str, Observer]
     hypotheses: Callable[[Configuration, Dialect], Iterable[Hypothesis]]
 
 

@@ -12,7 +12,7 @@ from conformance.record import Run
 from conformance.report.model import Page, build
 from conformance.report.observed import shown
 from conformance.report.payload import payload
-from conformance.report.wording import VERDICTS
+from conformance.report.wording import OBSERVED, VERDICTS
 
 _FOLDER = Path(__file__).parent
 
@@ -51,6 +51,7 @@ def render(page: Page) -> str:
     return environment.get_template("report.html.j2").render(
         page=page,
         words=VERDICTS,
+        observables=OBSERVED,
         score=shown,
         style=style,
         script=script,

@@ -9,7 +9,9 @@ from typing import Any
 
 from conformance.errors import UsageError
 from conformance.record import Line, Run
+from conformance.report.determinism import Bits, determinism
 from conformance.report.dialects import Dialect, dialects
+from conformance.report.families import Families, families
 from conformance.report.findings import Finding, findings
 from conformance.report.grades import Graded, dtypes_of, graded
 from conformance.report.matrix import Matrix, matrix
@@ -73,6 +75,8 @@ class Page:
     #: The dtypes that were graded, and each column's grades in their order.
     dtypes: tuple[str, ...]
     grades: tuple[Graded, ...]
+    bits: tuple[Bits, ...]
+    families: Families
     dialects: tuple[Dialect, ...]
     probed: tuple[Probed, ...]
     clauses: Mapping[str, str]
@@ -113,6 +117,8 @@ def build(runs: Sequence[Run], *, partial: bool) -> Page:
     counted = Counter(cell.verdict for cell in cells)
     failed = [(each.id, each.fault) for each in environments if each.fault]
     clauses = {number: title for run in runs for number, title in run.header["clauses"].items()}
+    lines = [each for run in runs for each in run.environments]
+    found = probed(lines, cells, {op: each for run in runs for op, each in run.header.get("dialects", {}).items()})
     sections = {number: title for run in runs for number, title in run.header.get("sections", {}).items()}
     return Page(
         runs=tuple(_summary(run) for run in runs),
@@ -126,8 +132,10 @@ def build(runs: Sequence[Run], *, partial: bool) -> Page:
         matrix=matrix(clauses, sections, [each for each in columns.values() if each.name in seen], cells, failed),
         dtypes=dtypes_of(cells),
         grades=graded(cells),
-        dialects=dialects([each for run in runs for each in run.environments], cells),
-        probed=probed([each for run in runs for each in run.environments], cells),
+        bits=determinism(lines, cells),
+        families=families(cells),
+        dialects=dialects(lines, cells, found),
+        probed=found,
         clauses=clauses,
         cases=tuple(cases.values()),
         cells=cells,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance import observation
 from conformance.dialect import CANONICAL
 from conformance.dialect import Dialect as Dialect
 from conformance.grade import UNSTABLE as UNSTABLE
@@ -263,6 +264,19 @@ BATCH_NORM = Operation(
     },
     train=train,
     infer=infer,
-    observe=lambda passes, worked: probe.observe(passes, train, worked),
+    observers={
+        "probe": lambda passes, worked: probe.observe(passes, train, worked),
+        "edges": lambda passes, worked: {
+            **observation.single_value(passes, train, worked),
+            **observation.empty_batch(passes),
+        },
+        "freezing": lambda passes, worked: observation.frozen_implies_inference(passes, train, infer, worked),
+        "moving": lambda passes, worked: {
+            **observation.later_update(passes, train, worked),
+            **observation.state(passes, infer, worked),
+            **observation.statistics_dtype(passes),
+        },
+        "precision": lambda passes, worked: observation.statistics_dtype(passes),  # noqa: ARG005 - dtypes are exact
+    },
     hypotheses=diagnosis.hypotheses,
 )

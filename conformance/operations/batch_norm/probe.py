@@ -125,6 +125,8 @@ def observe(passes: Sequence[Pass], train: Reference, worked: Precision) -> dict
 
     A field that no hypothesis explains, or more than one, is "unknown".
     """
+    if any(each.refused for each in passes):
+        return {}
     found = {"normalizes_with": _normalizer(passes, train, worked)}
     if any(name not in passes[-1].after for name in ("moving_mean", "moving_variance")):
         return found
@@ -155,7 +157,7 @@ def _normalizer(passes: Sequence[Pass], train: Reference, worked: Precision) -> 
 def _normalizes(seen: Pass, dialect: Dialect, train: Reference, worked: Precision) -> bool:
     # Each step from the state it began with: the weights of the averages play no part.
     expected = train(replace(seen.situation, dialect=dialect), worked)["output"]
-    return fit(seen.output, expected, worked).within
+    return seen.output is not None and fit(seen.output, expected, worked).within
 
 
 _NORMALIZERS: Mapping[str, Dialect] = {

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance import observation
 from conformance.dialect import Dialect
 from conformance.moving import debiasing, moved, moved_bound, weights
 from conformance.operation import Expected, Hypothesis, Operation, Situation
@@ -115,6 +116,14 @@ CENTERING = Operation(
     },
     train=train,
     infer=infer,
-    observe=lambda passes, worked: {},  # noqa: ARG005 - its only fields are those of the moving mean
+    observers={
+        "centering": lambda passes, worked: {
+            **observation.empty_batch(passes),
+            **observation.later_update(passes, train, worked),
+            **observation.state(passes, infer, worked),
+            **observation.statistics_dtype(passes),
+        },
+        "freezing": lambda passes, worked: observation.frozen_implies_inference(passes, train, infer, worked),
+    },
     hypotheses=_hypotheses,
 )
