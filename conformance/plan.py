@@ -123,14 +123,14 @@ def plan(cases: Sequence[Located], offers: Iterable[Offer], selection: Selection
 
 def thread_keys(cases: Sequence[Located], offers: Iterable[Offer], selection: Selection) -> tuple[WorkerKey, ...]:
     """Return the further processes that selected cases need, which name a number of threads."""
-    named = [each.case for each in cases if each.case.threads is not None and selection.takes_case(each.case)]
+    taken = [each.case for each in cases if selection.takes_case(each.case)]
+    named = [(case, case.threads) for case in taken if case.threads is not None]
     found: dict[str, WorkerKey] = {}
-    for offer in offers:
-        for case in named:
-            key = limited(offer.key, case.threads or 1)
-            devices = {device for _, _, device in _columns(offer, case, selection)}
-            if offer.key.limits and _serves(key, case) and "cpu" in devices:
-                found.setdefault(key.name, key)
+    for offer, (case, threads) in itertools.product(offers, named):
+        key = limited(offer.key, threads)
+        devices = {device for _, _, device in _columns(offer, case, selection)}
+        if offer.key.limits and _serves(key, case) and "cpu" in devices:
+            found.setdefault(key.name, key)
     return tuple(found.values())
 
 
