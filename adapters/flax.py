@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -305,8 +307,12 @@ def compilations_nnx(live: Any) -> int:
 def threads() -> str:
     """The size of XLA's pool on the CPU, as Linux counts it: JAX does not tell."""
     jax.devices("cpu")
-    names = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
-    return str(sum(name.startswith("tf_XLAEigen") for name in names)) if names else "unknown"
+    time.sleep(0.1)  # a thread takes its name a moment after its start
+    found = 0
+    for file in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            found += file.read_text().startswith("tf_XLAEigen")
+    return str(found or "unknown")
 
 
 STATISTICS = Declared(

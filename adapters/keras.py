@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +19,12 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 
 def unnamed() -> int:
     """The number of threads whose name is the process's own, as Linux counts them; 0 elsewhere."""
-    names = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
-    return names.count(Path("/proc/self/comm").read_text()) if names else 0
+    time.sleep(0.1)  # a thread takes its name a moment after its start
+    found = 0
+    for file in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            found += file.read_text() == Path("/proc/self/comm").read_text()
+    return found
 
 
 # Importing Keras performs TensorFlow's first operation, which starts its pools: that for one operation has no name.
@@ -218,7 +224,7 @@ MODES = ("eager", "compiled")
 DEVICES = ("cpu", "gpu") if keras.distribution.list_devices("gpu") else ("cpu",)
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 # On a GPU other threads without a name start as well.
-THREADS = str(unnamed() - BEFORE) if unnamed() > BEFORE and "gpu" not in DEVICES else "unknown"
+STARTED = 0 if "gpu" in DEVICES else unnamed() - BEFORE
 STEPS: dict[str, Callable[..., Any]] = {
     "train": train,
     "infer": infer,
@@ -233,7 +239,7 @@ ADAPTER = Adapter(
     settings={
         "backend": BACKEND,
         "floatx": keras.config.floatx(),
-        "threads": THREADS,
+        "threads": str(STARTED or "unknown"),
         "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
         "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
         "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),

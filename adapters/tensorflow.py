@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -128,14 +130,18 @@ def threads() -> str:
     """
     before = unnamed()
     tf.constant(0.0) + 1.0
-    started = unnamed() - before
-    return str(started) if started and "gpu" not in DEVICES else "unknown"
+    started = 0 if "gpu" in DEVICES else unnamed() - before
+    return str(started or "unknown")
 
 
 def unnamed() -> int:
     """The number of threads whose name is the process's own, as Linux counts them; 0 elsewhere."""
-    names = [file.read_text() for file in Path("/proc/self/task").glob("*/comm")]
-    return names.count(Path("/proc/self/comm").read_text()) if names else 0
+    time.sleep(0.1)  # a thread takes its name a moment after its start
+    found = 0
+    for file in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            found += file.read_text() == Path("/proc/self/comm").read_text()
+    return found
 
 
 CALLER_STATE = Declared(

@@ -40,11 +40,11 @@ def single_value(passes: Sequence[Pass], train: Reference, worked: Precision) ->
 
 
 def empty_batch(passes: Sequence[Pass]) -> dict[str, str]:
-    """Return what a train step makes of no values: an error, or the state as it was."""
+    """Return what a train step makes of no values: an error, or the state as it was, which must have been finite."""
     found = [
         _refusal(each) or ("changes the state" if _moved(each.situation.state, each.after) else "keep")
         for each in _training(passes)
-        if _count(each) == 0 and (each.refused or each.after)
+        if _count(each) == 0 and (each.refused or each.after) and _finite(each.situation.state)
     ]
     return _field("empty_batch", found)
 
@@ -136,6 +136,10 @@ def _count(each: Pass) -> int:
 def _refusal(each: Pass) -> str:
     """Return the error with the names of its class and of that class's bases; empty where there is none."""
     return f"error: {', '.join(each.refused)}" if each.refused else ""
+
+
+def _finite(moving: Mapping[str, Array]) -> bool:
+    return all(np.isfinite(moving[name]).all() for name in _MOVING if name in moving)
 
 
 def _moved(before: Mapping[str, Array], after: Mapping[str, Array]) -> bool:

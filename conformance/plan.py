@@ -132,15 +132,15 @@ def thread_keys(
 ) -> tuple[WorkerKey, ...]:
     """Return the further processes that selected cases need, which name a number of threads."""
     tiers = tiers or Tiers()
-    named = [each.case for each in cases if each.case.threads is not None and selection.takes_case(each.case)]
+    taken = [each.case for each in cases if selection.takes_case(each.case)]
+    named = [(case, case.threads) for case in taken if case.threads is not None]
     found: dict[str, WorkerKey] = {}
-    for offer in offers:
-        for case in named:
-            key = limited(offer.key, case.threads or 1)
-            modes = tiers.modes(selection.tier, case.id)
-            devices = {device for _, _, device in _columns(offer, case, selection, modes)}
-            if offer.key.limits and _serves(key, case) and "cpu" in devices:
-                found.setdefault(key.name, key)
+    for offer, (case, threads) in itertools.product(offers, named):
+        key = limited(offer.key, threads)
+        modes = tiers.modes(selection.tier, case.id)
+        devices = {device for _, _, device in _columns(offer, case, selection, modes)}
+        if offer.key.limits and _serves(key, case) and "cpu" in devices:
+            found.setdefault(key.name, key)
     return tuple(found.values())
 
 

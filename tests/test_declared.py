@@ -120,7 +120,7 @@ def test_an_undeclared_field_has_the_operation_s_own_value(op: str, agrees: bool
 @pytest.mark.parametrize(
     ("cells", "reason"),
     [
-        ((), "no case of freezing in this run"),
+        ((), "no batch_norm case of freezing in this run"),
         ((cell({}, family="freezing", verdict="unsupported", message="has no step freeze"),), "has no step freeze"),
         ((cell({}, family="freezing"),), "no case tells"),
     ],

@@ -63,6 +63,11 @@ def test_an_empty_batch_that_makes_the_moving_values_nan_changes_the_state() -> 
     assert observation.empty_batch([spoilt]) == {"empty_batch": "changes the state"}
 
 
+def test_an_empty_batch_after_a_nan_says_nothing() -> None:
+    """It keeps what an earlier one has spoilt."""
+    assert observation.empty_batch([given(started(ROWS[:0], state={"moving_mean": np.nan}))]) == {}
+
+
 def test_an_empty_batch_says_nothing_of_a_state_that_the_caller_keeps() -> None:
     assert observation.empty_batch([replace(given(started(ROWS[:0])), after={})]) == {}
 

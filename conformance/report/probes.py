@@ -111,9 +111,10 @@ def _reason(field: str, told: Sequence[tuple[Cell, Mapping[str, str]]], cells: I
         return "declared to move nothing"
     if meaning.kept and all(declared["state"] != "layer" for _, declared in told):
         return "kept by the caller"
-    tried = [cell for cell in cells if cell.case["family"] in meaning.families]
+    op = told[0][0].case["op"]
+    tried = [cell for cell in cells if cell.case["family"] in meaning.families and cell.case["op"] == op]
     if not tried:
-        return f"no case of {' or '.join(meaning.families)} in this run"
+        return f"no {op} case of {' or '.join(meaning.families)} in this run"
     reasons = [step["message"] for cell in tried for step in cell.record["steps"] if step.get("message")]
     unjudged = not any(cell.verdict.judged for cell in tried)
     return reasons[0][:_REASON] if unjudged and reasons else "no case tells"
