@@ -44,7 +44,7 @@ def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], plan
             "machine": platform.machine(),
             "cores": os.cpu_count(),
         },
-        "reference": {"bits": extended().bits},
+        "reference": {"bits": extended().bits, "kind": extended().kind},
     }
 
 
