@@ -58,10 +58,14 @@ class _Weighed:
     slack: Array
     #: The largest distance of an observed number from the weighted sum, in bounds.
     left: float
+    #: The largest distance of an observed number from the right one, in bounds.
+    off: float
 
     def __str__(self) -> str:
         pairs = [_pair(*each) for each in zip(self.seen, self.right, self.slack, strict=True)]
         seen, right = (_sum(self.names, [pair[side] for pair in pairs]) for side in (0, 1))
+        if seen == right:
+            return f"{seen}, which is right, but for up to {self.off:.2g} bounds"
         rest = "" if self.left <= 1 else f", to within {self.left:.2g} bounds"
         return f"{seen}{rest}, where {right} is right"
 
@@ -134,6 +138,7 @@ def _weigh(numbers: _Numbers) -> _Weighed | None:
         right=inverse @ right,
         slack=np.abs(inverse).sum(axis=1),
         left=float(np.abs(columns[:, kept] @ weights - seen).max()),
+        off=float(np.abs(seen - right).max()),
     )
 
 

@@ -54,11 +54,11 @@ class Evidence:
     #: Returns the terms of each quantity.
     terms: Callable[[], Mapping[str, Mapping[str, Array]]]
 
-    def contradicts(self, hypothesis: Hypothesis) -> bool:
-        """Return whether a quantity that is as it should be would not be so under the hypothesis."""
+    def contradictions(self, hypothesis: Hypothesis) -> int:
+        """Return how many quantities that are as they should be would not be so under the hypothesis."""
         told = self.agreeing & hypothesis.only if hypothesis.only else self.agreeing
         expected = self.under(hypothesis) if told else {}
-        return any(
+        return sum(
             expected[name].value.shape != self.observed[name].shape
             or not fit(self.observed[name], expected[name], self.worked).within
             for name in told
@@ -110,8 +110,8 @@ def _fits(of: frozenset[str], evidence: Evidence) -> list[Hypothesis]:
     """Return the hypotheses that explain every one of those quantities, but for those that fit far worse than others.
 
     Where a change was made, what is left is rounding, which the bound exceeds many times; another change that fits
-    leaves a part of the first as well. If some agree with the quantities that do not deviate, they alone count: the
-    others were at most made in one place of several.
+    leaves a part of the first as well. Those count that the fewest of the quantities which do not deviate speak against:
+    the others would have been made in one place of several.
     """
     scores = {}
     for hypothesis in evidence.hypotheses:
@@ -125,8 +125,8 @@ def _fits(of: frozenset[str], evidence: Evidence) -> list[Hypothesis]:
         if score <= 1:
             scores[hypothesis] = score
     if len(scores) > 1:
-        agreeing = {each for each in scores if not evidence.contradicts(each)}
-        scores = {each: score for each, score in scores.items() if each in agreeing or not agreeing}
+        against = {each: evidence.contradictions(each) for each in scores}
+        scores = {each: score for each, score in scores.items() if against[each] == min(against.values())}
     limit = max(_FAR_WORSE * min((scores[each] for each in scores if not each.last), default=1.0), _CLOSE)
     return [each for each, score in scores.items() if each.last or score <= limit]
 
@@ -200,7 +200,7 @@ def _uncontradicted(names: list[str], conforming: Sequence[Evidence]) -> list[st
 
 def _contradicted(name: str, evidence: Evidence) -> bool:
     of_that_name = [each for each in evidence.hypotheses if each.name == name]
-    return bool(of_that_name) and all(evidence.contradicts(each) for each in of_that_name)
+    return bool(of_that_name) and all(evidence.contradictions(each) for each in of_that_name)
 
 
 def _explained(step: StepJudgement) -> Iterator[Judged]:

@@ -57,11 +57,18 @@ def test_weights_are_no_finer_than_the_bounds() -> None:
     assert said(1.004 * OLD, 3 * OLD, bound=0.1, old=OLD) == "1·old, where 3·old is right"
 
 
+#: Orthogonal to the old values, and so no weight takes it up.
+NOISE = np.array([1.0, -1.0, 1.0, 1.0])
+
+
 def test_what_the_terms_leave_is_told_in_bounds() -> None:
-    noise = np.array([1.0, -1.0, 1.0, 1.0]) * 1e-3
-    text = said(OLD + noise, OLD, bound=1e-5, old=OLD)
-    assert "to within 1" in text
-    assert text.endswith("where 1·old is right")
+    text = said(2 * OLD + NOISE / 16, OLD, bound=2.0**-10, old=OLD)
+    assert text == "2·old, to within 64 bounds, where 1·old is right"
+
+
+def test_right_weights_are_called_right_beside_what_is_off() -> None:
+    text = said(OLD + NOISE / 256, OLD, bound=2.0**-10, old=OLD)
+    assert text == "1·old, which is right, but for up to 4 bounds"
 
 
 def test_a_fault_of_one_feature_is_weighed_in_that_feature() -> None:

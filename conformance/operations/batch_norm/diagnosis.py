@@ -18,8 +18,10 @@ from conformance.grade import UNSTABLE
 from conformance.moving import moved, weights
 from conformance.operation import Expected, Hypothesis, Situation
 from conformance.operations.batch_norm import reference
-from conformance.operations.batch_norm.misread import MOVING, changed_to, misread
+from conformance.operations.batch_norm.changed import MOVING, changed_to
+from conformance.operations.batch_norm.misread import misread
 from conformance.operations.batch_norm.reference import Normalization
+from conformance.operations.batch_norm.taken import taken
 from conformance.precision import precision
 from conformance.protocol import Configuration
 from conformance.recipe import rounded
@@ -38,6 +40,7 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from _normalizer(base)
     yield from _gradients(base)
     yield from _parameters(base)
+    yield from taken(base)
     yield from misread(base)
     yield replace(base, name=UNSTABLE, variance="one_pass", last=True)
 
