@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from conformance.case import Train
+from conformance.diagnosis import diagnosis, settled
 from conformance.dialect import declared_at
 from conformance.grade import grade_of
 from conformance.inputs import StepInputs, inputs_of
@@ -34,7 +35,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Judgement:
     """Return the judgement of a cell's outcomes: of its start, then of each step that was reached."""
-    steps = tuple(_steps(cell, outcomes, references))
+    judges: dict[int, StepJudge] = {}
+    steps = tuple(_steps(cell, outcomes, references, judges))
+    if any(each.explanations or each.last_resorts for step in steps for each in step.quantities):
+        evidence = {
+            step.number: judges[step.number].evidence(step.quantities) for step in steps if step.number in judges
+        }
+        steps = settled(steps, evidence)
     verdict = worst(step.verdict for step in steps)
     expected = all(step.expected for step in steps)
     graded = cell.case.family == OPERATIONS[cell.case.op].ladder
@@ -42,7 +49,7 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Ju
         verdict=verdict,
         expected=expected,
         steps=steps,
-        diagnosis=_diagnosis(steps),
+        diagnosis=diagnosis(steps),
         grade=grade_of(steps) if graded else "",
         again=next((each.difference for each in outcomes if isinstance(each, Repeated)), None),
         observed=_observed(cell, outcomes),
@@ -56,7 +63,10 @@ def _observed(cell: Cell, outcomes: Sequence[Outcome]) -> dict[str, str]:
     return observe(passes, working(cell.case.dtype)) if observe and passes else {}
 
 
-def _steps(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Iterator[StepJudgement]:
+def _steps(
+    cell: Cell, outcomes: Sequence[Outcome], references: References, judges: dict[int, StepJudge]
+) -> Iterator[StepJudgement]:
+    """Yield the judgement of each step, and put what judged those that gave numbers into `judges`."""
     inputs = inputs_of(cell.case)
     walk = Walk(state={})
     kinds = ["start", *(each.step.step for each in inputs.steps)]
@@ -65,7 +75,8 @@ def _steps(cell: Cell, outcomes: Sequence[Outcome], references: References) -> I
             case Produced() if number == 0:
                 yield _start(outcome, inputs.initial, walk, cell.implementation.keeps_state)
             case Produced():
-                step = StepJudge(cell, number, inputs.steps[number - 1], walk, references).judge(outcome)
+                judges[number] = StepJudge(cell, number, inputs.steps[number - 1], walk, references)
+                step = judges[number].judge(outcome)
                 yield _digested(step, outcome) if cell.case.again else step
             case Refused():
                 before = None if number == 0 else inputs.steps[number - 1]
@@ -184,11 +195,3 @@ def _kept(before: Mapping[str, Array], after: Mapping[str, Array]) -> Iterator[J
             dtype=value.dtype.name,
             shape=value.shape,
         )
-
-
-def _diagnosis(steps: Sequence[StepJudgement]) -> str:
-    """Return what the deviating quantities say of themselves, the first of each kind."""
-    reasons = [
-        each.reason for step in steps for each in step.quantities if each.verdict is Verdict.DEVIATES and each.reason
-    ]
-    return "; ".join(dict.fromkeys(reasons))

@@ -22,6 +22,9 @@ class Judged:
     #: The dialect's fields without which the numbers would not fit.
     fields: tuple[str, ...] = ()
     reason: str = ""
+    #: The changes of the formula that explain the numbers, the plainest first; then those that explain nearly anything.
+    explanations: tuple[str, ...] = ()
+    last_resorts: tuple[str, ...] = ()
     dtype: str = ""
     #: The shape in which the implementation gave it.
     shape: tuple[int, ...] = ()

@@ -52,7 +52,7 @@ def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], plan
             "cores": os.cpu_count(),
         },
         "dialects": {name: asdict(operation.dialect) for name, operation in OPERATIONS.items()},
-        "reference": {"bits": extended().bits},
+        "reference": {"bits": extended().bits, "kind": extended().kind},
     }
 
 

@@ -101,6 +101,17 @@ def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypo
     yield change("moving mean replaced by the batch's", 0.0)
 
 
+def _terms(situation: Situation, center: Array) -> dict[str, dict[str, Array]]:
+    """Return the terms that each quantity adds up, of values that are not none."""
+    x, upstream, old = situation.x, situation.upstream, situation.state["moving_mean"]
+    if not x.size:
+        return {}
+    found = {"output": {"x": x, "μ": center}, "moving_mean": {"old": old, "batch": batch_mean(x)}}
+    if upstream is not None:
+        found["grad_input"] = {"g": upstream, "mean(g)": batch_mean(upstream)}
+    return found
+
+
 CENTERING = Operation(
     name="centering",
     dialect=Dialect(frozen_implies_inference=True),
@@ -126,4 +137,6 @@ CENTERING = Operation(
         "freezing": lambda passes, worked: observation.frozen_implies_inference(passes, train, infer, worked),
     },
     hypotheses=_hypotheses,
+    train_terms=lambda situation: _terms(situation, batch_mean(situation.x)),
+    infer_terms=lambda situation: _terms(situation, situation.state["moving_mean"]),
 )
