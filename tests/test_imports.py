@@ -24,6 +24,7 @@ WORKER = ("protocol", "wire", "worker")
 FAMILIES = {
     "flax": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "jax": {"flax", "jax", "jaxlib", "optax", "orbax"},
+    "onnx": {"onnx", "onnxruntime"},
     "keras": {"keras", "tensorflow"},
     "numpy": set[str](),
     "tensorflow": {"keras", "tensorflow"},
