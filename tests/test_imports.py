@@ -24,9 +24,10 @@ WORKER = ("protocol", "wire", "worker")
 FAMILIES = {
     "flax": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "jax": {"flax", "jax", "jaxlib", "optax", "orbax"},
-    "onnx": {"onnx", "onnxruntime"},
     "keras": {"keras", "tensorflow"},
     "numpy": set[str](),
+    "onnx": {"onnx", "onnxruntime"},
+    "sklearn": {"joblib", "sklearn"},
     "tensorflow": {"keras", "tensorflow"},
     "torch": {"torch"},
 }
