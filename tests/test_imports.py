@@ -27,6 +27,7 @@ FAMILIES = {
     "keras": {"keras", "tensorflow"},
     "numpy": set[str](),
     "onnx": {"onnx", "onnxruntime"},
+    "paddle": {"paddle"},
     "sklearn": {"joblib", "sklearn"},
     "tensorflow": {"keras", "tensorflow"},
     "torch": {"torch"},
