@@ -25,6 +25,7 @@ FAMILIES = {
     "flax": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "jax": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "keras": {"keras", "tensorflow"},
+    "mlx": {"mlx"},
     "numpy": set[str](),
     "onnx": {"onnx", "onnxruntime"},
     "paddle": {"paddle"},
