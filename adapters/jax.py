@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import os
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -32,6 +33,11 @@ PROCESSES = [
         "dtypes": ["float64"],
     },
 ]
+
+
+#: JAX keeps every program it compiled, those of eager operations too, some 1.5 MB each: forgotten every so many starts.
+FORGET_EVERY = 48
+STARTS = itertools.count(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +93,16 @@ def call(configuration: Configuration) -> Call:
 
 
 def prepare(layer: Any, configuration: Configuration, mode: str) -> Any:
+    if next(STARTS) % FORGET_EVERY == 0:
+        jax.clear_caches()
     if mode == "eager":
         return functools.partial(step, layer)
     return compiled(layer, replace(configuration, memory="contiguous"))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def compiled(layer: Any, configuration: Configuration) -> Any:
-    """The jitted step of one configuration: equal signatures compile once per process."""
+    """The jitted step of one configuration, whatever the order in memory, which jax.Array does not keep."""
     return jax.jit(functools.partial(step, layer), static_argnames="training")
 
 

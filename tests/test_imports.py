@@ -22,8 +22,9 @@ REPORT_OURS = {"conformance.errors", "conformance.record", "conformance.verdict"
 #: Modules that run inside the frameworks' processes.
 WORKER = ("protocol", "wire", "worker")
 FAMILIES = {
-    "flax": {"flax", "jax", "jaxlib", "optax", "orbax"},
-    "jax": {"flax", "jax", "jaxlib", "optax", "orbax"},
+    "flax_linen": {"flax", "jax", "jaxlib", "optax"},
+    "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
+    "jax": {"jax", "jaxlib", "optax"},
     "keras": {"keras", "tensorflow"},
     "numpy": set[str](),
     "tensorflow": {"keras", "tensorflow"},
