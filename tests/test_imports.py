@@ -22,6 +22,7 @@ REPORT_OURS = {"conformance.errors", "conformance.record", "conformance.verdict"
 #: Modules that run inside the frameworks' processes.
 WORKER = ("protocol", "wire", "worker")
 FAMILIES = {
+    "equinox": {"equinox", "jax", "jaxlib", "optax"},
     "flax_linen": {"flax", "jax", "jaxlib", "optax"},
     "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "jax": {"jax", "jaxlib", "optax"},
