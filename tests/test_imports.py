@@ -25,6 +25,7 @@ FAMILIES = {
     "equinox": {"equinox", "jax", "jaxlib", "optax"},
     "flax_linen": {"flax", "jax", "jaxlib", "optax"},
     "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
+    "haiku": {"haiku", "jax", "jaxlib", "jmp", "optax"},
     "jax": {"jax", "jaxlib", "optax"},
     "keras": {"keras", "tensorflow"},
     "numpy": set[str](),
