@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
+import itertools
 import os
-import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +22,13 @@ PROCESSES = [
     {
         "name": "jax",
         "group": "jax",
-        "environment": {"JAX_ENABLE_X64": "0", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+        "environment": {
+            "JAX_ENABLE_X64": "0",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": "{caches}",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        },
         "dtypes": ["float32", "float16", "bfloat16"],
         "threads": {"NPROC": "{threads}"},
     },
@@ -32,11 +36,22 @@ PROCESSES = [
     {
         "name": "jax-x64",
         "group": "jax",
-        "environment": {"JAX_ENABLE_X64": "1", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+        "environment": {
+            "JAX_ENABLE_X64": "1",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": "{caches}",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        },
         "dtypes": ["float64"],
         "threads": {"NPROC": "{threads}"},
     },
 ]
+
+
+#: JAX keeps every program it compiled, those of eager operations too, some 1.5 MB each: forgotten every so many starts.
+FORGET_EVERY = 48
+STARTS = itertools.count(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +107,16 @@ def call(configuration: Configuration) -> Call:
 
 
 def prepare(layer: Any, configuration: Configuration, mode: str) -> Any:
+    if next(STARTS) % FORGET_EVERY == 0:
+        jax.clear_caches()
     if mode == "eager":
         return functools.partial(step, layer)
     return compiled(layer, replace(configuration, memory="contiguous"))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def compiled(layer: Any, configuration: Configuration) -> Any:
-    """The jitted step of one configuration: equal signatures compile once per process."""
+    """The jitted step of one configuration, whatever the order in memory, which jax.Array does not keep."""
     return jax.jit(functools.partial(step, layer), static_argnames="training")
 
 
@@ -171,29 +188,18 @@ def compilations(live: Any) -> int:
     return int(live.step._cache_size()) if live.mode == "compiled" else 0
 
 
-def threads() -> str:
-    """The size of XLA's pool on the CPU, as Linux counts it: JAX does not tell."""
-    jax.devices("cpu")
-    time.sleep(0.1)  # a thread takes its name a moment after its start
-    found = 0
-    for file in Path("/proc/self/task").glob("*/comm"):
-        with contextlib.suppress(OSError):  # it may end meanwhile
-            found += file.read_text().startswith("tf_XLAEigen")
-    return str(found or "unknown")
-
-
 ADAPTER = Adapter(
     library="jax",
     versions={"jax": jax.__version__, "jaxlib": jaxlib.__version__, "optax": optax.__version__},
     settings={
         "x64": str(jax.config.jax_enable_x64),
-        "threads": threads(),
         "platform": jax.default_backend(),
         "matmul precision": str(jax.config.jax_default_matmul_precision),
         "dtype promotion": str(jax.config.jax_numpy_dtype_promotion),
         "jit disabled": str(jax.config.jax_disable_jit),
         "XLA flags": os.environ.get("XLA_FLAGS", ""),
     },
+    pool="tf_XLAEigen",
     implementations=(
         Implementation(
             name="jax.numpy",

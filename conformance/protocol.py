@@ -143,4 +143,6 @@ class Adapter:
     library: str
     versions: Mapping[str, str]
     settings: Mapping[str, str] = field(default_factory=dict)
+    #: How the names of the library's own threads begin on Linux, where it does not tell how many it has.
+    pool: str = ""
     implementations: tuple[Implementation, ...]

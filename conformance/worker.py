@@ -13,6 +13,7 @@ the end of the pipe, which the run reads as this cell's crash.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import functools
@@ -79,7 +80,7 @@ def describe(adapter: Adapter) -> dict[str, Any]:
     return {
         "library": adapter.library,
         "versions": {"numpy": np.__version__, **adapter.versions},
-        "settings": dict(adapter.settings),
+        "settings": {**adapter.settings, **({"threads": _threads(adapter.pool)} if adapter.pool else {})},
         "host": {
             "python": platform.python_version(),
             "system": platform.system(),
@@ -222,6 +223,16 @@ def _answer(implementation: Implementation, live: Any, produced: Mapping[str, An
     if implementation.compilations is not None:
         answer["compilations"] = implementation.compilations(live)
     return answer
+
+
+def _threads(pool: str) -> str:
+    """Return how many threads of this process have such a name, as Linux counts them."""
+    time.sleep(0.1)  # a thread takes its name a moment after its start
+    found = 0
+    for file in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            found += file.read_text().startswith(pool)
+    return str(found or "unknown")
 
 
 def _raised(error: BaseException) -> dict[str, Any]:

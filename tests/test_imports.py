@@ -22,8 +22,11 @@ REPORT_OURS = {"conformance.errors", "conformance.record", "conformance.verdict"
 #: Modules that run inside the frameworks' processes.
 WORKER = ("protocol", "wire", "worker")
 FAMILIES = {
-    "flax": {"flax", "jax", "jaxlib", "optax", "orbax"},
-    "jax": {"flax", "jax", "jaxlib", "optax", "orbax"},
+    "equinox": {"equinox", "jax", "jaxlib", "optax"},
+    "flax_linen": {"flax", "jax", "jaxlib", "optax"},
+    "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
+    "haiku": {"haiku", "jax", "jaxlib", "jmp", "optax"},
+    "jax": {"jax", "jaxlib", "optax"},
     "keras": {"keras", "tensorflow"},
     "mlx": {"mlx"},
     "numpy": set[str](),
