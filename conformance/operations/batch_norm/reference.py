@@ -78,13 +78,13 @@ def batch_mean(x: Array) -> Array:
 
 
 def batch_variance(x: Array, mean: Array, correction: int) -> Array:
-    """Return (Σ (x-μ)² - (Σ (x-μ))²/m) / (m - correction): the corrected two-pass algorithm.
+    """Return (Σ (x-μ)² - (Σ (x-μ))²/m) / max(m - correction, 1): the corrected two-pass algorithm.
 
     Chan, Golub and LeVeque 1983, equation 1.7: the second term removes the error of the mean.
     """
     deviation = x - mean
     squares = total(deviation * deviation) - total(deviation) ** 2 / x.shape[0]
-    return np.asarray(squares / (x.shape[0] - correction))
+    return np.asarray(squares / max(x.shape[0] - correction, 1))
 
 
 def batch_statistics(x: Array, correction: int = 0) -> Statistics:
@@ -164,11 +164,11 @@ def gradients(normalization: Normalization, upstream: Array, x: Array) -> Gradie
 
 
 def corrected(statistics: Statistics, correction: int) -> Array:
-    """Return the batch variance times m / (m - correction)."""
+    """Return the batch variance times m / max(m - correction, 1): 0 for one value, clause 8.2."""
     if not correction:
         return statistics.variance
     count = statistics.variance.dtype.type(statistics.count)
-    return np.asarray(statistics.variance * (count / (statistics.count - correction)))
+    return np.asarray(statistics.variance * (count / max(statistics.count - correction, 1)))
 
 
 def moving_variance_batch(situation: Situation, statistics: Statistics) -> Array:
