@@ -24,9 +24,13 @@ WORKER = ("protocol", "wire", "worker")
 FAMILIES = {
     "flax": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "jax": {"flax", "jax", "jaxlib", "optax", "orbax"},
-    "keras": {"keras", "tensorflow"},
+    # Keras and each of its backends.
+    "keras": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
+    "keras_ops": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "numpy": set[str](),
     "tensorflow": {"keras", "tensorflow"},
+    "tensorflow_fused": {"tensorflow"},
+    "tf_keras": {"tensorflow", "tf_keras"},
     "torch": {"torch"},
 }
 FRAMEWORKS = set[str]().union(*FAMILIES.values())
