@@ -108,12 +108,10 @@ def mean(x: Numbers) -> Fraction:
     return sum(x, Fraction()) / len(x)
 
 
-def variance(x: Numbers, correction: int = 0) -> Fraction | None:
-    """Return Σ(x - μ)²/(m - correction), clauses 4.1 and 8.2."""
-    if len(x) == correction:
-        return None
+def variance(x: Numbers, correction: int = 0) -> Fraction:
+    """Return Σ(x - μ)²/(m - correction), clauses 4.1 and 8.2: 0 for one value."""
     center = mean(x)
-    return sum(((value - center) ** 2 for value in x), Fraction()) / (len(x) - correction)
+    return sum(((value - center) ** 2 for value in x), Fraction()) / max(len(x) - correction, 1)
 
 
 def inverse_root(total: Fraction, bits: int = BITS) -> Fraction | None:

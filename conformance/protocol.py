@@ -143,6 +143,7 @@ class Adapter:
     library: str
     versions: Mapping[str, str]
     settings: Mapping[str, str] = field(default_factory=dict)
-    #: How the names of the library's own threads begin on Linux, where it does not tell how many it has.
-    pool: str = ""
+    #: Where the library does not tell how many threads it has, they are counted on Linux: how the names of those that
+    #: importing the adapter starts begin; empty: they keep the name of the process. None: the settings tell.
+    pool: str | None = None
     implementations: tuple[Implementation, ...]

@@ -27,13 +27,16 @@ FAMILIES = {
     "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "haiku": {"haiku", "jax", "jaxlib", "jmp", "optax"},
     "jax": {"jax", "jaxlib", "optax"},
-    "keras": {"keras", "tensorflow"},
+    # Keras and each of its backends.
+    "keras": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "mlx": {"mlx"},
     "numpy": set[str](),
     "onnx": {"onnx", "onnxruntime"},
     "paddle": {"paddle"},
     "sklearn": {"joblib", "sklearn"},
     "tensorflow": {"keras", "tensorflow"},
+    "tensorflow_fused": {"tensorflow"},
+    "tf_keras": {"tensorflow", "tf_keras"},
     "torch": {"torch"},
 }
 FRAMEWORKS = set[str]().union(*FAMILIES.values())

@@ -370,6 +370,15 @@ def test_state_changed_by_a_refused_step_deviates_though_the_refusal_is_document
     assert found(judgement, 1, "moving_mean").reason == "changed by a step that was refused"
 
 
+def test_a_refused_inference_from_the_caller_s_state_changes_nothing_of_its_own() -> None:
+    """The state that an inference is given follows the train step before it; refusing leaves it with its caller."""
+    made = case(TRAIN, INFER)
+    given = outcomes(ExactLayer(case=made))
+    handed = refused(given[1].state)
+    judgement = judged(made, [*without_state(given[:2]), handed], profile=(declared("state", "caller"),))
+    assert judgement.steps[2].verdict is Verdict.REFUSED
+
+
 def test_a_refused_start_is_unexpected() -> None:
     judgement = judged(case(TRAIN), [refused(None)])
     assert (judgement.verdict, judgement.expected, judgement.steps[0].kind) == (Verdict.REFUSED, False, "start")

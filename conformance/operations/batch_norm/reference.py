@@ -162,11 +162,11 @@ def gradients(normalization: Normalization, upstream: Array, x: Array) -> Gradie
 
 
 def corrected(statistics: Statistics, correction: int) -> Array:
-    """Return the batch variance times m / (m - correction)."""
+    """Return the batch variance times m / max(m - correction, 1): 0 for one value, clause 8.2."""
     if not correction:
         return statistics.variance
     count = statistics.variance.dtype.type(statistics.count)
-    return np.asarray(statistics.variance * (count / (statistics.count - correction)))
+    return np.asarray(statistics.variance * (count / max(statistics.count - correction, 1)))
 
 
 def moving_variance_batch(situation: Situation, statistics: Statistics) -> Array:
