@@ -81,7 +81,7 @@ def test_a_quantity_that_one_of_them_lacks_differs() -> None:
 def test_twins_have_the_same_inputs() -> None:
     """A case of other recipes is no twin, whatever its id."""
     found = told([cell(SAME, seed=1), cell({**SAME, "output": "cc"}, seed=2, threads=1)]).limited
-    assert (found.answer, found.text) == ("unknown", "no case names a number of threads")
+    assert (found.answer, found.text) == ("unknown", "no case ran with and without their number")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,13 @@ def test_a_number_of_threads_that_did_not_take_effect_proves_nothing(
 def test_a_library_without_a_setting_says_so() -> None:
     found = told([cell(SAME), cell({}, threads=1, again=None, message="nothing limits them")]).limited
     assert (found.answer, found.text) == ("unknown", "nothing limits them")
+
+
+def test_a_layout_that_an_api_cannot_name_is_no_obstacle() -> None:
+    """Unsupported with and without a number of threads, it says nothing of either."""
+    cells = [cell({}, threads=threads, again=None, message="has no such axis") for threads in (None, 1)]
+    found = told([*cells, cell(SAME, seed=2), cell(SAME, seed=2, threads=1)], "1").limited
+    assert found.text == "1 in force without asking for 1"
 
 
 def test_compiled_is_compared_with_eager_on_the_same_case() -> None:

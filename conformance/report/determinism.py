@@ -89,7 +89,7 @@ def _again(cells: Sequence[Cell]) -> Fact:
 
 def _limited(cells: Sequence[Cell], in_force: Mapping[str, str]) -> Fact:
     """Compare each case with its twin that names a number of threads, where that number took effect."""
-    free = {_inputs(cell.case): cell for cell in cells if _free(cell)}
+    free = {_inputs(cell.case): cell for cell in cells if _free(cell) and _bits(cell)}
     pairs, obstacles = [], []
     for cell in cells:
         twin = free.get(_inputs(cell.case))
@@ -102,7 +102,7 @@ def _limited(cells: Sequence[Cell], in_force: Mapping[str, str]) -> Fact:
             pairs.append((cell, _difference(twin, cell)))
     if pairs:
         return _fact(pairs)
-    return Fact(answer="unknown", text=obstacles[0] if obstacles else "no case names a number of threads")
+    return Fact(answer="unknown", text=obstacles[0] if obstacles else "no case ran with and without their number")
 
 
 def _obstacle(cell: Cell, twin: Cell, in_force: Mapping[str, str]) -> str:
@@ -111,8 +111,6 @@ def _obstacle(cell: Cell, twin: Cell, in_force: Mapping[str, str]) -> str:
         return next((step["message"] for step in cell.record["steps"] if step.get("message")), "gave no numbers")[
             :_REASON
         ]
-    if not _bits(twin):
-        return "its twin gave no numbers"
     asked, free = (in_force.get(each.environment, "unknown") for each in (cell, twin))
     if "unknown" in (asked, free):
         return "the library does not tell how many threads are in force"
