@@ -28,6 +28,7 @@ FAMILIES = {
     "mlx": {"mlx"},
     "numpy": set[str](),
     "onnx": {"onnx", "onnxruntime"},
+    "openvino": {"openvino"},
     "paddle": {"paddle"},
     "sklearn": {"joblib", "sklearn"},
     "tensorflow": {"keras", "tensorflow"},
