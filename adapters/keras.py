@@ -71,7 +71,7 @@ PROCESSES = [
         "threads": {"NPROC": "{threads}"},
     },
     # The NumPy backend imports JAX for some of its functions.
-    {"name": "keras-numpy", "group": "jax", "environment": {"KERAS_BACKEND": "numpy"}},
+    {"name": "keras-numpy", "group": "portable", "environment": {"KERAS_BACKEND": "numpy"}},
 ]
 
 #: Keras has our names for the variables of the layer.

@@ -32,6 +32,7 @@ FAMILIES = {
     "mlx": {"mlx"},
     "numpy": set[str](),
     "onnx": {"onnx", "onnxruntime"},
+    "openvino": {"openvino"},
     "paddle": {"paddle"},
     "sklearn": {"joblib", "sklearn"},
     "tensorflow": {"keras", "tensorflow"},
