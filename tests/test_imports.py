@@ -27,6 +27,7 @@ FAMILIES = {
     "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "haiku": {"haiku", "jax", "jaxlib", "jmp", "optax"},
     "jax": {"jax", "jaxlib", "optax"},
+    "jax_nn": {"jax", "jaxlib", "optax"},
     "keras": {"keras", "tensorflow"},
     "numpy": set[str](),
     "tensorflow": {"keras", "tensorflow"},
