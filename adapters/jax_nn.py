@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -142,7 +143,7 @@ CALLER_STATE = Declared(
 X64 = jax.config.jax_enable_x64
 
 
-def implementation(name: str, call: Any) -> Implementation:
+def implementation(name: str, call: Callable[[Configuration], Call]) -> Implementation:
     """A row: the function by one algorithm."""
     return Implementation(
         name=name,
