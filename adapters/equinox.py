@@ -104,7 +104,7 @@ def prepare(layer: Any, configuration: Configuration, mode: str) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def compiled(layer_mode: str, configuration: Configuration) -> Any:
-    """The jitted step of one configuration, whatever the order in memory, which jax.Array does not keep."""
+    """The jitted step of one mode and configuration, whatever the order in memory, which jax.Array does not keep."""
     return eqx.filter_jit(functools.partial(step))
 
 

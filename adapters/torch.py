@@ -19,7 +19,7 @@ PROCESSES = [
     {
         "name": "torch",
         "group": "torch",
-        "environment": {"TORCHINDUCTOR_COMPILE_THREADS": "1"},
+        "environment": {"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": "{caches}"},
         "threads": {"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"},
     }
 ]

@@ -27,6 +27,7 @@ FAMILIES = {
     "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "haiku": {"haiku", "jax", "jaxlib", "jmp", "optax"},
     "jax": {"jax", "jaxlib", "optax"},
+    "jax_nn": {"jax", "jaxlib", "optax"},
     # Keras and each of its backends.
     "keras": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "mlx": {"mlx"},
