@@ -79,7 +79,7 @@ def list_(
 @app.command()
 def check(
     files: Annotated[list[Path] | None, typer.Argument(help="Case files; omitted: the whole spec.")] = None,
-    write_schema: Annotated[bool, typer.Option(help="Write the JSON Schema for editors beside the cases.")] = False,
+    write_schema: Annotated[bool, typer.Option(help="Write the published JSON Schemas beside the spec.")] = False,
     reference: Annotated[
         bool, typer.Option("--reference", help="Compare the reference with exact rational arithmetic as well.")
     ] = False,
@@ -88,10 +88,12 @@ def check(
     from conformance.divergences import load_divergences
     from conformance.published import check as check_published
     from conformance.shipped import spec_folder
-    from conformance.spec import load, write_file_schema
+    from conformance.spec import load
 
     if write_schema:
-        print(write_file_schema(spec_folder()))
+        from conformance.schemas import write_schemas
+
+        print(*write_schemas(spec_folder()), sep="\n")
         return
     for file in files or []:
         if not file.is_file():

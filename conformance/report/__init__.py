@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conformance.errors import UsageError
+from conformance.observed import shown
 from conformance.record import Run
 from conformance.report.model import Page, build
-from conformance.report.observed import shown
 from conformance.report.payload import payload
 from conformance.report.wording import VERDICTS
 

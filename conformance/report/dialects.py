@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from conformance.observed import Cell
 from conformance.record import Line
-from conformance.report.observed import Cell
 from conformance.report.wording import FIELDS
 
 

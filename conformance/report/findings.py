@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conformance.report.observed import Cell, what, worst_quantity
+from conformance.observed import Cell, what, worst_quantity
 from conformance.verdict import Verdict
 
 

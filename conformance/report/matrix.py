@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.report.observed import Cell, Column
-from conformance.report.wording import VERDICTS, Standing
-from conformance.verdict import Verdict, worst
+from conformance.observed import Cell, Column
+from conformance.report.wording import VERDICTS
+from conformance.verdict import Standing, Verdict, worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,18 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.errors import UsageError
+from conformance.ladder import Graded, dtypes_of, graded
+from conformance.observed import Cell, cells_of, columns_of, fault_of, in_order, library_of
 from conformance.record import Line, Run
 from conformance.report.dialects import Dialect, dialects
 from conformance.report.findings import Finding, findings
-from conformance.report.grades import Graded, dtypes_of, graded
 from conformance.report.matrix import Matrix, matrix
-from conformance.report.observed import Cell, Column
 from conformance.report.probes import Probed, probed
-from conformance.report.wording import Standing, standing
-from conformance.verdict import Verdict
-
-_MODES = ("eager", "compiled", "xla")
+from conformance.verdict import Standing, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +98,10 @@ class Page:
 
 def build(runs: Sequence[Run], *, partial: bool) -> Page:
     """Return the page of the run files. Raises `UsageError` where they cannot be shown (together)."""
-    runs = sorted(runs, key=lambda run: (run.header.get("started", ""), run.path.name))
-    _check(runs, partial)
+    runs = in_order(runs, partial=partial)
     environments = [each for run in runs for each in _environments(run, several=len(runs) > 1)]
-    columns = {column.name: column for column in _columns(runs)}
-    cells = tuple(_cell(record, run, columns) for run in runs for record in run.records)
-    seen = {cell.column.name for cell in cells}
+    columns = columns_of(runs)
+    cells = cells_of(runs, columns)
     by_standing = {each: [cell for cell in cells if cell.standing is each] for each in Standing}
     cases = {case["id"]: case for run in runs for case in run.cases.values()}
     counted = Counter(cell.verdict for cell in cells)
@@ -123,7 +117,7 @@ def build(runs: Sequence[Run], *, partial: bool) -> Page:
         unexpected=findings(by_standing[Standing.UNEXPECTED]),
         known=findings(by_standing[Standing.KNOWN]),
         documented=findings(by_standing[Standing.DOCUMENTED]),
-        matrix=matrix(clauses, sections, [each for each in columns.values() if each.name in seen], cells, failed),
+        matrix=matrix(clauses, sections, columns, cells, failed),
         dtypes=dtypes_of(cells),
         grades=graded(cells),
         dialects=dialects([each for run in runs for each in run.environments], cells),
@@ -134,95 +128,21 @@ def build(runs: Sequence[Run], *, partial: bool) -> Page:
     )
 
 
-def _check(runs: Sequence[Run], partial: bool) -> None:
-    if not runs:
-        raise UsageError("no run file to report")
-    for run in runs:
-        if not run.complete and not partial:
-            count = f"{len(run.records)} of {run.header['planned']} planned cells"
-            raise UsageError(f"{run.path}: holds {count} and is no complete run; --partial shows it, marked as that")
-        if run.header["spec"] != runs[0].header["spec"]:
-            specs = f"spec {run.header['spec']}, and {runs[0].path} spec {runs[0].header['spec']}"
-            raise UsageError(f"{run.path}: ran {specs}: one report shows one spec")
-    files: dict[str, Run] = {}
-    for run in runs:
-        for record in run.records:
-            first = files.setdefault(record["cell"], run)
-            if first is not run:
-                raise UsageError(f"{run.path}: the cell {record['cell']} is in {first.path} too")
-
-
 def _environments(run: Run, *, several: bool) -> Iterator[Environment]:
     for line in run.environments:
         reason = line.get("failed", "")
-        # An environment that was not built never got as far as an adapter.
-        fault = "" if not reason else "not started" if line.get("adapter") else "not built"
         yield Environment(
             id=f"{line['id']} ({run.path.name})" if several else line["id"],
             group=line.get("group") or "",
             adapter=line.get("adapter") or "",
-            library="" if reason else _library(line),
+            library="" if reason else library_of(line),
             versions=line.get("versions", {}),
             settings=line.get("settings", {}),
             process=line.get("process", {}),
             host=line.get("host", {}),
-            fault=fault,
+            fault=fault_of(line),
             reason=reason,
         )
-
-
-def _columns(runs: Sequence[Run]) -> list[Column]:
-    """Return the columns of every record, by library and implementation as the environments name them."""
-    libraries: dict[str, int] = {}
-    implementations: dict[str, int] = {}
-    found: dict[str, Column] = {}
-    for run in runs:
-        by_id = {line["id"]: line for line in run.environments if "failed" not in line}
-        for line in by_id.values():
-            libraries.setdefault(_library(line), len(libraries))
-            for each in line["implementations"]:
-                implementations.setdefault(each["name"], len(implementations))
-        for record in run.records:
-            if record["environment"] not in by_id or record["case"] not in run.cases:
-                raise UsageError(f"{run.path}: the cell {record['cell']} is of no case or environment in that file")
-            column = _column(record, by_id[record["environment"]])
-            found.setdefault(column.name, column)
-
-    def order(column: Column) -> tuple[int, int, int, str, str]:
-        mode = _MODES.index(column.mode) if column.mode in _MODES else len(_MODES)
-        implementation = implementations.get(column.implementation, len(implementations))
-        return libraries[column.library], implementation, mode, column.mode, column.device
-
-    return sorted(found.values(), key=order)
-
-
-def _column(record: Line, environment: Line) -> Column:
-    implementation, mode, device = record["implementation"], record["mode"], record["device"]
-    return Column(
-        name=f"{implementation}-{mode}-{device}",
-        implementation=implementation,
-        mode=mode,
-        device=device,
-        library=_library(environment),
-    )
-
-
-def _library(environment: Line) -> str:
-    name = environment["library"]
-    return f"{name} {environment['versions'].get(name, '')}".strip()
-
-
-def _cell(record: Line, run: Run, columns: Mapping[str, Column]) -> Cell:
-    verdict = Verdict(record["verdict"])
-    return Cell(
-        id=record["cell"],
-        case=run.cases[record["case"]],
-        column=columns[f"{record['implementation']}-{record['mode']}-{record['device']}"],
-        environment=record["environment"],
-        verdict=verdict,
-        standing=standing(record["status"], verdict),
-        record=record,
-    )
 
 
 def _summary(run: Run) -> RunSummary:

@@ -10,11 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from conformance.observed import Cell, severity, shortened, what, worst_quantity
 from conformance.record import Line, number
 from conformance.report.model import Page
-from conformance.report.observed import Cell, severity, shortened, what, worst_quantity
-from conformance.report.wording import VERDICTS, Standing
-from conformance.verdict import Verdict
+from conformance.report.wording import VERDICTS
+from conformance.verdict import Standing, Verdict
 
 #: A cell with at most so many steps shows them all.
 _STEPS = 14

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from conformance.observed import Cell
 from conformance.record import Line
-from conformance.report.observed import Cell
 
 #: What the spec itself says, for a field that a profile leaves alone.
 CANONICAL = {

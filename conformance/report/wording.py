@@ -3,33 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from conformance.verdict import Verdict
-
-
-class Standing(StrEnum):
-    """How a cell stands to what was expected of it, from best to worst."""
-
-    AGREES = "agrees"
-    APART = "apart"
-    DOCUMENTED = "documented"
-    KNOWN = "known"
-    UNEXPECTED = "unexpected"
-
-    @property
-    def severity(self) -> int:
-        """Position from best to worst."""
-        return list(Standing).index(self)
-
-
-#: By the status that the run gave the record.
-_STANDINGS = {"failed": Standing.UNEXPECTED, "xfailed": Standing.KNOWN, "skipped": Standing.APART}
-
-
-def standing(status: str, verdict: Verdict) -> Standing:
-    """Return the standing of a record with that status and verdict."""
-    return _STANDINGS.get(status, Standing.AGREES if verdict.agrees else Standing.DOCUMENTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conformance.report.observed import Cell, Column
+from conformance.observed import Cell, Column
 from conformance.verdict import worst_grade
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
