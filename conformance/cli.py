@@ -1,4 +1,4 @@
-"""The command line: `conformance list | check | run | report`.
+"""The command line: `conformance list | check | run | report | compare`.
 
 Exit codes: 0; 1 unexpected verdicts; 2 the user's mistake, or nothing selected; 3 the suite failed, or
 planned is not recorded; 130 interrupted.
@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from conformance.compared.values import Comparison, FailOn
 from conformance.errors import ConformanceError, SuiteError, UsageError
 
 app = typer.Typer(
@@ -34,6 +35,14 @@ class Listable(StrEnum):
     CASES = "cases"
     IMPLEMENTATIONS = "implementations"
     CLAUSES = "clauses"
+
+
+class Form(StrEnum):
+    """How a comparison is written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
 
 
 _Python = Annotated[
@@ -164,6 +173,59 @@ def report(
     from conformance.report import write
 
     print(write(read_all(runs), out, partial=partial))
+
+
+@app.command()
+def compare(
+    base: Annotated[list[Path], typer.Option(metavar="RUN", help="Run files, folders of them, or a results.json.")],
+    new: Annotated[list[Path], typer.Option(metavar="RUN", help="The same, of what is compared with it.")],
+    form: Annotated[Form, typer.Option("--format", help="For a terminal, a pull request or a program.")] = Form.TEXT,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there; omitted: print it.")] = None,
+    fail_on: Annotated[
+        list[FailOn] | None, typer.Option(help="Count this as a regression too: see above. Repeats.")
+    ] = None,
+    drift_factor: Annotated[float, typer.Option(min=1.0, help="From which growth on a score has drifted.")] = 2.0,
+    drift_floor: Annotated[float, typer.Option(min=0.0, help="And from which part of the bound on.")] = 0.1,
+    partial: Annotated[bool, typer.Option(help="Take runs that did not end, said on the face of it.")] = False,
+) -> None:
+    """Tell what changed between two runs, worst first; exit 1 on a regression.
+
+    A regression is, whether it was expected or not: a verdict that stands worse (exact or conforms, dialect,
+    unsupported and the like, refused, deviates, timed out, crashed, in this order); exact that became conforms
+    where clause 13.4 demands exact results; a grade of stability that fell; an environment that worked and
+    fails; cells gone though the run has their case.
+
+    Told and no regression, unless --fail-on names it: scores that drifted below the limit (drift), exactness
+    lost where nothing demands it (exactness), new cells that disagree (appeared), cells gone for a reason that
+    the run tells (vanished).
+    """
+    from conformance.compare import compare as compare_results
+    from conformance.compared.values import Policy
+    from conformance.results_reading import load
+    from conformance.whole import write_whole
+
+    policy = Policy(drift_factor=drift_factor, drift_floor=drift_floor, fail_on=tuple(dict.fromkeys(fail_on or ())))
+    found = compare_results(load(base, partial=partial), load(new, partial=partial), policy)
+    text = _written(found, form)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(out, text.encode())
+    raise SystemExit(1 if found.regression else 0)
+
+
+def _written(comparison: Comparison, form: Form) -> str:
+    from conformance.compared.markdown import markdown
+    from conformance.compared.text import text
+    from conformance.json_text import text_of
+
+    match form:
+        case Form.TEXT:
+            return text(comparison)
+        case Form.MARKDOWN:
+            return markdown(comparison)
+        case Form.JSON:
+            return text_of(comparison)
 
 
 def _rows(what: Listable, python: list[str] | None, adapter: list[str] | None) -> list[dict[str, object]]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, cast
 
+from conformance.json_text import CLOSED
 from conformance.ladder import dtypes_of, graded
 from conformance.observed import (
     Cell,
@@ -31,11 +31,6 @@ from conformance.verdict import Standing, Verdict
 
 FORMAT = 1
 
-#: What pydantic is told, without importing it: the report needs none.
-_CLOSED: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
 Letter: TypeAlias = Literal["", "A", "D", "W", "O", "F"]
 Score: TypeAlias = float | Literal["NaN", "Infinity", "-Infinity"]
 
@@ -44,7 +39,7 @@ Score: TypeAlias = float | Literal["NaN", "Infinity", "-Infinity"]
 class Ran:
     """One run file."""
 
-    __pydantic_config__: ClassVar = _CLOSED
+    __pydantic_config__: ClassVar = CLOSED
 
     file: str
     """Its name, without its folder."""
@@ -70,7 +65,7 @@ class Ran:
 class Environment:
     """One process that ran an adapter, or why there is none."""
 
-    __pydantic_config__: ClassVar = _CLOSED
+    __pydantic_config__: ClassVar = CLOSED
 
     id: str
     """Unique within its run."""
@@ -100,7 +95,7 @@ class Environment:
 class Case:
     """One case."""
 
-    __pydantic_config__: ClassVar = _CLOSED
+    __pydantic_config__: ClassVar = CLOSED
 
     id: str
     """Begins with its family."""
@@ -124,7 +119,7 @@ class Case:
 class Grade:
     """The grade of one column in one dtype: its worst on the stability ladder."""
 
-    __pydantic_config__: ClassVar = _CLOSED
+    __pydantic_config__: ClassVar = CLOSED
 
     column: int
     """Position in `columns`."""
@@ -162,7 +157,7 @@ class Row(NamedTuple):
 class Results:
     """All recorded cells of one or more runs of one spec."""
 
-    __pydantic_config__: ClassVar = _CLOSED
+    __pydantic_config__: ClassVar = CLOSED
 
     format: Literal[1] = 1
     """Of this document. Any change of its shape is another number."""
@@ -220,15 +215,6 @@ def results_of(runs: Sequence[Run], *, partial: bool = False) -> Results:
         texts=tuple(texts),
         cells=tuple(rows),
     )
-
-
-def text_of(results: Results) -> str:
-    """Return the document, one item of each list a line: the same results are the same text.
-
-    A lone surrogate, which a framework's message may hold, is no Unicode and becomes U+FFFD.
-    """
-    parts = [f"{_json(each.name)}:{_listed(getattr(results, each.name))}" for each in fields(results)]
-    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", "{" + ",\n".join(parts) + "}\n")
 
 
 def definition_of(case: Line) -> str:
@@ -325,23 +311,3 @@ def _row(case: int, column: int, environment: int, cell: Cell, texts: dict[str, 
         diagnosis=texts.setdefault("" if right else what(cell), len(texts)),
         grade=cast("Letter", cell.record.get("grade", "")),
     )
-
-
-def _listed(value: object) -> str:
-    """Return a part of the document: lists with one item a line, anything else on one."""
-    if not isinstance(value, tuple) or value is Row._fields:
-        return _json(value)
-    return "[" + ",".join(f"\n{_json(each)}" for each in value) + "\n]" if value else "[]"
-
-
-def _json(value: object) -> str:
-    return _ENCODER.encode(value)
-
-
-def _plain(value: object) -> object:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: getattr(value, each.name) for each in fields(value)}
-    raise TypeError(f"results hold {value!r}, which JSON cannot")
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)

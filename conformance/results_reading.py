@@ -1,4 +1,4 @@
-"""Reading `results.json`: checked against the shape that is published, before anything relies on it."""
+"""Results from files: run files, or a `results.json` that is checked before anything relies on it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,33 @@ import gzip
 import json
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from conformance.errors import UsageError
-from conformance.results import FORMAT, Results
+from conformance.record import read_all
+from conformance.results import FORMAT, Results, results_of
 
 _ADAPTER = TypeAdapter(Results)
+
+
+def load(paths: Sequence[Path], *, partial: bool) -> Results:
+    """Return the results in run files, in folders of them, or in one published file or a folder that holds it.
+
+    Raises `UsageError` where they cannot be read, do not belong together, or did not end (unless `partial`).
+    """
+    published = [file for path in paths if (file := _published(path)) is not None]
+    if not published:
+        return results_of(read_all(paths), partial=partial)
+    file = published[0]
+    if len(paths) > 1:
+        raise UsageError(f"{file}: published results stand alone: name no other beside them")
+    results = read(file)
+    if not results.complete and not partial:
+        raise UsageError(f"{file}: holds a run that did not end; --partial takes it all the same")
+    return results
 
 
 def read(path: Path) -> Results:
@@ -50,10 +68,12 @@ def parse(content: bytes, name: str) -> Results:
     return results
 
 
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of the document."""
-    found = _ADAPTER.json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": "Results of conformance runs"}
+def _published(path: Path) -> Path | None:
+    """Return the published results that a path names; None where it names run files."""
+    if path.is_dir():
+        found = [path / name for name in ("results.json", "results.json.gz") if (path / name).is_file()]
+        return found[0] if found and not any(path.glob("*.jsonl")) else None
+    return path if path.name.endswith((".json", ".json.gz")) else None
 
 
 def _check_positions(results: Results, name: str) -> None:

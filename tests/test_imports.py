@@ -18,7 +18,10 @@ REPORT = sorted((PACKAGE / "report").rglob("*.py"))
 
 #: What the core may import beside the standard library: the dependencies of pyproject.toml and what comes with pytest.
 CORE_PACKAGES = {"ml_dtypes", "numpy", "packaging", "pydantic", "pydantic_core", "pytest", "rich", "typer", "yaml"}
-REPORT_OURS = {f"conformance.{name}" for name in ("errors", "ladder", "observed", "record", "results", "verdict")}
+REPORT_OURS = {
+    f"conformance.{name}"
+    for name in ("errors", "json_text", "ladder", "observed", "record", "results", "verdict", "whole")
+}
 #: Modules that run inside the frameworks' processes.
 WORKER = ("protocol", "wire", "worker")
 FAMILIES = {
@@ -85,7 +88,7 @@ def test_the_report_imports_nothing_of_ours_that_runs_or_judges(path: Path) -> N
     assert foreign(path.read_text(), {"jinja2"}, REPORT_OURS | {"conformance.report"}) == set()
 
 
-@pytest.mark.parametrize("name", ["errors", "ladder", "observed", "record", "verdict"])
+@pytest.mark.parametrize("name", ["errors", "json_text", "ladder", "observed", "record", "results", "verdict", "whole"])
 def test_what_the_report_imports_imports_nothing_else_of_ours(name: str) -> None:
     assert foreign((PACKAGE / f"{name}.py").read_text(), set(), REPORT_OURS) == set()
 

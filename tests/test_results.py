@@ -12,8 +12,10 @@ import jsonschema
 import pytest
 
 from conformance.errors import UsageError
-from conformance.results import Results, results_of, text_of
-from conformance.results_reading import parse, read, schema
+from conformance.json_text import text_of
+from conformance.results import Results, results_of
+from conformance.results_reading import parse, read
+from conformance.schemas import results_schema
 from tests.run_lines import FLAX, TORCH, case_line, environment_line, record_line, run_of, strict
 
 
@@ -145,8 +147,8 @@ def test_the_same_runs_are_the_same_bytes_in_whatever_order_they_are_given() -> 
 
 def test_the_document_obeys_its_schema() -> None:
     """And the schema is a valid one."""
-    jsonschema.Draft202012Validator.check_schema(schema())
-    jsonschema.Draft202012Validator(schema()).validate(document())
+    jsonschema.Draft202012Validator.check_schema(results_schema())
+    jsonschema.Draft202012Validator(results_schema()).validate(document())
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_the_document_obeys_its_schema() -> None:
 def test_the_schema_and_the_reader_refuse_the_same(key: str, value: Any) -> None:
     """A wrong shape, in one line."""
     wrong = {**document(), key: value}
-    assert not jsonschema.Draft202012Validator(schema()).is_valid(wrong)
+    assert not jsonschema.Draft202012Validator(results_schema()).is_valid(wrong)
     assert refusal(wrong).startswith("old.json: ")
 
 
