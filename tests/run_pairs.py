@@ -46,6 +46,8 @@ PAIRS: dict[str, tuple[Run, Run]] = {
     "conforms-dialect": (run_of(CONFORMS), run_of(record_line("dialect", 0.5))),
     "refused-deviates": (run_of(record_line("refused", None, status="failed")), run_of(DEVIATES)),
     "deviates-crashed": (run_of(DEVIATES), run_of(record_line("crashed", None))),
+    "announced-refusal-deviates": (run_of(record_line("refused", None, status="passed")), run_of(DEVIATES)),
+    "undecidable-deviates": (run_of(record_line("not_decidable", 0.5, status="skipped")), run_of(DEVIATES)),
     "unsupported-deviates": (run_of(record_line("unsupported", None)), run_of(DEVIATES)),
     "unsupported-announced-refusal": (
         run_of(record_line("unsupported", None)),

@@ -29,8 +29,8 @@ def compared(name: str, *fail_on: FailOn, **policy: Any) -> Comparison:
 
 REGRESSIONS = {
     "conforms-deviates", "conforms-known-deviation", "conforms-refused", "conforms-crashed", "conforms-timed-out",
-    "conforms-unsupported", "conforms-undecidable", "conforms-dialect", "refused-deviates", "deviates-crashed",
-    "unsupported-deviates", "exact-data-lost", "grade-falls", "implementation-gone", "environment-not-started",
+    "conforms-unsupported", "conforms-undecidable", "conforms-dialect", "deviates-crashed",
+    "announced-refusal-deviates", "undecidable-deviates", "exact-data-lost", "grade-falls", "implementation-gone", "environment-not-started",
     "environment-not-built", "group-not-built", "nothing-left", "cell-gone",
 }  # fmt: skip
 
@@ -48,6 +48,7 @@ def test_a_regression_is_what_the_policy_says(name: str) -> None:
         ("drift-to-nan", FailOn.DRIFT),
         ("exact-conforms", FailOn.EXACTNESS),
         ("appeared", FailOn.APPEARED),
+        ("unsupported-deviates", FailOn.APPEARED),
         ("narrowed", FailOn.VANISHED),
         ("case-gone", FailOn.VANISHED),
         ("environment-took-no-part", FailOn.VANISHED),
@@ -63,8 +64,9 @@ def test_what_else_may_fail_does_where_it_is_named(name: str, fail_on: FailOn) -
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        *((name, Kind.WORSE) for name in sorted(REGRESSIONS) if name.partition("-")[0] in {"conforms", "refused", "deviates"}),
-        ("unsupported-deviates", Kind.WORSE),
+        *((name, Kind.WORSE) for name in sorted(REGRESSIONS) if name.partition("-")[0] in {"conforms", "announced", "undecidable", "deviates"}),
+        ("unsupported-deviates", Kind.OTHERWISE),
+        ("refused-deviates", Kind.OTHERWISE),
         ("exact-data-lost", Kind.INEXACT),
         ("exact-conforms", Kind.INEXACT),
         ("conforms-exact", Kind.EXACT),
@@ -77,7 +79,7 @@ def test_what_else_may_fail_does_where_it_is_named(name: str, fail_on: FailOn) -
         ("deviates-conforms", Kind.BETTER),
         ("crashed-deviates", Kind.BETTER),
         ("unsupported-announced-refusal", Kind.OTHERWISE),
-        ("known-unexpected", Kind.OTHERWISE),
+        ("known-unexpected", Kind.STATUS),
         ("diagnosed-otherwise", Kind.OTHERWISE),
         ("drift-below-the-factor", None),
         ("drift-below-the-floor", None),
@@ -100,7 +102,7 @@ def test_a_change_tells_both_verdicts_the_diagnosis_and_the_scores() -> None:
     assert change.what == "epsilon outside the root"
     assert (cell.case, cell.column) == ("a.one", f"{TORCH}-eager-cpu")
     assert (cell.base_score, cell.new_score, cell.factor) == (0.5, 12.5, None)
-    assert (cell.base_status, cell.new_status) == ("agrees", "unexpected")
+    assert (change.base_status, change.new_status) == ("agrees", "unexpected")
 
 
 def test_what_was_wrong_is_told_where_it_no_longer_is() -> None:

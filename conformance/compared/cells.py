@@ -10,7 +10,7 @@ from conformance.record import number_from
 from conformance.results import Case, Environment, Results, Row
 from conformance.verdict import Standing, Verdict
 
-#: Where a verdict stands, from best to worst. Those with one number say equally little against an implementation.
+#: Where a verdict stands, from best to worst; those with one number stand alike.
 STANDS: Mapping[Verdict, int] = {
     Verdict.EXACT: 0,
     Verdict.CONFORMS: 1,
@@ -19,12 +19,12 @@ STANDS: Mapping[Verdict, int] = {
     Verdict.NOT_DECIDABLE: 3,
     Verdict.OUTSIDE_DOMAIN: 3,
     Verdict.REFUSED: 4,
-    Verdict.DEVIATES: 5,
-    Verdict.TIMED_OUT: 6,
-    Verdict.CRASHED: 7,
+    Verdict.DEVIATES: 4,
+    Verdict.TIMED_OUT: 5,
+    Verdict.CRASHED: 6,
 }
 #: Where a refusal stands that the documentation announces: with what an API cannot express.
-ANNOUNCED = 3
+_ANNOUNCED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,12 @@ class Cell:
     def stands(self) -> int:
         """Return where its verdict stands, by `STANDS`."""
         announced = self.row.verdict is Verdict.REFUSED and self.row.status is Standing.DOCUMENTED
-        return ANNOUNCED if announced else STANDS[self.row.verdict]
+        return _ANNOUNCED if announced else STANDS[self.row.verdict]
+
+    @property
+    def disagrees(self) -> bool:
+        """Return whether it is wrong, refused without announcement, crashed or timed out."""
+        return self.stands > _ANNOUNCED
 
     @property
     def score(self) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from conformance.compared.cells import STANDS, Cell
 from conformance.compared.values import CellChange, Change, FailOn, Kind, Policy
-from conformance.verdict import Verdict
+from conformance.verdict import Standing, Verdict
 
 #: The clause that demands exact results; elsewhere they are luck.
 EXACT_DATA = "13.4"
@@ -18,27 +19,51 @@ _KINDS = {kind: position for position, kind in enumerate(Kind)}
 Pair = tuple[Cell, Cell]
 
 
+class _Alike(NamedTuple):
+    """What cells that are told together have in common."""
+
+    kind: Kind
+    regression: bool
+    implementation: str
+    base: Verdict
+    new: Verdict
+    base_status: Standing
+    new_status: Standing
+    what: str
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """What they are sorted by, the worst first; of those as bad, the larger group is before it."""
+        return not self.regression, _KINDS[self.kind], -STANDS[self.new], STANDS[self.base]
+
+
 def changes_of(pairs: Iterable[Pair], policy: Policy) -> tuple[Change, ...]:
     """Return the cells that changed, gathered by what is the same about their change, worst first."""
-    groups: dict[tuple[Kind, bool, str, Verdict, Verdict, str], list[Pair]] = {}
+    groups: dict[_Alike, list[Pair]] = {}
     for base, new in pairs:
         kind = _kind(base, new, policy)
         if kind is not None:
-            what = _account(kind, base, new)
-            key = (kind, _regressed(kind, new, policy), new.implementation, base.row.verdict, new.row.verdict, what)
-            groups.setdefault(key, []).append((base, new))
-    ordered = sorted(groups.items(), key=lambda each: _order(*each))
+            groups.setdefault(_alike(kind, base, new, policy), []).append((base, new))
+    ordered = sorted(groups.items(), key=lambda each: (each[0].order, -len(each[1]), each[0][2:]))
     return tuple(
         Change(
-            kind=kind,
-            regression=regression,
-            implementation=implementation,
-            base=before,
-            new=after,
-            what=what,
-            cells=tuple(_cell_change(kind, *pair) for pair in sorted(found, key=_pair_order)),
+            **alike._asdict(),
+            cells=tuple(_cell_change(alike.kind, *pair) for pair in sorted(found, key=_pair_order)),
         )
-        for (kind, regression, implementation, before, after, what), found in ordered
+        for alike, found in ordered
+    )
+
+
+def _alike(kind: Kind, base: Cell, new: Cell, policy: Policy) -> _Alike:
+    return _Alike(
+        kind=kind,
+        regression=_regressed(kind, base, new, policy),
+        implementation=new.implementation,
+        base=base.row.verdict,
+        new=new.row.verdict,
+        base_status=base.row.status,
+        new_status=new.row.status,
+        what=_account(kind, base, new),
     )
 
 
@@ -47,12 +72,15 @@ def _kind(base: Cell, new: Cell, policy: Policy) -> Kind | None:
     agree = (Verdict.EXACT, Verdict.CONFORMS)
     if base.row.verdict in agree and new.row.verdict in agree and base.row.verdict is not new.row.verdict:
         return Kind.INEXACT if new.row.verdict is Verdict.CONFORMS else Kind.EXACT
-    if base.stands != new.stands:
-        return Kind.WORSE if new.stands > base.stands else Kind.BETTER
-    if (base.row.verdict, base.row.status) != (new.row.verdict, new.row.status):
+    if new.stands < base.stands:
+        return Kind.BETTER
+    if new.stands > base.stands:
+        # What could not be expressed had nothing to lose.
+        return Kind.OTHERWISE if base.row.verdict is Verdict.UNSUPPORTED else Kind.WORSE
+    if base.row.verdict is not new.row.verdict or (new.row.verdict in _ACCOUNTED and base.what != new.what):
         return Kind.OTHERWISE
-    if new.row.verdict in _ACCOUNTED and base.what != new.what:
-        return Kind.OTHERWISE
+    if base.row.status is not new.row.status:
+        return Kind.STATUS
     if _grew(base.score, new.score, policy):
         return Kind.DRIFT
     return Kind.STEADIER if _grew(new.score, base.score, policy) else None
@@ -62,7 +90,7 @@ def _grew(low: float, high: float, policy: Policy) -> bool:
     return low >= 0 and high > low and high >= policy.drift_floor and high >= policy.drift_factor * low
 
 
-def _regressed(kind: Kind, new: Cell, policy: Policy) -> bool:
+def _regressed(kind: Kind, base: Cell, new: Cell, policy: Policy) -> bool:
     match kind:
         case Kind.WORSE:
             return True
@@ -70,7 +98,9 @@ def _regressed(kind: Kind, new: Cell, policy: Policy) -> bool:
             return EXACT_DATA in new.case.clauses or FailOn.EXACTNESS in policy.fail_on
         case Kind.DRIFT:
             return FailOn.DRIFT in policy.fail_on
-        case Kind.OTHERWISE | Kind.STEADIER | Kind.EXACT | Kind.BETTER:
+        case Kind.OTHERWISE:
+            return base.row.verdict is Verdict.UNSUPPORTED and new.disagrees and FailOn.APPEARED in policy.fail_on
+        case Kind.STATUS | Kind.STEADIER | Kind.EXACT | Kind.BETTER:
             return False
 
 
@@ -79,12 +109,6 @@ def _account(kind: Kind, base: Cell, new: Cell) -> str:
     if kind in (Kind.INEXACT, Kind.EXACT, Kind.DRIFT, Kind.STEADIER):
         return ""
     return base.what if kind is Kind.BETTER and not new.what else new.what
-
-
-def _order(key: tuple[Kind, bool, str, Verdict, Verdict, str], pairs: list[Pair]) -> tuple[object, ...]:
-    kind, regression, implementation, before, after, what = key
-    stands = (-STANDS[after], STANDS[before])
-    return (not regression, _KINDS[kind], *stands, -len(pairs), implementation, before, after, what)
 
 
 def _pair_order(pair: Pair) -> tuple[float, str, str]:
@@ -97,8 +121,6 @@ def _cell_change(kind: Kind, base: Cell, new: Cell) -> CellChange:
     return CellChange(
         case=new.case.id,
         column=new.column,
-        base_status=base.row.status,
-        new_status=new.row.status,
         base_score=base.row.score,
         new_score=new.row.score,
         factor="Infinity" if factor == math.inf else factor,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from conformance.compared.cells import ANNOUNCED, Cell
+from conformance.compared.cells import Cell
 from conformance.compared.environments import stands_for
 from conformance.compared.values import Absence, Appeared, Disagreeing, FailOn, Policy, Vanished
 from conformance.results import Results
@@ -66,7 +66,7 @@ def appeared_of(cells: Iterable[Cell], policy: Policy) -> tuple[Appeared, ...]:
     found = []
     for column, of in groups.items():
         counts = Counter(cell.row.verdict for cell in of)
-        wrong = sorted((cell for cell in of if cell.stands > ANNOUNCED), key=lambda cell: (-cell.stands, cell.case.id))
+        wrong = sorted((cell for cell in of if cell.disagrees), key=lambda cell: (-cell.stands, cell.case.id))
         found.append(
             Appeared(
                 regression=bool(wrong) and FailOn.APPEARED in policy.fail_on,

@@ -20,6 +20,7 @@ from conformance.compared.values import (
 )
 from conformance.record import number_from
 from conformance.results import Score
+from conformance.verdict import Standing
 
 _Told: TypeAlias = Change | GradeChange | EnvironmentChange | Vanished | Appeared
 
@@ -148,8 +149,12 @@ def _of_change(change: Change) -> Entry:
             said = f"{new}, with scores {_factors(change.cells)}"
         case Kind.OTHERWISE if base == new:
             said = f"{new} otherwise than before"
+        case Kind.STATUS:
+            said = f"{new} as before, {change.base_status} → {change.new_status}"
         case _:
             said = f"{base} → {new}"
+    if change.kind is not Kind.STATUS and change.new_status in (Standing.KNOWN, Standing.DOCUMENTED):
+        said = f"{said} ({change.new_status})"
     rows = tuple((f"{each.case}::{each.column}", _numbers(each)) for each in change.cells)
     return Entry(who=change.implementation, said=f"{said}, {counted(len(rows), 'cell')}", what=change.what, rows=rows)
 
@@ -188,10 +193,8 @@ def _word(verdict: str) -> str:
 
 
 def _numbers(cell: CellChange) -> str:
-    """Return the scores of a cell, and what changed about its being expected."""
-    scores = f"{_shown(cell.base_score)} → {_shown(cell.new_score)}"
-    status = "" if cell.base_status is cell.new_status else f", {cell.base_status} → {cell.new_status}"
-    return f"{scores}{status}"
+    base, new = _shown(cell.base_score), _shown(cell.new_score)
+    return new if base == new else f"{base} → {new}"
 
 
 def _shown(score: Score | None) -> str:

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     INEXACT = "inexact"
     DRIFT = "drift"
     OTHERWISE = "otherwise"
+    STATUS = "status"
     STEADIER = "steadier"
     EXACT = "exact"
     BETTER = "better"
@@ -95,10 +96,6 @@ class CellChange:
     """Its id."""
     column: str
     """Implementation, mode and device."""
-    base_status: Standing
-    """How it stood to what was expected."""
-    new_status: Standing
-    """How it stands now."""
     base_score: Score | None
     """In units of the bound."""
     new_score: Score | None
@@ -123,6 +120,10 @@ class Change:
     """What it was."""
     new: Verdict
     """What it is."""
+    base_status: Standing
+    """How that stood to what was expected."""
+    new_status: Standing
+    """How it stands now."""
     what: str
     """What decided the new verdict, or where that is right the old one; empty where neither says."""
     cells: tuple[CellChange, ...]
