@@ -7,6 +7,7 @@ planned is not recorded; 130 interrupted.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from enum import StrEnum
@@ -179,31 +180,45 @@ def report(
 def compare(
     base: Annotated[list[Path], typer.Option(metavar="RUN", help="Run files, folders of them, or a results.json.")],
     new: Annotated[list[Path], typer.Option(metavar="RUN", help="The same, of what is compared with it.")],
-    form: Annotated[Form, typer.Option("--format", help="For a terminal, a pull request or a program.")] = Form.TEXT,
+    form: Annotated[
+        Form,
+        typer.Option("--format", metavar="text|markdown|json", help="For a terminal, a pull request or a program."),
+    ] = Form.TEXT,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there; omitted: print it.")] = None,
     fail_on: Annotated[
-        list[FailOn] | None, typer.Option(help="Count this as a regression too: see above. Repeats.")
+        list[FailOn] | None, typer.Option(metavar="CHANGE", help="Count it as a regression too; repeats.")
     ] = None,
-    drift_factor: Annotated[float, typer.Option(min=1.0, help="From which growth on a score has drifted.")] = 2.0,
-    drift_floor: Annotated[float, typer.Option(min=0.0, help="And from which part of the bound on.")] = 0.1,
+    drift_factor: Annotated[float, typer.Option(metavar="X", min=1.0, help="A score drifted that grew so much,")] = 2.0,
+    drift_floor: Annotated[float, typer.Option(metavar="X", min=0.0, help="to such a part of its bound.")] = 0.1,
     partial: Annotated[bool, typer.Option(help="Take runs that did not end, said on the face of it.")] = False,
 ) -> None:
     """Tell what changed between two runs, worst first; exit 1 on a regression.
 
-    A regression is, whether it was expected or not: a verdict that stands worse (exact or conforms, dialect,
-    unsupported and the like, refused, deviates, timed out, crashed, in this order); exact that became conforms
-    where clause 13.4 demands exact results; a grade of stability that fell; an environment that worked and
-    fails; cells gone though the run has their case.
+    A regression, expected or not, is:
 
-    Told and no regression, unless --fail-on names it: scores that drifted below the limit (drift), exactness
-    lost where nothing demands it (exactness), new cells that disagree (appeared), cells gone for a reason that
-    the run tells (vanished).
+    - a verdict that stands worse than it did, best to worst: exact and conforms; dialect; unsupported, undecided
+    and announced refusals; refused and deviates; timed out; crashed. What was unsupported had nothing to lose.
+
+    - exact that became conforms where clause 13.4 demands exact results.
+
+    - a grade of stability that fell, over the cells that both runs have.
+
+    - an environment that worked and fails; cells that are gone though the run has their case.
+
+    Told, and a regression only where --fail-on names it:
+
+    - a score that grew without another verdict (drift); exact that became conforms elsewhere (exactness).
+
+    - new or newly supported cells that disagree (appeared); cells that are gone since the run was narrowed, is
+    partial, or lacks the case or the environment (vanished).
     """
     from conformance.compare import compare as compare_results
     from conformance.compared.values import Policy
     from conformance.results_reading import load
     from conformance.whole import write_whole
 
+    if not (math.isfinite(drift_factor) and math.isfinite(drift_floor)):
+        raise UsageError("--drift-factor and --drift-floor: expected a finite number")
     policy = Policy(drift_factor=drift_factor, drift_floor=drift_floor, fail_on=tuple(dict.fromkeys(fail_on or ())))
     found = compare_results(load(base, partial=partial), load(new, partial=partial), policy)
     text = _written(found, form)

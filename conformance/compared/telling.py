@@ -34,7 +34,9 @@ _REASONS = {
 }
 #: Worst first.
 _TITLES = ("Regressions", "Environments", "Other changes", "Improvements", "Cells of one run alone")
-_PLACES = {Part.SETTINGS: "setting", Part.PROCESS: "variable", Part.HOST: "host's"}
+_PLACES = {Part.VERSIONS: "version", Part.SETTINGS: "setting", Part.PROCESS: "variable", Part.HOST: "host"}
+#: A setting may be a page of text.
+_LONG = 80
 _IMPROVEMENTS = (Kind.STEADIER, Kind.EXACT, Kind.BETTER)
 
 
@@ -167,8 +169,8 @@ def _of_environment(change: EnvironmentChange) -> Entry:
         case Part.ENVIRONMENT:
             return Entry(who=who, said="took no part before" if change.new else "takes no part now")
         case part:
-            place = "" if part is Part.VERSIONS else f"{_PLACES[part]} "
-            return Entry(who=who, said=f"{place}{change.name} {change.base or 'none'} → {change.new or 'none'}")
+            what = f"{change.name} {_short(change.base) or 'none'} → {_short(change.new) or 'none'}"
+            return Entry(who=who, said=_PLACES[part], what=what)
 
 
 def counted(count: int, word: str) -> str:
@@ -186,6 +188,11 @@ def _regressed(comparison: Comparison) -> list[str]:
         (sum(len(each.disagreeing) for each in comparison.appeared if each.regression), "new disagreeing cell"),
     ]
     return [counted(count, word) for count, word in counts if count]
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONG else f"{line[: _LONG - 1]}…"
 
 
 def _word(verdict: str) -> str:
