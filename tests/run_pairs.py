@@ -96,6 +96,15 @@ PAIRS: dict[str, tuple[Run, Run]] = {
         run_of(CONFORMS, environments=(environment_line(), NOT_STARTED), narrowed=True),
         run_of(CONFORMS, FLAX_CELL),
     ),
+    "environment-of-nothing": (
+        run_of(CONFORMS),
+        run_of(CONFORMS, environments=(environment_line(), JAX_NOT_BUILT), narrowed=True),
+    ),
+    # The first of the two letters is the later code point and, in halves of sixteen bits, the earlier.
+    "letters-beyond-the-basic-plane": (
+        run_of(CONFORMS, OTHER_CELL),
+        run_of({**DEVIATES, "diagnosis": "\U0001d11e"}, record_line("deviates", 3.0, of="a.two", diagnosis="\ufb00")),
+    ),
     "narrowed": (run_of(CONFORMS, OTHER_CELL), run_of(CONFORMS, narrowed=True)),
     "partial": (run_of(CONFORMS, OTHER_CELL), run_of(CONFORMS, planned=2)),
     "case-gone": (run_of(CONFORMS, OTHER_CELL), run_of(CONFORMS, spec="other")),

@@ -31,7 +31,7 @@ REGRESSIONS = {
     "conforms-deviates", "conforms-known-deviation", "conforms-refused", "conforms-crashed", "conforms-timed-out",
     "conforms-unsupported", "conforms-undecidable", "conforms-dialect", "deviates-crashed",
     "announced-refusal-deviates", "undecidable-deviates", "exact-data-lost", "grade-falls", "implementation-gone", "environment-not-started",
-    "environment-not-built", "group-not-built", "nothing-left", "cell-gone",
+    "environment-not-built", "group-not-built", "nothing-left", "cell-gone", "letters-beyond-the-basic-plane",
 }  # fmt: skip
 
 
