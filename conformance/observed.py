@@ -43,6 +43,12 @@ class Cell:
     record: Line
 
     @property
+    def grade(self) -> str:
+        """Its grade on the stability ladder; empty where it is none, or the cell did not run to its end."""
+        ran = self.verdict.agrees or self.verdict is Verdict.DEVIATES
+        return str(self.record.get("grade", "")) if ran else ""
+
+    @property
     def rank(self) -> tuple[int, int, float]:
         """What it is sorted by where the worst comes last."""
         return self.standing.severity, *severity(self.record)

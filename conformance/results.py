@@ -309,5 +309,5 @@ def _row(case: int, column: int, environment: int, cell: Cell, texts: dict[str, 
         score=cast("Score | None", shortened(cell.record["score"])),
         seconds=float(f"{sum(seconds):.3g}") if seconds else None,
         diagnosis=texts.setdefault("" if right else what(cell), len(texts)),
-        grade=cast("Letter", cell.record.get("grade", "")),
+        grade=cast("Letter", cell.grade),
     )

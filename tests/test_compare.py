@@ -146,14 +146,15 @@ def test_cells_that_changed_alike_are_one_change_worst_cell_first() -> None:
 def test_regressions_come_first_and_the_worst_of_them_first() -> None:
     """Then what is told only, then what is better."""
     verdicts = [
-        ("deviates", "conforms"), ("conforms", "deviates"), ("conforms", "crashed"), ("conforms", "dialect"),
+        ("deviates", "conforms"), ("conforms", "deviates"), ("conforms", "refused"), ("conforms", "crashed"), ("conforms", "dialect"),
         ("exact", "conforms"), ("deviates", "crashed"), ("conforms", "exact"),
     ]  # fmt: skip
     base = run_of(*(record_line(old, of=f"a.{place}") for place, (old, _) in enumerate(verdicts)))
     new = run_of(*(record_line(new, of=f"a.{place}") for place, (_, new) in enumerate(verdicts)))
     found = compare(results_of([base]), results_of([new]))
     assert [(change.base, change.new) for change in found.changes] == [
-        ("conforms", "crashed"), ("deviates", "crashed"), ("conforms", "deviates"), ("conforms", "dialect"),
+        ("conforms", "crashed"), ("deviates", "crashed"), ("conforms", "deviates"), ("conforms", "refused"),
+        ("conforms", "dialect"),
         ("exact", "conforms"), ("conforms", "exact"), ("deviates", "conforms"),
     ]  # fmt: skip
 

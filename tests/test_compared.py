@@ -82,14 +82,14 @@ def test_a_run_against_itself_is_one_line() -> None:
     ("name", "line"),
     [
         ("conforms-deviates", "  torch.nn.BatchNorm: conforms → deviates, 1 cell: epsilon outside the root"),
-        ("conforms-deviates", "      a.one::torch.nn.BatchNorm-eager-cpu  0.5 → 12.5"),
+        ("conforms-deviates", "      a.one  0.5 → 12.5 (eager-cpu)"),
         ("conforms-known-deviation", "  torch.nn.BatchNorm: conforms → deviates (known), 1 cell: epsilon outside the root"),
         ("drift", "  torch.nn.BatchNorm: conforms, with scores ×4, 1 cell"),
         ("drift-from-nothing", "  torch.nn.BatchNorm: conforms, with scores ×∞, 1 cell"),
-        ("drift-to-nan", "      a.one::torch.nn.BatchNorm-eager-cpu  12.5 → nan"),
+        ("drift-to-nan", "      a.one  12.5 → nan (eager-cpu)"),
         ("diagnosed-otherwise", "  torch.nn.BatchNorm: deviates otherwise than before, 1 cell: decay inverted"),
         ("known-unexpected", "  torch.nn.BatchNorm: deviates as before, known → unexpected, 1 cell: epsilon outside the root"),
-        ("conforms-crashed", "      a.one::torch.nn.BatchNorm-eager-cpu  0.5 → no score"),
+        ("conforms-crashed", "      a.one  0.5 (eager-cpu)"),
         ("grade-falls", "  torch.nn.BatchNorm-eager-cpu: stability in float32 D → W"),
         ("implementation-gone", "  flax.linen.BatchNorm-eager-cpu: all 1 cell vanished: though the new run has these cases"),
         ("environment-not-built", "  flax: worked → not built"),
@@ -110,6 +110,14 @@ def test_a_run_against_itself_is_one_line() -> None:
 def test_a_change_is_a_line_that_names_it(name: str, line: str) -> None:
     """The words are those of the verdicts and the reasons."""
     assert line in text(compared(name)).splitlines()
+
+
+def test_a_case_that_changed_in_several_modes_is_named_once() -> None:
+    """With the scores of the worst."""
+    modes = {"eager": 3.0, "compiled": 7.0}
+    base = run_of(*(record_line(mode=mode) for mode in modes))
+    new = run_of(*(record_line("deviates", score, mode=mode) for mode, score in modes.items()))
+    assert "      a.one  0.5 → 7 (compiled-cpu, eager-cpu)\n" in text(compare(results_of([base]), results_of([new])))
 
 
 def test_regressions_stand_before_everything_else() -> None:
@@ -135,9 +143,9 @@ def test_markdown_folds_the_cells_and_leaves_the_finding_in_sight() -> None:
     shown = markdown(compared("conforms-deviates"))
     assert (
         "<details><summary><code>torch.nn.BatchNorm</code>: conforms → deviates, 1 cell:"
-        " <code>epsilon outside the root</code></summary>\n\n| cell | score |"
+        " <code>epsilon outside the root</code></summary>\n\n| case | score |"
     ) in shown
-    assert "| <code>a.one::torch.nn.BatchNorm-eager-cpu</code> | 0.5 → 12.5 |" in shown
+    assert "| <code>a.one</code> | 0.5 → 12.5 (eager-cpu) |" in shown
 
 
 @pytest.mark.parametrize("name", PAIRS)

@@ -88,6 +88,17 @@ def test_the_grade_of_a_column_is_its_worst_with_the_case_that_set_it() -> None:
     ]
 
 
+def test_a_cell_that_did_not_run_to_its_end_has_no_grade() -> None:
+    """What it gave before it was refused says nothing of its stability."""
+    cut = [
+        record_line(verdict, of=f"stability.{verdict}", grade="A") for verdict in ("refused", "crashed", "timed_out")
+    ]
+    found = results_of([run_of(*cut, record_line("deviates", 9.0, of="stability.full", grade="O"))])
+    assert [row.grade for row in found.cells] == ["", "", "", "O"]
+    assert [each.grade for each in found.grades] == ["O"]
+    assert results_of([run_of(*cut)]).grades == ()
+
+
 def test_an_environment_that_failed_says_why() -> None:
     """Not built is not the same as not started."""
     failed = document()["environments"][-1]

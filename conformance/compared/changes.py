@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from conformance.compared.cells import STANDS, Cell
+from conformance.compared.cells import Cell
 from conformance.compared.values import CellChange, Change, FailOn, Kind, Policy
 from conformance.verdict import Standing, Verdict
 
@@ -34,7 +34,7 @@ class _Alike(NamedTuple):
     @property
     def order(self) -> tuple[object, ...]:
         """What they are sorted by, the worst first; of those as bad, the larger group is before it."""
-        return not self.regression, _KINDS[self.kind], -STANDS[self.new], STANDS[self.base]
+        return not self.regression, _KINDS[self.kind], -self.new.severity, self.base.severity
 
 
 def changes_of(pairs: Iterable[Pair], policy: Policy) -> tuple[Change, ...]:

@@ -37,12 +37,12 @@ def _open(section: Section) -> list[str]:
     for entry in section.entries[:_ENTRIES]:
         if entry.rows:
             rows = [
-                "| cell | score |",
+                "| case | score |",
                 "| --- | --- |",
                 *(f"| {_code(name)} | {_escaped(said)} |" for name, said in entry.rows[:_NAMED]),
             ]
             blocks.append(f"<details><summary>{_line(entry)}</summary>\n\n" + "\n".join(rows))
-            blocks.append(f"{_rest(len(entry.rows) - _NAMED, 'cell')}</details>")
+            blocks.append(f"{_rest(len(entry.rows) - _NAMED, 'case')}</details>")
         else:
             blocks.append(_line(entry))
     return [*blocks, *filter(None, [_rest(len(section.entries) - _ENTRIES, "finding")])]

@@ -20,7 +20,7 @@ from conformance.compared.values import (
 )
 from conformance.record import number_from
 from conformance.results import Score
-from conformance.verdict import Standing
+from conformance.verdict import Standing, Verdict
 
 _Told: TypeAlias = Change | GradeChange | EnvironmentChange | Vanished | Appeared
 
@@ -37,6 +37,8 @@ _TITLES = ("Regressions", "Environments", "Other changes", "Improvements", "Cell
 _PLACES = {Part.VERSIONS: "version", Part.SETTINGS: "setting", Part.PROCESS: "variable", Part.HOST: "host"}
 #: A setting may be a page of text.
 _LONG = 80
+#: A cell that was cut short has the scores of the steps before.
+_CUT = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.CRASHED)
 _IMPROVEMENTS = (Kind.STEADIER, Kind.EXACT, Kind.BETTER)
 
 
@@ -157,8 +159,20 @@ def _of_change(change: Change) -> Entry:
             said = f"{base} → {new}"
     if change.kind is not Kind.STATUS and change.new_status in (Standing.KNOWN, Standing.DOCUMENTED):
         said = f"{said} ({change.new_status})"
-    rows = tuple((f"{each.case}::{each.column}", _numbers(each)) for each in change.cells)
-    return Entry(who=change.implementation, said=f"{said}, {counted(len(rows), 'cell')}", what=change.what, rows=rows)
+    said = f"{said}, {counted(len(change.cells), 'cell')}"
+    return Entry(who=change.implementation, said=said, what=change.what, rows=_by_case(change))
+
+
+def _by_case(change: Change) -> tuple[tuple[str, str], ...]:
+    """Return the cells case by case: the worst column's scores, and in which modes and on which devices."""
+    cases: dict[str, list[CellChange]] = {}
+    for cell in change.cells:
+        cases.setdefault(cell.case, []).append(cell)
+    columns = {
+        case: ", ".join(each.column.removeprefix(f"{change.implementation}-") for each in of)
+        for case, of in cases.items()
+    }
+    return tuple((case, f"{_numbers(change, of[0])} ({columns[case]})".lstrip()) for case, of in cases.items())
 
 
 def _of_environment(change: EnvironmentChange) -> Entry:
@@ -199,14 +213,15 @@ def _word(verdict: str) -> str:
     return verdict.replace("_", " ")
 
 
-def _numbers(cell: CellChange) -> str:
-    base, new = _shown(cell.base_score), _shown(cell.new_score)
-    return new if base == new else f"{base} → {new}"
+def _numbers(change: Change, cell: CellChange) -> str:
+    """Return both scores, or that of the side which ran to its end; a part of the steps gives no score to compare."""
+    ended = [(change.base, cell.base_score), (change.new, cell.new_score)]
+    shown = [_shown(score) for verdict, score in ended if verdict not in _CUT and score is not None]
+    return " → ".join(dict.fromkeys(shown))
 
 
-def _shown(score: Score | None) -> str:
-    value = number_from(score)
-    return "no score" if value is None else f"{value:.3g}".replace("inf", "∞")
+def _shown(score: Score) -> str:
+    return f"{number_from(score):.3g}".replace("inf", "∞")
 
 
 def _factors(cells: Iterable[CellChange]) -> str:

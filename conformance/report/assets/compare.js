@@ -66,7 +66,7 @@ conformance.compare = (() => {
       account(kind, base, now),
     ]);
     const worst = ([[kind, regression, ...rest], of]) => [
-      regression ? 0 : 1, KINDS.indexOf(kind), -STANDS[rest[2]], STANDS[rest[1]], -of.length, ...rest,
+      regression ? 0 : 1, KINDS.indexOf(kind), -VERDICTS.indexOf(rest[2]), VERDICTS.indexOf(rest[1]), -of.length, ...rest,
     ];
     return sorted(groups, worst).map(([[kind, regression, implementation, base, now, was, is, what], of]) => ({
       kind, regression, implementation, base, new: now, base_status: was, new_status: is, what,
