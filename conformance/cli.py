@@ -166,14 +166,15 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run files, or folders of them.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write index.html into.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write, in place of an earlier report there.")],
     partial: Annotated[bool, typer.Option(help="Show a run that did not end, marked as that.")] = False,
+    single_file: Annotated[bool, typer.Option(help="Write one HTML file, named by --out, to mail.")] = False,
 ) -> None:
-    """Make the HTML report of run files: one page, no network, no framework."""
+    """Make the report of run files: a site of static pages, no network, no framework."""
     from conformance.record import read_all
     from conformance.report import write
 
-    print(write(read_all(runs), out, partial=partial))
+    print(write(read_all(runs), out, partial=partial, single_file=single_file))
 
 
 @app.command()

@@ -1,20 +1,23 @@
-"""From run files to what the page shows, as values: pure functions, no HTML."""
+"""From run files to what the pages show, as values: pure functions, no HTML."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.ladder import Graded, dtypes_of, graded
-from conformance.observed import Cell, cells_of, columns_of, fault_of, in_order, library_of
+from conformance.ladder import Grade, Graded, dtypes_of, graded
+from conformance.observed import Cell, Column, cells_of, columns_of, fault_of, in_order, library_of, what
 from conformance.record import Line, Run
 from conformance.report.dialects import Dialect, dialects
 from conformance.report.findings import Finding, findings
 from conformance.report.matrix import Matrix, matrix
+from conformance.report.missing import Missing, by_field, missing
 from conformance.report.probes import Probed, probed
-from conformance.verdict import Standing, Verdict
+from conformance.report.wording import STANDS, stand
+from conformance.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +57,17 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Everything the page shows."""
+class Report:
+    """Everything the pages show."""
 
     runs: tuple[RunSummary, ...]
     environments: tuple[Environment, ...]
     libraries: tuple[str, ...]
     counts: Mapping[Verdict, int]
-    standings: Mapping[Standing, int]
+    #: By the keys of `STANDS`.
+    stands: Mapping[str, int]
     unexpected: tuple[Finding, ...]
+    stale: tuple[Finding, ...]
     known: tuple[Finding, ...]
     documented: tuple[Finding, ...]
     matrix: Matrix
@@ -74,6 +79,27 @@ class Page:
     clauses: Mapping[str, str]
     cases: tuple[Line, ...]
     cells: tuple[Cell, ...]
+    #: Cell -> in one line, what decided its verdict.
+    whats: Mapping[str, str]
+    #: Cell -> position of its run.
+    homes: Mapping[str, int]
+    #: What the columns offer and no run holds.
+    missing: tuple[Missing, ...]
+    #: Implementation -> the name of its page.
+    slugs: Mapping[str, str]
+
+    def environment(self, cell: Cell) -> str:
+        """Return the name of the environment that ran the cell."""
+        return _environment_name(cell.environment, self.runs[self.homes[cell.id]].file, several=len(self.runs) > 1)
+
+    def run_of(self, cell: Cell) -> str:
+        """Return the name of the run file that holds the cell."""
+        return self.runs[self.homes[cell.id]].file
+
+    def grade(self, column: Column, dtype: str) -> Grade | None:
+        """Return the grade of a column in a dtype; None where no rung of the ladder was judged."""
+        found = next((each for each in self.grades if each.column.name == column.name), None)
+        return found.grades[self.dtypes.index(dtype)] if found else None
 
     @property
     def planned(self) -> int:
@@ -96,28 +122,34 @@ class Page:
         return tuple(each for each in self.environments if each.fault)
 
 
-def build(runs: Sequence[Run], *, partial: bool) -> Page:
-    """Return the page of the run files. Raises `UsageError` where they cannot be shown (together)."""
+def build(runs: Sequence[Run], *, partial: bool) -> Report:
+    """Return the report of the run files. Raises `UsageError` where they cannot be shown (together)."""
     runs = in_order(runs, partial=partial)
     environments = [each for run in runs for each in _environments(run, several=len(runs) > 1)]
     columns = columns_of(runs)
     cells = cells_of(runs, columns)
-    by_standing = {each: [cell for cell in cells if cell.standing is each] for each in Standing}
+    by_stand: dict[str, list[Cell]] = {name: [] for name in STANDS}
+    for cell in cells:
+        by_stand[stand(cell)].append(cell)
     cases = {case["id"]: case for run in runs for case in run.cases.values()}
     counted = Counter(cell.verdict for cell in cells)
     failed = [(each.id, each.fault) for each in environments if each.fault]
     clauses = {number: title for run in runs for number, title in run.header["clauses"].items()}
     sections = {number: title for run in runs for number, title in run.header.get("sections", {}).items()}
-    return Page(
+    homes = {record["cell"]: position for position, run in enumerate(runs) for record in run.records}
+    absent = tuple(each for run in runs for each in missing(run, columns, homes))
+    whats = {cell.id: what(cell) for cell in cells}
+    return Report(
         runs=tuple(_summary(run) for run in runs),
         environments=tuple(environments),
         libraries=tuple(dict.fromkeys(each.library for each in environments if each.library)),
         counts={verdict: counted[verdict] for verdict in Verdict},
-        standings={each: len(of) for each, of in by_standing.items()},
-        unexpected=findings(by_standing[Standing.UNEXPECTED]),
-        known=findings(by_standing[Standing.KNOWN]),
-        documented=findings(by_standing[Standing.DOCUMENTED]),
-        matrix=matrix(clauses, sections, columns, cells, failed),
+        stands={name: len(of) for name, of in by_stand.items()},
+        unexpected=findings(by_stand["unexpected"], whats),
+        stale=findings(by_stand["stale"], whats),
+        known=findings(by_stand["known"], whats),
+        documented=findings(by_stand["documented"], whats),
+        matrix=matrix(clauses, sections, columns, cells, by_field(absent), failed),
         dtypes=dtypes_of(cells),
         grades=graded(cells),
         dialects=dialects([each for run in runs for each in run.environments], cells),
@@ -125,14 +157,23 @@ def build(runs: Sequence[Run], *, partial: bool) -> Page:
         clauses=clauses,
         cases=tuple(cases.values()),
         cells=cells,
+        whats=whats,
+        homes=homes,
+        missing=absent,
+        slugs=_slugs(list(dict.fromkeys(each.implementation for each in columns))),
     )
+
+
+def framework_of(column: Column) -> str:
+    """Return the library of a column, without its version."""
+    return column.library.partition(" ")[0]
 
 
 def _environments(run: Run, *, several: bool) -> Iterator[Environment]:
     for line in run.environments:
         reason = line.get("failed", "")
         yield Environment(
-            id=f"{line['id']} ({run.path.name})" if several else line["id"],
+            id=_environment_name(line["id"], run.path.name, several=several),
             group=line.get("group") or "",
             adapter=line.get("adapter") or "",
             library="" if reason else library_of(line),
@@ -143,6 +184,10 @@ def _environments(run: Run, *, several: bool) -> Iterator[Environment]:
             fault=fault_of(line),
             reason=reason,
         )
+
+
+def _environment_name(name: str, file: str, *, several: bool) -> str:
+    return f"{name} ({file})" if several else name
 
 
 def _summary(run: Run) -> RunSummary:
@@ -161,3 +206,16 @@ def _summary(run: Run) -> RunSummary:
         complete=run.complete,
         host={name: str(value) for name, value in run.header["host"].items()},
     )
+
+
+def _slugs(names: Sequence[str]) -> Mapping[str, str]:
+    """Return a file name for every implementation: its own name, of letters, digits, dots and dashes."""
+    found: dict[str, str] = {}
+    for name in names:
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "implementation"
+        taken = {each.lower() for each in found.values()}
+        number = 1
+        while (unique := slug if number == 1 else f"{slug}-{number}").lower() in taken:
+            number += 1
+        found[name] = unique
+    return found

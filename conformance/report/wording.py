@@ -4,7 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conformance.verdict import Verdict
+from conformance.observed import Cell
+from conformance.verdict import Standing, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """How a cell stands to what was expected of it: what stands beside its verdict, and in words."""
+
+    sign: str
+    word: str
+    meaning: str
+
+
+#: From best to worst; those without a word need none.
+STANDS = {
+    "agrees": Sign(sign="", word="", meaning="as the spec has it"),
+    "apart": Sign(sign="", word="", meaning="says nothing about the implementation"),
+    "documented": Sign(sign="°", word="documented", meaning="a refusal that the documentation announces"),
+    "known": Sign(sign="†", word="known divergence", meaning="listed with its reason in divergences.yaml"),
+    "stale": Sign(sign="‡", word="stale", meaning="agrees, and is still listed as diverging: fails the run"),
+    "unexpected": Sign(sign="", word="unexpected", meaning="fails the run"),
+}
+ORDER = {name: position for position, name in enumerate(STANDS)}
+
+
+def stand(cell: Cell) -> str:
+    """Return how a cell stands, a key of `STANDS`: what is unexpected because it agrees is stale."""
+    if cell.standing is Standing.UNEXPECTED and cell.verdict.agrees and cell.record["divergence"]:
+        return "stale"
+    return cell.standing.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
