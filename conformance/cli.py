@@ -169,12 +169,18 @@ def report(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write, in place of an earlier report there.")],
     partial: Annotated[bool, typer.Option(help="Show a run that did not end, marked as that.")] = False,
     single_file: Annotated[bool, typer.Option(help="Write one HTML file, named by --out, to mail.")] = False,
+    baseline: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="What its comparison page begins with: as --base of compare."),
+    ] = None,
 ) -> None:
     """Make the report of run files: a site of static pages, no network, no framework."""
     from conformance.record import read_all
     from conformance.report import write
+    from conformance.results_reading import load
 
-    print(write(read_all(runs), out, partial=partial, single_file=single_file))
+    older = load(baseline, partial=partial) if baseline else None
+    print(write(read_all(runs), out, partial=partial, single_file=single_file, baseline=older))
 
 
 @app.command()

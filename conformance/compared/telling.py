@@ -100,12 +100,13 @@ def sections(comparison: Comparison) -> tuple[Section, ...]:
         *comparison.environments,
         *comparison.changes,
         *comparison.grades,
-        *comparison.vanished,
+        *(each for each in comparison.vanished if each.regression),
         *comparison.appeared,
     ]
     by_title: dict[str, list[Entry]] = {title: [] for title in _TITLES}
     for each in told:
         by_title[_title(each)].append(entry(each))
+    by_title["Cells of one run alone"].extend(_explained(comparison.vanished))
     return tuple(Section(title=title, entries=tuple(of)) for title, of in by_title.items() if of)
 
 
@@ -144,6 +145,21 @@ def entry(told: _Told) -> Entry:
             )
         case EnvironmentChange():
             return _of_environment(told)
+
+
+def _explained(vanished: Iterable[Vanished]) -> list[Entry]:
+    """Return the cells that vanished for a reason, one entry for each reason."""
+    reasons: dict[str, list[Vanished]] = {}
+    for each in vanished:
+        if not each.regression:
+            reasons.setdefault(each.reason, []).append(each)
+    return [
+        Entry(
+            who=found[0].column if len(found) == 1 else counted(len(found), "column"),
+            said=f"{counted(sum(len(each.cases) for each in found), 'cell')} vanished: {_REASONS[reason]}",
+        )
+        for reason, found in sorted(reasons.items())
+    ]
 
 
 def _of_change(change: Change) -> Entry:

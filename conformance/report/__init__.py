@@ -12,7 +12,7 @@ from conformance.record import Run
 from conformance.report.folder import check, write_folder
 from conformance.report.model import build
 from conformance.report.site import single, site
-from conformance.results import results_of
+from conformance.results import Results, results_of
 from conformance.shipped import spec_folder
 from conformance.whole import write_whole
 
@@ -22,23 +22,28 @@ SINGLE = 10_000
 SCHEMA = "results.schema.json"
 
 
-def write(runs: Sequence[Run], out: Path, *, partial: bool, single_file: bool = False) -> Path:
+def write(
+    runs: Sequence[Run], out: Path, *, partial: bool, single_file: bool = False, baseline: Results | None = None
+) -> Path:
     """Write the report of `runs` to the folder `out`, or to the file `out`, whole or not at all.
 
-    Returns the path of the page to open. Raises `UsageError` for runs that did not end, unless `partial`; for
+    `baseline` is what its comparison page begins with. Returns the path of the page to open. Raises `UsageError` for runs that did not end, unless `partial`; for
     runs that do not belong together; for more cells than a single file holds; where `out` holds something else;
     and where Jinja2 or pygal is absent.
     """
     report = build(runs, partial=partial)
+    documents = {"results": text_of(results_of(runs, partial=partial))}
+    if baseline is not None:
+        documents["baseline"] = text_of(baseline)
     if single_file:
         if len(report.cells) > SINGLE:
             raise UsageError(f"{len(report.cells)} cells: --single-file takes up to {SINGLE}; write a folder")
         if out.is_dir():
             raise UsageError(f"{out}: is a folder; --single-file writes a file, such as {out / 'report.html'}")
-        write_whole(out, single(report))
+        write_whole(out, single(report, documents))
         return out
     check(out)
-    published = text_of(results_of(runs, partial=partial)).encode()
     schema = (spec_folder() / SCHEMA).read_bytes()
-    write_folder(out, itertools.chain(site(report), [("results.json", published), (SCHEMA, schema)]))
+    published = [("results.json", documents["results"].encode()), (SCHEMA, schema)]
+    write_folder(out, itertools.chain(site(report, documents), published))
     return out / "index.html"

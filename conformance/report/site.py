@@ -28,7 +28,18 @@ from conformance.report.wording import STANDS, VERDICTS, stand
 
 _FOLDER = Path(__file__).parent
 #: In the order in which a page loads them; each names what it needs of those before it.
-SCRIPTS = ("site.js", "marks.js", "filters.js", "matrix.js", "cells.js", "front.js", "case.js")
+SCRIPTS = (
+    "site.js",
+    "marks.js",
+    "filters.js",
+    "matrix.js",
+    "cells.js",
+    "front.js",
+    "case.js",
+    "compare.js",
+    "changes.js",
+    "older.js",
+)
 STYLES = ("base.css", "marks.css", "matrix.css", "pages.css", "print.css")
 #: `<` and `&` could end the element or begin a comment; the separators end a line in older scripts.
 _ESCAPED = {each: f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
@@ -56,8 +67,11 @@ class Content:
     html: str
 
 
-def pages(report: Report) -> tuple[Page, ...]:
-    """Return the pages in the order of the navigation. A new page is one more entry here and its template."""
+def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
+    """Return the pages in the order of the navigation. A new page is one more entry here and its template.
+
+    `compared` says that there is a baseline to compare with.
+    """
     columns = report.matrix.columns
     names = named(columns, report.cells)
     found = implementations(report, names)
@@ -92,6 +106,13 @@ def pages(report: Report) -> tuple[Page, ...]:
             menu="Environments",
             values={},
         ),
+        Page(
+            path="compare.html",
+            title="What changed",
+            template="compare.html.j2",
+            menu="Compare",
+            values={"baseline": compared},
+        ),
         Page(path="case.html", title="Case", template="case.html.j2", values={}),
         *(_implementation_page(each) for each in found),
     )
@@ -106,10 +127,14 @@ def _implementation_page(each: Implementation) -> Page:
     )
 
 
-def site(report: Report) -> Iterator[tuple[str, bytes]]:
-    """Yield the path and the bytes of every file. Raises `UsageError` where Jinja2 or pygal is absent."""
+def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the path and the bytes of every file. Raises `UsageError` where Jinja2 or pygal is absent.
+
+    `documents` are JSON texts by name that scripts ask for beside their own data: `results`, and `baseline`
+    where there is one.
+    """
     templates = _templates()
-    found = pages(report)
+    found = pages(report, compared="baseline" in documents)
     for page in found:
         links = Links(page=page.path, single=False)
         content = _content(templates, page, report, links)
@@ -117,27 +142,30 @@ def site(report: Report) -> Iterator[tuple[str, bytes]]:
         yield page.path, _bytes(text)
     for name in (*SCRIPTS, *STYLES):
         yield f"assets/{name}", (_FOLDER / "assets" / name).read_bytes()
-    for name, value in _data(report):
-        yield f"data/{name}.js", _bytes(f"conformance.receive({_json(name)}, {_json(value)});\n")
+    for name, text in _data(report, documents):
+        yield f"data/{name}.js", _bytes(f"conformance.receive({_json(name)}, {text});\n")
 
 
-def single(report: Report) -> bytes:
+def single(report: Report, documents: Mapping[str, str]) -> bytes:
     """Return the whole site as one HTML file. Raises `UsageError` where Jinja2 or pygal is absent."""
     templates = _templates()
-    found = pages(report)
+    found = pages(report, compared="baseline" in documents)
     contents = [_content(templates, page, report, Links(page=page.path, single=True)) for page in found]
-    data = [(name, _json(value)) for name, value in _data(report)]
+    data = list(_data(report, documents))
     text = _layout(templates, "single.html.j2", report, found, contents, Links(page="index.html", single=True), data)
     return _bytes(text)
 
 
-def _data(report: Report) -> Iterator[tuple[str, Any]]:
+def _data(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield names and JSON texts that are safe in a script."""
     firsts = []
     for number, shard in enumerate(shards(report)):
         firsts.append(shard.first)
-        yield f"cases-{number}", shard.value
-    yield "index", index(report)
-    yield "words", words(report, firsts)
+        yield f"cases-{number}", _json(shard.value)
+    yield "index", _json(index(report))
+    yield "words", _json(words(report, firsts))
+    for name, text in documents.items():
+        yield name, _safe(text)
 
 
 def _content(templates: Any, page: Page, report: Report, links: Links) -> Content:
@@ -199,7 +227,11 @@ def _number(value: float) -> str:
 
 
 def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _safe(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+
+
+def _safe(text: str) -> str:
+    """Return JSON with nothing in it that HTML or an older script reads."""
     for character, escape in _ESCAPED.items():
         text = text.replace(character, escape)
     return text
