@@ -217,7 +217,7 @@ def compare(
     - a score that grew without another verdict (drift); exact that became conforms elsewhere (exactness).
 
     - new or newly supported cells that disagree (appeared); cells that are gone since the run was narrowed, is
-    partial, or lacks the case or the environment (vanished).
+    partial or of another tier, or lacks the case or the environment (vanished).
     """
     from conformance.compare import compare as compare_results
     from conformance.compared.values import Policy

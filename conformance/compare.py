@@ -11,7 +11,7 @@ from conformance.compared.cells import cells_of
 from conformance.compared.changes import changes_of
 from conformance.compared.environments import environments_of
 from conformance.compared.grades import grades_of
-from conformance.compared.presence import appeared_of, narrowed, vanished_of
+from conformance.compared.presence import appeared_of, narrowed, tiers_of, vanished_of
 from conformance.compared.values import (
     Appeared,
     Change,
@@ -70,4 +70,5 @@ def _side(results: Results) -> Side:
         cells=len(results.cells),
         complete=results.complete,
         narrowed=narrowed(results),
+        tiers=tiers_of(results),
     )

@@ -59,6 +59,8 @@ class Ran:
     """Whether the run ended with all its planned cells."""
     narrowed: bool
     """Whether it was narrowed to some cells: what is absent was not asked for."""
+    tier: str
+    """How many of the cases were asked for in which modes; empty where the suite had no tiers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +236,7 @@ def _ran(run: Run) -> Ran:
         recorded=len(run.records),
         complete=run.complete,
         narrowed=bool(run.header["narrowed"]),
+        tier=run.header.get("tier", ""),
     )
 
 

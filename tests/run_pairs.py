@@ -106,6 +106,7 @@ PAIRS: dict[str, tuple[Run, Run]] = {
         run_of({**DEVIATES, "diagnosis": "\U0001d11e"}, record_line("deviates", 3.0, of="a.two", diagnosis="\ufb00")),
     ),
     "narrowed": (run_of(CONFORMS, OTHER_CELL), run_of(CONFORMS, narrowed=True)),
+    "another-tier": (run_of(CONFORMS, OTHER_CELL, tier="full"), run_of(CONFORMS, cases=(case_line(), case_line("a.two")), tier="standard")),
     "partial": (run_of(CONFORMS, OTHER_CELL), run_of(CONFORMS, planned=2)),
     "case-gone": (run_of(CONFORMS, OTHER_CELL), run_of(CONFORMS, spec="other")),
     "cell-gone": (run_of(CONFORMS, OTHER_CELL), run_of(CONFORMS, cases=(case_line(), case_line("a.two")))),

@@ -183,6 +183,7 @@ def test_a_harder_rung_lowers_no_grade() -> None:
         ("group-not-built", "failed", True),
         ("narrowed", "narrowed", False),
         ("partial", "partial", False),
+        ("another-tier", "tier", False),
         ("case-gone", "case", False),
     ],
 )

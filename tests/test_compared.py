@@ -95,6 +95,8 @@ def test_a_run_against_itself_is_one_line() -> None:
         ("environment-not-built", "  flax: worked → not built"),
         ("environment-started-again", "  flax: not started → works"),
         ("narrowed", "  torch.nn.BatchNorm-eager-cpu: 1 cell vanished: the new run was narrowed"),
+        ("another-tier", "  base  run.jsonl: 2 cells, tier full, suite 0.1.0, spec abc"),
+        ("another-tier", "  torch.nn.BatchNorm-eager-cpu: 1 cell vanished: the new run is of another tier"),
         ("appeared", "  torch.nn.BatchNorm-eager-cpu: 2 new cells: 1 conforms, 1 deviates"),
         ("appeared", "      a.three  deviates, unexpected"),
         ("redefined", "  The specs differ (abc, other): 1 case defined differently and not compared."),

@@ -17,6 +17,11 @@ def narrowed(results: Results) -> bool:
     return any(run.narrowed for run in results.runs)
 
 
+def tiers_of(results: Results) -> tuple[str, ...]:
+    """Return the tiers that were asked for, by name."""
+    return tuple(sorted({run.tier for run in results.runs}))
+
+
 def vanished_of(cells: Iterable[Cell], base: Results, new: Results, policy: Policy) -> tuple[Vanished, ...]:
     """Return those cells of the base by column and reason: unexplained ones first, whole columns first."""
     columns = {column.name for column in new.columns}
@@ -42,7 +47,7 @@ def _reasons(base: Results, new: Results) -> Callable[[Cell], Absence]:
     cases = {case.id for case in new.cases}
     present = {id_ for each in new.environments for id_ in stands_for(each, base)}
     failed = {id_ for each in new.environments if each.fault for id_ in stands_for(each, base)}
-    partial, selected = not new.complete, narrowed(new)
+    partial, selected, retiered = not new.complete, narrowed(new), tiers_of(base) != tiers_of(new)
 
     def reason(cell: Cell) -> Absence:
         if cell.environment.id in failed:
@@ -53,6 +58,8 @@ def _reasons(base: Results, new: Results) -> Callable[[Cell], Absence]:
             return "partial"
         if selected:
             return "narrowed"
+        if retiered:
+            return "tier"
         return "" if cell.case.id in cases else "case"
 
     return reason

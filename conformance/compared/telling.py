@@ -30,6 +30,7 @@ _REASONS = {
     "absent": "their environment took no part",
     "partial": "the new run is partial",
     "narrowed": "the new run was narrowed",
+    "tier": "the new run is of another tier",
     "case": "the new run has no such cases",
 }
 #: Worst first.
@@ -89,8 +90,9 @@ def notes(comparison: Comparison) -> list[str]:
 
 def side_line(side: Side) -> str:
     """Return how much one side holds, and by what it was judged."""
-    narrowed = ", narrowed" if side.narrowed else ""
-    return f"{counted(side.cells, 'cell')}{narrowed}, suite {side.suite}, spec {side.spec}"
+    asked = [*(f"tier {tier}" for tier in side.tiers if tier), *(["narrowed"] if side.narrowed else [])]
+    cells = ", ".join([counted(side.cells, "cell"), *asked])
+    return f"{cells}, suite {side.suite}, spec {side.spec}"
 
 
 def sections(comparison: Comparison) -> tuple[Section, ...]:

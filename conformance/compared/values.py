@@ -49,7 +49,7 @@ class Part(StrEnum):
 
 
 #: Why a cell of the base is absent; empty where nothing explains it.
-Absence = Literal["", "failed", "absent", "partial", "narrowed", "case"]
+Absence = Literal["", "failed", "absent", "partial", "narrowed", "tier", "case"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,8 @@ class Side:
     """Whether every run ended with all its cells."""
     narrowed: bool
     """Whether a run was narrowed to some cells."""
+    tiers: tuple[str, ...]
+    """Which tiers were asked for; an empty one where the suite had none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +163,7 @@ class Vanished:
     column: str
     """Implementation, mode and device."""
     reason: Absence
-    """The environment failed or is absent; the run is partial, narrowed or has no such case; empty: none of these."""
+    """The environment failed or is absent; the run is partial, narrowed, of another tier or without the case; empty: none."""
     whole: bool
     """Whether the new results have no cell of that column at all."""
     cases: tuple[str, ...]

@@ -9,7 +9,8 @@ conformance.changes = ((site, {make, dotted, link, head, scroll, mark, short, co
   const PARTS = {versions: "version", settings: "setting", process: "variable", host: "host"};
   const REASONS = {
     "": "though the new run has these cases", failed: "their environment failed", absent: "their environment took no part",
-    partial: "the new run is partial", narrowed: "the new run was narrowed", case: "the new run has no such cases",
+    partial: "the new run is partial", narrowed: "the new run was narrowed", tier: "the new run is of another tier",
+    case: "the new run has no such cases",
   };
   const counted = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
   const total = (items, of) => items.reduce((sum, each) => sum + of(each), 0);
@@ -38,7 +39,7 @@ conformance.changes = ((site, {make, dotted, link, head, scroll, mark, short, co
     make("caption", {class: "unseen"}, "The two that are compared"), head("Side", "Run files", "Cells", "Suite", "Spec"),
     make("tbody", {}, [["base", base], ["new", now]].map(([name, side]) => make("tr", {},
       make("th", {scope: "row"}, name), make("td", {}, make("bdi", {}, side.files.join(", "))),
-      make("td", {}, count(side.cells), side.narrowed ? ", narrowed" : ""), make("td", {}, side.suite), make("td", {}, make("code", {}, side.spec)))))));
+      make("td", {}, count(side.cells), side.tiers.filter(Boolean).map((tier) => `, tier ${tier}`), side.narrowed ? ", narrowed" : ""), make("td", {}, side.suite), make("td", {}, make("code", {}, side.spec)))))));
 
   /* One row per change: who, how, what, where */
   const row = (who, how, what, where) => make("tr", {}, make("th", {scope: "row"}, who), make("td", {}, how),

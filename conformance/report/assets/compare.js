@@ -121,6 +121,7 @@ conformance.compare = (() => {
 
   /* Cells that one has alone */
   const narrowed = (results) => results.runs.some((run) => run.narrowed);
+  const tiersOf = (results) => texts(new Set(results.runs.map((run) => run.tier)));
   const complete = (results) => results.runs.every((run) => run.complete);
   function vanishedOf(cells, base, now, {fail_on: failOn}) {
     const columns = new Set(now.columns.map((each) => each.name));
@@ -136,11 +137,13 @@ conformance.compare = (() => {
     const present = new Set(now.environments.flatMap((each) => standsFor(each, base)));
     const failed = new Set(now.environments.filter((each) => each.fault).flatMap((each) => standsFor(each, base)));
     const [partial, selected] = [!complete(now), narrowed(now)];
+    const retiered = JSON.stringify(tiersOf(base)) !== JSON.stringify(tiersOf(now));
     return (cell) => {
       if (failed.has(cell.environment.id)) return "failed";
       if (!present.has(cell.environment.id)) return "absent";
       if (partial) return "partial";
       if (selected) return "narrowed";
+      if (retiered) return "tier";
       return cases.has(cell.case.id) ? "" : "case";
     };
   }
@@ -207,7 +210,7 @@ conformance.compare = (() => {
   function sideOf(results) {
     return {
       suite: results.suite, spec: results.spec, files: results.runs.map((run) => run.file), cells: results.cells.length,
-      complete: complete(results), narrowed: narrowed(results),
+      complete: complete(results), narrowed: narrowed(results), tiers: tiersOf(results),
     };
   }
 
