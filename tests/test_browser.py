@@ -28,7 +28,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the browser sess
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the browser session installs it")
 
 CHROMIUM = os.environ.get("CONFORMANCE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-PAGES = ("index.html", "deviations.html", "dialects.html", "throughput.html", "environments.html")
+PAGES = ("index.html", "deviations.html", "dialects.html", "determinism.html", "throughput.html", "environments.html")
 LOOKS = [(1440, "light"), (1440, "dark"), (375, "light"), (375, "dark")]
 ANY_CELL = f"{name_of(3)}::{COLUMNS[0][0]}-{COLUMNS[0][2]}-cpu"
 
@@ -114,7 +114,7 @@ def _open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+        page.on("dialog", lambda dialog: faults.append(dialog.message))
         page.on("request", lambda sent: None if sent.url.startswith(site.address) else faults.append(sent.url))
         page.goto(site.page(name, fragment))
         if name == "index.html":
