@@ -18,7 +18,7 @@ import nox
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-GROUPS = ("torch", "tensorflow", "jax")
+GROUPS = ("torch", "tensorflow", "jax", "portable")
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "virtualenv"

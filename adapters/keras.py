@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+
+
+def unnamed() -> int:
+    """The number of threads whose name is the process's own, as Linux counts them; 0 elsewhere."""
+    time.sleep(0.1)  # a thread takes its name a moment after its start
+    found = 0
+    for file in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            found += file.read_text() == Path("/proc/self/comm").read_text()
+    return found
+
+
+# Importing Keras performs TensorFlow's first operation, which starts its pools: that for one operation has no name.
+BEFORE = unnamed()
+import keras  # noqa: E402
 
 PROCESSES = [
     {
@@ -24,6 +40,7 @@ PROCESSES = [
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         },
+        "threads": {"TF_NUM_INTRAOP_THREADS": "{threads}", "TF_NUM_INTEROP_THREADS": "{threads}"},
     }
 ]
 
@@ -206,6 +223,8 @@ BACKEND = keras.backend.backend()
 MODES = ("eager", "compiled")
 DEVICES = ("cpu", "gpu") if keras.distribution.list_devices("gpu") else ("cpu",)
 DTYPES = ("float64", "float32", "float16", "bfloat16")
+# On a GPU other threads without a name start as well.
+STARTED = 0 if "gpu" in DEVICES else unnamed() - BEFORE
 STEPS: dict[str, Callable[..., Any]] = {
     "train": train,
     "infer": infer,
@@ -220,6 +239,7 @@ ADAPTER = Adapter(
     settings={
         "backend": BACKEND,
         "floatx": keras.config.floatx(),
+        "threads": str(STARTED or "unknown"),
         "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
         "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
         "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),

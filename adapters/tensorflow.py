@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +19,7 @@ PROCESSES = [
         "name": "tensorflow",
         "group": "tensorflow",
         "environment": {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+        "threads": {"TF_NUM_INTRAOP_THREADS": "{threads}", "TF_NUM_INTEROP_THREADS": "{threads}"},
     }
 ]
 
@@ -119,6 +123,27 @@ def compilations(live: Any) -> int:
     return sum(step.experimental_get_tracing_count() for step in steps)
 
 
+def threads() -> str:
+    """The size of the pool for one operation: the threads without a name that the first operation starts on Linux.
+
+    TensorFlow itself gives back only what a program set. On a GPU it starts others too.
+    """
+    before = unnamed()
+    tf.constant(0.0) + 1.0
+    started = 0 if "gpu" in DEVICES else unnamed() - before
+    return str(started or "unknown")
+
+
+def unnamed() -> int:
+    """The number of threads whose name is the process's own, as Linux counts them; 0 elsewhere."""
+    time.sleep(0.1)  # a thread takes its name a moment after its start
+    found = 0
+    for file in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            found += file.read_text() == Path("/proc/self/comm").read_text()
+    return found
+
+
 CALLER_STATE = Declared(
     field="state",
     value="caller",
@@ -131,6 +156,7 @@ ADAPTER = Adapter(
     library="tensorflow",
     versions={"tensorflow": tf.__version__},
     settings={
+        "threads": threads(),
         "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
         "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
         "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),

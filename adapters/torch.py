@@ -14,7 +14,12 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 
 PROCESSES = [
     # One compile thread: Inductor's pool of subprocesses would outlive a killed worker.
-    {"name": "torch", "group": "torch", "environment": {"TORCHINDUCTOR_COMPILE_THREADS": "1"}}
+    {
+        "name": "torch",
+        "group": "torch",
+        "environment": {"TORCHINDUCTOR_COMPILE_THREADS": "1"},
+        "threads": {"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"},
+    }
 ]
 
 #: Our name -> torch's name for the same tensor.

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from conformance.compared.values import Comparison, FailOn
 from conformance.errors import ConformanceError, SuiteError, UsageError
+from conformance.tier import Tier
 
 app = typer.Typer(
     name="conformance",
@@ -99,6 +100,7 @@ def check(
     from conformance.published import check as check_published
     from conformance.shipped import spec_folder
     from conformance.spec import load
+    from conformance.tier import load_tiers
 
     if write_schema:
         from conformance.schemas import write_schemas
@@ -110,7 +112,10 @@ def check(
             raise UsageError(f"{file}: no such file")
     spec = load(spec_folder(), files or [])
     check_published(spec)
-    entries = load_divergences(spec_folder() / "divergences.yaml", [] if files else [c.case.id for c in spec.cases])
+    ids = [] if files else [each.case.id for each in spec.cases]
+    entries = load_divergences(spec_folder() / "divergences.yaml", ids)
+    if not files:
+        load_tiers(spec_folder() / "tiers.yaml", ids)
     print(f"{len(spec.cases)} cases, {len(spec.clauses)} clauses, {len(entries)} divergences: in order")
     if reference:
         from conformance.crosscheck import check as check_references
@@ -125,6 +130,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     case: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
     mode: Annotated[list[str] | None, typer.Option(metavar="MODE", help="eager, compiled or xla.")] = None,
     device: Annotated[list[str] | None, typer.Option(metavar="DEVICE", help="cpu or gpu.")] = None,
+    tier: Annotated[Tier, typer.Option(help="How much of the matrix.")] = Tier.STANDARD,
     adapter: _Adapter = None,
     python: _Python = None,
     unbuilt: Annotated[
@@ -150,6 +156,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             cases=tuple(case or ()),
             modes=tuple(mode or ()),
             devices=tuple(device or ()),
+            tier=tier,
         ),
         adapters=tuple(adapter or ()),
         interpreters=_pairs("--python", python),
@@ -300,7 +307,7 @@ def _implementation_rows(python: list[str] | None, adapter: list[str] | None) ->
 
     wanted = keys(_pairs("--python", python), adapter or [])
     rows: dict[str, dict[str, object]] = {}
-    with Workers(os.cpu_count() or 1, FOLDER / "logs") as workers:
+    with Workers(os.cpu_count() or 1, FOLDER) as workers:
         for found in survey(wanted, [], workers):
             if not isinstance(found, Offer):
                 print(f"{found.worker}: {found.message.splitlines()[-1]}", file=sys.stderr)

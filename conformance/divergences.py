@@ -1,12 +1,12 @@
 """Known deviations: `spec/divergences.yaml`, strictly.
 
-An entry whose cells conform is stale, and one that matches no cell of a full run is wrong: both fail.
+An entry whose cells conform is stale, and one that matches no cell of the whole matrix is wrong: both fail.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -96,6 +96,22 @@ def load_divergences(path: Path, cases: Sequence[str], shown: str | None = None)
 def find(entries: Sequence[Listed], cell: tuple[str, str, str, str], versions: Mapping[str, str]) -> list[Listed]:
     """Return the entries that list the cell (case, implementation, mode, device) at those versions."""
     return [entry for entry in entries if entry.divergence.matches(*cell) and entry.divergence.covers(versions)]
+
+
+def unmatched(entries: Sequence[Listed], cells: Iterable[tuple[str, str, str, str]]) -> list[Listed]:
+    """Return the entries that list none of the cells (case, implementation, mode, device), whatever the versions."""
+    by_column: dict[tuple[str, str, str], list[str]] = {}
+    for case, *column in cells:
+        by_column.setdefault((column[0], column[1], column[2]), []).append(case)
+    return [
+        entry
+        for entry in entries
+        if not any(
+            fnmatchcase(column[0], entry.divergence.implementation)
+            and any(entry.divergence.matches(case, *column) for case in of)
+            for column, of in by_column.items()
+        )
+    ]
 
 
 def _under(index: int, location: tuple[str | int, ...]) -> tuple[str | int, ...]:

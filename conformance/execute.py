@@ -42,11 +42,14 @@ class Limits:
 
 
 class Workers:
-    """The worker processes alive: at most `count`, at most one per key. A context: leaving it ends them."""
+    """The worker processes alive: at most `count`, at most one per key. A context: leaving it ends them.
 
-    def __init__(self, count: int, logs: Path, limits: Limits | None = None) -> None:
+    `folder` gets their output under `logs`, and under `caches` what they keep from run to run.
+    """
+
+    def __init__(self, count: int, folder: Path, limits: Limits | None = None) -> None:
         self.count = count
-        self.logs = logs
+        self.folder = folder
         self.limits = limits or Limits()
         self.live: dict[WorkerKey, Process] = {}
         self.selector = selectors.DefaultSelector()
@@ -65,7 +68,7 @@ class Workers:
     def start(self, key: WorkerKey) -> Process:
         """Start the process of that key; its first answer is what it offers."""
         number = self._numbers.setdefault(key, len(self._numbers))
-        process = Process(key, self.logs / f"{key.name}-{number}.log")
+        process = Process(key, self.folder / "logs" / f"{key.name}-{number}.log", self.folder / "caches" / key.name)
         process.deadline = time.monotonic() + self.limits.start
         self.live[key] = process
         self.selector.register(process.answers, selectors.EVENT_READ, (process, "read"))

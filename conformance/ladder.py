@@ -28,8 +28,6 @@ class Graded:
 
     column: Column
     grades: tuple[Grade | None, ...]
-    #: What a second performance gave: "same bits", where it differed, or empty where nothing was performed twice.
-    again: str
 
 
 def dtypes_of(cells: Iterable[Cell]) -> tuple[str, ...]:
@@ -40,24 +38,16 @@ def dtypes_of(cells: Iterable[Cell]) -> tuple[str, ...]:
 
 def graded(cells: Iterable[Cell]) -> tuple[Graded, ...]:
     """Return the grades of every column that has one, in the order of the columns."""
-    found = [cell for cell in cells if cell.grade or cell.record.get("again") is not None]
+    found = [cell for cell in cells if cell.grade]
     columns = {cell.column.name: cell.column for cell in found}
     by_column: dict[str, list[Cell]] = {}
     for cell in found:
         by_column.setdefault(cell.column.name, []).append(cell)
     dtypes = dtypes_of(found)
     return tuple(
-        Graded(column=columns[name], grades=tuple(_grade(of, dtype) for dtype in dtypes), again=_again(of))
+        Graded(column=columns[name], grades=tuple(_grade(of, dtype) for dtype in dtypes))
         for name, of in sorted(by_column.items())
     )
-
-
-def _again(cells: list[Cell]) -> str:
-    """Return what the second performances gave, the first difference if there is one."""
-    found = [cell.record["again"] for cell in cells if cell.record.get("again") is not None]
-    if not found:
-        return ""
-    return next((f"differs: {each}" for each in found if each), "same bits")
 
 
 def _grade(of: list[Cell], dtype: str) -> Grade | None:

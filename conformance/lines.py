@@ -34,7 +34,14 @@ def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], plan
         "spec": spec.hash,
         "planned": planned,
         "narrowed": narrowed,
-        "selection": {**{key: list(value) for key, value in asdict(selection).items()}, "pytest": list(arguments)},
+        "tier": selection.tier.value,
+        "selection": {
+            "implementations": list(selection.implementations),
+            "cases": list(selection.cases),
+            "modes": list(selection.modes),
+            "devices": list(selection.devices),
+            "pytest": list(arguments),
+        },
         "clauses": dict(spec.clauses),
         "sections": dict(spec.sections),
         "host": {
@@ -44,7 +51,8 @@ def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], plan
             "machine": platform.machine(),
             "cores": os.cpu_count(),
         },
-        "reference": {"bits": extended().bits},
+        "dialects": {name: asdict(operation.dialect) for name, operation in OPERATIONS.items()},
+        "reference": {"bits": extended().bits, "kind": extended().kind},
     }
 
 
@@ -76,6 +84,7 @@ def _process(key: WorkerKey) -> Line:
         "group": key.group,
         "adapter": Path(key.adapter).name,
         "process": dict(key.environment),
+        **({"threads": key.threads} if key.threads is not None else {}),
     }
 
 
@@ -96,6 +105,7 @@ def case_line(located: Located) -> Line:
         "steps": [step.model_dump(exclude_none=True) for step in case.steps],
         "formulas": {kind: formulas[kind] for kind in kinds},
         "published": [each.model_dump(exclude_none=True) for each in case.expected],
+        **({"threads": case.threads} if case.threads is not None else {}),
     }
 
 
@@ -160,6 +170,8 @@ def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ..
         line["fields"] = list(judged.fields)
     if judged.reason:
         line["reason"] = judged.reason
+    if judged.bits:
+        line["bits"] = judged.bits
     return {**line, "dtype": judged.dtype, "shape": list(judged.shape)}
 
 

@@ -24,6 +24,8 @@ _BOOT = (
     "from conformance.worker import main; main(sys.argv[1:])"
 )
 _PACKAGE = str(Path(__file__).resolve().parent)
+#: Stands in a process's environment for the folder where it may keep what it compiled.
+CACHES = "{caches}"
 _CHUNK = 1 << 20
 #: A worker's output file is emptied beyond this size: endless output must not fill the disk.
 OUTPUT_LIMIT = 32 * 2**20
@@ -33,7 +35,7 @@ _TAIL = 4_000
 class Process:
     """A running worker. Answers arrive through `answers`; nothing here ever waits for it."""
 
-    def __init__(self, key: WorkerKey, log: Path) -> None:
+    def __init__(self, key: WorkerKey, log: Path, caches: Path) -> None:
         self.key = key
         self.log = log
         self.inbox = bytearray()
@@ -53,7 +55,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=_environment(key),
+                env=_environment(key, caches),
                 pass_fds=(requests_read, answers_write),
                 start_new_session=True,
             )
@@ -137,7 +139,8 @@ class Process:
         return self.log.stat().st_size
 
 
-def _environment(key: WorkerKey) -> dict[str, str]:
+def _environment(key: WorkerKey, caches: Path) -> dict[str, str]:
     # What would change where Python looks for packages stays out: the interpreter is the person's choice.
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **dict(key.environment)}
+    own = {name: value.replace(CACHES, str(caches.absolute())) for name, value in key.environment}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **own}

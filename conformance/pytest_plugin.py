@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,10 +42,8 @@ class Prepared:
     open_run: Callable[[int, bool], RunWriter]
     #: Cells already recorded, in a resumed run.
     recorded: frozenset[str] = frozenset()
-    #: Whether an entry of the divergences that matches nothing is a fault.
-    strict: bool = False
-    #: Entries that matched a cell, filled while running.
-    matched: set[int] = field(default_factory=set)
+    #: The entries of the divergences that match no cell of the whole matrix: each is one failing item.
+    unmatched: Sequence[Listed] = ()
     #: What went wrong with the run file, if anything: planned and recorded.
     mismatch: tuple[int, int] | None = None
     interrupted: bool = False
@@ -84,8 +82,8 @@ class CellItem(pytest.Item):
         return self.path, None, self.nodeid
 
 
-class FailedEnvironment(pytest.Item):
-    """An environment that was asked for and does not work: one failing item."""
+class FailedItem(pytest.Item):
+    """What fails before any cell runs: an environment that does not work, an entry that matches nothing."""
 
     def __init__(self, *, message: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -96,10 +94,6 @@ class FailedEnvironment(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         return self.path, None, self.nodeid
-
-
-class UnmatchedDivergence(FailedEnvironment):
-    """An entry of the divergences, which fails where it matched no cell of a full run."""
 
 
 _PREPARED: pytest.StashKey[Prepared] = pytest.StashKey()
@@ -127,15 +121,14 @@ class Plugin:
                 item for item in items if not isinstance(item, CellItem) or item.cell.id not in self.prepared.recorded
             ]
         for name, why in self.prepared.failures.items():
-            node = FailedEnvironment.from_parent(
+            node = FailedItem.from_parent(
                 session, name=f"environment::{name}", nodeid=f"environment::{name}", message=why
             )
             items.append(node)
-        if self.prepared.strict:
-            for entry in self.prepared.divergences:
-                name = f"spec/divergences.yaml::{entry.place.line}"
-                message = f"{entry.place}: matches no cell of a full run"
-                items.append(UnmatchedDivergence.from_parent(session, name=name, nodeid=name, message=message))
+        for entry in self.prepared.unmatched:
+            name = f"spec/divergences.yaml::{entry.place.line}"
+            message = f"{entry.place}: matches no cell of the whole matrix"
+            items.append(FailedItem.from_parent(session, name=name, nodeid=name, message=message))
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         self.deselected = self.deselected or any(isinstance(item, CellItem) for item in items)
@@ -157,7 +150,6 @@ class Plugin:
                 writer.close_run({"ended": ended, "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
         if writer.recorded != planned:
             self.prepared.mismatch = (planned, writer.recorded)
-        self._report_unmatched(session)
         return True
 
     def _loop(self, session: pytest.Session, items: Mapping[str, CellItem], writer: RunWriter) -> None:
@@ -170,7 +162,6 @@ class Plugin:
                 (cell.case.id, cell.implementation.name, cell.mode, cell.device),
                 self.prepared.versions[cell.key.name],
             )
-            self.prepared.matched |= {id(entry) for entry in listed}
             line = record_line(cell, judgement, listed)
             status, message = status_of(line, listed)
             writer.add("record", {**line, "status": status, "judging": round(time.monotonic() - started, 6)})
@@ -180,16 +171,9 @@ class Plugin:
 
     def _report_failures(self, session: pytest.Session) -> None:
         for item in session.items:
-            if isinstance(item, FailedEnvironment) and not isinstance(item, UnmatchedDivergence):
+            if isinstance(item, FailedItem):
                 _report(item, "failed", item.message, 0.0)
                 _obey(session)
-
-    def _report_unmatched(self, session: pytest.Session) -> None:
-        entries = iter(self.prepared.divergences)
-        for item in session.items:
-            if isinstance(item, UnmatchedDivergence):
-                matched = id(next(entries)) in self.prepared.matched
-                _report(item, "passed" if matched else "failed", item.message, 0.0)
 
 
 def status_of(line: Mapping[str, Any], listed: Sequence[Listed]) -> tuple[Status, str]:

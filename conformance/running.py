@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 
 from conformance import lines, record
-from conformance.divergences import Listed, find, load_divergences
+from conformance.divergences import Listed, load_divergences, unmatched
 from conformance.errors import SuiteError, UsageError, WorkerError
 from conformance.execute import Limits, Workers, survey
-from conformance.plan import Cell, Offer, Selection, plan
+from conformance.plan import Cell, Offer, Selection, plan, thread_keys
 from conformance.pytest_plugin import Plugin, Prepared, arguments
 from conformance.record import RunWriter
 from conformance.registry import WorkerKey, keys
 from conformance.shipped import root, spec_folder
 from conformance.spec import Spec, load
+from conformance.tier import Tier, load_tiers
 
 FOLDER = Path(".conformance")
 _LOG_TAIL = 3_000
@@ -42,19 +43,29 @@ class Options:
     limits: Limits
     pytest_arguments: tuple[str, ...] = ()
 
+    @property
+    def narrowed(self) -> bool:
+        """Whether less than the standard tier of everything was asked for."""
+        tier = self.selection.tier
+        return self.selection != Selection(tier=tier) or tier is Tier.SMOKE or bool(self.adapters)
+
 
 def run(options: Options) -> int:
     """Run the selected cells and return the exit code. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
     spec = load(spec_folder())
-    divergences = load_divergences(spec_folder() / "divergences.yaml", [each.case.id for each in spec.cases])
+    ids = [each.case.id for each in spec.cases]
+    divergences = load_divergences(spec_folder() / "divergences.yaml", ids)
+    tiers = load_tiers(spec_folder() / "tiers.yaml", ids)
     wanted = keys(options.interpreters, options.adapters)
     _check_interpreters(options)
-    with Workers(options.workers, FOLDER / "logs", options.limits) as workers:
-        offers, failures = _survey(wanted, spec, workers, options)
-        cells = list(plan(spec.cases, offers, options.selection))
+    with Workers(options.workers, FOLDER, options.limits) as workers:
+        failures = {group: _unbuilt(group, log) for group, log in options.unbuilt.items()}
+        offers = _survey(wanted, spec, workers, failures)
+        offers += _survey(thread_keys(spec.cases, offers, options.selection, tiers), spec, workers, failures)
+        cells = list(plan(spec.cases, offers, options.selection, tiers))
         if not cells and not failures:
             raise UsageError(_nothing(offers))
-        narrowed = options.selection != Selection() or bool(options.adapters) or bool(failures)
+        narrowed = options.narrowed or bool(failures)
         prepared = Prepared(
             root=root(),
             cells=_by_file(cells, spec),
@@ -65,29 +76,30 @@ def run(options: Options) -> int:
             open_run=lambda planned, deselected: _open(
                 options, spec, offers, failures, cells, planned, narrowed or deselected
             ),
-            strict=not narrowed and _covers_all(offers),
+            unmatched=() if narrowed else _unmatched(divergences, spec, offers),
         )
         if options.resume:
             old = _resumed(options, spec, offers)
             prepared.recorded = frozenset(each["cell"] for each in old.records)
-            prepared.matched |= {id(entry) for each in old.records for entry in _listed(each, prepared)}
         code = int(
             pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
         )
     return _exit_code(code, prepared)
 
 
+def _unbuilt(group: str, log: Path) -> tuple[str, lines.Line]:
+    """Return a group whose environment was not built as what does not work."""
+    tail = log.read_text(errors="replace")[-_LOG_TAIL:] if log.is_file() else f"(no log at {log})"
+    line = lines.unbuilt_line(group, tail)
+    return line["failed"], line
+
+
 def _survey(
-    wanted: Sequence[WorkerKey], spec: Spec, workers: Workers, options: Options
-) -> tuple[list[Offer], dict[str, tuple[str, lines.Line]]]:
-    """Return the offers in the order of the keys, and what was asked for and does not work."""
+    wanted: Sequence[WorkerKey], spec: Spec, workers: Workers, failures: dict[str, tuple[str, lines.Line]]
+) -> list[Offer]:
+    """Return the offers in the order of the keys; what was asked for and does not work joins `failures`."""
     by_name = {key.name: key for key in wanted}
     offers: dict[str, Offer] = {}
-    failures: dict[str, tuple[str, lines.Line]] = {}
-    for group, log in options.unbuilt.items():
-        tail = log.read_text(errors="replace")[-_LOG_TAIL:] if log.is_file() else f"(no log at {log})"
-        line = lines.unbuilt_line(group, tail)
-        failures[group] = (line["failed"], line)
     for found in survey(wanted, [each.case.configuration for each in spec.cases], workers):
         match found:
             case Offer():
@@ -98,7 +110,7 @@ def _survey(
                     print(f"{name}: not judged: there is no {missing} in this environment")
                 else:
                     failures[name] = (str(found), lines.failure_line(found, key))
-    return [offers[key.name] for key in wanted if key.name in offers], failures
+    return [offers[key.name] for key in wanted if key.name in offers]
 
 
 def _by_file(cells: Sequence[Cell], spec: Spec) -> dict[Path, dict[str, list[Cell]]]:
@@ -109,10 +121,13 @@ def _by_file(cells: Sequence[Cell], spec: Spec) -> dict[Path, dict[str, list[Cel
     return result
 
 
-def _covers_all(offers: Sequence[Offer]) -> bool:
-    """Return whether every shipped adapter took part."""
+def _unmatched(divergences: Sequence[Listed], spec: Spec, offers: Sequence[Offer]) -> list[Listed]:
+    """Return the entries that match no cell of the whole matrix; none where not every adapter took part."""
     shipped = {Path(key.adapter).name for key in keys({})}
-    return shipped <= {Path(offer.key.adapter).name for offer in offers}
+    if not shipped <= {Path(offer.key.adapter).name for offer in offers}:
+        return []
+    cells = plan(spec.cases, offers, Selection(tier=Tier.FULL))
+    return unmatched(divergences, ((cell.case.id, cell.implementation.name, cell.mode, cell.device) for cell in cells))
 
 
 def _open(
@@ -158,12 +173,6 @@ def _is_narrowed(path: Path) -> bool:
     return False
 
 
-def _listed(line: record.Line, prepared: Prepared) -> list[Listed]:
-    """Return the divergences that a cell recorded earlier matches."""
-    cell = (line["case"], line["implementation"], line["mode"], line["device"])
-    return find(prepared.divergences, cell, prepared.versions[line["environment"]])
-
-
 def _resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> record.Run:
     """Return the run to resume. Raises `UsageError` where it was another run."""
     if options.out is None:
@@ -171,16 +180,18 @@ def _resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> record.Ru
     old = record.read(options.out)
     if old.header["spec"] != spec.hash:
         raise UsageError(f"{options.out}: ran another spec ({old.header['spec']}, now {spec.hash})")
-    selection = lines.header_line(spec, options.selection, options.pytest_arguments, 0, False)["selection"]
-    if old.header["selection"] != selection:
+    now = lines.header_line(spec, options.selection, options.pytest_arguments, 0, False)
+    if old.header["selection"] != now["selection"]:
         raise UsageError(f"{options.out}: ran another selection: {old.header['selection']}")
+    if old.header["tier"] != now["tier"]:
+        raise UsageError(f"{options.out}: ran another tier: {old.header['tier']}")
     known = {each["id"]: each for each in old.environments if "failed" not in each}
     for offer in offers:
         line = known.get(offer.key.name)
-        now = lines.environment_line(offer)
+        environment = lines.environment_line(offer)
         for part in ("versions", "settings", "process"):
-            if line is None or dict(line[part]) != dict(now[part]):
-                raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {now[part]}")
+            if line is None or dict(line[part]) != dict(environment[part]):
+                raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {environment[part]}")
     return old
 
 

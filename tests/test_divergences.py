@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conformance.divergences import Divergence, Listed, find, load_divergences
+from conformance.divergences import Divergence, Listed, find, load_divergences, unmatched
 from conformance.errors import Place, SpecErrors
 from conformance.pytest_plugin import status_of
 from conformance.shipped import spec_folder
@@ -81,6 +81,12 @@ def test_a_prerelease_is_a_version_like_another() -> None:
 def test_every_entry_that_covers_a_cell_is_found() -> None:
     entries = [listed(), listed(devices=["gpu"]), listed(cases=["*"])]
     assert find(entries, CELL, VERSIONS) == [entries[0], entries[2]]
+
+
+def test_an_entry_that_lists_no_cell_of_the_matrix_is_found_whatever_its_versions() -> None:
+    entries = [listed(), listed(versions={"torch": ">=99"}), listed(modes=["eager"]), listed(implementation="jax.*")]
+    others = ("statistics.one", "jax.numpy", "eager", "cpu"), ("statistics.one", "torch.nn.BatchNorm", "eager", "cpu")
+    assert unmatched(entries, [CELL, *others]) == entries[2:]
 
 
 def line(verdict: str, expected: bool = False) -> dict[str, Any]:

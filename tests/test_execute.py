@@ -174,6 +174,16 @@ def test_an_absent_library_is_named(tmp_path: Path) -> None:
     assert error.missing == "a_library_nobody_has"
 
 
+def test_a_process_is_told_the_folder_where_its_caches_outlive_the_run(tmp_path: Path) -> None:
+    """The place holder in its environment becomes an absolute path of its own."""
+    adapter = tmp_path / "telling.py"
+    adapter.write_text("import os\nraise RuntimeError(os.environ['KEPT'])\n")
+    telling = replace(key("telling", KEPT="{caches}/compiled"), adapter=str(adapter))
+    with Workers(1, tmp_path, QUICK) as workers:
+        (error,) = survey([telling], [], workers)
+    assert str(tmp_path / "caches" / "telling" / "compiled") in str(error)
+
+
 def test_the_harness_costs_little_beside_the_cells(tmp_path: Path) -> None:
     """No cell waits for a timer: 200 cells end well before 200 ticks of the loop."""
     started = time.monotonic()

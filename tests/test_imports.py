@@ -28,7 +28,11 @@ FAMILIES = {
     "flax": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "jax": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "keras": {"keras", "tensorflow"},
+    "mlx": {"mlx"},
     "numpy": set[str](),
+    "onnx": {"onnx", "onnxruntime"},
+    "paddle": {"paddle"},
+    "sklearn": {"joblib", "sklearn"},
     "tensorflow": {"keras", "tensorflow"},
     "torch": {"torch"},
 }

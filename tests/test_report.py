@@ -58,7 +58,7 @@ def test_every_link_of_every_page_leads_somewhere(tmp_path: Path, many: Any) -> 
     write([many], tmp_path / "out", partial=False)
     files = contents(tmp_path / "out")
     pages = {path: Document(text.decode()) for path, text in files.items() if path.endswith(".html")}
-    assert len(pages) == 16
+    assert len(pages) == 18
     for path, document in pages.items():
         for address in {*document.values("href"), *document.values("src")}:
             target, _, fragment = address.partition("#")
@@ -133,7 +133,7 @@ def test_hostile_text_adds_no_element_to_any_page(tmp_path: Path) -> None:
         write([made], tmp_path / name, partial=False)
         write([made], tmp_path / f"{name}.html", partial=False, single_file=True)
     pages = sorted(path.relative_to(tmp_path / "plain") for path in (tmp_path / "plain").rglob("*.html"))
-    assert len(pages) == 7
+    assert len(pages) == 9
     for path in pages:
         one, two = (Document((tmp_path / name / path).read_text(encoding="utf-8")) for name in ("plain", "hostile"))
         assert [tag for tag, _ in one.elements] == [tag for tag, _ in two.elements], path
@@ -157,7 +157,11 @@ def test_a_long_message_is_cut_in_lists_and_whole_with_its_case(tmp_path: Path) 
     files = contents(tmp_path / "out")
     whole = [path for path, text in files.items() if b"x" * 10_000 in text]
     assert whole == ["data/cases-0.js"]
-    assert sorted(path for path, text in files.items() if b"t" * 300 in text) == ["data/cases-0.js", "results.json"]
+    assert sorted(path for path, text in files.items() if b"t" * 300 in text) == [
+        "data/cases-0.js",
+        "data/results.js",
+        "results.json",
+    ]
 
 
 def test_a_single_file_of_too_many_cells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,15 @@ def test_cells_with_one_cause_are_one_finding_with_its_worst_first() -> None:
     assert finding.evidence == "output[0, 0], step 1 (infer): expected 1.5, observed 1.25, allowed ±1e-07"
 
 
+def test_unexplained_cells_are_one_finding_whatever_their_weights() -> None:
+    """The weights follow the data of the case; what stands beside them does not."""
+    one, other = (
+        record("deviates", "failed", mode=mode, diagnosis=f"unexplained: output is {weight}·x, where 1·x is right; y")
+        for mode, weight in (("eager", 2), ("compiled", 3))
+    )
+    assert [each.what for each in report_of(run(one, other)).unexpected] == ["unexplained; y"]
+
+
 @pytest.mark.parametrize(
     ("verdicts", "shown"),
     [

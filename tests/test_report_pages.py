@@ -82,7 +82,7 @@ def test_a_declared_error_has_its_type_and_ranks(tmp_path: Path) -> None:
         "ranks": [2, 3],
     }
     text = written(tmp_path, run(record("exact"), environments=(environment((declared,)),)), name="dialects.html").text
-    assert re.search(r"error: ValueError rank 2, 3 documentation Expected more than 1 value$", text)
+    assert re.search(r"error: ValueError rank 2, 3 documentation Expected more than 1 value not observed", text)
 
 
 def test_a_declared_field_is_shown_with_its_source_and_use(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from conformance.ladder import Graded
 from conformance.observed import Column
 from conformance.report.dialects import Dialect
 from conformance.report.findings import Finding
@@ -29,7 +28,6 @@ class Implementation:
     #: By the name of the column.
     counts: Mapping[str, Mapping[Verdict, int]]
     environments: tuple[Environment, ...]
-    grades: tuple[Graded, ...]
     dialect: Dialect | None
     probed: Probed | None
     named: Named | None
@@ -69,7 +67,6 @@ def implementations(report: Report, names: Iterable[Named]) -> tuple[Implementat
             columns=tuple(of),
             counts={column.name: counts[column.name] for column in of},
             environments=tuple(each for each in report.environments if each.id in ran[name]),
-            grades=tuple(each for each in report.grades if each.column.implementation == name),
             dialect=dialects.get(name),
             probed=probed.get(name),
             named=named.get(name),

@@ -11,7 +11,9 @@ from typing import Any
 from conformance.ladder import Grade, Graded, dtypes_of, graded
 from conformance.observed import Cell, Column, cells_of, columns_of, fault_of, in_order, library_of, what
 from conformance.record import Line, Run
+from conformance.report.determinism import Bits, determinism
 from conformance.report.dialects import Dialect, dialects
+from conformance.report.families import Families, families
 from conformance.report.findings import Finding, findings
 from conformance.report.matrix import Matrix, matrix
 from conformance.report.missing import Missing, by_field, missing
@@ -74,6 +76,8 @@ class Report:
     #: The dtypes that were graded, and each column's grades in their order.
     dtypes: tuple[str, ...]
     grades: tuple[Graded, ...]
+    bits: tuple[Bits, ...]
+    families: Families
     dialects: tuple[Dialect, ...]
     probed: tuple[Probed, ...]
     clauses: Mapping[str, str]
@@ -135,6 +139,8 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
     counted = Counter(cell.verdict for cell in cells)
     failed = [(each.id, each.fault) for each in environments if each.fault]
     clauses = {number: title for run in runs for number, title in run.header["clauses"].items()}
+    lines = [each for run in runs for each in run.environments]
+    found = probed(lines, cells, {op: each for run in runs for op, each in run.header.get("dialects", {}).items()})
     sections = {number: title for run in runs for number, title in run.header.get("sections", {}).items()}
     homes = {record["cell"]: position for position, run in enumerate(runs) for record in run.records}
     absent = tuple(each for run in runs for each in missing(run, columns, homes))
@@ -152,8 +158,10 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
         matrix=matrix(clauses, sections, columns, cells, by_field(absent), failed),
         dtypes=dtypes_of(cells),
         grades=graded(cells),
-        dialects=dialects([each for run in runs for each in run.environments], cells),
-        probed=probed([each for run in runs for each in run.environments], cells),
+        bits=determinism(lines, cells),
+        families=families(cells),
+        dialects=dialects(lines, cells, found),
+        probed=found,
         clauses=clauses,
         cases=tuple(cases.values()),
         cells=cells,

@@ -24,7 +24,7 @@ from conformance.report.pairs import pairs
 from conformance.report.scores import scores
 from conformance.report.seconds import KINDS, timed
 from conformance.report.shards import shards
-from conformance.report.wording import STANDS, VERDICTS, stand
+from conformance.report.wording import OBSERVED, STANDS, VERDICTS, stand
 
 _FOLDER = Path(__file__).parent
 #: In the order in which a page loads them; each names what it needs of those before it.
@@ -104,6 +104,13 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             title="Environments",
             template="environments.html.j2",
             menu="Environments",
+            values={},
+        ),
+        Page(
+            path="determinism.html",
+            title="Determinism",
+            template="determinism.html.j2",
+            menu="Determinism",
             values={},
         ),
         Page(
@@ -213,7 +220,14 @@ def _templates() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"words": VERDICTS, "stands": STANDS, "stand": stand, "score": shown, "plain": _number}
+    environment.globals |= {
+        "words": VERDICTS,
+        "observables": OBSERVED,
+        "stands": STANDS,
+        "stand": stand,
+        "score": shown,
+        "plain": _number,
+    }
     return environment
 
 

@@ -76,3 +76,29 @@ FIELDS = {
     "statistics_dtype": "dtype of the stored moving values; the spec's is that of the parameters",
     "state": "who keeps the moving values; the spec's is the layer",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observable:
+    """A part of a dialect that numbers show."""
+
+    title: str
+    #: The families of cases whose numbers show it.
+    families: tuple[str, ...]
+    #: Whether it is of the moving values, so that it shows only where an implementation keeps them.
+    kept: bool = False
+
+
+OBSERVED = {
+    "normalizes_with": Observable(title="Training normalizes with", families=("probe",)),
+    "update": Observable(title="Update", families=("probe",), kept=True),
+    "later_update": Observable(title="Update of later steps", families=("moving", "centering"), kept=True),
+    "decay": Observable(title="Decay", families=("probe",), kept=True),
+    "moving_correction": Observable(title="Moving correction", families=("probe",), kept=True),
+    "averaged": Observable(title="Averaged", families=("probe",), kept=True),
+    "single_value": Observable(title="One value", families=("edges",)),
+    "empty_batch": Observable(title="Empty batch", families=("edges", "centering"), kept=True),
+    "frozen_implies_inference": Observable(title="Frozen infers", families=("freezing",)),
+    "statistics_dtype": Observable(title="Dtype of moving values", families=("moving", "precision"), kept=True),
+    "state": Observable(title="Moving values kept by", families=("moving", "centering")),
+}
