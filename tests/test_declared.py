@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from conformance.report.observed import Cell, Column
+from conformance.observed import Cell, Column
 from conformance.report.probes import Seen, probed
-from conformance.report.wording import OBSERVED, Standing
-from conformance.verdict import Verdict
+from conformance.report.wording import OBSERVED
+from conformance.verdict import Standing, Verdict
 
 COLUMN = Column(name="x-eager-cpu", implementation="x", mode="eager", device="cpu", library="x 1")
 SPEC = {"normalizes_with": "batch, correction 0", "update": "exponential"}

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
+from conformance.observed import Cell, Column
 from conformance.record import Run, read
 from conformance.report.determinism import Bits, determinism
 from conformance.report.model import build
-from conformance.report.observed import Cell, Column
-from conformance.report.wording import Standing
-from conformance.verdict import Verdict
+from conformance.verdict import Standing, Verdict
 
 THREADED = Path(__file__).parent / "faults" / "threaded.py"
 SAME = {"output": "aa", "grad_beta": "bb"}

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
+from conformance.observed import Cell, Column
 from conformance.record import read
 from conformance.report.families import Seer, families
 from conformance.report.model import build
-from conformance.report.observed import Cell, Column
-from conformance.report.wording import Standing
-from conformance.verdict import Verdict
+from conformance.verdict import Standing, Verdict
 
 PLANTED = Path(__file__).parent / "faults" / "planted.py"
 UNEXPECTED, KNOWN, DOCUMENTED = Standing.UNEXPECTED, Standing.KNOWN, Standing.DOCUMENTED

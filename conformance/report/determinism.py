@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from conformance.observed import Cell, Column
 from conformance.record import Line
-from conformance.report.observed import Cell, Column
 
 Answer = Literal["same", "differs", "unknown"]
 #: What the library says of its threads, among the settings of an environment.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from conformance.observed import Cell
 from conformance.record import Line
-from conformance.report.observed import Cell
 from conformance.report.probes import OBSERVED_AS, Probed, Seen
 from conformance.report.wording import FIELDS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conformance.report.observed import Cell
-from conformance.report.wording import Standing
+from conformance.observed import Cell
+from conformance.verdict import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from conformance.report.observed import Cell, what, worst_quantity
+from conformance.observed import Cell, worst_quantity
 from conformance.verdict import Verdict
 
 
@@ -48,12 +48,14 @@ class Finding:
 _WEIGHTS = re.compile(r"unexplained: [^;]*")
 
 
-def findings(cells: Iterable[Cell]) -> tuple[Finding, ...]:
-    """Return the findings in those cells, worst first."""
+def findings(cells: Iterable[Cell], whats: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Return the findings in those cells, worst first; `whats` say by cell what decided its verdict."""
     groups: dict[tuple[str, Verdict, str, str], list[Cell]] = {}
     for cell in cells:
         listed = cell.record["divergence"]
-        reason = listed[0]["reason"] if listed and not cell.verdict.agrees else _WEIGHTS.sub("unexplained", what(cell))
+        reason = (
+            listed[0]["reason"] if listed and not cell.verdict.agrees else _WEIGHTS.sub("unexplained", whats[cell.id])
+        )
         if listed and cell.verdict.agrees:
             reason = f"agrees, and is listed as diverging: {listed[0]['reason']}"
         upstream = (listed[0].get("upstream") or "") if listed else ""

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from conformance.observed import Cell
 from conformance.record import Line
-from conformance.report.observed import Cell
 from conformance.report.wording import OBSERVED
 
 #: What a profile that leaves a field alone says of it, where the run file does not hold the operation's own dialect.

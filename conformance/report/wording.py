@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-from conformance.verdict import Verdict
-
-
-class Standing(StrEnum):
-    """How a cell stands to what was expected of it, from best to worst."""
-
-    AGREES = "agrees"
-    APART = "apart"
-    DOCUMENTED = "documented"
-    KNOWN = "known"
-    UNEXPECTED = "unexpected"
-
-    @property
-    def severity(self) -> int:
-        """Position from best to worst."""
-        return list(Standing).index(self)
+from conformance.observed import Cell
+from conformance.verdict import Standing, Verdict
 
 
-#: By the status that the run gave the record.
-_STANDINGS = {"failed": Standing.UNEXPECTED, "xfailed": Standing.KNOWN, "skipped": Standing.APART}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """How a cell stands to what was expected of it: what stands beside its verdict, and in words."""
+
+    sign: str
+    word: str
+    meaning: str
 
 
-def standing(status: str, verdict: Verdict) -> Standing:
-    """Return the standing of a record with that status and verdict."""
-    return _STANDINGS.get(status, Standing.AGREES if verdict.agrees else Standing.DOCUMENTED)
+#: From best to worst; those without a word need none.
+STANDS = {
+    "agrees": Sign(sign="", word="", meaning="as the spec has it"),
+    "apart": Sign(sign="", word="", meaning="says nothing about the implementation"),
+    "documented": Sign(sign="°", word="documented", meaning="a refusal that the documentation announces"),
+    "known": Sign(sign="†", word="known divergence", meaning="listed with its reason in divergences.yaml"),
+    "stale": Sign(sign="‡", word="stale", meaning="agrees, and is still listed as diverging: fails the run"),
+    "unexpected": Sign(sign="", word="unexpected", meaning="fails the run"),
+}
+ORDER = {name: position for position, name in enumerate(STANDS)}
+
+
+def stand(cell: Cell) -> str:
+    """Return how a cell stands, a key of `STANDS`: what is unexpected because it agrees is stale."""
+    if cell.standing is Standing.UNEXPECTED and cell.verdict.agrees and cell.record["divergence"]:
+        return "stale"
+    return cell.standing.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conformance.report.observed import Cell, Column
+from conformance.observed import Cell, Column
 from conformance.verdict import worst_grade
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -32,13 +32,13 @@ class Graded:
 
 def dtypes_of(cells: Iterable[Cell]) -> tuple[str, ...]:
     """Return the dtypes for which a grade was taken."""
-    found = {cell.case["configuration"]["dtype"] for cell in cells if cell.record.get("grade")}
+    found = {cell.case["configuration"]["dtype"] for cell in cells if cell.grade}
     return tuple(dtype for dtype in DTYPES if dtype in found)
 
 
 def graded(cells: Iterable[Cell]) -> tuple[Graded, ...]:
     """Return the grades of every column that has one, in the order of the columns."""
-    found = [cell for cell in cells if cell.record.get("grade")]
+    found = [cell for cell in cells if cell.grade]
     columns = {cell.column.name: cell.column for cell in found}
     by_column: dict[str, list[Cell]] = {}
     for cell in found:
@@ -51,9 +51,9 @@ def graded(cells: Iterable[Cell]) -> tuple[Graded, ...]:
 
 
 def _grade(of: list[Cell], dtype: str) -> Grade | None:
-    cells = [cell for cell in of if cell.record.get("grade") and cell.case["configuration"]["dtype"] == dtype]
+    cells = [cell for cell in of if cell.grade and cell.case["configuration"]["dtype"] == dtype]
     if not cells:
         return None
-    letter = worst_grade(cell.record["grade"] for cell in cells)
-    setting = max((cell for cell in cells if cell.record["grade"] == letter), key=lambda cell: cell.rank)
+    letter = worst_grade(cell.grade for cell in cells)
+    setting = max((cell for cell in cells if cell.grade == letter), key=lambda cell: cell.rank)
     return Grade(letter=letter, cell=setting.id, title=setting.case["title"], count=len(cells))
