@@ -79,6 +79,13 @@ def pages(report: Report) -> tuple[Page, ...]:
             values={"named": names, "things": READINGS},
         ),
         Page(
+            path="determinism.html",
+            title="Determinism",
+            template="determinism.html.j2",
+            menu="Determinism",
+            values={},
+        ),
+        Page(
             path="throughput.html",
             title="Throughput",
             template="throughput.html.j2",
@@ -90,13 +97,6 @@ def pages(report: Report) -> tuple[Page, ...]:
             title="Environments",
             template="environments.html.j2",
             menu="Environments",
-            values={},
-        ),
-        Page(
-            path="determinism.html",
-            title="Determinism",
-            template="determinism.html.j2",
-            menu="Determinism",
             values={},
         ),
         Page(path="case.html", title="Case", template="case.html.j2", values={}),
