@@ -113,6 +113,8 @@ class Implementation:
         train(live, x, upstream) -> Quantities          infer(live, x, upstream or None) -> Quantities
         reload(live) -> live    freeze(live)    unfreeze(live)    sgd(live, learning_rate)
 
+    Each is a function at the top level of the file, or a `functools.partial` of one with literals or names of the
+    file, and uses this module in annotations alone: its source becomes the script of `conformance reproduce`.
     A kind without a function is unsupported. `compilations(live)` counts the graphs compiled for this live
     object: the proof that a compiled mode compiled.
     """
