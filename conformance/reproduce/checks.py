@@ -96,25 +96,29 @@ def refusals(record: Line) -> dict[int, Line]:
 
 
 def facts(record: Line, last: int, inputs: Mapping[int, Mapping[str, str]]) -> list[Fact]:
-    """Return what must hold beside the numbers up to the step `last`.
+    """Return what the record says of the steps up to `last` beside the numbers: exceptions, and what went wrong.
 
     `inputs` names each step's arrays by step and argument.
     """
-    put_in = "all(equal(seen[0][name], initial[name]) for name in seen[0])"
-    found = [Fact(sentence="the state put in is the state read back", expression=put_in)]
     raised = refusals(record)
-    state = {each["quantity"] for each in record["steps"][0]["quantities"]}
-    unchanged: dict[tuple[str, ...], list[int]] = {}
-    for step in record["steps"]:
+    found: list[Fact] = []
+    for step in (each for each in record["steps"] if each["number"] <= last):
         number = step["number"]
-        if number > last:
-            break
         if number in raised:
             found.append(_raised(step))
         found.extend(_said(number, each, inputs.get(number, {})) for each in step["quantities"] if _says(each))
-        unchanged.setdefault(_unchanged(step, state), []).append(number)
-    found.extend(_kept(steps[:FEW_STEPS], names) for names, steps in unchanged.items() if names)
     return found
+
+
+def kept_state(record: Line, last: int) -> list[Fact]:
+    """Return that the steps up to `last` left alone what they did leave alone, and must."""
+    put_in = "all(equal(seen[0][name], initial[name]) for name in seen[0])"
+    found = [Fact(sentence="the state put in is the state read back", expression=put_in)]
+    state = {each["quantity"] for each in record["steps"][0]["quantities"]}
+    unchanged: dict[tuple[str, ...], list[int]] = {}
+    for step in (each for each in record["steps"] if each["number"] <= last):
+        unchanged.setdefault(_unchanged(step, state), []).append(step["number"])
+    return found + [_kept(steps[:FEW_STEPS], names) for names, steps in unchanged.items() if names]
 
 
 def _raised(step: Line) -> Fact:
@@ -164,6 +168,11 @@ def _said(number: int, quantity: Line, inputs: Mapping[str, str]) -> Fact:
             return Fact(
                 sentence=f"step {number} gives {name} in the shape {expected}",
                 expression=f"np.squeeze({value}).shape == np.squeeze(np.empty({expected})).shape",
+            )
+        case ["the", "initial", *_]:
+            return Fact(
+                sentence=f"the {name} put in is the one read back",
+                expression=f'equal(seen[0]["{name}"], initial["{name}"])',
             )
         case ["was", "not", "given"]:
             return Fact(sentence=f"step {number} gives {name}", expression=f'"{name}" in seen[{number}]')

@@ -19,7 +19,16 @@ from conformance.inputs import inputs_of, states_of
 from conformance.process import CACHES
 from conformance.protocol import Configuration
 from conformance.reproduce.arrays import Arrays, mapping
-from conformance.reproduce.checks import FEW_STEPS, Element, elements, facts, first_deviating, refusals, unjudged
+from conformance.reproduce.checks import (
+    FEW_STEPS,
+    Element,
+    elements,
+    facts,
+    first_deviating,
+    kept_state,
+    refusals,
+    unjudged,
+)
 from conformance.reproduce.evidence import Evidence
 from conformance.reproduce.fold import BFLOAT16, Fields, Known, NotNone, Value, written
 from conformance.reproduce.program import Program, defined, specialize
@@ -299,13 +308,18 @@ class _Script:
             yield f'raise SystemExit("the start ends no more: recorded was {self.record["verdict"]}")'
             return
         found, said = elements(self.record, self.last), facts(self.record, self.last, self.given)
+        if self.last == len(self.inputs.steps):
+            said += kept_state(self.record, self.last)
         if found:
+            yield "# What must come of them: step, quantity, index, expected, allowed, recorded."
             rows = "".join(f"    {self._row(each)},\n" for each in found)
-            yield f"# What must come of them: step, quantity, index, expected, allowed, recorded.\nELEMENTS = [\n{rows}]"
-        yield _EQUAL + (_KEPT if any("kept(" in each.expression for each in said) else "")
-        rows = "".join(f"    ({written(each.sentence)}, {each.expression}),\n" for each in said)
-        yield f"FACTS = [\n{rows}]"
-        yield ((self._check(found) if found else "outside = 0") + _FACTS).strip()
+            yield f"ELEMENTS = [\n{rows}]"
+        if said:
+            rows = "".join(f"    ({written(each.sentence)}, {each.expression}),\n" for each in said)
+            kept = _KEPT if "kept(" in rows else ""
+            yield (_EQUAL if kept or "equal(" in rows else "") + kept
+            yield f"FACTS = [\n{rows}]"
+        yield ((self._check(found) if found else "outside = 0\n") + (_FACTS if said else "")).strip()
         yield 'if outside:\n    raise SystemExit(f"{outside} of these do not hold")'
 
     def _check(self, found: Sequence[Element]) -> str:
