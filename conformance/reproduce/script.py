@@ -5,68 +5,30 @@ from __future__ import annotations
 import ast
 import hashlib
 import itertools
-import math
-import re
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from conformance.case import Freeze, Infer, Reload, Repeat, Sgd, Step, Train, Unfreeze
 from conformance.errors import UsageError
-from conformance.inputs import inputs_of, states_of
+from conformance.inputs import inputs_of
 from conformance.process import CACHES
 from conformance.protocol import Configuration
 from conformance.reproduce.arrays import Arrays, mapping
+from conformance.reproduce.assertions import assertions
 from conformance.reproduce.checks import (
-    FEW_STEPS,
-    Element,
     elements,
-    facts,
     first_deviating,
-    kept_state,
-    refusals,
     unjudged,
 )
 from conformance.reproduce.evidence import Evidence
 from conformance.reproduce.fold import BFLOAT16, Fields, Known, NotNone, Value, written
 from conformance.reproduce.program import Program, defined, specialize
+from conformance.reproduce.steps import Steps
 
 _PROPERTIES = ("rank", "features", "feature_count", "reduction_axes")
-_WRITTEN_CALL = re.compile(r"(?P<path>[\w.]+)\((?P<function>…, )?(?P<keywords>.*)\)", re.DOTALL)
 _WIDTH = 110
-
-_CHECK = """
-outside = 0
-for step, quantity, index, expected, allowed, recorded in ELEMENTS:
-    value = np.asarray(seen[step][quantity])
-    observed = float((value if quantity in ("output", "grad_input") else value.reshape(FEATURES))[index])
-    score = abs(observed - expected) / max(allowed, 5e-324)
-    outside += not score <= 1
-    again = "as recorded" if repr(observed) == repr(recorded) else f"recorded {recorded!r}"
-    print(f"{'ok' if score <= 1 else 'NO'} step {step} {quantity}{list(index)}: {observed!r}, {again};")
-    print(f"   expected {expected!r}, off by {score:.3g} times the allowed {allowed:.3g}")
-"""
-_FACTS = """
-for sentence, holds in FACTS:
-    outside += not holds
-    print(f"{'ok' if holds else 'NO'} {sentence}")
-"""
-_WIDE = """
-    allowed += np.spacing(abs(expected)) / 2  # the reference is wider than float64"""
-_NOT_FINITE = """
-    if not np.isfinite(expected):  # NaN and infinity are one class
-        score = np.inf if np.isfinite(observed) else 0.0"""
-_EQUAL = """
-def equal(one, other):
-    return np.array_equal(np.ravel(one).astype(float), np.ravel(other).astype(float), equal_nan=True)
-"""
-_KEPT = """
-
-def kept(steps, *names):
-    return all(equal(seen[step][name], seen[step - 1][name]) for step in steps for name in names)
-"""
 
 
 def script(evidence: Evidence, *, whole: bool = False) -> str:
@@ -92,19 +54,17 @@ class _Script:
         for name in ("configuration", "initial", "native", "live", "seen", "given"):
             if name in taken:
                 raise UsageError(f"{evidence.environment['adapter']}: the name {name!r} belongs to the script")
-        self.refused = refusals(self.record)
         #: The last step of the script.
         self.last = len(self.inputs.steps)
         if self.record["verdict"] in ("crashed", "timed_out"):
             self.last = self.record["steps"][-1]["number"]
         elif not whole:
             self.last = first_deviating(self.record) or self.last
-        #: Step -> its arrays by argument.
-        self.given: dict[int, dict[str, str]] = {}
+        self.steps = Steps(evidence, self.last, self.arrays)
 
     def text(self) -> str:
         """Return the whole text."""
-        main = "\n".join(self._main()) + "\n"
+        main = "\n".join(self.steps.statements()) + "\n"
         program = specialize(Program(definitions=self.source, main=main), self._known())
         head, body = _split(program.definitions)
         data = self.arrays.program()
@@ -114,7 +74,7 @@ class _Script:
             _parts(data.main, self._checksum(), f"initial = {mapping(self.inputs.initial)}"),
             "# The native calls.\n\n" + _parts(body),
             _parts(self._described(program), self._kept_bits(), program.main),
-            *self._expectations(),
+            *assertions(self.evidence, self.last, self.steps.given),
         ]
         text = "\n\n".join(each.strip("\n") for each in sections if each.strip())
         environment = self._environment()
@@ -132,7 +92,7 @@ class _Script:
     def _known(self) -> dict[str, Known]:
         configuration = self.configuration
         values = {each: getattr(configuration, each) for each in (*_fields(), *_PROPERTIES)}
-        arrays = {name: NotNone() for names in self.given.values() for name in names.values()}
+        arrays = {name: NotNone() for names in self.steps.given.values() for name in names.values()}
         known: dict[str, Known] = {"configuration": Fields(tuple(values.items())), **arrays}
         dtypes = {each["dtype"] for step in self.record["steps"] for each in step["quantities"]}
         if "bfloat16" not in {configuration.dtype, configuration.parameter_dtype, *dtypes}:
@@ -159,7 +119,7 @@ class _Script:
         wrote = any(
             "wrote to" in each.get("reason", "") for step in self.record["steps"] for each in step["quantities"]
         )
-        names = dict.fromkeys(name for each in self.given.values() for name in each.values())
+        names = dict.fromkeys(name for each in self.steps.given.values() for name in each.values())
         return f"given = {{{', '.join(f'{written(name)}: {name}.tobytes()' for name in names)}}}" if wrote else ""
 
     def _checksum(self) -> str:
@@ -169,123 +129,9 @@ class _Script:
         joined = " + ".join(f"{name}.tobytes()" for name in self.arrays.made)
         return f'assert hashlib.sha256({joined}).hexdigest()[:16] == "{digest}", "other data than recorded"'
 
-    # Steps
-
-    def _main(self) -> Iterator[str]:
-        limit = re.match(r"no answer within (\S+) s", str(self.record["steps"][-1].get("message", "")))
-        if limit is not None:
-            yield f"faulthandler.dump_traceback_later({limit[1]}, exit=True)"
-        call, function = self._call()
-        yield f"native = functools.partial({call})" if function else f"native = {call}"
-        yield self._start("dict(initial)")
-        if self.record["steps"][0]["verdict"] in ("refused", "crashed", "timed_out"):
-            return
-        yield f"seen = [{self._function('state', 'live')}]"
-        yield from self._steps(self.case.steps, 1)
-
-    def _start(self, state: str) -> str:
-        mode, device = written(self.record["mode"]), written(self.record["device"])
-        rest = f"configuration=configuration, state={state}, mode={mode}, device={device}"
-        return f"live = {self._function('start', 'native', rest)}"
-
-    def _steps(self, steps: Sequence[Step | Repeat], number: int) -> Iterator[str]:
-        for step in steps:
-            match step:
-                case Repeat(times=times, steps=inner):
-                    yield from self._repeated(times, inner, number)
-                    number += times * len(inner)
-                case _:
-                    yield from self._step(step, number)
-                    number += 1
-
-    def _repeated(self, times: int, steps: Sequence[Step], number: int) -> Iterator[str]:
-        """Yield a loop, or every step where they differ in their data."""
-        rounds = [
-            list(self._steps(steps, number + index * len(steps)))
-            for index in range(times)
-            if number + index * len(steps) <= self.last
-        ]
-        plain = [[line for line in each if not line.startswith("# ")] for each in rounds]
-        if len(plain) > 1 and all(each == plain[0] for each in plain):
-            yield f"# Steps {number} to {number + len(plain) * len(steps) - 1}."
-            yield f"for _ in range({len(plain)}):\n" + textwrap.indent("\n".join(plain[0]), "    ")
-            return
-        for each in rounds:
-            yield from each
-
-    def _step(self, step: Step, number: int) -> Iterator[str]:
-        if number > self.last:
-            return
-        if self.last <= FEW_STEPS:
-            yield f"# Step {number}: {step.step}."
-        if not self.evidence.keeps_state and isinstance(step, Infer):
-            state = mapping(states_of(self.case)[number - 1])
-            yield self._start(state)
-        lines = list(self._performed(step, number))
-        if number not in self.refused:
-            yield from lines
-            return
-        yield "try:"
-        yield textwrap.indent("\n".join(lines), "    ")
-        yield "except Exception as error:"
-        yield "    traceback.print_exc()"
-        yield f'    seen.append({{"raised": error, **{self._function("state", "live")}}})'
-
-    def _performed(self, step: Step, number: int) -> Iterator[str]:
-        state = self._function("state", "live")
-        match step:
-            case Train() | Infer():
-                inputs = self.inputs.steps[number - 1]
-                assert inputs.input is not None
-                names = {"input": self.arrays.name("x", inputs.input, step.input)}
-                if inputs.upstream is not None and step.upstream is not None:
-                    names["upstream"] = self.arrays.name("upstream", inputs.upstream, step.upstream)
-                self.given[number] = names
-                arguments = f"live, {names['input']}, {names.get('upstream')}"
-                yield f"seen.append({{**{self._function(step.step, arguments)}, **{state}}})"
-            case Reload():
-                yield f"live = {self._function('reload', 'live')}"
-                yield f"seen.append({state})"
-            case Freeze() | Unfreeze():
-                yield self._function(step.step, "live")
-                yield f"seen.append({state})"
-            case Sgd(learning_rate=rate):
-                yield self._function("sgd", f"live, {rate}")
-                yield f"seen.append({state})"
-
-    def _function(self, kind: str, *arguments: str) -> str:
-        """Return the call of the adapter's function of that kind, with what is bound to it."""
-        named = str(self.evidence.implementation["functions"].get(kind, ""))
-        if not named:
-            where = f"{self.evidence.environment['adapter']}: {self.record['implementation']}"
-            raise UsageError(f"{where}: its function for {kind} is not one at the top level of the file")
-        tree = ast.parse(named, mode="eval").body
-        if not isinstance(tree, ast.Call):
-            return f"{named}({', '.join(arguments)})"
-        bound = [ast.unparse(each) for each in tree.args]
-        keywords = [f"{each.arg}={ast.unparse(each.value)}" for each in tree.keywords]
-        return f"{ast.unparse(tree.func)}({', '.join([*bound, *arguments, *keywords])})"
-
-    def _call(self) -> tuple[str, bool]:
-        """Return the native call, and whether its arrays are still to come."""
-        found = _WRITTEN_CALL.fullmatch(str(self.record["call"]))
-        if found is None:
-            raise UsageError(f"{self.record['cell']}: has no native call: {self._ending()}")
-        path, keywords = self._importable(found["path"]), found["keywords"]
-        return (f"{path}, {keywords}".rstrip(", "), True) if found["function"] else (f"{path}({keywords})", False)
-
-    def _importable(self, path: str) -> str:
-        """Return the path by the name under which the adapter's file imports its package."""
-        head, dot, rest = path.partition(".")
-        for statement in ast.parse(self.source).body:
-            for alias in statement.names if isinstance(statement, ast.Import) else []:
-                if alias.name == head and alias.asname and dot:
-                    return f"{alias.asname}.{rest}"
-        return path
-
     def _imports(self, program: Program, text: str) -> Iterator[str]:
         """Yield the imports of what is written beside the adapter's functions."""
-        call, _ = self._call()
+        call, _ = self.steps.call()
         head = call.partition("(")[0].partition(",")[0].partition(".")[0]
         if head not in defined(ast.parse(program.definitions)):
             yield f"import {head}"
@@ -300,40 +146,6 @@ class _Script:
             yield "from dataclasses import dataclass"
         if "SimpleNamespace" in words:
             yield "from types import SimpleNamespace"
-
-    # Expectations
-
-    def _expectations(self) -> Iterator[str]:
-        if self.record["steps"][0]["verdict"] in ("refused", "crashed", "timed_out"):
-            yield f'raise SystemExit("the start ends no more: recorded was {self.record["verdict"]}")'
-            return
-        found, said = elements(self.record, self.last), facts(self.record, self.last, self.given)
-        if self.last == len(self.inputs.steps):
-            said += kept_state(self.record, self.last)
-        if found:
-            yield "# What must come of them: step, quantity, index, expected, allowed, recorded."
-            rows = "".join(f"    {self._row(each)},\n" for each in found)
-            yield f"ELEMENTS = [\n{rows}]"
-        if said:
-            rows = "".join(f"    ({written(each.sentence)}, {each.expression}),\n" for each in said)
-            kept = _KEPT if "kept(" in rows else ""
-            yield (_EQUAL if kept or "equal(" in rows else "") + kept
-            yield f"FACTS = [\n{rows}]"
-        yield ((self._check(found) if found else "outside = 0\n") + (_FACTS if said else "")).strip()
-        yield 'if outside:\n    raise SystemExit(f"{outside} of these do not hold")'
-
-    def _check(self, found: Sequence[Element]) -> str:
-        """Return the loop over the elements, with the lines that only some of them need."""
-        check = _CHECK.replace("FEATURES", repr(self.configuration.features))
-        before, score, after = check.partition("\n    score = ")
-        line, newline, rest = after.partition("\n")
-        wide = "float64" in (self.configuration.dtype, self.configuration.parameter_dtype)
-        finite = all(math.isfinite(each.expected) for each in found)
-        return before + (_WIDE if wide else "") + score + line + ("" if finite else _NOT_FINITE) + newline + rest
-
-    def _row(self, each: Element) -> str:
-        numbers = ", ".join(_float(value) for value in (each.expected, each.allowed, each.observed))
-        return f"({each.step}, {written(each.quantity)}, {each.index}, {numbers})"
 
     # Words
 
@@ -420,10 +232,6 @@ def _spaced(text: str) -> str:
             between = ["", "", *itertools.dropwhile(lambda line: not line, between)]
         parts += [*between, *lines[first : each.end_lineno]]
     return "\n".join([*parts, ""])
-
-
-def _float(value: float) -> str:
-    return repr(value) if math.isfinite(value) else f"np.{value}" if value >= 0 or math.isnan(value) else "-np.inf"
 
 
 def _filled(text: Any) -> str:
