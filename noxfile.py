@@ -18,7 +18,7 @@ import nox
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-GROUPS = ("torch", "tensorflow", "jax")
+GROUPS = ("torch", "tensorflow", "jax", "portable")
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "virtualenv"
@@ -41,18 +41,21 @@ def environment(session: nox.Session, group: str) -> None:
     """Install one group's pinned packages; an environment that is ready is used as it is."""
     folder = _environment(session, group)
     pins = nox.project.dependency_groups(PYPROJECT, _pinned(session, group))
+    alone = _alone(group)
+    wanted = "\n".join([*pins, *alone])
     ready = folder / "ready"
-    if ready.is_file() and ready.read_text() == "\n".join(pins):
-        session.log(f"ready: {', '.join(pins)}")
+    if ready.is_file() and ready.read_text() == wanted:
+        session.log(f"ready: {', '.join([*pins, *alone])}")
         return
     ready.unlink(missing_ok=True)
     log = folder / "install.log"
-    session.log(f"installing {', '.join(pins)}; log: {log}")
+    session.log(f"installing {', '.join([*pins, *alone])}; log: {log}")
     with log.open("w") as output:
-        session.run(
-            "python", "-m", "pip", "install", *pins, "numpy", "ml_dtypes", stdout=output, stderr=subprocess.STDOUT
-        )
-    ready.write_text("\n".join(pins))
+        for packages in ([*pins, "numpy", "ml_dtypes"], ["--no-deps", *alone] if alone else []):
+            if packages:
+                words = ("python", "-m", "pip", "install", *packages)
+                session.run(*words, stdout=output, stderr=subprocess.STDOUT)
+    ready.write_text(wanted)
 
 
 @nox.session
@@ -138,6 +141,12 @@ def _asked(session: nox.Session) -> argparse.Namespace:
 
 def _pinned(session: nox.Session, group: str) -> str:
     return f"{group}-gpu" if _asked(session).device == "gpu" else group
+
+
+def _alone(group: str) -> tuple[str, ...]:
+    """Return the packages of a group that are installed without their dependencies."""
+    name = f"{group}-alone"
+    return nox.project.dependency_groups(PYPROJECT, name) if name in PYPROJECT["dependency-groups"] else ()
 
 
 def _environment(session: nox.Session, group: str) -> Path:

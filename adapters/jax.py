@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import os
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -21,17 +22,36 @@ PROCESSES = [
     {
         "name": "jax",
         "group": "jax",
-        "environment": {"JAX_ENABLE_X64": "0", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+        "environment": {
+            "JAX_ENABLE_X64": "0",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": "{caches}",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        },
         "dtypes": ["float32", "float16", "bfloat16"],
+        "threads": {"NPROC": "{threads}"},
     },
     # Without x64, jax.numpy turns float64 into float32.
     {
         "name": "jax-x64",
         "group": "jax",
-        "environment": {"JAX_ENABLE_X64": "1", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+        "environment": {
+            "JAX_ENABLE_X64": "1",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": "{caches}",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        },
         "dtypes": ["float64"],
+        "threads": {"NPROC": "{threads}"},
     },
 ]
+
+
+#: JAX keeps every program it compiled, those of eager operations too, some 1.5 MB each: forgotten every so many starts.
+FORGET_EVERY = 48
+STARTS = itertools.count(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +107,16 @@ def call(configuration: Configuration) -> Call:
 
 
 def prepare(layer: Any, configuration: Configuration, mode: str) -> Any:
+    if next(STARTS) % FORGET_EVERY == 0:
+        jax.clear_caches()
     if mode == "eager":
         return functools.partial(step, layer)
     return compiled(layer, replace(configuration, memory="contiguous"))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def compiled(layer: Any, configuration: Configuration) -> Any:
-    """The jitted step of one configuration: equal signatures compile once per process."""
+    """The jitted step of one configuration, whatever the order in memory, which jax.Array does not keep."""
     return jax.jit(functools.partial(step, layer), static_argnames="training")
 
 
@@ -177,6 +199,7 @@ ADAPTER = Adapter(
         "jit disabled": str(jax.config.jax_disable_jit),
         "XLA flags": os.environ.get("XLA_FLAGS", ""),
     },
+    pool="tf_XLAEigen",
     implementations=(
         Implementation(
             name="jax.numpy",

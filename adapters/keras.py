@@ -6,14 +6,23 @@ import functools
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+
+BACKEND = keras.backend.backend()
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+elif BACKEND == "torch":
+    import torch
+elif BACKEND == "jax":
+    import jax
+    import jaxlib
 
 PROCESSES = [
     {
@@ -24,7 +33,45 @@ PROCESSES = [
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         },
-    }
+        "threads": {"TF_NUM_INTRAOP_THREADS": "{threads}", "TF_NUM_INTEROP_THREADS": "{threads}"},
+    },
+    {
+        "name": "keras-torch",
+        "group": "torch",
+        "environment": {"KERAS_BACKEND": "torch"},
+        "threads": {"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"},
+    },
+    {
+        "name": "keras-jax",
+        "group": "jax",
+        "environment": {
+            "KERAS_BACKEND": "jax",
+            "JAX_ENABLE_X64": "0",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": "{caches}",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        },
+        "dtypes": ["float32", "float16", "bfloat16"],
+        "threads": {"NPROC": "{threads}"},
+    },
+    # Without x64, jax.numpy turns float64 into float32.
+    {
+        "name": "keras-jax-x64",
+        "group": "jax",
+        "environment": {
+            "KERAS_BACKEND": "jax",
+            "JAX_ENABLE_X64": "1",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": "{caches}",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        },
+        "dtypes": ["float64"],
+        "threads": {"NPROC": "{threads}"},
+    },
+    # The NumPy backend imports JAX for some of its functions.
+    {"name": "keras-numpy", "group": "portable", "environment": {"KERAS_BACKEND": "numpy"}},
 ]
 
 #: Keras has our names for the variables of the layer.
@@ -46,14 +93,16 @@ class Centering(keras.layers.Layer):
         )
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        x = keras.ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        half = keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16")
+        x = keras.ops.cast(inputs, "float32") if half else inputs
         moving = keras.ops.cast(self.moving_mean, x.dtype)
         if not (training and self.trainable):
             shape = [1 if axis in self.axes else size for axis, size in enumerate(inputs.shape)]
             return keras.ops.cast(x - keras.ops.reshape(moving, shape), self.compute_dtype)
         mean = keras.ops.mean(x, self.axes, keepdims=True)
         moved = self.decay * moving + (1 - self.decay) * keras.ops.reshape(mean, moving.shape)
-        self.moving_mean.assign(keras.ops.where(keras.ops.equal(keras.ops.size(x), 0), moving, moved))
+        if 0 not in inputs.shape:
+            self.moving_mean.assign(moved)
         return keras.ops.cast(x - mean, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
@@ -105,16 +154,36 @@ def call_centering(configuration: Configuration) -> Call:
     )
 
 
+#: The layers that were compiled, with their steps: equal configurations share one, and compile a signature once.
+COMPILED: dict[tuple[Configuration, str, str], tuple[Any, Any]] = {}
+
+
 def prepare(layer: Any, mode: str) -> Any:
-    """The layer with its gradients, called eagerly or as a graph traced per signature."""
-    step = functools.partial(differentiate, layer)
-    return step if mode == "eager" else tf.function(step)
+    """The step of the layer in the way of the backend: (x, upstream, training) -> quantities."""
+    match BACKEND:
+        case "tensorflow":
+            step = functools.partial(differentiate_tensorflow, layer)
+            return step if mode == "eager" else tf.function(step, jit_compile=mode == "xla")
+        case "jax":
+            return Stateless(layer, mode)
+        case "torch":
+            return functools.partial(differentiate_torch, layer)
+        case _:
+            return functools.partial(call_numpy, layer)
 
 
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     with keras.device(device):
-        if not layer.built:
+        if mode == "eager":
             layer.build(configuration.shape)
+            forward = prepare(layer, mode)
+        else:
+            key = replace(configuration, memory="contiguous"), mode, device
+            if key not in COMPILED:
+                layer.build(configuration.shape)
+                COMPILED[key] = layer, prepare(layer, mode)
+            layer, forward = COMPILED[key]
+            layer.trainable = True
         for name, value in state.items():
             getattr(layer, name).assign(value)
     return SimpleNamespace(
@@ -122,13 +191,18 @@ def start(layer: Any, configuration: Configuration, state: Quantities, mode: str
         configuration=configuration,
         mode=mode,
         device=device,
-        forward=prepare(layer, mode),
+        forward=forward,
         gradients={},
     )
 
 
 def state(live: Any) -> Quantities:
     return {name: array(getattr(live.layer, name)) for name in NAMES if getattr(live.layer, name, None) is not None}
+
+
+def tensor(value: Any) -> Any:
+    """A tensor of the array's dtype, which some backends would else change."""
+    return keras.ops.convert_to_tensor(value, dtype=value.dtype.name)
 
 
 def array(value: Any) -> Any:
@@ -147,12 +221,12 @@ def infer(live: Any, x: Any, upstream: Any) -> Quantities:
 
 def run(live: Any, x: Any, upstream: Any, training: bool) -> Any:
     with keras.device(live.device):
-        upstream = None if upstream is None else keras.ops.convert_to_tensor(upstream)
-        return live.forward(keras.ops.convert_to_tensor(x), upstream, training)
+        upstream = None if upstream is None else tensor(upstream)
+        return live.forward(tensor(x), upstream, training)
 
 
-def differentiate(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
-    """Output and gradients as the user of the TensorFlow backend gets them; a frozen layer has only the input's."""
+def differentiate_tensorflow(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+    """Output and gradients; those of gamma and beta while they are trainable."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         output = layer(x, training=training)
@@ -161,6 +235,52 @@ def differentiate(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
     learned = {f"grad_{variable.name}": variable.value for variable in layer.trainable_variables}
     gradients = tape.gradient(output, {"grad_input": x, **learned}, output_gradients=upstream)
     return {"output": output, **gradients}
+
+
+def differentiate_torch(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+    if upstream is None:
+        with torch.no_grad():
+            return {"output": layer(x, training=training)}
+    learned = {f"grad_{variable.name}": variable.value for variable in layer.trainable_variables}
+    sources = {"grad_input": x.requires_grad_(), **learned}
+    output = layer(x, training=training)
+    gradients = torch.autograd.grad(output, list(sources.values()), upstream)
+    return {"output": output, **dict(zip(sources, gradients, strict=True))}
+
+
+def call_numpy(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+    """NumPy differentiates nothing."""
+    return {"output": layer(x, training=training)}
+
+
+class Stateless:
+    """A layer on JAX: a pure function of its variables by `stateless_call`, which assigns them afterwards."""
+
+    def __init__(self, layer: Any, mode: str) -> None:
+        self.layer = layer
+        pure = functools.partial(differentiate_jax, layer)
+        self.pure = pure if mode == "eager" else jax.jit(pure, static_argnames="training")
+
+    def __call__(self, x: Any, upstream: Any, training: bool) -> Any:
+        trainable = [variable.value for variable in self.layer.trainable_variables]
+        others = [variable.value for variable in self.layer.non_trainable_variables]
+        quantities, moved = self.pure(trainable, others, x, upstream, training=training)
+        for variable, value in zip(self.layer.non_trainable_variables, moved, strict=True):
+            variable.assign(value)
+        return quantities
+
+
+def differentiate_jax(layer: Any, trainable: Any, others: Any, x: Any, upstream: Any, training: bool) -> Any:
+    def forward(trainable: Any, x: Any) -> Any:
+        return layer.stateless_call(trainable, others, x, training=training)
+
+    if upstream is None:
+        output, moved = forward(trainable, x)
+        return {"output": output}, moved
+    output, pullback, moved = jax.vjp(forward, trainable, x, has_aux=True)
+    gradients, grad_input = pullback(upstream)
+    names = [f"grad_{variable.name}" for variable in layer.trainable_variables]
+    return {"output": output, "grad_input": grad_input, **dict(zip(names, gradients, strict=True))}, moved
 
 
 def reload(live: Any) -> Any:
@@ -193,7 +313,42 @@ def sgd(live: Any, learning_rate: float) -> None:
 
 
 def compilations(live: Any) -> int:
-    return int(live.forward.experimental_get_tracing_count()) if live.mode == "compiled" else 0
+    if live.mode == "eager":
+        return 0
+    return live.forward.pure._cache_size() if BACKEND == "jax" else live.forward.experimental_get_tracing_count()
+
+
+def described() -> tuple[dict[str, str], dict[str, str], bool]:
+    """Versions and settings of the backend, and whether it has a GPU."""
+    found = {"backend": BACKEND, "floatx": keras.config.floatx()}
+    match BACKEND:
+        case "tensorflow":
+            found |= {
+                "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
+                "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
+                "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+                "deterministic ops": os.environ.get("TF_DETERMINISTIC_OPS", "default"),
+                "TF32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
+                "XLA flags": os.environ.get("XLA_FLAGS", ""),
+            }
+            return {"tensorflow": tf.__version__}, found, bool(tf.config.list_physical_devices("GPU"))
+        case "torch":
+            found |= {
+                "threads": str(torch.get_num_threads()),
+                "deterministic algorithms": str(torch.are_deterministic_algorithms_enabled()),
+                "CPU capability": torch.backends.cpu.get_cpu_capability(),
+            }
+            return {"torch": torch.__version__}, found, torch.cuda.is_available()
+        case "jax":
+            found |= {
+                "x64": str(jax.config.jax_enable_x64),
+                "platform": jax.default_backend(),
+                "jit disabled": str(jax.config.jax_disable_jit),
+                "XLA flags": os.environ.get("XLA_FLAGS", ""),
+            }
+            return {"jax": jax.__version__, "jaxlib": jaxlib.__version__}, found, jax.default_backend() == "gpu"
+        case _:
+            return {}, found, False
 
 
 FROZEN = Declared(
@@ -202,10 +357,16 @@ FROZEN = Declared(
     source="documentation",
     where="keras.layers.BatchNormalization: trainable = False means that the layer will be run in inference mode",
 )
-BACKEND = keras.backend.backend()
-MODES = ("eager", "compiled")
-DEVICES = ("cpu", "gpu") if keras.distribution.list_devices("gpu") else ("cpu",)
-DTYPES = ("float64", "float32", "float16", "bfloat16")
+VERSIONS, SETTINGS, HAS_GPU = described()
+#: Importing Keras performs TensorFlow's first operation, which starts its pools: that within an operation has no name,
+#: and on a GPU others have none either.
+POOL = {"tensorflow": None if HAS_GPU else "", "jax": "tf_XLAEigen"}.get(BACKEND)
+DEVICES = ("cpu", "gpu") if HAS_GPU else ("cpu",)
+#: Without x64, jax.numpy has no float64.
+DTYPES = (() if SETTINGS.get("x64") == "False" else ("float64",)) + ("float32", "float16", "bfloat16")
+#: torch.compile cannot trace the call of a Keras layer whole, and NumPy has no compiler.
+MODES = {"tensorflow": ("eager", "compiled", "xla"), "jax": ("eager", "compiled")}.get(BACKEND, ("eager",))
+LACKS = ("grad_input", "grad_gamma", "grad_beta") if BACKEND == "numpy" else ()
 STEPS: dict[str, Callable[..., Any]] = {
     "train": train,
     "infer": infer,
@@ -216,17 +377,9 @@ STEPS: dict[str, Callable[..., Any]] = {
 
 ADAPTER = Adapter(
     library="keras",
-    versions={"keras": keras.__version__, "tensorflow": tf.__version__},
-    settings={
-        "backend": BACKEND,
-        "floatx": keras.config.floatx(),
-        "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
-        "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
-        "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-        "deterministic ops": os.environ.get("TF_DETERMINISTIC_OPS", "default"),
-        "TF32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
-        "XLA flags": os.environ.get("XLA_FLAGS", ""),
-    },
+    versions={"keras": keras.__version__, **VERSIONS},
+    settings=SETTINGS,
+    pool=POOL,
     implementations=(
         Implementation(
             name=f"keras.layers.BatchNormalization+{BACKEND}",
@@ -239,7 +392,8 @@ ADAPTER = Adapter(
             call=call,
             start=start,
             state=state,
-            steps={**STEPS, "sgd": sgd},
+            steps=STEPS if LACKS else {**STEPS, "sgd": sgd},
+            lacks=LACKS,
             compilations=compilations,
             documentation="https://keras.io/api/layers/normalization_layers/batch_normalization/",
         ),
@@ -255,6 +409,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps=STEPS,
+            lacks=LACKS,
             compilations=compilations,
         ),
     ),

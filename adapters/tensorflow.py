@@ -1,9 +1,16 @@
-"""TensorFlow: `tf.nn.moments` followed by `tf.nn.batch_normalization`; the caller keeps the moving values."""
+"""TensorFlow: `tf.nn.moments` followed by `tf.nn.batch_normalization`, and a `Centering` module.
+
+The caller of the functions keeps the moving values.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +23,7 @@ PROCESSES = [
         "name": "tensorflow",
         "group": "tensorflow",
         "environment": {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+        "threads": {"TF_NUM_INTRAOP_THREADS": "{threads}", "TF_NUM_INTEROP_THREADS": "{threads}"},
     }
 ]
 
@@ -28,9 +36,35 @@ NAMES = {
 }
 
 
+class Centering(tf.Module):
+    """Subtracts the batch mean in training and the moving mean in inference; frozen, it infers."""
+
+    def __init__(self, features: tuple[int, ...], axes: tuple[int, ...], decay: float, dtype: str) -> None:
+        super().__init__()
+        self.axes, self.decay, self.frozen = axes, decay, False
+        self.moving_mean = tf.Variable(tf.zeros(features, dtype), trainable=False)
+
+    def __call__(self, x: Any, training: bool) -> Any:
+        if not training or self.frozen:
+            shape = [1 if axis in self.axes else size for axis, size in enumerate(x.shape)]
+            return x - tf.reshape(self.moving_mean, shape)
+        wide = x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
+        mean = tf.reduce_mean(wide, self.axes, keepdims=True)
+        old = tf.cast(self.moving_mean, wide.dtype)
+        moved = self.decay * old + (1 - self.decay) * tf.reshape(mean, old.shape)
+        self.moving_mean.assign(tf.cast(tf.where(tf.size(x) > 0, moved, old), self.moving_mean.dtype))
+        return tf.cast(wide - mean, x.dtype)
+
+
 def supports(configuration: Configuration) -> str | None:
     if configuration.parameter_dtype != configuration.dtype:
         return "tf.nn.moments returns the dtype of x, and operations between two dtypes raise InvalidArgumentError"
+    return None
+
+
+def supports_centering(configuration: Configuration) -> str | None:
+    if configuration.parameter_dtype != configuration.dtype:
+        return "the variable has the dtype of the input"
     return None
 
 
@@ -42,30 +76,72 @@ def call(configuration: Configuration) -> Call:
     )
 
 
-def prepare(function: Any, mode: str) -> Any:
-    """The function itself, or a graph traced from it per signature."""
-    return function if mode == "eager" else tf.function(function)
+def call_centering(configuration: Configuration) -> Call:
+    return Call(
+        path="Centering",
+        keywords={
+            "features": configuration.features,
+            "axes": configuration.reduction_axes,
+            "decay": configuration.decay,
+            "dtype": configuration.parameter_dtype,
+        },
+        function=True,
+    )
+
+
+def prepare(step: Callable[..., Any], mode: str) -> Any:
+    """The step itself, or a graph traced from it per signature, which XLA compiles in its mode."""
+    return step if mode == "eager" else tf.function(step, jit_compile=mode == "xla")
+
+
+#: The steps that were compiled: equal configurations share them, and trace each signature once.
+COMPILED: dict[tuple[Configuration, str], tuple[Any, Any]] = {}
+
+
+def prepare_functions(function: Any, configuration: Configuration, mode: str) -> tuple[Any, Any]:
+    """The steps of training and of inference."""
+    key = replace(configuration, memory="contiguous"), mode
+    if mode != "eager" and key in COMPILED:
+        return COMPILED[key]
+    shape = [1 if axis in configuration.reduction_axes else size for axis, size in enumerate(configuration.shape)]
+    steps = (
+        prepare(functools.partial(differentiate_batch, function, configuration.reduction_axes, shape), mode),
+        prepare(functools.partial(differentiate_moving, function, shape), mode),
+    )
+    if mode != "eager":
+        COMPILED[key] = steps
+    return steps
 
 
 def start(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    shape = [1 if axis in configuration.reduction_axes else size for axis, size in enumerate(configuration.shape)]
-    train_step = functools.partial(differentiate_batch, function, configuration.reduction_axes, shape)
-    infer_step = functools.partial(differentiate_moving, function, shape)
     with tf.device(device):
         tensors = {NAMES[name]: tf.constant(value) for name, value in state.items()}
+    train_step, infer_step = prepare_functions(function, configuration, mode)
     return SimpleNamespace(
         state=state,
         learned={name: tensors[name] for name in ("scale", "offset") if name in tensors},
         moving={name: tensors[name] for name in ("mean", "variance")},
-        train_step=prepare(train_step, mode),
-        infer_step=prepare(infer_step, mode),
+        train_step=train_step,
+        infer_step=infer_step,
         mode=mode,
         device=device,
     )
 
 
+def start_centering(build: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    with tf.device(device):
+        layer = build()
+        layer.moving_mean.assign(state["moving_mean"])
+    step = functools.partial(differentiate_layer, layer)
+    return SimpleNamespace(layer=layer, step=prepare(step, mode), mode=mode, device=device)
+
+
 def state(live: Any) -> Quantities:
     return dict(live.state)
+
+
+def state_centering(live: Any) -> Quantities:
+    return {"moving_mean": live.layer.moving_mean.numpy()}
 
 
 def train(live: Any, x: Any, upstream: Any) -> Quantities:
@@ -78,6 +154,21 @@ def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     with tf.device(live.device):
         upstream = None if upstream is None else tf.constant(upstream)
         results = live.infer_step(tf.constant(x), upstream, live.learned, live.moving)
+    return {name: value.numpy() for name, value in results.items()}
+
+
+def train_centering(live: Any, x: Any, upstream: Any) -> Quantities:
+    return run(live, x, upstream, training=True)
+
+
+def infer_centering(live: Any, x: Any, upstream: Any) -> Quantities:
+    return run(live, x, upstream, training=False)
+
+
+def run(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
+    with tf.device(live.device):
+        upstream = None if upstream is None else tf.constant(upstream)
+        results = live.step(tf.constant(x), upstream, training)
     return {name: value.numpy() for name, value in results.items()}
 
 
@@ -114,9 +205,41 @@ def differentiate(tape: Any, output: Any, x: Any, upstream: Any, learned: Any) -
     return tape.gradient(output, {"grad_input": x, **sources}, output_gradients=upstream)
 
 
+def differentiate_layer(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        output = layer(x, training)
+    if upstream is None:
+        return {"output": output}
+    return {"output": output, "grad_input": tape.gradient(output, x, output_gradients=upstream)}
+
+
+def reload(live: Any) -> Any:
+    checkpoint = tf.train.Checkpoint(layer=live.layer)
+    with tempfile.TemporaryDirectory() as folder:
+        path = checkpoint.write(str(Path(folder, "layer")))
+        live.layer.moving_mean.assign(tf.fill(live.layer.moving_mean.shape, tf.cast(7, live.layer.moving_mean.dtype)))
+        checkpoint.read(path).assert_consumed()
+    return live
+
+
+def freeze(live: Any) -> None:
+    live.layer.frozen = True
+    live.step = prepare(functools.partial(differentiate_layer, live.layer), live.mode)
+
+
+def unfreeze(live: Any) -> None:
+    live.layer.frozen = False
+    live.step = prepare(functools.partial(differentiate_layer, live.layer), live.mode)
+
+
 def compilations(live: Any) -> int:
-    steps = (live.train_step, live.infer_step) if live.mode == "compiled" else ()
+    steps = () if live.mode == "eager" else (live.train_step, live.infer_step)
     return sum(step.experimental_get_tracing_count() for step in steps)
+
+
+def compilations_centering(live: Any) -> int:
+    return 0 if live.mode == "eager" else int(live.step.experimental_get_tracing_count())
 
 
 CALLER_STATE = Declared(
@@ -125,7 +248,12 @@ CALLER_STATE = Declared(
     source="documentation",
     where="tf.nn.batch_normalization: mean and variance are arguments, at inference running averages of the moments",
 )
+MODES = ("eager", "compiled", "xla")
+DTYPES = ("float64", "float32", "float16", "bfloat16")
 DEVICES = ("cpu", "gpu") if tf.config.list_physical_devices("GPU") else ("cpu",)
+
+# The first operation starts the pools: that within an operation has no name, and on a GPU others have none either.
+tf.constant(0.0) + 1.0
 
 ADAPTER = Adapter(
     library="tensorflow",
@@ -138,14 +266,15 @@ ADAPTER = Adapter(
         "TF32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
         "XLA flags": os.environ.get("XLA_FLAGS", ""),
     },
+    pool=None if "gpu" in DEVICES else "",
     implementations=(
         Implementation(
             name="tf.nn.batch_normalization",
             op="batch_norm",
             profile=(CALLER_STATE,),
-            modes=("eager", "compiled"),
+            modes=MODES,
             devices=DEVICES,
-            dtypes=("float64", "float32", "float16", "bfloat16"),
+            dtypes=DTYPES,
             supports=supports,
             call=call,
             start=start,
@@ -153,6 +282,26 @@ ADAPTER = Adapter(
             steps={"train": train, "infer": infer},
             compilations=compilations,
             documentation="https://www.tensorflow.org/api_docs/python/tf/nn/batch_normalization",
+        ),
+        Implementation(
+            name="tf.Centering",
+            op="centering",
+            profile=(),
+            modes=MODES,
+            devices=DEVICES,
+            dtypes=DTYPES,
+            supports=supports_centering,
+            call=call_centering,
+            start=start_centering,
+            state=state_centering,
+            steps={
+                "train": train_centering,
+                "infer": infer_centering,
+                "reload": reload,
+                "freeze": freeze,
+                "unfreeze": unfreeze,
+            },
+            compilations=compilations_centering,
         ),
     ),
 )

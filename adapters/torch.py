@@ -1,8 +1,10 @@
-"""PyTorch: `torch.nn.BatchNorm1d/2d/3d` by rank, `torch.nn.functional.batch_norm`, and a `Centering` module."""
+"""PyTorch: `torch.nn.BatchNorm1d/2d/3d` by rank and cumulative, `torch.nn.functional.batch_norm`, and a `Centering` module."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +16,12 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 
 PROCESSES = [
     # One compile thread: Inductor's pool of subprocesses would outlive a killed worker.
-    {"name": "torch", "group": "torch", "environment": {"TORCHINDUCTOR_COMPILE_THREADS": "1"}}
+    {
+        "name": "torch",
+        "group": "torch",
+        "environment": {"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": "{caches}"},
+        "threads": {"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"},
+    }
 ]
 
 #: Our name -> torch's name for the same tensor.
@@ -104,6 +111,11 @@ def call(configuration: Configuration) -> Call:
             "affine": configuration.scale,
         },
     )
+
+
+def call_cumulative(configuration: Configuration) -> Call:
+    exponential = call(configuration)
+    return replace(exponential, keywords={**exponential.keywords, "momentum": None})
 
 
 def call_function(configuration: Configuration) -> Call:
@@ -265,9 +277,23 @@ SINGLE_VALUE = Declared(
     error="ValueError",
     where="torch/nn/functional.py, _verify_batch_size: Expected more than 1 value per channel when training",
 )
+CUMULATIVE = Declared(
+    field="update",
+    value="cumulative",
+    source="documentation",
+    where="torch.nn.BatchNorm1d: momentum can be set to None for cumulative moving average (i.e. simple average)",
+)
 MODES = ("eager", "compiled")
 DEVICES = ("cpu", "gpu") if torch.cuda.is_available() else ("cpu",)
 DTYPES = ("float64", "float32", "float16", "bfloat16")
+STEPS: dict[str, Callable[..., Any]] = {
+    "train": train,
+    "infer": infer,
+    "reload": reload,
+    "freeze": freeze,
+    "unfreeze": unfreeze,
+    "sgd": sgd,
+}
 DOCUMENTATION = "https://docs.pytorch.org/docs/stable/generated/torch.nn."
 
 ADAPTER = Adapter(
@@ -293,14 +319,23 @@ ADAPTER = Adapter(
             call=call,
             start=start,
             state=state,
-            steps={
-                "train": train,
-                "infer": infer,
-                "reload": reload,
-                "freeze": freeze,
-                "unfreeze": unfreeze,
-                "sgd": sgd,
-            },
+            steps=STEPS,
+            compilations=compilations,
+            documentation=DOCUMENTATION + "BatchNorm2d.html",
+        ),
+        Implementation(
+            name="torch.nn.BatchNorm+cumulative",
+            op="batch_norm",
+            profile=(MOVING_CORRECTION, SINGLE_VALUE, CUMULATIVE),
+            # Compiled whole it is refused: the weight of the batch is read from the tensor num_batches_tracked.
+            modes=("eager",),
+            devices=DEVICES,
+            dtypes=DTYPES,
+            supports=supports,
+            call=call_cumulative,
+            start=start,
+            state=state,
+            steps=STEPS,
             compilations=compilations,
             documentation=DOCUMENTATION + "BatchNorm2d.html",
         ),

@@ -129,6 +129,7 @@ class Case(_Entry):
     center: bool = True
     memory: Literal["contiguous", "strided", "channels_last"] = "contiguous"
     again: bool = Field(False, description="Performed twice from the start: whether the bits agree is recorded.")
+    threads: int | None = Field(None, ge=1, description="Of the process; omitted: as many as the library takes.")
     initial: Initial = Initial()
     steps: _Steps
     expected: tuple[Published, ...] = Field((), strict=False)

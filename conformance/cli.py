@@ -1,4 +1,4 @@
-"""The command line: `conformance list | check | run | report | reproduce`.
+"""The command line: `conformance list | check | run | report | compare | reproduce`.
 
 Exit codes: 0; 1 unexpected verdicts; 2 the user's mistake, or nothing selected; 3 the suite failed, or
 planned is not recorded; 130 interrupted.
@@ -7,6 +7,7 @@ planned is not recorded; 130 interrupted.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from enum import StrEnum
@@ -17,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from conformance.compared.values import Comparison, FailOn
 from conformance.errors import ConformanceError, SuiteError, UsageError
 from conformance.tier import Tier
 
@@ -35,6 +37,14 @@ class Listable(StrEnum):
     CASES = "cases"
     IMPLEMENTATIONS = "implementations"
     CLAUSES = "clauses"
+
+
+class Form(StrEnum):
+    """How a comparison is written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
 
 
 _Python = Annotated[
@@ -80,7 +90,7 @@ def list_(
 @app.command()
 def check(
     files: Annotated[list[Path] | None, typer.Argument(help="Case files; omitted: the whole spec.")] = None,
-    write_schema: Annotated[bool, typer.Option(help="Write the JSON Schema for editors beside the cases.")] = False,
+    write_schema: Annotated[bool, typer.Option(help="Write the published JSON Schemas beside the spec.")] = False,
     reference: Annotated[
         bool, typer.Option("--reference", help="Compare the reference with exact rational arithmetic as well.")
     ] = False,
@@ -89,11 +99,13 @@ def check(
     from conformance.divergences import load_divergences
     from conformance.published import check as check_published
     from conformance.shipped import spec_folder
-    from conformance.spec import load, write_file_schema
+    from conformance.spec import load
     from conformance.tier import load_tiers
 
     if write_schema:
-        print(write_file_schema(spec_folder()))
+        from conformance.schemas import write_schemas
+
+        print(*write_schemas(spec_folder()), sep="\n")
         return
     for file in files or []:
         if not file.is_file():
@@ -161,14 +173,88 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run files, or folders of them.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write index.html into.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write, in place of an earlier report there.")],
     partial: Annotated[bool, typer.Option(help="Show a run that did not end, marked as that.")] = False,
+    single_file: Annotated[bool, typer.Option(help="Write one HTML file, named by --out, to mail.")] = False,
+    baseline: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="What its comparison page begins with: as --base of compare."),
+    ] = None,
 ) -> None:
-    """Make the HTML report of run files: one page, no network, no framework."""
+    """Make the report of run files: a site of static pages, no network, no framework."""
     from conformance.record import read_all
     from conformance.report import write
+    from conformance.results_reading import load
 
-    print(write(read_all(runs), out, partial=partial))
+    older = load(baseline, partial=partial) if baseline else None
+    print(write(read_all(runs), out, partial=partial, single_file=single_file, baseline=older))
+
+
+@app.command()
+def compare(
+    base: Annotated[list[Path], typer.Option(metavar="RUN", help="Run files, folders of them, or a results.json.")],
+    new: Annotated[list[Path], typer.Option(metavar="RUN", help="The same, of what is compared with it.")],
+    form: Annotated[
+        Form,
+        typer.Option("--format", metavar="text|markdown|json", help="For a terminal, a pull request or a program."),
+    ] = Form.TEXT,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there; omitted: print it.")] = None,
+    fail_on: Annotated[
+        list[FailOn] | None, typer.Option(metavar="CHANGE", help="Count it as a regression too; repeats.")
+    ] = None,
+    drift_factor: Annotated[float, typer.Option(metavar="X", min=1.0, help="A score drifted that grew so much,")] = 2.0,
+    drift_floor: Annotated[float, typer.Option(metavar="X", min=0.0, help="to such a part of its bound.")] = 0.1,
+    partial: Annotated[bool, typer.Option(help="Take runs that did not end, said on the face of it.")] = False,
+) -> None:
+    """Tell what changed between two runs, worst first; exit 1 on a regression.
+
+    A regression, expected or not, is:
+
+    - a verdict that stands worse than it did, best to worst: exact and conforms; dialect; unsupported, undecided
+    and announced refusals; refused and deviates; timed out; crashed. What was unsupported had nothing to lose.
+
+    - exact that became conforms where clause 13.4 demands exact results.
+
+    - a grade of stability that fell, over the cells that both runs have.
+
+    - an environment that worked and fails; cells that are gone though the run has their case.
+
+    Told, and a regression only where --fail-on names it:
+
+    - a score that grew without another verdict (drift); exact that became conforms elsewhere (exactness).
+
+    - new or newly supported cells that disagree (appeared); cells that are gone since the run was narrowed, is
+    partial or of another tier, or lacks the case or the environment (vanished).
+    """
+    from conformance.compare import compare as compare_results
+    from conformance.compared.values import Policy
+    from conformance.results_reading import load
+    from conformance.whole import write_whole
+
+    if not (math.isfinite(drift_factor) and math.isfinite(drift_floor)):
+        raise UsageError("--drift-factor and --drift-floor: expected a finite number")
+    policy = Policy(drift_factor=drift_factor, drift_floor=drift_floor, fail_on=tuple(dict.fromkeys(fail_on or ())))
+    found = compare_results(load(base, partial=partial), load(new, partial=partial), policy)
+    text = _written(found, form)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(out, text.encode())
+    raise SystemExit(1 if found.regression else 0)
+
+
+def _written(comparison: Comparison, form: Form) -> str:
+    from conformance.compared.markdown import markdown
+    from conformance.compared.text import text
+    from conformance.json_text import text_of
+
+    match form:
+        case Form.TEXT:
+            return text(comparison)
+        case Form.MARKDOWN:
+            return markdown(comparison)
+        case Form.JSON:
+            return text_of(comparison)
 
 
 @app.command()

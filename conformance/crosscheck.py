@@ -201,7 +201,8 @@ class _Step:
         function = operation.train if self.trains else operation.infer
         found = function(replace(situation, graded=True), worked)
         bounds = {name: each.narrower.get("A", each.bound) for name, each in found.items()}
-        if operation.name == "centering" and self.trains and situation.x.shape[0]:
+        batch = self.trains and situation.x.shape[0] and situation.dialect.normalizes_with == "batch"
+        if operation.name == "centering" and batch:
             # It is not graded, and so brings the bound of sequential sums alone.
             with np.errstate(all="ignore"):
                 bounds |= _pairwise_centering(situation, worked)

@@ -108,12 +108,10 @@ def mean(x: Numbers) -> Fraction:
     return sum(x, Fraction()) / len(x)
 
 
-def variance(x: Numbers, correction: int = 0) -> Fraction | None:
-    """Return Σ(x - μ)²/(m - correction), clauses 4.1 and 8.2."""
-    if len(x) == correction:
-        return None
+def variance(x: Numbers, correction: int = 0) -> Fraction:
+    """Return Σ(x - μ)²/(m - correction), clauses 4.1 and 8.2: 0 for one value."""
     center = mean(x)
-    return sum(((value - center) ** 2 for value in x), Fraction()) / (len(x) - correction)
+    return sum(((value - center) ** 2 for value in x), Fraction()) / max(len(x) - correction, 1)
 
 
 def inverse_root(total: Fraction, bits: int = BITS) -> Fraction | None:
@@ -237,19 +235,26 @@ def infer_batch_norm(feature: Feature, rule: Rule) -> Quantities:
 
 def train_centering(feature: Feature, rule: Rule) -> Quantities:
     """Return every quantity of a train step of centering, clauses 20.1 to 20.5 and 20.7."""
-    old = feature.moving.mean
+    x, old, upstream = feature.x, feature.moving.mean, feature.upstream
     assert old is not None
-    if not feature.x:
-        return {"output": [], "moving_mean": [old], **({} if feature.upstream is None else {"grad_input": []})}
-    center = mean(feature.x)
-    found: Quantities = {
-        "batch_mean": [center],
-        "moving_mean": _one(moved(rule, old, center)),
-        "output": [value - center for value in feature.x],
-    }
-    if feature.upstream is not None:
-        level = mean(feature.upstream)
-        found["grad_input"] = [g - level for g in feature.upstream]
+    if not x:
+        return {"output": [], "moving_mean": [old], **({} if upstream is None else {"grad_input": []})}
+    batch = mean(x)
+    after = moved(rule, old, batch)
+    center: Fraction | None = batch
+    share: Fraction | None = Fraction(1)
+    match rule.dialect.normalizes_with:
+        case "batch":
+            pass
+        case "moving_before":
+            center, share = old, Fraction(0)
+        case "moving_after":
+            # What one unit of the batch's mean adds to the moving one: every update is affine in it.
+            center, share = after, moved(rule, Fraction(0), Fraction(1))
+    found: Quantities = {"batch_mean": [batch], "moving_mean": _one(after)}
+    found["output"] = None if center is None else [value - center for value in x]
+    if upstream is not None:
+        found["grad_input"] = None if share is None else [g - share * mean(upstream) for g in upstream]
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,38 +54,32 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
 
     NaN and infinity are one class: where one is expected any will do, and nowhere else.
     """
-    value, stored = expected.value, observed.dtype.name
+    value, stored = expected.value, _name(observed.dtype)
     seen = observed.astype(value.dtype)
     with np.errstate(all="ignore"):
-        error = np.abs(seen - value).astype(np.float64, copy=False)
+        error = np.subtract(seen, value)
+        if expected.rest is not None:
+            np.subtract(error, expected.rest, out=error)
+        np.abs(error, out=error)
+        error = error.astype(np.float64, copy=False)
         bound = storage_rounding(expected.bound, value, stored, worked)
-        scores = _ratio(error, bound)
+        scores = error / bound
         said = bound < expected.magnitude
-        if not said.all():
-            said |= error == 0
-        reason = ""
-        # A sum is finite only if every term is: one look at it spares the rest.
-        if not np.isfinite(error.sum()):
-            finite = np.isfinite(value)
-            pattern = np.isfinite(seen) == finite
-            scores = np.where(pattern, np.where(finite, scores, 0.0), np.inf)
-            said |= ~finite | ~pattern
-            error = np.where(finite, error, 0.0)
-            reason = "" if pattern.all() else _pattern_reason(finite, np.isfinite(seen))
+        position, score = _largest(scores)
+        decidable, reason = bool(np.logical_and.reduce(said, axis=None)), ""
+        # The largest is a NaN if any is: one look at it spares the rest.
+        if not decidable or not math.isfinite(score):
+            error, scores, said, reason = _with_exceptions(value, seen, error, bound, said)
+            decidable = bool(said.all())
+            position, score = _largest(scores)
         narrower = {
             grade: float(_ratio(error, storage_rounding(each, value, stored, worked)).max(initial=0.0))
             for grade, each in expected.narrower.items()
         }
-    # An element whose bound says nothing can neither pass nor fail.
-    decidable = bool(said.all())
-    if not decidable:
-        scores = np.where(said, scores, 0.0)
-    position = int(scores.argmax()) if scores.size else 0
-    score = float(scores.flat[position]) if scores.size else 0.0
     return Fit(
         score=score,
         narrower=dict.fromkeys(narrower, np.inf) if reason else narrower,
-        exact=not reason and not error.any(),
+        exact=score == 0 and not reason and not error.any(),
         decidable=decidable,
         outside_domain=score > 1 and not ((scores > 1) & expected.in_domain).any(),
         worst=_worst(position, value, seen, bound),
@@ -91,10 +87,38 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
     )
 
 
+def _with_exceptions(
+    value: Array, seen: Array, error: Array, bound: Array, said: Array
+) -> tuple[Array, Array, Array, str]:
+    """Return errors, scores, what the bounds say and what is wrong, where not everything is finite or said."""
+    scores, said, reason = _ratio(error, bound), said | (error == 0), ""
+    if not np.isfinite(error.sum()):
+        finite = np.isfinite(value)
+        pattern = np.isfinite(seen) == finite
+        scores = np.where(pattern, np.where(finite, scores, 0.0), np.inf)
+        said = said | ~finite | ~pattern
+        error = np.where(finite, error, 0.0)
+        reason = "" if pattern.all() else _pattern_reason(finite, np.isfinite(seen))
+    # An element whose bound says nothing can neither pass nor fail.
+    return error, scores if said.all() else np.where(said, scores, 0.0), said, reason
+
+
+def _largest(scores: Array) -> tuple[int, float]:
+    if not scores.size:
+        return 0, 0.0
+    position = int(scores.argmax())
+    return position, float(scores.flat[position])
+
+
+@functools.cache
+def _name(dtype: np.dtype[Any]) -> str:
+    return dtype.name
+
+
 def _ratio(error: Array, bound: Array) -> Array:
     """Return error over bound; nothing over nothing is nothing, and a bound that is no number admits none."""
     ratio = error / bound
-    if np.min(bound, initial=np.inf) > 0:
+    if np.minimum.reduce(bound, axis=None, initial=np.inf) > 0:
         return np.asarray(ratio)
     return np.where(error == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 

@@ -18,7 +18,7 @@ from conformance.case import Case, Infer, Sgd, Step, Train
 from conformance.dialect import Dialect
 from conformance.operation import Expected, Operation, Situation, flatten, unflatten
 from conformance.operations import OPERATIONS
-from conformance.precision import working
+from conformance.precision import wide, working
 from conformance.protocol import Configuration
 from conformance.recipe import realize, rounded
 
@@ -74,14 +74,14 @@ def situate(
     by less than 1e-4 of a float64 bound.
     """
     assert inputs.input is not None
-    wide = np.longdouble if "float64" in (configuration.dtype, configuration.parameter_dtype) else np.float64
-    upstream = None if inputs.upstream is None else flatten(inputs.upstream, configuration).astype(wide)
+    needed = wide() if "float64" in (configuration.dtype, configuration.parameter_dtype) else np.float64
+    upstream = None if inputs.upstream is None else flatten(inputs.upstream, configuration).astype(needed)
     return Situation(
         configuration=configuration,
         dialect=dialect,
-        x=flatten(inputs.input, configuration).astype(wide),
+        x=flatten(inputs.input, configuration).astype(needed),
         upstream=upstream,
-        state={name: np.asarray(value).reshape(-1).astype(wide) for name, value in state.items()},
+        state={name: np.asarray(value).reshape(-1).astype(needed) for name, value in state.items()},
         trained=trained,
     )
 

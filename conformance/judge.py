@@ -7,19 +7,22 @@ it is a dialect; else it deviates.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from conformance.case import Train
+from conformance.diagnosis import diagnosis, settled
 from conformance.dialect import declared_at
 from conformance.grade import grade_of
-from conformance.inputs import StepInputs, inputs_of, situate
+from conformance.inputs import StepInputs, inputs_of
 from conformance.judgement import Judged, Judgement, StepJudgement
-from conformance.operation import Pass, flatten
 from conformance.operations import OPERATIONS
 from conformance.outcome import Crashed, Outcome, Produced, Refused, Repeated, TimedOut, Unsupported
+from conformance.passes import passes_of
 from conformance.plan import Cell
 from conformance.precision import working
 from conformance.protocol import Declared
@@ -29,13 +32,16 @@ from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: The family of cases whose numbers tell the dialect.
-PROBE = "probe"
-
 
 def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Judgement:
     """Return the judgement of a cell's outcomes: of its start, then of each step that was reached."""
-    steps = tuple(_steps(cell, outcomes, references))
+    judges: dict[int, StepJudge] = {}
+    steps = tuple(_steps(cell, outcomes, references, judges))
+    if any(each.explanations or each.last_resorts for step in steps for each in step.quantities):
+        evidence = {
+            step.number: judges[step.number].evidence(step.quantities) for step in steps if step.number in judges
+        }
+        steps = settled(steps, evidence)
     verdict = worst(step.verdict for step in steps)
     expected = all(step.expected for step in steps)
     graded = cell.case.family == OPERATIONS[cell.case.op].ladder
@@ -43,32 +49,24 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Ju
         verdict=verdict,
         expected=expected,
         steps=steps,
-        diagnosis=_diagnosis(steps),
+        diagnosis=diagnosis(steps),
         grade=grade_of(steps) if graded else "",
         again=next((each.difference for each in outcomes if isinstance(each, Repeated)), None),
-        observed=_observed(cell, outcomes) if cell.case.family == PROBE else {},
+        observed=_observed(cell, outcomes),
     )
 
 
 def _observed(cell: Cell, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Return the dialect that a probe's numbers show, if every step gave some."""
-    configuration, operation = cell.case.configuration, OPERATIONS[cell.case.op]
-    inputs = inputs_of(cell.case).steps
-    passes, before = [], None
-    for number, outcome in enumerate(outcomes):
-        if not isinstance(outcome, Produced):
-            return {}
-        if before is not None and isinstance(inputs[number - 1].step, Train):
-            situation = situate(configuration, operation.dialect, inputs[number - 1], before, number - 1)
-            output = flatten(outcome.quantities["output"], configuration)
-            passes.append(
-                Pass(situation=situation, output=output, after=outcome.state if cell.implementation.keeps_state else {})
-            )
-        before = outcome.state
-    return operation.observe(passes, working(configuration.dtype))
+    """Return the dialect that the numbers show, on a case of a family from which it is read."""
+    observe = OPERATIONS[cell.case.op].observers.get(cell.case.family)
+    passes = passes_of(cell, outcomes) if observe else []
+    return observe(passes, working(cell.case.dtype)) if observe and passes else {}
 
 
-def _steps(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Iterator[StepJudgement]:
+def _steps(
+    cell: Cell, outcomes: Sequence[Outcome], references: References, judges: dict[int, StepJudge]
+) -> Iterator[StepJudgement]:
+    """Yield the judgement of each step, and put what judged those that gave numbers into `judges`."""
     inputs = inputs_of(cell.case)
     walk = Walk(state={})
     kinds = ["start", *(each.step.step for each in inputs.steps)]
@@ -77,7 +75,9 @@ def _steps(cell: Cell, outcomes: Sequence[Outcome], references: References) -> I
             case Produced() if number == 0:
                 yield _start(outcome, inputs.initial, walk, cell.implementation.keeps_state)
             case Produced():
-                yield StepJudge(cell, number, inputs.steps[number - 1], walk, references).judge(outcome)
+                judges[number] = StepJudge(cell, number, inputs.steps[number - 1], walk, references)
+                step = judges[number].judge(outcome)
+                yield _digested(step, outcome) if cell.case.again else step
             case Refused():
                 before = None if number == 0 else inputs.steps[number - 1]
                 yield _refusal(cell, number, before, outcome, walk)
@@ -90,6 +90,16 @@ def _steps(cell: Cell, outcomes: Sequence[Outcome], references: References) -> I
             case TimedOut(limit=limit, output=output):
                 message = f"no answer within {limit:g} s; its output ends: {output}"
                 yield _plain(number, kinds[min(number, len(kinds) - 1)], Verdict.TIMED_OUT, False, message)
+
+
+def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:
+    """Return the step with a digest of each quantity's dtype and bits, by which other processes are compared."""
+    given = {**outcome.state, **outcome.quantities}
+    found = {
+        name: hashlib.blake2b(value.dtype.name.encode() + value.tobytes(), digest_size=8).hexdigest()
+        for name, value in given.items()
+    }
+    return replace(step, quantities=tuple(replace(each, bits=found.get(each.quantity, "")) for each in step.quantities))
 
 
 def _plain(number: int, kind: str, verdict: Verdict, expected: bool, message: str) -> StepJudgement:
@@ -143,12 +153,12 @@ def _written(call: Mapping[str, Any]) -> str:
 def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refused, walk: Walk) -> StepJudgement:
     """Judge an exception: expected where the profile documents its type for this situation.
 
-    The state afterwards must be the state before.
+    The state afterwards must be the state before, unless a caller keeps it.
     """
     declared = _documented_error(cell, inputs)
     expected = declared is not None and declared.error in outcome.types
     quantities: tuple[Judged, ...] = ()
-    if outcome.state is not None and inputs is not None:
+    if outcome.state is not None and inputs is not None and cell.implementation.keeps_state:
         quantities = tuple(_kept(walk.state, outcome.state))
         walk.follow(outcome.state)
     changed = [each for each in quantities if each.verdict is not Verdict.EXACT]
@@ -186,11 +196,3 @@ def _kept(before: Mapping[str, Array], after: Mapping[str, Array]) -> Iterator[J
             dtype=value.dtype.name,
             shape=value.shape,
         )
-
-
-def _diagnosis(steps: Sequence[StepJudgement]) -> str:
-    """Return what the deviating quantities say of themselves, the first of each kind."""
-    reasons = [
-        each.reason for step in steps for each in step.quantities if each.verdict is Verdict.DEVIATES and each.reason
-    ]
-    return "; ".join(dict.fromkeys(reasons))

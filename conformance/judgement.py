@@ -22,9 +22,14 @@ class Judged:
     #: The dialect's fields without which the numbers would not fit.
     fields: tuple[str, ...] = ()
     reason: str = ""
+    #: The changes of the formula that explain the numbers, the plainest first; then those that explain nearly anything.
+    explanations: tuple[str, ...] = ()
+    last_resorts: tuple[str, ...] = ()
     dtype: str = ""
     #: The shape in which the implementation gave it.
     shape: tuple[int, ...] = ()
+    #: On the cases that are performed twice: a digest of its bits.
+    bits: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

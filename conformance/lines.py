@@ -51,7 +51,8 @@ def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], plan
             "machine": platform.machine(),
             "cores": os.cpu_count(),
         },
-        "reference": {"bits": extended().bits},
+        "dialects": {name: asdict(operation.dialect) for name, operation in OPERATIONS.items()},
+        "reference": {"bits": extended().bits, "kind": extended().kind},
     }
 
 
@@ -84,6 +85,7 @@ def _process(key: WorkerKey) -> Line:
         "group": key.group,
         "adapter": Path(key.adapter).name,
         "process": dict(key.environment),
+        **({"threads": key.threads} if key.threads is not None else {}),
     }
 
 
@@ -104,6 +106,7 @@ def case_line(located: Located) -> Line:
         "steps": [step.model_dump(exclude_none=True) for step in case.steps],
         "formulas": {kind: formulas[kind] for kind in kinds},
         "published": [each.model_dump(exclude_none=True) for each in case.expected],
+        **({"threads": case.threads} if case.threads is not None else {}),
     }
 
 
@@ -174,6 +177,8 @@ def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ..
         line["fields"] = list(judged.fields)
     if judged.reason:
         line["reason"] = judged.reason
+    if judged.bits:
+        line["bits"] = judged.bits
     return {**line, "dtype": judged.dtype, "shape": list(judged.shape)}
 
 

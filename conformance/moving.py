@@ -43,6 +43,8 @@ def weights(dialect: Dialect, decay: float, trained: int, wide: type[np.floating
 
 def moved(old: Array, batch: Array, weight: Weights) -> Array:
     """Return M' = w·M + v·s; where a weight is 0 its term is left out, non-finite or not."""
+    if weight[0] and weight[1]:
+        return np.asarray(weight[0] * old + weight[1] * batch)
     kept = weight[0] * old if weight[0] else 0
     added = weight[1] * batch if weight[1] else 0
     return np.asarray(kept + added) + np.zeros_like(old)
@@ -80,11 +82,7 @@ def moved_bound(
     result = np.abs(moved(old, batch, weight)).astype(np.float64, copy=False)
     if not v:
         return u * result * 0
-    return (
-        v * batch_bound
-        + 4 * u * (w * kept + v * (kept + taken + batch_bound))
-        + u * w * (kept + taken)
-        + u * result
-        + debiased * u * (kept + taken + batch_bound + result)
-        + 2 * worked.tiny
-    )
+    # Gathered by what is multiplied.
+    of_bound, of_taken, of_kept = v + (4 * v + debiased) * u, (4 * v + w + debiased) * u, (5 * w + 4 * v + debiased) * u
+    found = of_bound * batch_bound + of_kept * kept + of_taken * taken + (1 + debiased) * u * result
+    return np.asarray(found + 2 * worked.tiny)

@@ -21,6 +21,18 @@ VarianceAlgorithm = Literal["two_pass", "welford", "one_pass"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Earlier:
+    """The train step before this one, where there was one, for the hypotheses that ask for it."""
+
+    #: Shape (m, C), extended precision.
+    x: Array
+    #: The state before that step, each of shape (C,).
+    state: Mapping[str, Array]
+    #: The gradients of gamma and beta that the implementation gave, each of shape (C,).
+    gradients: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Situation:
     """All that the numbers of one step depend on, flattened to m values of each of C features."""
 
@@ -40,6 +52,9 @@ class Situation:
     epsilon: Literal["inside", "outside", "floor"] = "inside"
     #: Whether the bounds of narrower classes are asked for too.
     graded: bool = False
+    #: The shape of the step's input, in the axes of the configuration.
+    shape: tuple[int, ...] = ()
+    earlier: Earlier | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,6 +69,8 @@ class Expected:
     magnitude: Array
     #: False where an intermediate could overflow or underflow in the working precision; shape (C,).
     in_domain: Array
+    #: What `value` lacks of the number, where its float type is too narrow to hold it; same shape.
+    rest: Array | None = None
     #: Where a grade is asked for: the bounds of narrower classes, by grade.
     narrower: Mapping[str, Array] = field(default_factory=dict)
 
@@ -74,6 +91,10 @@ class Hypothesis:
     performed: str = ""
     #: The only quantities it speaks of; empty for all.
     only: frozenset[str] = frozenset()
+    #: The dtype in which every number it explains can be represented; empty for any.
+    representable: str = ""
+    #: Whether it explains so much that it is named only where nothing else explains as many steps.
+    last: bool = False
 
 
 Reference = Callable[[Situation, Precision], dict[str, Expected]]
@@ -81,15 +102,24 @@ Reference = Callable[[Situation, Precision], dict[str, Expected]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pass:
-    """One train step as it was seen: what it began with, what it gave, what it left."""
+    """One train or infer step as it was seen: what it began with, what it gave, what it left."""
 
     situation: Situation
-    #: Shape (m, C).
-    output: Array
+    kind: Literal["train", "infer"] = "train"
+    frozen: bool = False
+    #: Shape (m, C); None where the step gave none of the input's shape.
+    output: Array | None
+    #: The state afterwards, in its native shape and dtype; empty where the caller keeps it.
     after: Mapping[str, Array]
+    #: The same, whoever keeps it.
+    reported: Mapping[str, Array] = field(default_factory=dict)
+    #: Of an exception, the names of its class and of that class's bases; empty where the step ran.
+    refused: tuple[str, ...] = ()
 
 
 Observer = Callable[[Sequence[Pass], Precision], dict[str, str]]
+#: By quantity, the terms that its formula adds up, by name; each broadcasts to the quantity's shape.
+Terms = Callable[[Situation], Mapping[str, Mapping[str, Array]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +139,12 @@ class Operation:
     formulas: Mapping[str, str]
     train: Reference
     infer: Reference
-    #: Reads the dialect from the train steps of a case of the family `probe`.
-    observe: Observer
+    #: Family of cases -> what reads the dialect from the passes of one of them.
+    observers: Mapping[str, Observer]
     hypotheses: Callable[[Configuration, Dialect], Iterable[Hypothesis]]
+    #: What deviating numbers are weighed by where no hypothesis explains them, in training and in inference.
+    train_terms: Terms
+    infer_terms: Terms
 
 
 def flatten(array: Array, configuration: Configuration) -> Array:

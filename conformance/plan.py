@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -11,7 +12,7 @@ from conformance.case import Case
 from conformance.dialect import FIELDS, allows
 from conformance.errors import UsageError
 from conformance.protocol import Declared
-from conformance.registry import WorkerKey
+from conformance.registry import WorkerKey, limited
 from conformance.spec import Located
 from conformance.tier import Tier, Tiers
 
@@ -103,7 +104,10 @@ class Selection:
 def plan(
     cases: Sequence[Located], offers: Iterable[Offer], selection: Selection, tiers: Tiers | None = None
 ) -> Iterator[Cell]:
-    """Yield the cells of the selected cases, case by case; a worker that serves other dtypes has none."""
+    """Yield the cells of the selected cases, case by case.
+
+    A worker that serves other dtypes, or has another number of threads than the case names, has none.
+    """
     tiers = tiers or Tiers()
     gathered = list(offers)
     for index, located in enumerate(cases):
@@ -112,23 +116,64 @@ def plan(
             continue
         modes = tiers.modes(selection.tier, case.id)
         for offer in gathered:
-            if offer.key.dtypes is not None and case.dtype not in offer.key.dtypes:
+            if not _serves(offer.key, case):
                 continue
-            for implementation in offer.implementations:
-                if implementation.op != case.op:
-                    continue
-                reason = _unsupported(case, implementation) or offer.reasons[implementation.name][index]
-                for mode in (each for each in implementation.modes if each in modes):
-                    for device in implementation.devices:
-                        if selection.takes(implementation.name, mode, device):
-                            yield Cell(
-                                case=case,
-                                implementation=implementation,
-                                mode=mode,
-                                device=device,
-                                key=offer.key,
-                                unsupported=reason,
-                            )
+            for implementation, mode, device in _columns(offer, case, selection, modes):
+                yield Cell(
+                    case=case,
+                    implementation=implementation,
+                    mode=mode,
+                    device=device,
+                    key=offer.key,
+                    unsupported=_unsupported(case, implementation)
+                    or _unthreaded(case, device, offer.key)
+                    or offer.reasons[implementation.name][index],
+                )
+
+
+def thread_keys(
+    cases: Sequence[Located], offers: Iterable[Offer], selection: Selection, tiers: Tiers | None = None
+) -> tuple[WorkerKey, ...]:
+    """Return the further processes that selected cases need, which name a number of threads."""
+    tiers = tiers or Tiers()
+    taken = [each.case for each in cases if selection.takes_case(each.case)]
+    named = [(case, case.threads) for case in taken if case.threads is not None]
+    found: dict[str, WorkerKey] = {}
+    for offer, (case, threads) in itertools.product(offers, named):
+        key = limited(offer.key, threads)
+        modes = tiers.modes(selection.tier, case.id)
+        devices = {device for _, _, device in _columns(offer, case, selection, modes)}
+        if offer.key.limits and _serves(key, case) and "cpu" in devices:
+            found.setdefault(key.name, key)
+    return tuple(found.values())
+
+
+def _columns(
+    offer: Offer, case: Case, selection: Selection, modes: frozenset[str]
+) -> Iterator[tuple[Offered, str, str]]:
+    """Yield the selected implementations of the case's operation, each in each of the modes and on each device."""
+    for implementation in offer.implementations:
+        if implementation.op != case.op:
+            continue
+        for mode, device in itertools.product(implementation.modes, implementation.devices):
+            if mode in modes and selection.takes(implementation.name, mode, device):
+                yield implementation, mode, device
+
+
+def _serves(key: WorkerKey, case: Case) -> bool:
+    """Return whether cells of the case are this process's; where none can limit its threads, any is."""
+    if key.dtypes is not None and case.dtype not in key.dtypes:
+        return False
+    return key.threads == case.threads or (key.threads is None and not key.limits)
+
+
+def _unthreaded(case: Case, device: str, key: WorkerKey) -> str | None:
+    """Return why a number of threads cannot be had; None where it can or none is named."""
+    if case.threads is None:
+        return None
+    if device != "cpu":
+        return "a number of threads is a setting of the CPU"
+    return None if key.threads is not None else key.unlimited
 
 
 def offer_from(key: WorkerKey, described: Mapping[str, Any], reasons: Mapping[str, Sequence[str | None]]) -> Offer:

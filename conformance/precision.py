@@ -58,6 +58,11 @@ class Extended:
         """Whether it can judge float64: its roundings are at most 2^-11 of float64's."""
         return self.bits >= 64
 
+    @property
+    def kind(self) -> str:
+        """In which arithmetic the reference judges float64."""
+        return "extended precision" if self.sufficient else "exact rationals, up to 4,096 elements a step"
+
     def __str__(self) -> str:
         suffix = "" if self.sufficient else ", too few to judge float64"
         return f"np.longdouble has {self.bits} bits of mantissa{suffix}"
@@ -66,6 +71,11 @@ class Extended:
 def extended() -> Extended:
     """Return what this platform's `np.longdouble` is."""
     return Extended(bits=int(np.finfo(np.longdouble).nmant) + 1)
+
+
+def wide() -> type[np.floating[Any]]:
+    """Return the float type in which references compute what judges float64; exact values stand in where it is none."""
+    return np.longdouble if extended().sufficient else np.float64
 
 
 def theta(count: float, unit: float) -> float:

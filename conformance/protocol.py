@@ -7,10 +7,10 @@ literal `PROCESSES` (read without importing the file) and an `ADAPTER`:
 
 Each entry is one worker process: the group of packages whose interpreter runs it (None: the interpreter of
 the run itself), the environment variables set before anything is imported (`{caches}` stands for a folder
-of the process's own that outlives the run), and, where one process cannot serve them all, the `dtypes` it
-serves. Functions take and give NumPy arrays (bfloat16 through `ml_dtypes`),
-in the shapes and the axis order that the library's own user would see. An adapter never transposes, casts a
-result, compares, or catches an exception: what the user of that API would get is what is recorded.
+of the process's own that outlives the run), where one process cannot serve them all the `dtypes` it serves,
+and under `threads` the variables that limit its threads. Functions take and give NumPy arrays (bfloat16
+through `ml_dtypes`), in the shapes and the axis order that the library's own user would see. An adapter never
+transposes, casts a result, compares, or catches an exception: what that user would get is what is recorded.
 """
 
 from __future__ import annotations
@@ -114,9 +114,8 @@ class Implementation:
         reload(live) -> live    freeze(live)    unfreeze(live)    sgd(live, learning_rate)
 
     Each is a function at the top level of the file, or a `functools.partial` of one with literals or names of the
-    file, and uses this module in annotations alone: its source becomes the script of `conformance reproduce`.
-    A kind without a function is unsupported. `compilations(live)` counts the graphs compiled for this live
-    object: the proof that a compiled mode compiled.
+    file, and uses this module in annotations alone: its source becomes the script of `conformance reproduce`. A
+    kind without a function is unsupported. `compilations(live)` counts its graphs: the proof that it compiled.
     """
 
     name: str
@@ -144,4 +143,7 @@ class Adapter:
     library: str
     versions: Mapping[str, str]
     settings: Mapping[str, str] = field(default_factory=dict)
+    #: Where the library does not tell how many threads it has, they are counted on Linux: how the names of those that
+    #: importing the adapter starts begin; empty: they keep the name of the process. None: the settings tell.
+    pool: str | None = None
     implementations: tuple[Implementation, ...]

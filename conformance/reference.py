@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from conformance.case import Case, Infer, Sgd, Train
 from conformance.dialect import Dialect
+from conformance.fallback import exactly, split
 from conformance.inputs import StepInputs, situate
-from conformance.operation import Expected, Hypothesis, Operation, Situation, VarianceAlgorithm
+from conformance.operation import Earlier, Expected, Hypothesis, Operation, Situation, VarianceAlgorithm
 from conformance.operations import OPERATIONS
-from conformance.precision import Precision, extended
+from conformance.precision import Precision, wide
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Elements of all references kept, some 100 bytes each: 16 million are 1.6 GB at most.
 _KEPT_ELEMENTS = 16_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Past:
+    """A train step that is over: what went in, the state before it, the gradients that came out."""
+
+    inputs: StepInputs
+    state: Mapping[str, Array]
+    gradients: Mapping[str, Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,6 +50,8 @@ class Request:
     trained: int
     variance: VarianceAlgorithm = "welford"
     hypothesis: Hypothesis | None = None
+    #: The train step before, where a hypothesis may ask for it.
+    earlier: Past | None = None
 
     @property
     def graded(self) -> bool:
@@ -57,7 +71,9 @@ class References:
     ) -> dict[str, Expected]:
         """Return every quantity of the step, from the state `before` it and the gradients of the last train step."""
         if request.hypothesis is not None:
-            return _compute(request, before, gradients)
+            right = replace(request, hypothesis=None)
+            found = self.expected(right, before, gradients) if _starts_from_what_is_right(request) else None
+            return _compute(request, before, gradients, found)
         key = (
             request.case.id,
             request.number,
@@ -95,23 +111,37 @@ def _digest(*parts: Mapping[str, Array]) -> bytes:
     return digest.digest()
 
 
-def _compute(request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Expected]:
-    """Return the operation's own quantities, and beside them the state that the step must leave alone."""
+def _starts_from_what_is_right(request: Request) -> bool:
+    """Return whether the hypothesis changes nothing but what comes out, which is then known."""
+    hypothesis = request.hypothesis
+    if hypothesis is None or hypothesis.changed is None or _too_narrow(request.configuration):
+        return False
+    return hypothesis.given is None and not hypothesis.performed and hypothesis.variance == "welford"
+
+
+def _compute(
+    request: Request,
+    before: Mapping[str, Array],
+    gradients: Mapping[str, Array],
+    right: Mapping[str, Expected] | None = None,
+) -> dict[str, Expected]:
+    """Return the operation's own quantities, and beside them the state that the step must leave alone.
+
+    `right` is what the step must give, where that is known to a hypothesis.
+    """
     operation = OPERATIONS[request.configuration.op]
     state = {name: _unchanged(value) for name, value in before.items()}
     match request.inputs.step:
         case Train() | Infer():
-            situation = replace(
-                situate(request.configuration, request.dialect, request.inputs, before, request.trained),
-                variance=request.variance,
-                graded=request.graded,
-            )
-            trains = isinstance(request.inputs.step, Train)
-            trains = trains and not (request.frozen and request.dialect.frozen_implies_inference)
-            found = _performed(operation, situation, trains, request)
-            if situation.x.dtype == np.longdouble and not extended().sufficient:
-                found = {name: _undecided(each) for name, each in found.items()}
-            return {**state, **found}
+            situation = _situation(request, before)
+            trains = _trains(request)
+            if right is not None:
+                right = {name: each for name, each in right.items() if trains or name not in before}
+            found = _performed(operation, situation, trains, request, right)
+            if request.hypothesis is None and _too_narrow(request.configuration):
+                found = exactly(found, situation, trains)
+            # A hypothesis that says nothing of this step does not say that nothing changes.
+            return {**state, **found} if found or request.hypothesis is None else {}
         case Sgd(learning_rate=rate) if not request.frozen:
             moved = {
                 name: _descended(before[name], gradients[name], rate, request.worked)
@@ -123,7 +153,49 @@ def _compute(request: Request, before: Mapping[str, Array], gradients: Mapping[s
             return state
 
 
-def _performed(operation: Operation, situation: Situation, trains: bool, request: Request) -> dict[str, Expected]:
+def terms(
+    request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]
+) -> Mapping[str, Mapping[str, Array]]:
+    """Return the terms that each quantity of the step adds up, by name."""
+    operation = OPERATIONS[request.configuration.op]
+    kept = {name: {"old": value.reshape(-1)} for name, value in before.items()}
+    match request.inputs.step:
+        case Train() | Infer():
+            function = operation.train_terms if _trains(request) else operation.infer_terms
+            with np.errstate(all="ignore"):
+                return {**kept, **function(_situation(request, before))}
+        case Sgd():
+            learned = [name for name in gradients if name in before]
+            return {**kept, **{name: {**kept[name], "gradient": gradients[name].reshape(-1)} for name in learned}}
+        case _:
+            return kept
+
+
+def _trains(request: Request) -> bool:
+    implied = request.frozen and request.dialect.frozen_implies_inference
+    return isinstance(request.inputs.step, Train) and not implied
+
+
+def _situation(request: Request, before: Mapping[str, Array]) -> Situation:
+    assert request.inputs.input is not None
+    return replace(
+        situate(request.configuration, request.dialect, request.inputs, before, request.trained),
+        variance=request.variance,
+        graded=request.graded,
+        shape=request.inputs.input.shape,
+        earlier=None if request.earlier is None else _earlier(request, request.earlier),
+    )
+
+
+def _earlier(request: Request, past: Past) -> Earlier:
+    then = situate(request.configuration, request.dialect, past.inputs, past.state, 0)
+    gradients = {name: value.reshape(-1).astype(then.x.dtype) for name, value in past.gradients.items()}
+    return Earlier(x=then.x, state=then.state, gradients=gradients)
+
+
+def _performed(
+    operation: Operation, situation: Situation, trains: bool, request: Request, right: Mapping[str, Expected] | None
+) -> dict[str, Expected]:
     """Return what the pass gives, or gives under the hypothesis."""
     hypothesis = request.hypothesis
     if hypothesis is None:
@@ -131,15 +203,19 @@ def _performed(operation: Operation, situation: Situation, trains: bool, request
     if hypothesis.given is not None:
         situation = hypothesis.given(situation)
     trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
-    found = (operation.train if trains else operation.infer)(situation, request.worked)
+    found = (
+        dict(right)
+        if right is not None
+        else (operation.train if trains else operation.infer)(situation, request.worked)
+    )
     if hypothesis.changed is not None:
         found = hypothesis.changed(situation, found)
     return {name: each for name, each in found.items() if not hypothesis.only or name in hypothesis.only}
 
 
-def _undecided(expected: Expected) -> Expected:
-    """Return the expectation with a bound that says nothing, where the platform has no wider float to judge by."""
-    return replace(expected, bound=np.full(expected.bound.shape, np.inf))
+def _too_narrow(configuration: Configuration) -> bool:
+    """Return whether float64 is judged, and no float type of the platform is wide enough."""
+    return "float64" in (configuration.dtype, configuration.parameter_dtype) and wide() is np.float64
 
 
 def _unchanged(value: Array) -> Expected:
@@ -157,7 +233,9 @@ def _descended(value: Array, gradient: Array, rate: float, worked: Precision) ->
     """Return p - η·g within 2u|η·g|(1 + u) + u|p'|: η rounded, the product rounded, the difference rounded."""
     start, slope = value.reshape(-1).astype(np.longdouble), gradient.reshape(-1).astype(np.longdouble)
     step = np.longdouble(rate) * slope
-    after = start - step
+    after, rest = start - step, None
+    if value.dtype == np.float64 and wide() is np.float64:
+        after, rest = _exactly_descended(start, slope, rate)
     bound = (2 * worked.unit * (1 + worked.unit) * np.abs(step) + worked.unit * np.abs(after) + worked.tiny).astype(
         np.float64
     )
@@ -166,4 +244,17 @@ def _descended(value: Array, gradient: Array, rate: float, worked: Precision) ->
         bound=bound,
         magnitude=(np.abs(start) + np.abs(step) + worked.tiny * 2).astype(np.float64),
         in_domain=np.ones(after.shape, dtype=bool),
+        rest=rest,
     )
+
+
+def _exactly_descended(start: Array, slope: Array, rate: float) -> tuple[Array, Array]:
+    """Return p - η·g in two float64; where something is not finite, as float64 has it."""
+    pairs = [
+        split(Fraction(p) - Fraction(rate) * Fraction(g))
+        if math.isfinite(p) and math.isfinite(g)
+        else (p - rate * g, 0.0)
+        for p, g in zip(start.astype(np.float64).tolist(), slope.astype(np.float64).tolist(), strict=True)
+    ]
+    near, rest = np.array(pairs).reshape(-1, 2).T
+    return near, rest

@@ -12,7 +12,7 @@ import ast
 import importlib.util
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ from conformance.errors import UsageError
 from conformance.shipped import adapter_files
 
 ENTRY_POINTS = "conformance.adapters"
-#: What every entry of `PROCESSES` has; `dtypes` may stand beside them.
+#: What every entry of `PROCESSES` has, and what may stand beside it.
 _KEYS = {"name", "group", "environment"}
+_OPTIONAL = {"dtypes", "threads"}
+#: Stands for the number of threads in the variables of `threads`.
+_NUMBER = "{threads}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,23 @@ class WorkerKey:
     dtypes: tuple[str, ...] | None
     #: Whether a person asked for it, so that its absence is an error.
     asked: bool
+    #: Variables that limit the threads, sorted pairs with `{threads}` for the number.
+    limits: tuple[tuple[str, str], ...] = ()
+    #: Where there are none, why.
+    unlimited: str = "its PROCESSES name no variable that limits the threads"
+    #: The number of threads it is limited to; None: as many as the library takes.
+    threads: int | None = None
+
+
+def limited(key: WorkerKey, threads: int) -> WorkerKey:
+    """Return the process of that key with so many threads."""
+    variables = {name: text.replace(_NUMBER, str(threads)) for name, text in key.limits}
+    return replace(
+        key,
+        name=f"{key.name}-threads-{threads}",
+        environment=tuple(sorted({**dict(key.environment), **variables}.items())),
+        threads=threads,
+    )
 
 
 def keys(interpreters: Mapping[str, str], adapters: Iterable[str] = ()) -> tuple[WorkerKey, ...]:
@@ -66,6 +86,7 @@ def keys(interpreters: Mapping[str, str], adapters: Iterable[str] = ()) -> tuple
                     environment=tuple(sorted(process["environment"].items())),
                     dtypes=tuple(process["dtypes"]) if "dtypes" in process else None,
                     asked=bool(named) or group in interpreters,
+                    **_threads(process.get("threads", {})),
                 )
             )
     return tuple(result)
@@ -95,10 +116,34 @@ def _literal(value: ast.expr, file: Path) -> list[dict[str, Any]]:
     except (ValueError, TypeError) as error:
         raise UsageError(f"{file}:{value.lineno}: PROCESSES must be a literal") from error
     for process in found if isinstance(found, list) and found else [None]:
-        if not isinstance(process, dict) or not _KEYS <= set(process) <= {*_KEYS, "dtypes"}:
-            message = f"{file}:{value.lineno}: expected PROCESSES to be a list of name, group, environment and dtypes"
-            raise UsageError(message)
+        if not isinstance(process, dict) or not _KEYS <= set(process) <= _KEYS | _OPTIONAL:
+            message = "expected PROCESSES to be a list of name, group, environment, dtypes and threads"
+            raise UsageError(f"{file}:{value.lineno}: {message}")
+        if not _limits_threads(process.get("threads", "unknown")):
+            message = 'expected threads to be {variable: text with "{threads}"}, or why nothing limits them'
+            raise UsageError(f"{file}:{value.lineno}: {message}, got {process['threads']!r}")
     return list(found)
+
+
+def _limits_threads(value: object) -> bool:
+    """Return whether this may stand under `threads`: variables, one with the number in it, or a reason."""
+    match value:
+        case str():
+            return bool(value)
+        case dict():
+            texts = [*value, *value.values()]
+            return all(isinstance(each, str) for each in texts) and any(_NUMBER in each for each in value.values())
+        case _:
+            return False
+
+
+def _threads(value: Mapping[str, str] | str) -> dict[str, Any]:
+    """Return the fields of a key that say how its threads are limited, or why not."""
+    match value:
+        case str():
+            return {"unlimited": value}
+        case _:
+            return {"limits": tuple(sorted(value.items()))}
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from conformance import lines, record
 from conformance.divergences import Listed, load_divergences, unmatched
 from conformance.errors import SuiteError, UsageError, WorkerError
 from conformance.execute import Limits, Workers, survey
-from conformance.plan import Cell, Offer, Selection, plan
+from conformance.plan import Cell, Offer, Selection, plan, thread_keys
 from conformance.pytest_plugin import Plugin, Prepared, arguments
 from conformance.record import RunWriter
 from conformance.registry import WorkerKey, keys
@@ -59,7 +59,9 @@ def run(options: Options) -> int:
     wanted = keys(options.interpreters, options.adapters)
     _check_interpreters(options)
     with Workers(options.workers, FOLDER, options.limits) as workers:
-        offers, failures = _survey(wanted, spec, workers, options)
+        failures = {group: _unbuilt(group, log) for group, log in options.unbuilt.items()}
+        offers = _survey(wanted, spec, workers, failures)
+        offers += _survey(thread_keys(spec.cases, offers, options.selection, tiers), spec, workers, failures)
         cells = list(plan(spec.cases, offers, options.selection, tiers))
         if not cells and not failures:
             raise UsageError(_nothing(offers))
@@ -85,17 +87,19 @@ def run(options: Options) -> int:
     return _exit_code(code, prepared)
 
 
+def _unbuilt(group: str, log: Path) -> tuple[str, lines.Line]:
+    """Return a group whose environment was not built as what does not work."""
+    tail = log.read_text(errors="replace")[-_LOG_TAIL:] if log.is_file() else f"(no log at {log})"
+    line = lines.unbuilt_line(group, tail)
+    return line["failed"], line
+
+
 def _survey(
-    wanted: Sequence[WorkerKey], spec: Spec, workers: Workers, options: Options
-) -> tuple[list[Offer], dict[str, tuple[str, lines.Line]]]:
-    """Return the offers in the order of the keys, and what was asked for and does not work."""
+    wanted: Sequence[WorkerKey], spec: Spec, workers: Workers, failures: dict[str, tuple[str, lines.Line]]
+) -> list[Offer]:
+    """Return the offers in the order of the keys; what was asked for and does not work joins `failures`."""
     by_name = {key.name: key for key in wanted}
     offers: dict[str, Offer] = {}
-    failures: dict[str, tuple[str, lines.Line]] = {}
-    for group, log in options.unbuilt.items():
-        tail = log.read_text(errors="replace")[-_LOG_TAIL:] if log.is_file() else f"(no log at {log})"
-        line = lines.unbuilt_line(group, tail)
-        failures[group] = (line["failed"], line)
     for found in survey(wanted, [each.case.configuration for each in spec.cases], workers):
         match found:
             case Offer():
@@ -106,7 +110,7 @@ def _survey(
                     print(f"{name}: not judged: there is no {missing} in this environment")
                 else:
                     failures[name] = (str(found), lines.failure_line(found, key))
-    return [offers[key.name] for key in wanted if key.name in offers], failures
+    return [offers[key.name] for key in wanted if key.name in offers]
 
 
 def _by_file(cells: Sequence[Cell], spec: Spec) -> dict[Path, dict[str, list[Cell]]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -393,10 +392,3 @@ def _shown(file: Path) -> str:
         return str(file.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(file)
-
-
-def write_file_schema(folder: Path) -> Path:
-    """Write the JSON Schema of case files beside them and return its path."""
-    path = folder / "cases.schema.json"
-    path.write_text(json.dumps(file_schema(), indent=2) + "\n", encoding="utf-8")
-    return path

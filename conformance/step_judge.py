@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from conformance.case import Freeze, Infer, Reload, Sgd, Train, Unfreeze
+from conformance.diagnosis import Evidence, explained
 from conformance.dialect import Dialect, apply, declared_at
 from conformance.errors import SuiteError
 from conformance.fit import Fit, fit
@@ -20,7 +21,7 @@ from conformance.outcome import Produced
 from conformance.plan import Cell
 from conformance.precision import HALF, Precision, precision, working
 from conformance.protocol import Configuration
-from conformance.reference import References, Request
+from conformance.reference import Past, References, Request, terms
 from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -40,6 +41,8 @@ class Walk:
     frozen: bool = False
     gradients: dict[str, Array] = field(default_factory=dict)
     outputs: dict[tuple[str, bytes], tuple[int, bytes]] = field(default_factory=dict)
+    #: The last train step.
+    earlier: Past | None = None
 
     def follow(self, reported: Mapping[str, Array]) -> None:
         """Go on from the state that was reported; what is missing or misshapen, and judged so, stays as it was."""
@@ -67,14 +70,25 @@ class StepJudge:
         self.declared = declared_at(cell.implementation.profile, self.configuration.rank)
         self.dialect = apply(self.operation.dialect, self.declared)
         self.keeps_state = cell.implementation.keeps_state
+        # The walk goes on; these are as they were before the step.
+        self.frozen, self.trained, self.gradients, self.earlier = (
+            walk.frozen,
+            walk.trained,
+            walk.gradients,
+            walk.earlier,
+        )
+        self.observed: Mapping[str, Array] = {}
         self.known: dict[Any, Mapping[str, Expected]] = {}
         #: The quantities that only narrower arithmetic explains so far.
         self.narrowed: set[str] = set()
+        #: The quantities that are not finite where they must be, or the reverse.
+        self.patterned: set[str] = set()
         self.before = dict(walk.state) if self.keeps_state else dict(states_of(cell.case)[number - 1])
 
     def judge(self, outcome: Produced) -> StepJudgement:
         """Return the judgement of the step, and let the walk go on from it."""
         observed = {**outcome.quantities, **(outcome.state if self.keeps_state else {})}
+        self.observed = observed
         expected = self._expected(self.operation.dialect, working(self.configuration.dtype))
         unknown = set(observed) - set(expected) - set(_STATISTICS) - {"grad_gamma", "grad_beta", "grad_input"}
         if unknown:
@@ -83,7 +97,7 @@ class StepJudge:
         quantities = [self._quantity(name, observed.get(name)) for name in names]
         quantities.extend(self._repeated(observed))
         quantities.extend(_overwritten(outcome))
-        quantities = self._explained(quantities, observed)
+        quantities = self._explained(quantities)
         self._advance(outcome)
         verdict = worst(each.verdict for each in quantities)
         message = ""
@@ -100,46 +114,45 @@ class StepJudge:
             message=message,
         )
 
-    def _explained(self, quantities: Sequence[Judged], observed: Mapping[str, Array]) -> list[Judged]:
-        """Return the quantities with what explains those that deviate by their values.
+    def _explained(self, quantities: Sequence[Judged]) -> list[Judged]:
+        """Return the quantities with what explains those that deviate by their values."""
+        open_ = frozenset(each.quantity for each in quantities if self._is_open(each))
+        return explained(quantities, open_, self.evidence(quantities)) if open_ else list(quantities)
 
-        One change of the formula that explains them all says more than narrower arithmetic, which explains much.
-        """
-        open_ = [each.quantity for each in quantities if self._is_open(each)]
-        found = self._hypothesis(open_, observed) if open_ else ""
-        return [
-            replace(each, reason=found or each.reason or "unexplained") if self._is_open(each) else each
-            for each in quantities
-        ]
+    def evidence(self, quantities: Iterable[Judged]) -> Evidence:
+        """Return what the step says for and against a hypothesis; `quantities` are as they were judged."""
+        return Evidence(
+            observed={
+                name: self._flat(name, value) for name, value in self.observed.items() if self._is_shaped(name, value)
+            },
+            narrowed=frozenset(self.narrowed),
+            agreeing=frozenset(each.quantity for each in quantities if each.verdict.agrees),
+            worked=working(self.configuration.dtype),
+            hypotheses=tuple(self.operation.hypotheses(self.configuration, self.dialect)),
+            under=self._under,
+            expected=self._expected(self.dialect, working(self.configuration.dtype)),
+            terms=self._terms,
+        )
 
     def _is_open(self, judged: Judged) -> bool:
-        return judged.verdict is Verdict.DEVIATES and (not judged.reason or judged.quantity in self.narrowed)
+        mended = judged.quantity in self.narrowed or judged.quantity in self.patterned
+        return judged.verdict is Verdict.DEVIATES and (not judged.reason or mended)
 
-    def _hypothesis(self, deviating: Sequence[str], observed: Mapping[str, Array]) -> str:
-        """Return the hypothesis under which every one of those quantities would fit; empty where none is."""
-        worked = working(self.configuration.dtype)
-        variances = {"moving_variance", "batch_variance"} & set(observed)
-        for hypothesis in self.operation.hypotheses(self.configuration, self.dialect):
-            if hypothesis.only and not hypothesis.only >= set(deviating):
-                continue
-            expected = self._under(hypothesis, worked)
-            fits = [
-                fit(self._flat(name, observed[name]), expected[name], worked) for name in deviating if name in expected
-            ]
-            if hypothesis.variance == "one_pass":
-                # It loses so much that its own bound may say nothing: then the variance itself must show it.
-                said = not variances or bool(variances & set(deviating))
-            else:
-                said = all(each.decidable for each in fits)
-            if len(fits) == len(deviating) and said and all(each.within for each in fits):
-                return hypothesis.name
-        return ""
-
-    def _under(self, hypothesis: Hypothesis, worked: Precision) -> Mapping[str, Expected]:
+    def _under(self, hypothesis: Hypothesis) -> Mapping[str, Expected]:
         with np.errstate(all="ignore"):
-            request = self._request(hypothesis.dialect, worked, hypothesis.configuration)
-            request = replace(request, variance=hypothesis.variance, hypothesis=hypothesis)
-            return self.references.expected(request, self.before, self.walk.gradients)
+            request = self._request(hypothesis.dialect, working(self.configuration.dtype), hypothesis.configuration)
+            request = replace(request, variance=hypothesis.variance, hypothesis=hypothesis, earlier=self.earlier)
+            return self.references.expected(request, self.before, self.gradients)
+
+    def _terms(self) -> Mapping[str, Mapping[str, Array]]:
+        request = self._request(self.dialect, working(self.configuration.dtype), self.configuration)
+        return terms(request, self.before, self.gradients)
+
+    def _is_shaped(self, name: str, observed: Array) -> bool:
+        """Return whether the quantity has the shape of its reference."""
+        return name not in _SHAPED_LIKE_INPUT or (
+            self.inputs.input is not None and observed.shape == self.inputs.input.shape
+        )
 
     def _flat(self, name: str, observed: Array) -> Array:
         return flatten(observed, self.configuration) if name in _SHAPED_LIKE_INPUT else observed.reshape(-1)
@@ -151,7 +164,7 @@ class StepJudge:
                 required.add("output")
                 if self.inputs.upstream is not None:
                     required.add("grad_input")
-                    if not self.walk.frozen:
+                    if not self.frozen:
                         learned = {"gamma", "beta"} & set(self.operation.state(self.configuration))
                         required |= {f"grad_{name}" for name in learned}
             case _:
@@ -162,7 +175,7 @@ class StepJudge:
         key = (dialect, worked.name)
         if key not in self.known:
             request = self._request(dialect, worked, self.configuration)
-            self.known[key] = self.references.expected(request, self.before, self.walk.gradients)
+            self.known[key] = self.references.expected(request, self.before, self.gradients)
         return self.known[key]
 
     def _request(self, dialect: Dialect, worked: Precision, configuration: Configuration) -> Request:
@@ -173,8 +186,8 @@ class StepJudge:
             inputs=self.inputs,
             dialect=dialect,
             worked=worked,
-            frozen=self.walk.frozen,
-            trained=self.walk.trained,
+            frozen=self.frozen,
+            trained=self.trained,
         )
 
     def _candidates(self) -> Iterator[_Candidate]:
@@ -184,7 +197,7 @@ class StepJudge:
         if self.dialect != canonical:
             yield _Candidate(self.dialect, worked, Verdict.DIALECT)
         declared = self.declared.get("statistics_dtype")
-        narrow = {"float64": "float32", "float32": None}.get(self.configuration.dtype, self.configuration.dtype)
+        narrow = self._narrower()
         if narrow is not None:
             half = precision(narrow)
             documented = declared is not None and declared.value == narrow and declared.source == "documentation"
@@ -192,6 +205,10 @@ class StepJudge:
             yield _Candidate(canonical, half, verdict)
             if self.dialect != canonical:
                 yield _Candidate(self.dialect, half, verdict)
+
+    def _narrower(self) -> str | None:
+        """Return the dtype narrower than it should be in which an implementation might compute."""
+        return {"float64": "float32", "float32": None}.get(self.configuration.dtype, self.configuration.dtype)
 
     def _quantity(self, name: str, observed: Array | None) -> Judged:
         """Judge presence, dtype, shape, finiteness and values, in that order."""
@@ -221,6 +238,8 @@ class StepJudge:
                 return self._scored(accepted, found if said else first)
         assert first is not None
         verdict = Verdict.OUTSIDE_DOMAIN if first.outside_domain or self._half_overflows(name) else Verdict.DEVIATES
+        if first.reason:
+            self.patterned.add(name)
         return self._scored(replace(described, verdict=verdict, reason=first.reason), first)
 
     def _tells(self, found: Fit, candidate: _Candidate) -> bool:
@@ -336,6 +355,7 @@ class StepJudge:
                 for name in ("gamma", "beta")
                 if f"grad_{name}" in outcome.quantities
             }
+            walk.earlier = Past(inputs=self.inputs, state=self.before, gradients=walk.gradients)
 
 
 def _overwritten(outcome: Produced) -> Iterator[Judged]:

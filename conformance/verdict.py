@@ -44,6 +44,30 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=lambda verdict: verdict.severity, default=Verdict.EXACT)
 
 
+class Standing(StrEnum):
+    """How a cell stands to what was expected of it, from best to worst."""
+
+    AGREES = "agrees"
+    APART = "apart"
+    DOCUMENTED = "documented"
+    KNOWN = "known"
+    UNEXPECTED = "unexpected"
+
+    @property
+    def severity(self) -> int:
+        """Position from best to worst."""
+        return list(Standing).index(self)
+
+
+#: By the status that the run gave the record.
+_STANDINGS = {"failed": Standing.UNEXPECTED, "xfailed": Standing.KNOWN, "skipped": Standing.APART}
+
+
+def standing(status: str, verdict: Verdict) -> Standing:
+    """Return the standing of a record with that status and verdict."""
+    return _STANDINGS.get(status, Standing.AGREES if verdict.agrees else Standing.DOCUMENTED)
+
+
 #: Grades of stability, from best to worst: `conformance/grade.py` tells what each means.
 GRADES = "ADWOF"
 

@@ -13,6 +13,7 @@ the end of the pipe, which the run reads as this cell's crash.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import functools
@@ -24,6 +25,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -48,9 +50,10 @@ def main(arguments: list[str]) -> None:
         for stream in (requests, answers):
             os.set_inheritable(stream.fileno(), False)
         try:
+            before = _thread_names()
             module = load_adapter(adapter_file)
             adapter: Adapter = getattr(module, adapter_name)
-            wire.send(answers, {"offer": describe(adapter, module)})
+            wire.send(answers, {"offer": describe(adapter, _pool(adapter, before), module)})
         except Exception as error:  # noqa: BLE001 - whatever a library's import raises is the answer
             wire.send(answers, {"failure": _raised(error)})
             return
@@ -74,13 +77,13 @@ def load_adapter(file: str) -> ModuleType:
     return module
 
 
-def describe(adapter: Adapter, module: ModuleType) -> dict[str, Any]:
-    """Return what the adapter offers, and the process that offers it, as JSON values."""
+def describe(adapter: Adapter, counted: Mapping[str, str], module: ModuleType) -> dict[str, Any]:
+    """Return what the adapter offers, and the process that offers it with its counted settings, as JSON values."""
     names = {id(value): name for name, value in vars(module).items() if callable(value)}
     return {
         "library": adapter.library,
         "versions": {"numpy": np.__version__, **adapter.versions},
-        "settings": dict(adapter.settings),
+        "settings": {**adapter.settings, **counted},
         "source": Path(str(module.__file__)).read_text(encoding="utf-8"),
         "host": {
             "python": platform.python_version(),
@@ -250,6 +253,27 @@ def _answer(implementation: Implementation, live: Any, produced: Mapping[str, An
     if implementation.compilations is not None:
         answer["compilations"] = implementation.compilations(live)
     return answer
+
+
+def _thread_names() -> Counter[str]:
+    """Return the names of this process's threads as Linux has them, its own among them; empty elsewhere."""
+    time.sleep(0.1)  # a thread takes its name a moment after its start
+    found: Counter[str] = Counter()
+    for file in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            found[file.read_text().strip()] += 1
+    return found
+
+
+def _pool(adapter: Adapter, before: Counter[str]) -> dict[str, str]:
+    """Return the setting of threads as counted, where the library does not tell."""
+    if adapter.pool is None:
+        return {}
+    started = _thread_names() - before
+    # A thread that was given no name has that of the process's first.
+    own = Path("/proc/self/comm").read_text().strip() if started else ""
+    count = sum(many for name, many in started.items() if name.startswith(adapter.pool or own))
+    return {"threads": str(count or "unknown")}
 
 
 def _raised(error: BaseException) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class ExactLayer:
     normalizing_correction: int = 0
     frozen_infers: bool = False
     cumulative: bool = False
+    first_batch: bool = False
     #: The variance as a difference of squares.
     one_pass: bool = False
     decay: float | None = None
@@ -116,6 +117,8 @@ class ExactLayer:
         decay = self._number(self.case.decay if self.decay is None else self.decay)
         if self.cumulative:
             decay = self._number(self.trained - 1) / self._number(self.trained)
+        if self.first_batch and self.trained == 1:
+            decay = self._number(0)
         old = self._work(self.state[name])
         moved = decay * old + (1 - decay) * batch.reshape(old.shape)
         with np.errstate(over="ignore"):

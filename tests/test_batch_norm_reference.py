@@ -311,6 +311,14 @@ def test_one_value_has_no_variance_and_gives_beta() -> None:
     }
 
 
+def test_one_value_with_correction_1_enters_the_variance_zero() -> None:
+    """Clause 8.2: V = 0.9 · 2.5 + 0.1 · 0, and beta comes out."""
+    dialect = Dialect(normalizing_correction=1, moving_correction=1)
+    found = batch_norm.train(situation([[7.0]], [[3.0]], dialect=dialect, decay=0.9), DOUBLE)
+    assert float(found["moving_variance"].value[0]) == pytest.approx(2.25, rel=1e-15)
+    assert float(found["output"].value[0, 0]) == -0.25
+
+
 def test_one_value_passes_as_it_is_where_the_dialect_says_so() -> None:
     found = batch_norm.train(situation([[7.0]], [[3.0]], dialect=Dialect(single_value="identity")), DOUBLE)
     assert (found["output"].value.item(), found["grad_input"].value.item()) == (7, 3)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.dialect import Dialect
 from conformance.fit import fit
 from conformance.operation import Expected
 from conformance.operations import centering
@@ -39,6 +40,22 @@ def test_training_subtracts_the_batch_mean() -> None:
         "moving_mean": [Fraction(3, 4) * 8 + Fraction(1, 4)],
         "grad_input": [value - Fraction(5, 8) for value in G],
     }
+
+
+def test_a_dialect_subtracts_the_moving_mean_of_before_the_step() -> None:
+    found = as_fractions(expected(dialect=Dialect(normalizes_with="moving_before")))
+    assert found["output"] == [value - 8 for value in X]
+    assert found["grad_input"] == G
+    assert found["moving_mean"] == [Fraction(3, 4) * 8 + Fraction(1, 4)]
+
+
+def test_a_dialect_subtracts_the_moving_mean_of_after_the_step() -> None:
+    """Of which the batch mean has a quarter, and so the gradient."""
+    found = as_fractions(expected(dialect=Dialect(normalizes_with="moving_after")))
+    after = Fraction(3, 4) * 8 + Fraction(1, 4)
+    assert found["moving_mean"] == [after]
+    assert found["output"] == [value - after for value in X]
+    assert found["grad_input"] == [value - Fraction(5, 8) / 4 for value in G]
 
 
 def test_inference_subtracts_the_moving_mean() -> None:

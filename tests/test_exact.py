@@ -214,25 +214,19 @@ def test_two_values_are_no_single_value() -> None:
     assert exact.train_batch_norm(given, rule(1, single_value="identity")) == exact.train_batch_norm(given, rule(1))
 
 
-def test_one_value_with_correction_1_has_no_number_for_what_divides_by_zero() -> None:
-    """0/0 in the variance: nothing that depends on it is a number, everything else is."""
+def test_one_value_with_correction_1_has_the_variance_zero() -> None:
+    """Clause 8.2: 0/0 in the corrected variance is the 0 of clause 17.1, in what normalizes and in what moves."""
+    given = feature(numbers(6), numbers(5))
     corrected = rule(1, normalizing_correction=1, moving_correction=1)
-    found = exact.train_batch_norm(feature(numbers(6), numbers(5)), corrected)
-    undefined = {name for name, each in found.items() if each is None}
-    assert undefined == {"moving_variance", "output", "grad_gamma", "grad_input"}
+    assert exact.train_batch_norm(given, corrected) == exact.train_batch_norm(given, rule(1))
 
 
-@pytest.mark.parametrize("fields", [{"decay": 1}, {"update": "none"}])
-def test_a_variance_that_does_not_enter_is_not_missed(fields: dict[str, Any]) -> None:
-    """A moving variance that no batch moves stays, though the batch's is 0/0."""
-    found = exact.train_batch_norm(feature(numbers(6), numbers(5)), rule(1, moving_correction=1, **fields))
-    assert of(found, "moving_variance") == [8]
-
-
-def test_merging_a_variance_that_is_no_number_gives_none() -> None:
-    """One value with correction 1 spoils the variance of all."""
-    given = rule(1, moving_correction=1, update="merge", trained=1)
-    assert exact.train_batch_norm(feature(numbers(6), numbers(5)), given)["moving_variance"] is None
+def test_merging_one_value_with_correction_1_adds_the_variance_zero() -> None:
+    """Clause 8.2, in the update that pools."""
+    given = feature(numbers(6), numbers(5))
+    merged = [rule(1, moving_correction=each, update="merge", trained=1) for each in (0, 1)]
+    first, second = (exact.train_batch_norm(given, each)["moving_variance"] for each in merged)
+    assert first == second
 
 
 def test_an_empty_batch_gives_nothing_and_moves_nothing() -> None:

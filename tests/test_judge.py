@@ -157,7 +157,7 @@ def test_numbers_that_fit_the_canonical_semantics_conform_whatever_is_documented
 @pytest.mark.parametrize(
     ("wrong", "diagnosis"),
     [
-        ({"epsilon": 0.0}, "epsilon dropped"),
+        ({"epsilon": 0.0}, "epsilon dropped or variance clamped to epsilon"),
         ({"decay": 0.1}, "decay inverted"),
         ({"moving_correction": 1}, "moving correction 1"),
         ({"normalizing_correction": 1}, "normalizing correction 1"),
@@ -179,7 +179,7 @@ def test_a_difference_of_squares_is_diagnosed() -> None:
 def test_what_no_hypothesis_explains_is_unexplained() -> None:
     made = case(TRAIN)
     given = altered(outcomes(ExactLayer(case=made)), 1, "output", lambda output: output * np.float32(1.5))
-    assert judged(made, given).diagnosis == "unexplained"
+    assert judged(made, given).diagnosis.startswith("unexplained: output is 1.5·")
 
 
 @pytest.mark.parametrize("quantity", ["output", "grad_input", "grad_gamma", "grad_beta"])
@@ -371,6 +371,15 @@ def test_state_changed_by_a_refused_step_deviates_though_the_refusal_is_document
     judgement = judged(made, [start, refused(changed)], profile=profile)
     assert (judgement.verdict, judgement.expected) == (Verdict.DEVIATES, False)
     assert found(judgement, 1, "moving_mean").reason == "changed by a step that was refused"
+
+
+def test_a_refused_inference_from_the_caller_s_state_changes_nothing_of_its_own() -> None:
+    """The state that an inference is given follows the train step before it; refusing leaves it with its caller."""
+    made = case(TRAIN, INFER)
+    given = outcomes(ExactLayer(case=made))
+    handed = refused(given[1].state)
+    judgement = judged(made, [*without_state(given[:2]), handed], profile=(declared("state", "caller"),))
+    assert judgement.steps[2].verdict is Verdict.REFUSED
 
 
 def test_a_refused_start_is_unexpected() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from conformance.plan import Cell, Selection, offer_from, plan
+from conformance.plan import Cell, Selection, offer_from, plan, thread_keys
 from conformance.protocol import Declared
+from conformance.registry import limited
 from conformance.shipped import spec_folder
 from conformance.spec import load
 from tests.cells import INFER, RELOAD, TRAIN, case, key, located, offer, offered
@@ -86,6 +87,53 @@ def test_the_cell_of_a_dtype_is_run_by_the_process_that_serves_it() -> None:
     names = ("float32", "bfloat16")
     offers = [offer(offered(name="one"), cases=3, key=key(name=name, dtypes=(name,))) for name in names]
     assert [cell.key.name for cell in plan(CASES, offers, Selection())] == ["float32", "bfloat16", "float32"]
+
+
+LIMITS = (("T", "{threads}"),)
+TWINS = [located(case(id="a.any")), located(case(id="a.one", threads=1))]
+
+
+def test_a_case_that_names_threads_needs_a_process_of_its_own() -> None:
+    free = offer(cases=2, key=key(limits=LIMITS))
+    assert thread_keys(TWINS, [free], Selection()) == ()
+    free = offer(BOTH, cases=2, key=key(limits=LIMITS, environment=(("A", "0"),)))
+    (one,) = thread_keys(TWINS, [free, free], Selection())
+    assert (one.name, one.threads, one.environment) == ("fake-threads-1", 1, (("A", "0"), ("T", "1")))
+
+
+@pytest.mark.parametrize(
+    ("fields", "selection"),
+    [
+        ({}, Selection()),
+        ({"limits": LIMITS, "dtypes": ("float64",)}, Selection()),
+        ({"limits": LIMITS}, Selection(cases=("a.any",))),
+        ({"limits": LIMITS}, Selection(implementations=("other",))),
+        ({"limits": LIMITS}, Selection(devices=("gpu",))),
+    ],
+)
+def test_no_process_is_started_that_would_have_no_cell(fields: Any, selection: Selection) -> None:
+    assert thread_keys(TWINS, [offer(BOTH, cases=2, key=key(**fields))], selection) == ()
+
+
+def test_each_twin_runs_in_the_process_with_its_threads() -> None:
+    free = key(limits=LIMITS)
+    offers = [offer(offered(), cases=2, key=each) for each in (free, limited(free, 1))]
+    cells = list(plan(TWINS, offers, Selection()))
+    assert [(cell.case.id, cell.key.name, cell.unsupported) for cell in cells] == [
+        ("a.any", "fake", None),
+        ("a.one", "fake-threads-1", None),
+    ]
+
+
+def test_where_nothing_limits_the_threads_the_cell_says_why() -> None:
+    cells = list(plan(TWINS, [offer(offered(), cases=2, key=key(unlimited="it has one"))], Selection()))
+    assert [cell.unsupported for cell in cells] == [None, "it has one"]
+
+
+def test_a_number_of_threads_is_none_of_a_gpu_s() -> None:
+    one = offer(offered(devices=("gpu",)), cases=2, key=limited(key(limits=LIMITS), 1))
+    (cell,) = plan(TWINS, [one], Selection())
+    assert cell.unsupported == "a number of threads is a setting of the CPU"
 
 
 def test_an_implementation_has_only_the_cases_of_its_operation() -> None:

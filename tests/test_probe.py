@@ -132,3 +132,17 @@ def test_a_caller_that_keeps_the_state_shows_only_what_normalizes() -> None:
     """Where no moving values are reported, nothing is said of them."""
     passes = [replace(each, after={}) for each in seen(CANONICAL)]
     assert observe(passes, TRAIN, WORKED) == {"normalizes_with": "batch, correction 0"}
+
+
+def test_where_no_reading_fits_the_weights_of_each_step_are_told() -> None:
+    """The whole old value is kept, and a quarter of each batch added."""
+    passes = seen(CANONICAL)
+    mean = 16.0 + 0.25 * sum(np.asarray(rows, float).mean(0) for rows in STEPS)
+    variance = 64.0 + 0.25 * sum(np.asarray(rows, float).var(0) for rows in STEPS)
+    after = {"moving_mean": mean.astype(np.float32), "moving_variance": variance.astype(np.float32)}
+    found = observe([*passes[:-1], replace(passes[-1], after=after)], TRAIN, WORKED)
+    steps = "0.25·step 1 + 0.25·step 2 + 0.25·step 3, where 0.422·initial + 0.141·step 1 + 0.188·step 2 + 0.25·step 3"
+    assert found["update"] == "unknown"
+    assert found["weights"] == "; ".join(
+        f"{name} is 1·initial + {steps} is right" for name in ("moving_mean", "moving_variance")
+    )

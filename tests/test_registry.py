@@ -10,7 +10,7 @@ import pytest
 
 from conformance import registry
 from conformance.errors import UsageError
-from conformance.registry import WorkerKey, keys, processes
+from conformance.registry import WorkerKey, keys, limited, processes
 from conformance.shipped import adapter_files, root
 
 PROCESSES = """PROCESSES = [
@@ -43,6 +43,25 @@ def test_annotated_processes_are_read_alike(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text('PROCESSES: list[dict] = [{"name": "x", "group": None, "environment": {}}]\n')
     assert [each["name"] for each in processes(file)] == ["x"]
+
+
+def threads(tmp_path: Path, value: str) -> WorkerKey:
+    file = tmp_path / "own.py"
+    file.write_text(f'PROCESSES = [{{"name": "x", "group": None, "environment": {{"A": "0"}}, "threads": {value}}}]\n')
+    return keys({}, [str(file)])[0]
+
+
+def test_a_process_is_limited_by_its_own_variables(tmp_path: Path) -> None:
+    key = threads(tmp_path, '{"T": "{threads}", "FLAGS": "--pool={threads} --own=true"}')
+    assert (key.threads, key.environment) == (None, (("A", "0"),))
+    one = limited(key, 3)
+    assert (one.name, one.threads) == ("x-threads-3", 3)
+    assert one.environment == (("A", "0"), ("FLAGS", "--pool=3 --own=true"), ("T", "3"))
+
+
+def test_why_nothing_limits_a_process_is_kept_in_words(tmp_path: Path) -> None:
+    key = threads(tmp_path, '"it has one thread"')
+    assert (key.limits, key.unlimited) == ((), "it has one thread")
 
 
 def test_a_file_without_processes_runs_in_one_of_its_own_name(tmp_path: Path) -> None:
@@ -134,6 +153,13 @@ def test_an_adapter_that_is_not_there_is_refused_in_one_line(text: str, message:
         (
             'PROCESSES = [{"name": "x", "group": None, "environment": {}, "dtype": "f"}]\n',
             ":1: expected PROCESSES to be a list of",
+        ),
+        *(
+            (
+                f'PROCESSES = [{{"name": "x", "group": None, "environment": {{}}, "threads": {value}}}]\n',
+                f':1: expected threads to be {{variable: text with "{{threads}}"}}, or why nothing limits them, got {value}',
+            )
+            for value in ("1", "{}", "''", "{'T': '1'}", "{'T': 1}", "{1: '{threads}'}")
         ),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 from conformance.document import load as load_document
 from conformance.errors import SpecErrors
 from conformance.shipped import spec_folder
-from conformance.spec import Spec, file_schema, load, load_clauses, write_file_schema
+from conformance.spec import Spec, file_schema, load, load_clauses
 
 HEAD = """- id: fam.one
   title: A title that is a fact.
@@ -265,11 +265,6 @@ def test_a_file_alone_may_be_checked(tmp_path: Path) -> None:
     other = tmp_path / "two.yaml"
     other.write_text((HEAD + STEPS).replace("fam.one", "two.one"))
     assert [each.case.id for each in load(tmp_path, [other]).cases] == ["two.one"]
-
-
-def test_the_shipped_schema_is_up_to_date(tmp_path: Path) -> None:
-    fresh = write_file_schema(tmp_path)
-    assert (spec_folder() / fresh.name).read_text() == fresh.read_text()
 
 
 def test_every_shipped_case_loads() -> None:

@@ -1,65 +1,49 @@
-"""The report: run files become one HTML page that opens from disk, with no network and no framework."""
+"""The report: run files become a static site that opens from disk, with no network and no framework."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from conformance.errors import UsageError
+from conformance.json_text import text_of
 from conformance.record import Run
-from conformance.report.model import Page, build
-from conformance.report.observed import shown
-from conformance.report.payload import payload
-from conformance.report.wording import VERDICTS
+from conformance.report.folder import check, write_folder
+from conformance.report.model import build
+from conformance.report.site import single, site
+from conformance.results import Results, results_of
+from conformance.shipped import spec_folder
+from conformance.whole import write_whole
 
-_FOLDER = Path(__file__).parent
+#: A single file holds at most so many cells: browsers and mail servers take no more.
+SINGLE = 10_000
+#: The schema of `results.json`, which lies beside it.
+SCHEMA = "results.schema.json"
 
 
-def write(runs: Sequence[Run], out: Path, *, partial: bool) -> Path:
-    """Write the report of `runs` to `out`/index.html, whole or not at all, and return its path.
+def write(
+    runs: Sequence[Run], out: Path, *, partial: bool, single_file: bool = False, baseline: Results | None = None
+) -> Path:
+    """Write the report of `runs` to the folder `out`, or to the file `out`, whole or not at all.
 
-    Raises `UsageError` for runs that did not end, unless `partial`; for runs that do not belong together;
-    and where Jinja2 is absent.
+    `baseline` is what its comparison page begins with. Returns the path of the page to open. Raises `UsageError` for runs that did not end, unless `partial`; for
+    runs that do not belong together; for more cells than a single file holds; where `out` holds something else;
+    and where Jinja2 or pygal is absent.
     """
-    text = render(build(runs, partial=partial))
-    out.mkdir(parents=True, exist_ok=True)
-    target = out / "index.html"
-    temporary = out / "index.html.tmp"
-    # A lone surrogate, which a log may hold, is no UTF-8: its escape is, in the page's data too.
-    temporary.write_bytes(text.encode(errors="backslashreplace"))
-    temporary.replace(target)
-    return target
-
-
-def render(page: Page) -> str:
-    """Return the page as HTML. Raises `UsageError` where Jinja2 is absent."""
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        message = "the report needs Jinja2: pip install 'batchnorm-conformance[report]'"
-        raise UsageError(message) from error
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style, script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    return environment.get_template("report.html.j2").render(
-        page=page,
-        words=VERDICTS,
-        score=shown,
-        style=style,
-        script=script,
-        style_digest=_digest(style),
-        script_digest=_digest(script),
-        payload=payload(page),
-    )
-
-
-def _digest(text: str) -> str:
-    """Return the hash by which the page's content security policy admits its own script or style alone."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    report = build(runs, partial=partial)
+    documents = {"results": text_of(results_of(runs, partial=partial))}
+    if baseline is not None:
+        documents["baseline"] = text_of(baseline)
+    if single_file:
+        if len(report.cells) > SINGLE:
+            raise UsageError(f"{len(report.cells)} cells: --single-file takes up to {SINGLE}; write a folder")
+        if out.is_dir():
+            raise UsageError(f"{out}: is a folder; --single-file writes a file, such as {out / 'report.html'}")
+        write_whole(out, single(report, documents))
+        return out
+    check(out)
+    schema = (spec_folder() / SCHEMA).read_bytes()
+    published = [("results.json", documents["results"].encode()), (SCHEMA, schema)]
+    write_folder(out, itertools.chain(site(report, documents), published))
+    return out / "index.html"

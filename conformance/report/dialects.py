@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from conformance.observed import Cell
 from conformance.record import Line
-from conformance.report.observed import Cell
+from conformance.report.probes import OBSERVED_AS, Probed, Seen
 from conformance.report.wording import FIELDS
 
 
@@ -23,6 +24,8 @@ class Declaration:
     limits: str
     #: Judged cells whose numbers fit only with this field; None for an error, which gives no numbers.
     needed: int | None
+    #: What the numbers show of it; None where nothing was observed of the implementation at all.
+    observed: Seen | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +38,9 @@ class Dialect:
     declarations: tuple[Declaration, ...]
 
 
-def dialects(environments: Iterable[Line], cells: Iterable[Cell]) -> tuple[Dialect, ...]:
-    """Return the dialect of every implementation that an environment offers."""
+def dialects(environments: Iterable[Line], cells: Iterable[Cell], found: Iterable[Probed]) -> tuple[Dialect, ...]:
+    """Return the dialect of every implementation that an environment offers, beside what was `found` of it."""
+    seen = {each.implementation: {field.field: field for field in each.fields} for each in found}
     offered: dict[str, dict[str, Line]] = {}
     for line in environments:
         for each in line.get("implementations", []):
@@ -50,13 +54,13 @@ def dialects(environments: Iterable[Line], cells: Iterable[Cell]) -> tuple[Diale
             implementation=name,
             documentation=next((each["documentation"] for each in by_id.values() if each["documentation"]), ""),
             judged=len(judged.get(name, [])),
-            declarations=_declarations(by_id, judged.get(name, [])),
+            declarations=_declarations(by_id, judged.get(name, []), seen.get(name, {})),
         )
         for name, by_id in offered.items()
     )
 
 
-def _declarations(by_id: dict[str, Line], cells: list[Cell]) -> tuple[Declaration, ...]:
+def _declarations(by_id: dict[str, Line], cells: list[Cell], seen: Mapping[str, Seen]) -> tuple[Declaration, ...]:
     """Return what those environments declare; what is the same in several is one declaration."""
     needed = [_needed(cell) for cell in cells]
     found: dict[tuple[str, str, str, str, str, bool], list[str]] = {}
@@ -74,6 +78,7 @@ def _declarations(by_id: dict[str, Line], cells: list[Cell]) -> tuple[Declaratio
             where=where,
             limits="; ".join(filter(None, [ranks, "" if len(of) == len(by_id) else f"in {', '.join(of)}"])),
             needed=None if raises else sum(field in each for each in needed),
+            observed=seen.get(OBSERVED_AS.get(field, field)),
         )
         for (field, value, source, where, ranks, raises), of in found.items()
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from conformance.report.observed import Cell, what, worst_quantity
+from conformance.observed import Cell, worst_quantity
 from conformance.verdict import Verdict
 
 
@@ -43,12 +44,18 @@ class Finding:
         return f"{where}: expected {element['expected']}, observed {element['observed']}, allowed ±{allowed}"
 
 
-def findings(cells: Iterable[Cell]) -> tuple[Finding, ...]:
-    """Return the findings in those cells, worst first."""
+#: What unexplained numbers are made of, which differs from cell to cell of one fault.
+_WEIGHTS = re.compile(r"unexplained: [^;]*")
+
+
+def findings(cells: Iterable[Cell], whats: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Return the findings in those cells, worst first; `whats` say by cell what decided its verdict."""
     groups: dict[tuple[str, Verdict, str, str], list[Cell]] = {}
     for cell in cells:
         listed = cell.record["divergence"]
-        reason = listed[0]["reason"] if listed and not cell.verdict.agrees else what(cell)
+        reason = (
+            listed[0]["reason"] if listed and not cell.verdict.agrees else _WEIGHTS.sub("unexplained", whats[cell.id])
+        )
         if listed and cell.verdict.agrees:
             reason = f"agrees, and is listed as diverging: {listed[0]['reason']}"
         upstream = (listed[0].get("upstream") or "") if listed else ""

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.report.observed import Cell, Column
-from conformance.report.wording import VERDICTS, Standing
+from conformance.observed import Cell, Column
+from conformance.report.wording import ORDER, STANDS, VERDICTS, stand
 from conformance.verdict import Verdict, worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One clause in one column; `verdict` None: no cell of a case that names the clause."""
+    """One clause in one column; `verdict` None: no cell of a case that names the clause was recorded."""
 
     column: str
     verdict: Verdict | None
@@ -22,12 +22,17 @@ class Field:
     count: int
     #: Judged cells.
     judged: int
-    standing: Standing
+    #: Cells that the column offers and the run does not hold.
+    missing: int
+    #: The worst stand of its judged cells: a key of `STANDS`.
+    stand: str
     text: str
 
     @property
     def shown(self) -> str:
         """The number in the field: of judged cells where all are right, else in how many of them it is so."""
+        if self.verdict is None:
+            return str(self.missing or "")
         if self.verdict in (Verdict.EXACT, Verdict.CONFORMS):
             return str(self.judged)
         return f"{self.count}/{self.judged}" if self.judged else str(self.count)
@@ -78,20 +83,20 @@ def matrix(
     titles: Mapping[str, str],
     columns: Sequence[Column],
     cells: Iterable[Cell],
+    missing: Mapping[tuple[str, str], int],
     failed: Iterable[tuple[str, str]],
 ) -> Matrix:
-    """Return the matrix of those cells; `titles` are the sections' by number."""
+    """Return the matrix of those cells.
+
+    `titles` are the sections' by number, `missing` the cells that were not run by clause and column.
+    """
     fields: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         for clause in cell.case["clauses"]:
             fields.setdefault((clause, cell.column.name), []).append(cell)
     tested = {clause for clause, _ in fields}
     rows = [
-        Row(
-            clause=number,
-            title=title,
-            fields=tuple(_field(each.name, fields.get((number, each.name), [])) for each in columns),
-        )
+        Row(clause=number, title=title, fields=tuple(_fields(number, columns, fields, missing)))
         for number, title in clauses.items()
         if number in tested
     ]
@@ -111,33 +116,35 @@ def _groups(columns: Sequence[Column], attribute: str) -> tuple[Group, ...]:
     return tuple(Group(name=name, columns=tuple(each)) for name, each in grouped)
 
 
-def _field(column: str, cells: Sequence[Cell]) -> Field:
+def _fields(
+    clause: str,
+    columns: Iterable[Column],
+    fields: Mapping[tuple[str, str], Sequence[Cell]],
+    missing: Mapping[tuple[str, str], int],
+) -> Iterable[Field]:
+    for column in columns:
+        key = (clause, column.name)
+        yield _field(column.name, fields.get(key, ()), missing.get(key, 0))
+
+
+def _field(column: str, cells: Sequence[Cell], missing: int) -> Field:
     judged = [cell for cell in cells if cell.verdict.judged]
-    if not cells:
-        return Field(column=column, verdict=None, count=0, judged=0, standing=Standing.APART, text="no case")
-    verdict = worst(cell.verdict for cell in judged or cells)
-    standing = max((cell.standing for cell in judged or cells), key=lambda each: each.severity)
+    found = worst(cell.verdict for cell in judged or cells) if cells else None
     return Field(
         column=column,
-        verdict=verdict,
-        count=sum(cell.verdict is verdict for cell in cells),
+        verdict=found,
+        count=sum(cell.verdict is found for cell in cells),
         judged=len(judged),
-        standing=standing,
-        text=_text(cells),
+        missing=missing,
+        stand=max(map(stand, judged or cells), key=ORDER.__getitem__, default="apart"),
+        text=_text(cells, missing),
     )
 
 
-def _text(cells: Sequence[Cell]) -> str:
+def _text(cells: Sequence[Cell], missing: int) -> str:
     counts = Counter(cell.verdict for cell in cells)
-    standings = Counter(cell.standing for cell in cells)
+    stands = Counter(map(stand, cells))
     parts = [f"{counts[each]} {VERDICTS[each].word}" for each in reversed(Verdict) if counts[each]]
-    notes = [
-        f"{standings[each]} {name}"
-        for each, name in (
-            (Standing.UNEXPECTED, "unexpected"),
-            (Standing.KNOWN, "known divergence"),
-            (Standing.DOCUMENTED, "documented"),
-        )
-        if standings[each]
-    ]
-    return ", ".join(parts) + (f" ({', '.join(notes)})" if notes else "")
+    parts += [f"{missing} not run"] if missing else []
+    notes = [f"{stands[name]} {sign.word}" for name, sign in reversed(STANDS.items()) if sign.word and stands[name]]
+    return ", ".join(parts or ["no case"]) + (f" ({', '.join(notes)})" if notes else "")

@@ -1,24 +1,25 @@
-"""From run files to what the page shows, as values: pure functions, no HTML."""
+"""From run files to what the pages show, as values: pure functions, no HTML."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.errors import UsageError
+from conformance.ladder import Grade, Graded, dtypes_of, graded
+from conformance.observed import Cell, Column, cells_of, columns_of, fault_of, in_order, library_of, what
 from conformance.record import Line, Run
+from conformance.report.determinism import Bits, determinism
 from conformance.report.dialects import Dialect, dialects
+from conformance.report.families import Families, families
 from conformance.report.findings import Finding, findings
-from conformance.report.grades import Graded, dtypes_of, graded
 from conformance.report.matrix import Matrix, matrix
-from conformance.report.observed import Cell, Column
+from conformance.report.missing import Missing, by_field, missing
 from conformance.report.probes import Probed, probed
-from conformance.report.wording import Standing, standing
+from conformance.report.wording import STANDS, stand
 from conformance.verdict import Verdict
-
-_MODES = ("eager", "compiled", "xla")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,26 +59,51 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Everything the page shows."""
+class Report:
+    """Everything the pages show."""
 
     runs: tuple[RunSummary, ...]
     environments: tuple[Environment, ...]
     libraries: tuple[str, ...]
     counts: Mapping[Verdict, int]
-    standings: Mapping[Standing, int]
+    #: By the keys of `STANDS`.
+    stands: Mapping[str, int]
     unexpected: tuple[Finding, ...]
+    stale: tuple[Finding, ...]
     known: tuple[Finding, ...]
     documented: tuple[Finding, ...]
     matrix: Matrix
     #: The dtypes that were graded, and each column's grades in their order.
     dtypes: tuple[str, ...]
     grades: tuple[Graded, ...]
+    bits: tuple[Bits, ...]
+    families: Families
     dialects: tuple[Dialect, ...]
     probed: tuple[Probed, ...]
     clauses: Mapping[str, str]
     cases: tuple[Line, ...]
     cells: tuple[Cell, ...]
+    #: Cell -> in one line, what decided its verdict.
+    whats: Mapping[str, str]
+    #: Cell -> position of its run.
+    homes: Mapping[str, int]
+    #: What the columns offer and no run holds.
+    missing: tuple[Missing, ...]
+    #: Implementation -> the name of its page.
+    slugs: Mapping[str, str]
+
+    def environment(self, cell: Cell) -> str:
+        """Return the name of the environment that ran the cell."""
+        return _environment_name(cell.environment, self.runs[self.homes[cell.id]].file, several=len(self.runs) > 1)
+
+    def run_of(self, cell: Cell) -> str:
+        """Return the name of the run file that holds the cell."""
+        return self.runs[self.homes[cell.id]].file
+
+    def grade(self, column: Column, dtype: str) -> Grade | None:
+        """Return the grade of a column in a dtype; None where no rung of the ladder was judged."""
+        found = next((each for each in self.grades if each.column.name == column.name), None)
+        return found.grades[self.dtypes.index(dtype)] if found else None
 
     @property
     def planned(self) -> int:
@@ -100,129 +126,76 @@ class Page:
         return tuple(each for each in self.environments if each.fault)
 
 
-def build(runs: Sequence[Run], *, partial: bool) -> Page:
-    """Return the page of the run files. Raises `UsageError` where they cannot be shown (together)."""
-    runs = sorted(runs, key=lambda run: (run.header.get("started", ""), run.path.name))
-    _check(runs, partial)
+def build(runs: Sequence[Run], *, partial: bool) -> Report:
+    """Return the report of the run files. Raises `UsageError` where they cannot be shown (together)."""
+    runs = in_order(runs, partial=partial)
     environments = [each for run in runs for each in _environments(run, several=len(runs) > 1)]
-    columns = {column.name: column for column in _columns(runs)}
-    cells = tuple(_cell(record, run, columns) for run in runs for record in run.records)
-    seen = {cell.column.name for cell in cells}
-    by_standing = {each: [cell for cell in cells if cell.standing is each] for each in Standing}
+    columns = columns_of(runs)
+    cells = cells_of(runs, columns)
+    by_stand: dict[str, list[Cell]] = {name: [] for name in STANDS}
+    for cell in cells:
+        by_stand[stand(cell)].append(cell)
     cases = {case["id"]: case for run in runs for case in run.cases.values()}
     counted = Counter(cell.verdict for cell in cells)
     failed = [(each.id, each.fault) for each in environments if each.fault]
     clauses = {number: title for run in runs for number, title in run.header["clauses"].items()}
+    lines = [each for run in runs for each in run.environments]
+    found = probed(lines, cells, {op: each for run in runs for op, each in run.header.get("dialects", {}).items()})
     sections = {number: title for run in runs for number, title in run.header.get("sections", {}).items()}
-    return Page(
+    homes = {record["cell"]: position for position, run in enumerate(runs) for record in run.records}
+    absent = tuple(each for run in runs for each in missing(run, columns, homes))
+    whats = {cell.id: what(cell) for cell in cells}
+    return Report(
         runs=tuple(_summary(run) for run in runs),
         environments=tuple(environments),
         libraries=tuple(dict.fromkeys(each.library for each in environments if each.library)),
         counts={verdict: counted[verdict] for verdict in Verdict},
-        standings={each: len(of) for each, of in by_standing.items()},
-        unexpected=findings(by_standing[Standing.UNEXPECTED]),
-        known=findings(by_standing[Standing.KNOWN]),
-        documented=findings(by_standing[Standing.DOCUMENTED]),
-        matrix=matrix(clauses, sections, [each for each in columns.values() if each.name in seen], cells, failed),
+        stands={name: len(of) for name, of in by_stand.items()},
+        unexpected=findings(by_stand["unexpected"], whats),
+        stale=findings(by_stand["stale"], whats),
+        known=findings(by_stand["known"], whats),
+        documented=findings(by_stand["documented"], whats),
+        matrix=matrix(clauses, sections, columns, cells, by_field(absent), failed),
         dtypes=dtypes_of(cells),
         grades=graded(cells),
-        dialects=dialects([each for run in runs for each in run.environments], cells),
-        probed=probed([each for run in runs for each in run.environments], cells),
+        bits=determinism(lines, cells),
+        families=families(cells),
+        dialects=dialects(lines, cells, found),
+        probed=found,
         clauses=clauses,
         cases=tuple(cases.values()),
         cells=cells,
+        whats=whats,
+        homes=homes,
+        missing=absent,
+        slugs=_slugs(list(dict.fromkeys(each.implementation for each in columns))),
     )
 
 
-def _check(runs: Sequence[Run], partial: bool) -> None:
-    if not runs:
-        raise UsageError("no run file to report")
-    for run in runs:
-        if not run.complete and not partial:
-            count = f"{len(run.records)} of {run.header['planned']} planned cells"
-            raise UsageError(f"{run.path}: holds {count} and is no complete run; --partial shows it, marked as that")
-        if run.header["spec"] != runs[0].header["spec"]:
-            specs = f"spec {run.header['spec']}, and {runs[0].path} spec {runs[0].header['spec']}"
-            raise UsageError(f"{run.path}: ran {specs}: one report shows one spec")
-    files: dict[str, Run] = {}
-    for run in runs:
-        for record in run.records:
-            first = files.setdefault(record["cell"], run)
-            if first is not run:
-                raise UsageError(f"{run.path}: the cell {record['cell']} is in {first.path} too")
+def framework_of(column: Column) -> str:
+    """Return the library of a column, without its version."""
+    return column.library.partition(" ")[0]
 
 
 def _environments(run: Run, *, several: bool) -> Iterator[Environment]:
     for line in run.environments:
         reason = line.get("failed", "")
-        # An environment that was not built never got as far as an adapter.
-        fault = "" if not reason else "not started" if line.get("adapter") else "not built"
         yield Environment(
-            id=f"{line['id']} ({run.path.name})" if several else line["id"],
+            id=_environment_name(line["id"], run.path.name, several=several),
             group=line.get("group") or "",
             adapter=line.get("adapter") or "",
-            library="" if reason else _library(line),
+            library="" if reason else library_of(line),
             versions=line.get("versions", {}),
             settings=line.get("settings", {}),
             process=line.get("process", {}),
             host=line.get("host", {}),
-            fault=fault,
+            fault=fault_of(line),
             reason=reason,
         )
 
 
-def _columns(runs: Sequence[Run]) -> list[Column]:
-    """Return the columns of every record, by library and implementation as the environments name them."""
-    libraries: dict[str, int] = {}
-    implementations: dict[str, int] = {}
-    found: dict[str, Column] = {}
-    for run in runs:
-        by_id = {line["id"]: line for line in run.environments if "failed" not in line}
-        for line in by_id.values():
-            libraries.setdefault(_library(line), len(libraries))
-            for each in line["implementations"]:
-                implementations.setdefault(each["name"], len(implementations))
-        for record in run.records:
-            if record["environment"] not in by_id or record["case"] not in run.cases:
-                raise UsageError(f"{run.path}: the cell {record['cell']} is of no case or environment in that file")
-            column = _column(record, by_id[record["environment"]])
-            found.setdefault(column.name, column)
-
-    def order(column: Column) -> tuple[int, int, int, str, str]:
-        mode = _MODES.index(column.mode) if column.mode in _MODES else len(_MODES)
-        implementation = implementations.get(column.implementation, len(implementations))
-        return libraries[column.library], implementation, mode, column.mode, column.device
-
-    return sorted(found.values(), key=order)
-
-
-def _column(record: Line, environment: Line) -> Column:
-    implementation, mode, device = record["implementation"], record["mode"], record["device"]
-    return Column(
-        name=f"{implementation}-{mode}-{device}",
-        implementation=implementation,
-        mode=mode,
-        device=device,
-        library=_library(environment),
-    )
-
-
-def _library(environment: Line) -> str:
-    name = environment["library"]
-    return f"{name} {environment['versions'].get(name, '')}".strip()
-
-
-def _cell(record: Line, run: Run, columns: Mapping[str, Column]) -> Cell:
-    verdict = Verdict(record["verdict"])
-    return Cell(
-        id=record["cell"],
-        case=run.cases[record["case"]],
-        column=columns[f"{record['implementation']}-{record['mode']}-{record['device']}"],
-        environment=record["environment"],
-        verdict=verdict,
-        standing=standing(record["status"], verdict),
-        record=record,
-    )
+def _environment_name(name: str, file: str, *, several: bool) -> str:
+    return f"{name} ({file})" if several else name
 
 
 def _summary(run: Run) -> RunSummary:
@@ -241,3 +214,16 @@ def _summary(run: Run) -> RunSummary:
         complete=run.complete,
         host={name: str(value) for name, value in run.header["host"].items()},
     )
+
+
+def _slugs(names: Sequence[str]) -> Mapping[str, str]:
+    """Return a file name for every implementation: its own name, of letters, digits, dots and dashes."""
+    found: dict[str, str] = {}
+    for name in names:
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "implementation"
+        taken = {each.lower() for each in found.values()}
+        number = 1
+        while (unique := slug if number == 1 else f"{slug}-{number}").lower() in taken:
+            number += 1
+        found[name] = unique
+    return found

@@ -1,80 +1,165 @@
-"""Declared and observed side by side: what the probe's numbers show of each implementation's dialect."""
+"""Declared and observed side by side: what the numbers show of each implementation's dialect."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from conformance.observed import Cell
 from conformance.record import Line
-from conformance.report.observed import Cell
+from conformance.report.wording import OBSERVED
 
-#: What the spec itself says, for a field that a profile leaves alone.
-CANONICAL = {
-    "normalizes_with": "batch, correction 0",
+#: What a profile that leaves a field alone says of it, where the run file does not hold the operation's own dialect.
+CANONICAL: Mapping[str, Any] = {
+    "normalizing_correction": 0,
+    "moving_correction": 0,
     "update": "exponential",
-    "decay": "as configured",
-    "moving_correction": "0",
-    "averaged": "variance",
+    "normalizes_with": "batch",
+    "single_value": "zero_variance",
+    "empty_batch": "keep",
+    "frozen_implies_inference": False,
+    "statistics_dtype": None,
+    "state": "layer",
 }
+#: A field of a profile -> where it is observed, unless under its own name.
+OBSERVED_AS = {"normalizing_correction": "normalizes_with"}
+_PARAMETERS = "that of the parameters"
+_REASON = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """One field of one implementation."""
 
+    field: str
     declared: str
-    #: Value -> in how many cells it was observed; empty where the API keeps no such thing.
+    #: Value -> in how many cells it was observed.
     observed: Mapping[str, int]
+    #: Those among them that are not what was declared for their input.
+    wrong: Mapping[str, int]
+    #: Where nothing was observed, why.
+    reason: str
 
     @property
     def agrees(self) -> bool:
         """Whether every observation is what was declared."""
-        return set(self.observed) <= {self.declared}
+        return not self.wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """One implementation, in every mode, dtype, rank and layout that was probed."""
+    """One implementation, in every mode, dtype, rank and layout that told something."""
 
     implementation: str
     cells: int
     fields: tuple[Seen, ...]
 
 
-def probed(environments: Iterable[Line], cells: Iterable[Cell]) -> tuple[Probed, ...]:
-    """Return what was observed of every implementation that a probe was judged on."""
-    declared: dict[str, dict[str, str]] = {}
-    for environment in environments:
-        for each in environment.get("implementations", []):
-            declared.setdefault(each["name"], _declared(each["profile"]))
+def probed(
+    environments: Iterable[Line], cells: Iterable[Cell], canonical: Mapping[str, Mapping[str, Any]]
+) -> tuple[Probed, ...]:
+    """Return what was observed of every implementation; `canonical` is each operation's own dialect by its name."""
+    profiles = {
+        (environment["id"], each["name"]): each["profile"]
+        for environment in environments
+        for each in environment.get("implementations", [])
+    }
     found: dict[str, list[Cell]] = {}
     for cell in cells:
-        if cell.record.get("observed"):
-            found.setdefault(cell.column.implementation, []).append(cell)
-    return tuple(
-        Probed(
-            implementation=name,
-            cells=len(of),
-            fields=tuple(_seen(field, declared.get(name, CANONICAL), of) for field in CANONICAL),
-        )
-        for name, of in sorted(found.items())
+        found.setdefault(cell.column.implementation, []).append(cell)
+    result = []
+    for name, of in sorted(found.items()):
+        told = [cell for cell in of if cell.record.get("observed")]
+        if told:
+            said = [_declared(profiles, cell, canonical) for cell in told]
+            fields = tuple(_seen(field, list(zip(told, said, strict=True)), of) for field in OBSERVED)
+            result.append(Probed(implementation=name, cells=len(told), fields=fields))
+    return tuple(result)
+
+
+def _seen(field: str, told: Sequence[tuple[Cell, Mapping[str, str]]], cells: Iterable[Cell]) -> Seen:
+    seen: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for cell, declared in told:
+        value = cell.record["observed"].get(field)
+        if value is None or _untold(field, declared):
+            continue
+        shown = _shown(field, value, cell)
+        seen[shown] += 1
+        if not _agrees(field, declared[field], value, cell):
+            wrong[shown] += 1
+    return Seen(
+        field=field,
+        declared=" or ".join(dict.fromkeys(declared[field] for _, declared in told)),
+        observed=dict(seen.most_common()),
+        wrong=dict(wrong.most_common()),
+        reason="" if seen else _reason(field, told, cells),
     )
 
 
-def _seen(field: str, declared: Mapping[str, str], cells: Iterable[Cell]) -> Seen:
-    counts = Counter(cell.record["observed"][field] for cell in cells if field in cell.record["observed"])
-    return Seen(declared=declared[field], observed=dict(counts.most_common()))
+def _untold(field: str, declared: Mapping[str, str]) -> bool:
+    """Return whether the observation cannot tell: a layer that moves nothing looks like one without a state."""
+    return field == "state" and declared["update"] == "none"
 
 
-def _declared(profile: Iterable[Line]) -> dict[str, str]:
-    values = {each["field"]: each["value"] for each in profile}
-    normalizes = values.get("normalizes_with", "batch")
-    by_batch = f"batch, correction {values.get('normalizing_correction', 0)}"
+def _reason(field: str, told: Sequence[tuple[Cell, Mapping[str, str]]], cells: Iterable[Cell]) -> str:
+    """Return why nothing was observed."""
+    meaning = OBSERVED[field]
+    if all(_untold(field, declared) for _, declared in told):
+        return "declared to move nothing"
+    if meaning.kept and all(declared["state"] != "layer" for _, declared in told):
+        return "kept by the caller"
+    op = told[0][0].case["op"]
+    tried = [cell for cell in cells if cell.case["family"] in meaning.families and cell.case["op"] == op]
+    if not tried:
+        return f"no {op} case of {' or '.join(meaning.families)} in this run"
+    reasons = [step["message"] for cell in tried for step in cell.record["steps"] if step.get("message")]
+    unjudged = not any(cell.verdict.judged for cell in tried)
+    return reasons[0][:_REASON] if unjudged and reasons else "no case tells"
+
+
+def _shown(field: str, value: str, cell: Cell) -> str:
+    """Return the value as a person reads it: of an error its own type, of a dtype whether it is the parameters'."""
+    if value.startswith("error: "):
+        return value.partition(",")[0]
+    if field == "statistics_dtype":
+        parameters = cell.case["configuration"]["parameter_dtype"]
+        return _PARAMETERS if value == parameters else f"{value} for {parameters} parameters"
+    return value
+
+
+def _agrees(field: str, declared: str, value: str, cell: Cell) -> bool:
+    if field == "statistics_dtype" and declared == _PARAMETERS:
+        return bool(value == cell.case["configuration"]["parameter_dtype"])
+    if declared.startswith("error: ") and value.startswith("error: "):
+        return declared.removeprefix("error: ") in value.removeprefix("error: ").split(", ")
+    return declared == value
+
+
+def _declared(
+    profiles: Mapping[tuple[str, str], Iterable[Line]], cell: Cell, canonical: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Return what is declared for the cell's input of each field that can be observed; the first declaration counts."""
+    configuration = cell.case["configuration"]
+    values = {**CANONICAL, **canonical.get(cell.case["op"], {})}
+    errors: dict[str, str] = {}
+    for each in reversed(list(profiles.get((cell.environment, cell.column.implementation), []))):
+        if not each.get("ranks") or len(configuration["shape"]) in each["ranks"]:
+            values[each["field"]] = each["value"]
+            errors[each["field"]] = each.get("error") or ""
+    said = {
+        field: f"error: {errors.get(field, '')}" if value == "error" else str(value) for field, value in values.items()
+    }
+    by_batch = f"batch, correction {values['normalizing_correction']}"
     names = {"batch": by_batch, "moving_before": "moving values before", "moving_after": "moving values after"}
     return {
-        **CANONICAL,
-        "normalizes_with": names[normalizes],
-        "update": str(values.get("update", CANONICAL["update"])),
-        "moving_correction": str(values.get("moving_correction", 0)),
+        **said,
+        "normalizes_with": names[values["normalizes_with"]],
+        "later_update": "exponential" if values["update"] == "first_batch" else said["update"],
+        "decay": "as configured",
+        "averaged": "variance",
+        "frozen_implies_inference": "yes" if values["frozen_implies_inference"] else "no",
+        "statistics_dtype": values["statistics_dtype"] or _PARAMETERS,
     }

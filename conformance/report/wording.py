@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-from conformance.verdict import Verdict
-
-
-class Standing(StrEnum):
-    """How a cell stands to what was expected of it, from best to worst."""
-
-    AGREES = "agrees"
-    APART = "apart"
-    DOCUMENTED = "documented"
-    KNOWN = "known"
-    UNEXPECTED = "unexpected"
-
-    @property
-    def severity(self) -> int:
-        """Position from best to worst."""
-        return list(Standing).index(self)
+from conformance.observed import Cell
+from conformance.verdict import Standing, Verdict
 
 
-#: By the status that the run gave the record.
-_STANDINGS = {"failed": Standing.UNEXPECTED, "xfailed": Standing.KNOWN, "skipped": Standing.APART}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """How a cell stands to what was expected of it: what stands beside its verdict, and in words."""
+
+    sign: str
+    word: str
+    meaning: str
 
 
-def standing(status: str, verdict: Verdict) -> Standing:
-    """Return the standing of a record with that status and verdict."""
-    return _STANDINGS.get(status, Standing.AGREES if verdict.agrees else Standing.DOCUMENTED)
+#: From best to worst; those without a word need none.
+STANDS = {
+    "agrees": Sign(sign="", word="", meaning="as the spec has it"),
+    "apart": Sign(sign="", word="", meaning="says nothing about the implementation"),
+    "documented": Sign(sign="°", word="documented", meaning="a refusal that the documentation announces"),
+    "known": Sign(sign="†", word="known divergence", meaning="listed with its reason in divergences.yaml"),
+    "stale": Sign(sign="‡", word="stale", meaning="agrees, and is still listed as diverging: fails the run"),
+    "unexpected": Sign(sign="", word="unexpected", meaning="fails the run"),
+}
+ORDER = {name: position for position, name in enumerate(STANDS)}
+
+
+def stand(cell: Cell) -> str:
+    """Return how a cell stands, a key of `STANDS`: what is unexpected because it agrees is stale."""
+    if cell.standing is Standing.UNEXPECTED and cell.verdict.agrees and cell.record["divergence"]:
+        return "stale"
+    return cell.standing.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,4 +75,30 @@ FIELDS = {
     "frozen_implies_inference": "whether a layer made untrainable infers when called in training; in the spec, no",
     "statistics_dtype": "dtype of the stored moving values; the spec's is that of the parameters",
     "state": "who keeps the moving values; the spec's is the layer",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observable:
+    """A part of a dialect that numbers show."""
+
+    title: str
+    #: The families of cases whose numbers show it.
+    families: tuple[str, ...]
+    #: Whether it is of the moving values, so that it shows only where an implementation keeps them.
+    kept: bool = False
+
+
+OBSERVED = {
+    "normalizes_with": Observable(title="Training normalizes with", families=("probe",)),
+    "update": Observable(title="Update", families=("probe",), kept=True),
+    "later_update": Observable(title="Update of later steps", families=("moving", "centering"), kept=True),
+    "decay": Observable(title="Decay", families=("probe",), kept=True),
+    "moving_correction": Observable(title="Moving correction", families=("probe",), kept=True),
+    "averaged": Observable(title="Averaged", families=("probe",), kept=True),
+    "single_value": Observable(title="One value", families=("edges",)),
+    "empty_batch": Observable(title="Empty batch", families=("edges", "centering"), kept=True),
+    "frozen_implies_inference": Observable(title="Frozen infers", families=("freezing",)),
+    "statistics_dtype": Observable(title="Dtype of moving values", families=("moving", "precision"), kept=True),
+    "state": Observable(title="Moving values kept by", families=("moving", "centering")),
 }

@@ -15,7 +15,7 @@ from conformance.case import Case
 from conformance.errors import UsageError, WorkerError
 from conformance.execute import Workers, execute, survey
 from conformance.judge import judge
-from conformance.plan import Offer, Selection, plan
+from conformance.plan import Offer, Selection, plan, thread_keys
 from conformance.record import Line
 from conformance.reference import References
 from conformance.registry import keys
@@ -72,6 +72,9 @@ def performed(cell: str, interpreters: Mapping[str, str], adapters: Iterable[str
         raise UsageError(f"{cell}: expected CASE::IMPLEMENTATION-MODE-DEVICE, as a failure prints it{near}")
     with Workers(os.cpu_count() or 1, folder) as workers:
         answers = list(survey(keys(interpreters, adapters), [located[0].case.configuration], workers))
+        offers = [each for each in answers if isinstance(each, Offer)]
+        further = thread_keys(located, offers, Selection())
+        answers += survey(further, [located[0].case.configuration], workers)
         offers = [each for each in answers if isinstance(each, Offer)]
         cells = {each.id: each for each in plan(located, offers, Selection())}
         if cell not in cells:

@@ -359,6 +359,18 @@ def of_each(l: Layer, x: Any, center: Any, spread: Any) -> Any:
     return center.mean(0), spread.mean(0)
 
 
+def gradient_per_sample(l: Layer, g: Any, n: Any, root: Any) -> Any:
+    if l.kind == "infer":
+        return grad_input(l, g, n, root)
+    through = repeated(samples(l, g).mean(1), g) + n * repeated(samples(l, g * n).mean(1), g)
+    return l.gamma() * root * (g - through)
+
+
+def without_last_sample(l: Layer, x: Any) -> Any:
+    left = x[: -positions(l, x)]
+    return left if len(left) else x
+
+
 def layout_strides(array: Any) -> tuple[int, ...]:
     return np.empty(array.shape, array.dtype).strides
 
@@ -661,19 +673,22 @@ plant("moved_a_step_late", "The moving values take the statistics of the batch b
 plant("moving_deviation", "The standard deviations are averaged, not the variances.", "standard deviations averaged", moved=lambda l, n, old, batch: (moved(l, n, old, batch) if n == "moving_mean" else moved(l, n, np.sqrt(old), np.sqrt(batch)) ** 2))
 plant("moving_variance_about_moving_mean", "The moving variance takes the squares of deviations from the moving mean.", entering=lambda l, c, v, x: (c, np.square(x - l.value("moving_mean")).mean(0)))
 plant("moving_values_in_bfloat16", "The moving values are rounded to bfloat16 after each update.", "moving values rounded to bfloat16", stored=lambda l, n, value: rounded(value, BFLOAT16))
-plant("initial_values_forgotten", "The first update starts from 0 and 1, not from the initial values.", moved=lambda l, n, old, batch: moved(l, n, old if l.trained else np.full_like(old, n == "moving_variance"), batch))
+plant("moving_values_in_float16", "The moving values are rounded to float16 after each update.", "moving values rounded to float16", stored=lambda l, n, value: rounded(value, np.float16))
+plant("initial_values_forgotten", "The first update starts from 0 and 1, not from the initial values.", "initial moving values forgotten", moved=lambda l, n, old, batch: moved(l, n, old if l.trained else np.full_like(old, n == "moving_variance"), batch))
 # What normalizes.
 plant("inference_with_batch", "The batch normalizes in inference.", "batch statistics in inference", inferring=batch_in_inference)
 plant("inference_a_step_late", "Inference takes the moving values from before the last update.", "stale", inferring=lagging_inference)
 plant("training_with_moving_before", "The moving values before the step normalize in training.", "moving values before the step", normalizing=lambda l, c, v, before: before, grad_input=lambda l, g, n, r: l.gamma() * r * g)
 plant("training_with_moving_after", "The moving values after the step normalize in training.", "moving values after the step", normalizing=normalizing_after, grad_input=gradient_after)
 plant("statistics_per_sample", "Each sample is normalized with statistics of its own.", "statistics per sample", mean=lambda l, x: repeated(samples(l, x).mean(1), x), variance=lambda l, x, c: repeated(np.square(samples(l, x - c)).mean(1), x), entering=lambda l, c, v, x: of_each(l, x, c, v))
+plant("instance_norm", "Each sample is normalized with statistics of its own, and differentiated so.", "statistics per sample", when=lambda l: positions(l, rows(l, l.x)) > 1, mean=lambda l, x: repeated(samples(l, x).mean(1), x), variance=lambda l, x, c: repeated(np.square(samples(l, x - c)).mean(1), x), entering=lambda l, c, v, x: of_each(l, x, c, v), grad_input=gradient_per_sample)
+plant("layer_norm", "Each sample is normalized over its features as well.", "statistics over the wrong axes", mean=lambda l, x: repeated(samples(l, x).mean((1, 2), keepdims=True)[:, 0] + np.zeros_like(x[:1]), x), variance=lambda l, x, c: repeated(np.square(samples(l, x - c)).mean((1, 2), keepdims=True)[:, 0] + np.zeros_like(x[:1]), x), entering=lambda l, c, v, x: of_each(l, x, c, v))
 plant("statistics_per_position", "Each position is normalized over the samples alone.", "statistics over the wrong axes", when=lambda l: l.configuration.rank > 2, mean=lambda l, x: np.tile(samples(l, x).mean(0), (len(samples(l, x)), 1)), variance=lambda l, x, c: np.tile(np.square(samples(l, x - c)).mean(0), (len(samples(l, x)), 1)), entering=lambda l, c, v, x: of_each(l, x, c, v))
 plant("statistics_over_features", "Of two axes, training reduces the features instead of the samples.", "statistics over the wrong axes", when=lambda l: l.configuration.rank == 2, mean=lambda l, x: x.mean(1, keepdims=True) + 0 * x, variance=lambda l, x, c: np.square(x - c).mean(1, keepdims=True) + 0 * x, entering=lambda l, c, v, x: of_each(l, x, c, v))
-plant("statistics_per_half", "Each half of the batch is normalized with statistics of its own.", mean=lambda l, x: np.concatenate([part.mean(0) + 0 * part for part in halves(x)]), variance=lambda l, x, c: np.concatenate([np.square(part).mean(0) + 0 * part for part in halves(x - c)]), entering=lambda l, c, v, x: of_each(l, x, c, v))
+plant("statistics_per_half", "Each half of the batch is normalized with statistics of its own.", "statistics of each half of the batch", mean=lambda l, x: np.concatenate([part.mean(0) + 0 * part for part in halves(x)]), variance=lambda l, x, c: np.concatenate([np.square(part).mean(0) + 0 * part for part in halves(x - c)]), entering=lambda l, c, v, x: of_each(l, x, c, v))
 plant("features_taken_for_last", "Features-first values are read as if the features were last.", "statistics over the wrong axes", when=features_first, rows=lambda l, a: a.reshape(-1, l.configuration.feature_count).astype(l.t), unrows=lambda l, a, like: a.reshape(like.shape))
 plant("features_of_equal_axis", "Where another axis is as long, its indices are taken for the features.", "statistics over the wrong axes", rare=True, when=square_axes, rows=rows_of_equal_axis, unrows=unrows_of_equal_axis)
-plant("feature_axes_descending", "Statistics of several feature axes are kept in descending order.", rare=True, stored=descending)
+plant("feature_axes_descending", "Statistics of several feature axes are kept in descending order.", "feature axes in descending order", rare=True, stored=descending)
 # Gamma and beta.
 plant("gamma_ignored", "Gamma counts as one.", "gamma ignored", gamma=lambda l: np.ones_like(gamma(l)))
 plant("beta_ignored", "Beta counts as zero.", "beta ignored", beta=lambda l: np.zeros_like(beta(l)))
@@ -681,9 +696,9 @@ plant("gamma_and_beta_swapped", "Gamma is added and beta multiplies.", "gamma an
 plant("beta_before_gamma", "Beta is added before gamma multiplies.", "beta added before gamma", beta=lambda l: gamma(l) * beta(l))
 plant("gamma_of_neighbour", "Each feature has its neighbour's gamma.", "gamma of the neighbour", gamma=lambda l: neighbour(gamma(l)))
 plant("beta_of_neighbour", "Each feature has its neighbour's beta.", "beta of the neighbour", beta=lambda l: neighbour(beta(l)))
-plant("gamma_without_sign", "Gamma loses its sign.", rare=True, gamma=lambda l: np.abs(gamma(l)))
-plant("gamma_in_bfloat16", "Gamma and beta are rounded to bfloat16.", rare=True, gamma=lambda l: rounded(gamma(l), BFLOAT16), beta=lambda l: rounded(beta(l), BFLOAT16))
-plant("uncentred_without_beta", "Without beta the mean is not subtracted either.", rare=True, when=lambda l: "beta" not in l.state, normalized=lambda l, x, c, r: x * r)
+plant("gamma_without_sign", "Gamma loses its sign.", "gamma without its sign", rare=True, gamma=lambda l: np.abs(gamma(l)))
+plant("gamma_in_bfloat16", "Gamma and beta are rounded to bfloat16.", "gamma and beta rounded to bfloat16", rare=True, gamma=lambda l: rounded(gamma(l), BFLOAT16), beta=lambda l: rounded(beta(l), BFLOAT16))
+plant("uncentred_without_beta", "Without beta the mean is not subtracted either.", "mean not subtracted", rare=True, when=lambda l: "beta" not in l.state, normalized=lambda l, x, c, r: x * r)
 # Arithmetic.
 plant("one_pass_variance", "The variance is the mean of squares minus the square of the mean.", "one-pass variance", rare=True, variance=one_pass)
 plant("negative_variance", "The variance of values far from zero comes out a little too small.", rare=True, variance=lambda l, x, c: variance(l, x, c) - l.t(2.0**-20) * np.square(c))
@@ -694,10 +709,11 @@ plant("output_in_half", "Half-precision input is scaled and shifted in its dtype
 plant("float64_in_float32", "Statistics of float64 input are computed in float32.", "computed in float32", rare=True, when=lambda l: l.configuration.dtype == "float64", mean=lambda l, x: mean(l, x.astype(np.float32)).astype(l.t), variance=lambda l, x, c: variance(l, x.astype(np.float32), c.astype(np.float32)).astype(l.t))
 plant("root_of_12_bits", "The inverse root is the hardware's first guess, of 12 bits.", inverse=lambda l, v: bits(inverse(l, v), 12))
 plant("count_in_half", "The reciprocal of the count is rounded to float16.", mean=lambda l, x: x.sum(0) * l.t(np.float16(1 / len(x))))
-plant("merge_without_shift", "The variances of two halves are merged without the difference of their means.", variance=merged_without_shift)
+plant("merge_without_shift", "The variances of two halves are merged without the difference of their means.", "merged without the difference of their means", variance=merged_without_shift)
 # Values left out.
 plant("last_row_dropped", "The last row is left out of the statistics.", "tail dropped", mean=lambda l, x: mean(l, x[:-1] if len(x) > 1 else x), variance=lambda l, x, c: variance(l, x[:-1] if len(x) > 1 else x, c))
-plant("first_row_dropped", "The first row is left out of the mean.", mean=lambda l, x: mean(l, x[1:] if len(x) > 1 else x))
+plant("first_row_dropped", "The first row is left out of the mean.", "head dropped from the mean", mean=lambda l, x: mean(l, x[1:] if len(x) > 1 else x))
+plant("last_sample_dropped", "The last sample is left out of the statistics.", "tail dropped", when=lambda l: positions(l, rows(l, l.x)) > 1, mean=lambda l, x: mean(l, without_last_sample(l, x)), variance=lambda l, x, c: variance(l, without_last_sample(l, x), c))
 plant("rows_after_eights_dropped", "Rows behind the last whole eight are left out of the mean.", "tail dropped", mean=whole(8))
 plant("rows_after_1024s_dropped", "Of more than 1024 values, those behind the last whole 1024 are left out of the mean.", "tail dropped", rare=True, mean=whole(1024))
 plant("count_of_16_bits", "The count of more than 65535 values is taken modulo 65536.", "wrong count", rare=True, when=lambda l: l.x.size // l.configuration.feature_count > 65536, mean=lambda l, x: x.sum(0) / l.t(len(x) % 65536), variance=lambda l, x, c: np.square(x - c).sum(0) / l.t(len(x) % 65536))
@@ -707,6 +723,8 @@ plant("odd_features_gamma", "The last feature has the gamma of the one before it
 plant("odd_features_gradient", "Features behind the last whole eight have half their gamma gradient.", when=lambda l: l.configuration.feature_count % 8 != 0, grad_gamma=lambda l, *a: tail_of_features(grad_gamma(l, *a), grad_gamma(l, *a) / 2))
 plant("whole_eights_corrected", "In whole eights of features the variance over m - 1 normalizes.", "normalizing correction 1", rare=True, when=lambda l: l.configuration.feature_count % 8 == 0, normalizing=corrected, grad_input=corrected_gradient)
 plant("thirteenth_feature", "Features behind the twelfth have the beta of the first.", rare=True, when=lambda l: l.configuration.feature_count > 12, beta=lambda l: np.where(np.arange(len(beta(l))) < 12, beta(l), beta(l)[0]))
+plant("odd_features_not_moved", "Features behind the last whole eight keep their moving values.", "tail of the features dropped", rare=True, when=lambda l: l.configuration.feature_count > 8 and l.configuration.feature_count % 8 != 0, moved=lambda l, n, old, batch: tail_of_features(moved(l, n, old, batch), old))
+plant("odd_features_without_gradient", "Features behind the last whole eight have no gradient of gamma and beta.", "tail of the features dropped", rare=True, when=lambda l: l.configuration.feature_count > 8 and l.configuration.feature_count % 8 != 0, grad_gamma=lambda l, *a: tail_of_features(grad_gamma(l, *a), 0), grad_beta=lambda l, g: tail_of_features(grad_beta(l, g), 0))
 # Memory.
 plant("strided_misread", "Strided input is read as if it were contiguous.", "strided input misread", rare=True, when=strided, rows=misread)
 plant("channels_last_misread", "Channels-last input is read as if it were contiguous.", "strided input misread", rare=True, when=channels_last, rows=misread)
@@ -721,17 +739,18 @@ plant("gradient_without_gamma", "Gamma is missing from the input gradient.", "ga
 plant("gamma_gradient_not_normalized", "The gradient of gamma takes x - mean, without the root.", "gamma gradient not normalized", grad_gamma=lambda l, g, n, x, r: (g * n / r).sum(0))
 plant("gamma_gradient_of_input", "The gradient of gamma takes x.", "gamma gradient of x", grad_gamma=lambda l, g, n, x, r: (g * x).sum(0))
 plant("beta_gradient_mean", "The gradient of beta is a mean.", "beta gradient averaged", grad_beta=lambda l, g: g.mean(0) if len(g) else g.sum(0))
-plant("gamma_gradient_of_last_step", "The gradient of gamma is that of the step before.", grad_gamma=previous_gamma_gradient)
-plant("gradients_accumulate", "The gradients of gamma and beta add up over the steps.", given=accumulating)
+plant("gamma_gradient_of_last_step", "The gradient of gamma is that of the step before.", "gradient of gamma of the step before", grad_gamma=previous_gamma_gradient)
+plant("gradients_accumulate", "The gradients of gamma and beta add up over the steps.", "gradient of gamma and beta added up over the steps", given=accumulating)
+plant("gamma_gradient_missing", "The gradient of gamma is zero.", "gradient of gamma missing", grad_gamma=lambda l, g, n, x, r: 0 * n.sum(0))
 plant("gamma_gradient_shape", "The gradient of gamma is not summed over the batch.", "has shape", grad_gamma=lambda l, g, n, x, r: g * n)
 plant("inference_gradient_of_training", "The input gradient in inference is that of training.", "training's input gradient in inference", when=inference, grad_input=training_gradient)
 plant("gradients_of_moving_variance", "The backward pass of training takes the moving variance.", when=training, gradient_root=lambda l, r, v: inverse(l, l.value("moving_variance")))
-plant("upstream_in_bfloat16", "The upstream gradient is rounded to bfloat16.", when=lambda l: l.backward, rows=lambda l, a: rounded(rows(l, a), BFLOAT16))
+plant("upstream_in_bfloat16", "The upstream gradient is rounded to bfloat16.", "upstream rounded to bfloat16", when=lambda l: l.backward, rows=lambda l, a: rounded(rows(l, a), BFLOAT16))
 # Edges.
-plant("nan_swallowed", "NaN are left out of the mean and the variance.", "finite that must be NaN or infinite", rare=True, mean=lambda l, x: np.nanmean(x, 0), variance=lambda l, x, c: np.nanmean(np.square(x - c), 0))
+plant("nan_swallowed", "NaN are left out of the mean and the variance.", "non-finite values left out of the statistics", rare=True, mean=lambda l, x: np.nanmean(x, 0), variance=lambda l, x, c: np.nanmean(np.square(x - c), 0))
 plant("nan_spreads", "A NaN in one feature makes all means NaN.", "that must be finite", rare=True, mean=spreading)
 plant("infinity_clipped", "Infinities count as a large number.", "finite that must be NaN or infinite", rare=True, rows=lambda l, a: np.clip(rows(l, a), np.finfo(np.float32).min / 2**80, np.finfo(np.float32).max / 2**80))
-plant("non_finite_batch_skipped", "A batch with a non-finite value leaves the moving values.", rare=True, update=skipping_non_finite)
+plant("non_finite_batch_skipped", "A batch with a non-finite value leaves the moving values.", "moving values not updated", rare=True, update=skipping_non_finite)
 plant("empty_makes_nan", "An empty batch makes the moving values NaN.", "that must be finite", rare=True, empty=empty_with_nan)
 plant("empty_decays", "An empty batch moves the moving values towards zero.", rare=True, empty=empty_decaying)
 plant("single_value_divides_by_zero", "One value per feature is divided by m - 1 = 0.", "that must be finite", rare=True, when=lambda l: l.x.size == l.configuration.feature_count, variance=lambda l, x, c: variance(l, x, c) / l.t(0))

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from conformance import observation
 from conformance.dialect import CANONICAL
 from conformance.dialect import Dialect as Dialect
 from conformance.grade import UNSTABLE as UNSTABLE
 from conformance.moving import debiasing, moved_bound, weights
 from conformance.operation import Expected, Operation, Situation
 from conformance.operation import Hypothesis as Hypothesis
-from conformance.operations.batch_norm import diagnosis, probe, reference, tolerance
+from conformance.operations.batch_norm import diagnosis, probe, reference, terms, tolerance
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
-from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, StatisticsBound
+from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, Sizes, StatisticsBound
 from conformance.precision import Precision
 from conformance.protocol import Configuration
 
@@ -31,6 +33,16 @@ ROOT_RANGE = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Step:
+    """One step by the reference, and the sizes that its bounds are made of."""
+
+    situation: Situation
+    normalization: Normalization
+    gradients: Gradients | None
+    sizes: Sizes
+
+
 def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
     """Return what one train step must give; an empty batch changes nothing."""
     if situation.x.shape[0] == 0:
@@ -40,9 +52,10 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
     with np.errstate(all="ignore"):
         statistics, after, normalization = reference.training(situation)
         outputs, gradients = _outputs(situation, normalization)
+        sizes = tolerance.sizes(situation, normalization)
+        step = _Step(situation=situation, normalization=normalization, gradients=gradients, sizes=sizes)
         classes = {
-            grade: _train_bounds(situation, statistics, normalization, gradients, each)
-            for grade, each in _classes(situation, worked).items()
+            grade: _train_bounds(step, statistics, after, each) for grade, each in _classes(situation, worked).items()
         }
         values = {
             "batch_mean": statistics.mean,
@@ -51,7 +64,7 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
             "moving_variance": after[1],
             **outputs,
         }
-        return _expected(situation, normalization, values, classes, worked)
+        return _expected(step, values, classes, worked)
 
 
 def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
@@ -59,11 +72,10 @@ def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
     with np.errstate(all="ignore"):
         normalization = reference.inference(situation)
         outputs, gradients = _outputs(situation, normalization)
-        classes = {
-            grade: _transform_bounds(situation, normalization, gradients, EXACT, each)
-            for grade, each in _classes(situation, worked).items()
-        }
-        return _expected(situation, normalization, outputs, classes, worked)
+        sizes = tolerance.sizes(situation, normalization)
+        step = _Step(situation=situation, normalization=normalization, gradients=gradients, sizes=sizes)
+        classes = {grade: _transform_bounds(step, EXACT, each) for grade, each in _classes(situation, worked).items()}
+        return _expected(step, outputs, classes, worked)
 
 
 def _classes(situation: Situation, worked: Precision) -> dict[str, Algorithm]:
@@ -90,29 +102,12 @@ def _outputs(situation: Situation, normalization: Normalization) -> tuple[dict[s
 
 
 def _train_bounds(
-    situation: Situation,
-    statistics: Statistics,
-    normalization: Normalization,
-    gradients: Gradients | None,
-    algorithm: Algorithm,
+    step: _Step, statistics: Statistics, after: tuple[Array, Array], algorithm: Algorithm
 ) -> dict[str, Array]:
-    worked, dialect = algorithm.worked, situation.dialect
-    bound = tolerance.statistics_bound(situation.x, statistics.variance, algorithm)
-    count = statistics.count
-    weight = weights(dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
-    bessel = count / (count - 1) if dialect.moving_correction and count > 1 else 1.0
-    entering = tolerance.corrected(bound, bessel, statistics.variance, worked.unit if bessel > 1 else 0.0)
-    debiased = debiasing(dialect, situation.configuration.decay, situation.trained)
-    old_mean, old_variance = situation.state["moving_mean"], situation.state["moving_variance"]
-    moving_mean = moved_bound(old_mean, statistics.mean, bound.mean, weight, worked, debiased)
-    batch_variance = reference.moving_variance_batch(situation, statistics)
-    moving_variance = moved_bound(old_variance, batch_variance, entering.variance, weight, worked, debiased)
-    if dialect.update == "merge" and situation.trained:
-        after = reference.moving_values(situation, statistics)[1]
-        factor = float(weight[0] * weight[1])
-        moving_variance = moving_variance + tolerance.spread_bound(
-            old_mean, statistics.mean, bound.mean, factor, after, worked
-        )
+    situation, worked = step.situation, algorithm.worked
+    dialect, count = situation.dialect, statistics.count
+    bound = tolerance.statistics_bound(step.sizes, statistics.mean, statistics.variance, algorithm)
+    moving_mean, moving_variance = _moving_bounds(situation, statistics, after, bound, worked)
     normalizing = bound
     match dialect.normalizes_with:
         case "batch":
@@ -129,42 +124,57 @@ def _train_bounds(
         "batch_variance": bound.variance,
         "moving_mean": moving_mean,
         "moving_variance": moving_variance,
-        **_transform_bounds(situation, normalization, gradients, normalizing, algorithm),
+        **_transform_bounds(step, normalizing, algorithm),
     }
 
 
-def _transform_bounds(
+def _moving_bounds(
     situation: Situation,
-    normalization: Normalization,
-    gradients: Gradients | None,
+    statistics: Statistics,
+    after: tuple[Array, Array],
     bound: StatisticsBound,
-    algorithm: Algorithm,
-) -> dict[str, Array]:
-    worked = algorithm.worked
-    root = tolerance.root_bound(normalization.variance, situation.configuration.epsilon, bound, worked.unit)
-    bounds = {"output": tolerance.output_bound(normalization, root, bound, situation.x, worked)}
-    if situation.upstream is not None and gradients is not None:
-        limits = tolerance.gradients_bound(
-            normalization, gradients, root, bound, situation.x, situation.upstream, algorithm
-        )
+    worked: Precision,
+) -> tuple[Array, Array]:
+    dialect, decay, count = situation.dialect, situation.configuration.decay, statistics.count
+    weight = weights(dialect, decay, situation.trained, situation.x.dtype.type)
+    entering = bound
+    if dialect.moving_correction and count > 1:
+        entering = tolerance.corrected(bound, count / (count - 1), statistics.variance, worked.unit)
+    debiased = debiasing(dialect, decay, situation.trained)
+    old_mean, old_variance = situation.state["moving_mean"], situation.state["moving_variance"]
+    mean = moved_bound(old_mean, statistics.mean, bound.mean, weight, worked, debiased)
+    batch_variance = reference.moving_variance_batch(situation, statistics)
+    variance = moved_bound(old_variance, batch_variance, entering.variance, weight, worked, debiased)
+    if dialect.update == "merge" and situation.trained:
+        factor = float(weight[0] * weight[1])
+        variance = variance + tolerance.spread_bound(old_mean, statistics.mean, bound.mean, factor, after[1], worked)
+    return mean, variance
+
+
+def _transform_bounds(step: _Step, bound: StatisticsBound, algorithm: Algorithm) -> dict[str, Array]:
+    worked, epsilon = algorithm.worked, step.situation.configuration.epsilon
+    root = tolerance.root_bound(step.normalization.variance, epsilon, bound, worked.unit)
+    bounds = {"output": tolerance.output_bound(step.sizes, root, bound, worked)}
+    if step.gradients is not None:
+        limits = tolerance.gradients_bound(step.sizes, step.normalization, step.gradients, root, bound, algorithm)
         bounds |= {"grad_input": limits.input, "grad_gamma": limits.gamma, "grad_beta": limits.beta}
     return bounds
 
 
 def _expected(
-    situation: Situation,
-    normalization: Normalization,
+    step: _Step,
     values: Mapping[str, Array],
     classes: Mapping[str, Mapping[str, Array]],
     worked: Precision,
 ) -> dict[str, Expected]:
-    magnitudes = _magnitudes(situation, normalization, values)
-    in_domain = _in_domain(situation, normalization, worked)
+    squares = np.einsum("ij,ij->j", step.situation.x, step.situation.x)
+    magnitudes = _magnitudes(step, squares)
+    in_domain = _in_domain(step, squares, worked)
     return {
         name: Expected(
             value=value,
             bound=np.asarray(classes[""][name], dtype=np.float64),
-            magnitude=magnitudes[name],
+            magnitude=np.asarray(magnitudes[name], dtype=np.float64),
             in_domain=in_domain,
             narrower={grade: each[name] for grade, each in classes.items() if grade},
         )
@@ -172,37 +182,35 @@ def _expected(
     }
 
 
-def _magnitudes(situation: Situation, n: Normalization, values: Mapping[str, Array]) -> dict[str, Array]:
+def _magnitudes(step: _Step, squares: Array) -> dict[str, Array]:
     """Return the size of the terms each quantity is made of, per feature."""
-    size = np.abs(situation.x)
-    level = size.mean(axis=0) if size.shape[0] else np.zeros(size.shape[1:])
-    square = np.einsum("ij,ij->j", size, size) / max(1, size.shape[0])
-    largest = np.abs(n.normalized).max(axis=0, initial=0)
-    if not np.isfinite(largest).all():
+    situation, sizes = step.situation, step.sizes
+    farthest = np.maximum.reduce(sizes.normalized, axis=0, initial=0)
+    if not np.isfinite(farthest).all():
         # A NaN in inference is its own element's: the size of the feature is that of its finite ones.
-        largest = np.nan_to_num(np.abs(n.normalized), nan=0.0, posinf=0.0).max(axis=0, initial=0)
+        farthest = np.nan_to_num(sizes.normalized, nan=0.0, posinf=0.0).max(axis=0, initial=0)
+    square = squares / max(1, len(situation.x))
     found = {
-        "batch_mean": level,
+        "batch_mean": sizes.level,
         "batch_variance": square,
-        "moving_mean": level + np.abs(situation.state["moving_mean"]),
+        "moving_mean": sizes.level + np.abs(situation.state["moving_mean"]),
         "moving_variance": square + np.abs(situation.state["moving_variance"]),
-        "output": np.abs(n.gamma) * largest + np.abs(n.beta) + np.abs(n.gamma),
+        "output": sizes.gamma * (farthest + 1) + sizes.beta,
     }
     if situation.dialect.update == "merge":
         found["moving_variance"] = found["moving_variance"] + situation.state["moving_mean"] ** 2
-    if situation.upstream is not None:
-        pull = np.abs(situation.upstream)
-        found["grad_beta"] = pull.sum(axis=0)
-        found["grad_gamma"] = pull.sum(axis=0) * np.maximum(1, largest)
-        found["grad_input"] = np.abs(n.gamma) * n.inverse_root * pull.max(axis=0, initial=0)
-    return {name: np.asarray(found[name], dtype=np.float64) for name in values}
+    if sizes.pull is not None and sizes.total is not None:
+        found["grad_beta"] = sizes.total
+        found["grad_gamma"] = sizes.total * np.maximum(1, farthest)
+        strongest = np.maximum.reduce(sizes.pull, axis=0, initial=0)
+        found["grad_input"] = sizes.gamma * sizes.inverse_root * strongest
+    return found
 
 
-def _in_domain(situation: Situation, n: Normalization, worked: Precision) -> Array:
+def _in_domain(step: _Step, squares: Array, worked: Precision) -> Array:
     """Return, per feature, whether every intermediate stays within the working precision's range."""
-    squares = np.einsum("ij,ij->j", situation.x, situation.x)
     low, high = ROOT_RANGE[worked.name]
-    root = np.sqrt(n.variance + situation.configuration.epsilon)
+    root = np.sqrt(step.normalization.variance + step.situation.configuration.epsilon)
     inside = (squares < worked.largest) & (root > low) & (root < high)
     return np.asarray(inside | ~np.isfinite(squares) | ~np.isfinite(root))
 
@@ -263,6 +271,21 @@ BATCH_NORM = Operation(
     },
     train=train,
     infer=infer,
-    observe=lambda passes, worked: probe.observe(passes, train, worked),
+    observers={
+        "probe": lambda passes, worked: probe.observe(passes, train, worked),
+        "edges": lambda passes, worked: {
+            **observation.single_value(passes, train, worked),
+            **observation.empty_batch(passes),
+        },
+        "freezing": lambda passes, worked: observation.frozen_implies_inference(passes, train, infer, worked),
+        "moving": lambda passes, worked: {
+            **observation.later_update(passes, train, worked),
+            **observation.state(passes, infer, worked),
+            **observation.statistics_dtype(passes),
+        },
+        "precision": lambda passes, worked: observation.statistics_dtype(passes),  # noqa: ARG005 - dtypes are exact
+    },
     hypotheses=diagnosis.hypotheses,
+    train_terms=terms.train_terms,
+    infer_terms=terms.infer_terms,
 )

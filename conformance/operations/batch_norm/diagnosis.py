@@ -7,7 +7,7 @@ comes out of it. A deviation is explained by the first that fits every deviating
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,15 +18,18 @@ from conformance.grade import UNSTABLE
 from conformance.moving import moved, weights
 from conformance.operation import Expected, Hypothesis, Situation
 from conformance.operations.batch_norm import reference
-from conformance.operations.batch_norm.reference import Normalization, Statistics
+from conformance.operations.batch_norm.changed import MOVING, changed_to
+from conformance.operations.batch_norm.misread import misread
+from conformance.operations.batch_norm.reference import Normalization
+from conformance.operations.batch_norm.taken import taken
+from conformance.precision import precision
 from conformance.protocol import Configuration
 from conformance.recipe import rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Found = dict[str, Expected]
 
-#: Roundings that a changed term may add, in units of its own size, which the reference's bound does not hold.
-_EXTRA = 16
+_PRODUCED = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
 
 
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
@@ -37,8 +40,9 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from _normalizer(base)
     yield from _gradients(base)
     yield from _parameters(base)
-    yield from _statistics(base)
-    yield replace(base, name=UNSTABLE, variance="one_pass")
+    yield from taken(base)
+    yield from misread(base)
+    yield replace(base, name=UNSTABLE, variance="one_pass", last=True)
 
 
 def _config(base: Hypothesis, name: str, **fields: Any) -> Hypothesis:
@@ -51,7 +55,10 @@ def _dialect(base: Hypothesis, name: str, **fields: Any) -> Hypothesis:
 
 def _moving(base: Hypothesis) -> Iterator[Hypothesis]:
     decay, other = base.configuration.decay, 1 - base.dialect.moving_correction
-    moving = frozenset({"moving_mean", "moving_variance"})
+    whole = base
+    if base.dialect.normalizes_with == "batch":
+        # Then nothing else of a train step follows the update.
+        base = replace(base, only=MOVING)
     yield _dialect(base, f"moving correction {other}", moving_correction=other)
     yield _config(base, "decay inverted", decay=1 - decay)
     yield _dialect(base, "moving values not updated", update="none")
@@ -64,16 +71,27 @@ def _moving(base: Hypothesis) -> Iterator[Hypothesis]:
         name = f"wrong count: the moving correction is of the {said}"
         yield replace(base, name=name, changed=functools.partial(_corrected_by, count))
     yield replace(base, name="standard deviations averaged", changed=_deviations_averaged)
-    yield replace(base, name="moving values updated in inference", performed="train", only=moving)
+    yield replace(base, name="moving values updated in inference", performed="train", only=MOVING)
     frozen = not base.dialect.frozen_implies_inference
     said = "frozen layer infers" if frozen else "frozen layer trains"
-    yield _dialect(base, said, frozen_implies_inference=frozen)
+    yield _dialect(whole, said, frozen_implies_inference=frozen)
     for dtype in ("float16", "bfloat16"):
         yield _config(base, f"decay rounded to {dtype}", decay=_rounded(decay, dtype))
+    for dtype in ("float16", "bfloat16"):
+        yield replace(
+            base,
+            name=f"moving values rounded to {dtype}",
+            only=MOVING,
+            representable=dtype,
+            changed=functools.partial(_stored_in, dtype),
+        )
+    yield replace(base, name="initial moving values forgotten", given=_from_neutral, only=MOVING)
+    name = "stale moving values: the batch statistics of the step before enter them"
+    yield replace(base, name=name, changed=_late, only=MOVING, last=True)
 
 
 def _epsilon(base: Hypothesis) -> Iterator[Hypothesis]:
-    epsilon = base.configuration.epsilon
+    epsilon, base = base.configuration.epsilon, replace(base, only=_PRODUCED)
     yield replace(base, name="epsilon outside the root", given=lambda each: replace(each, epsilon="outside"))
     yield _config(base, "epsilon dropped", epsilon=0.0)
     yield replace(base, name="variance clamped to epsilon", given=lambda each: replace(each, epsilon="floor"))
@@ -86,12 +104,15 @@ def _epsilon(base: Hypothesis) -> Iterator[Hypothesis]:
 
 
 def _normalizer(base: Hypothesis) -> Iterator[Hypothesis]:
+    base = replace(base, only=_PRODUCED)
     yield _dialect(base, "normalizing correction 1", normalizing_correction=1)
     yield _dialect(base, "normalized with the moving values before the step", normalizes_with="moving_before")
     yield _dialect(base, "normalized with the moving values after the step", normalizes_with="moving_after")
-    produced = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
-    yield replace(base, name="batch statistics in inference", performed="train", only=produced)
-    yield replace(base, name="inference in training", performed="infer", only=produced)
+    yield replace(base, name="batch statistics in inference", performed="train")
+    # It leaves the moving values as well.
+    yield replace(base, name="inference in training", performed="infer", only=frozenset())
+    yield replace(base, name="stale moving values: those from before the last update infer", given=_not_yet_updated)
+    yield replace(base, name="mean not subtracted", changed=_uncentred)
 
 
 def _parameters(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -99,7 +120,7 @@ def _parameters(base: Hypothesis) -> Iterator[Hypothesis]:
         def started(situation: Situation) -> Situation:
             return replace(situation, state={**situation.state, **change(situation.state)})
 
-        return replace(base, name=name, given=started)
+        return replace(base, name=name, given=started, only=_PRODUCED)
 
     def constant(name: str, value: float, of: Mapping[str, Array]) -> Mapping[str, Array]:
         return {name: np.full_like(of[name], value)}
@@ -113,6 +134,11 @@ def _parameters(base: Hypothesis) -> Iterator[Hypothesis]:
             yield given(f"{name} ignored", functools.partial(constant, name, neutral))
             for shift in (1, -1):
                 yield given(f"{name} of the neighbour", functools.partial(neighbour, name, shift))
+    if "gamma" in has:
+        yield given("gamma without its sign", lambda of: {"gamma": np.abs(of["gamma"])})
+    for dtype in ("float16", "bfloat16"):
+        yield given(f"gamma and beta rounded to {dtype}", functools.partial(_parameters_in, has, dtype))
+        yield replace(base, name=f"upstream rounded to {dtype}", given=functools.partial(_upstream_in, dtype))
     if len(has) == 2:
         yield given("gamma and beta swapped", lambda of: {"gamma": of["beta"], "beta": of["gamma"]})
         yield given("beta added before gamma", lambda of: {"beta": of["beta"] * of["gamma"]})
@@ -124,7 +150,7 @@ def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
             if quantity not in found or situation.upstream is None or not situation.x.size:
                 return {}
             normalization = _transform(situation, found)
-            return {quantity: _with(found[quantity], change(situation, normalization, found))}
+            return {quantity: changed_to(found[quantity], change(situation, normalization, found))}
 
         return replace(base, name=name, changed=came, only=frozenset({quantity}))
 
@@ -151,62 +177,31 @@ def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
     yield changed("gamma gradient not normalized", "grad_gamma", lambda s, n, f: (s.upstream * n.deviation).sum(axis=0))
     yield changed("gamma gradient of x", "grad_gamma", lambda s, n, f: (s.upstream * s.x).sum(axis=0))
     yield changed("beta gradient averaged", "grad_beta", lambda s, n, f: f["grad_beta"].value / len(s.x))
+    for said, only in (("gamma", ["gamma"]), ("beta", ["beta"]), ("gamma and beta", ["gamma", "beta"])):
+        of = replace(base, only=frozenset(f"grad_{each}" for each in only))
+        yield replace(of, name=f"gradient of {said} missing", changed=_without_gradients)
+        for kept, how in ((False, "of the step before"), (True, "added up over the steps")):
+            change = functools.partial(_of_the_step_before, only, kept)
+            yield replace(of, name=f"gradient of {said} {how}", changed=change)
 
 
-def _statistics(base: Hypothesis) -> Iterator[Hypothesis]:
-    def changed(name: str, change: Callable[[Situation], Statistics]) -> Hypothesis:
-        def came(situation: Situation, found: Found) -> Found:
-            if "moving_mean" not in found or situation.x.shape[0] < 2:
-                return {}
-            return _from(situation, change(situation), found)
-
-        return replace(base, name=name, changed=came)
-
-    def without(situation: Situation, rows: slice) -> Statistics:
-        configuration = situation.configuration
-        # A row of the batch is as many rows here as it has positions.
-        positions = max(1, len(situation.x) // max(1, configuration.shape[0]))
-        cut = slice(None if rows.start is None else rows.start * positions, rows.stop and rows.stop * positions)
-        left = situation.x[cut]
-        return reference.batch_statistics(left if len(left) else situation.x)
-
-    def in_half(dtype: str, situation: Situation) -> Statistics:
-        exact = reference.batch_statistics(situation.x)
-        mean, variance = (
-            rounded(np.asarray(each), dtype).astype(situation.x.dtype) for each in (exact.mean, exact.variance)
-        )
-        return replace(exact, mean=mean, variance=variance)
-
-    def over_one_more(situation: Situation) -> Statistics:
-        exact = reference.batch_statistics(situation.x)
-        return replace(exact, variance=exact.variance * (exact.count / (exact.count + 1)))
-
-    yield changed("wrong count: one value more than there is", over_one_more)
-    yield changed("tail dropped from the statistics", lambda each: without(each, slice(None, -1)))
-    yield changed("head dropped from the statistics", lambda each: without(each, slice(1, None)))
-    for dtype in ("float16", "bfloat16"):
-        yield changed(f"statistics in {dtype}", functools.partial(in_half, dtype))
-
-
-def _from(situation: Situation, statistics: Statistics, found: Found) -> Found:
-    """Return what a train step gives from other statistics than the batch's, by the closed form."""
-    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
-    normalization = reference.normalize(situation, statistics.mean, statistics.variance, 1.0)
-    values = {
-        "batch_mean": statistics.mean,
-        "batch_variance": statistics.variance,
-        "moving_mean": moved(situation.state["moving_mean"], statistics.mean, weight),
-        "moving_variance": moved(
-            situation.state["moving_variance"],
-            reference.corrected(statistics, situation.dialect.moving_correction),
-            weight,
-        ),
-        "output": normalization.output,
+def _without_gradients(situation: Situation, found: Found) -> Found:
+    del situation
+    return {
+        name: replace(found[name], value=0 * found[name].value) for name in ("grad_gamma", "grad_beta") if name in found
     }
-    if situation.upstream is not None:
-        given = reference.gradients(normalization, situation.upstream, situation.x)
-        values |= {"grad_input": given.input, "grad_gamma": given.gamma, "grad_beta": given.beta}
-    return {name: _with(found[name], value) for name, value in values.items() if name in found}
+
+
+def _of_the_step_before(names: Sequence[str], kept: bool, situation: Situation, found: Found) -> Found:
+    """Return the gradients that the step before gave, alone or with this one's added."""
+    if situation.earlier is None:
+        return {}
+    last = {name: situation.earlier.gradients[name] for name in names if name in situation.earlier.gradients}
+    return {
+        f"grad_{name}": changed_to(found[f"grad_{name}"], value + found[f"grad_{name}"].value if kept else value)
+        for name, value in last.items()
+        if f"grad_{name}" in found
+    }
 
 
 def _transform(situation: Situation, found: Found) -> Normalization:
@@ -215,30 +210,86 @@ def _transform(situation: Situation, found: Found) -> Normalization:
     return reference.inference(situation)
 
 
-def _with(expected: Expected, value: Array) -> Expected:
-    """Return the expectation with another value, within the same bound and some roundings of the change."""
-    change = np.abs(value - expected.value).astype(np.float64)
-    return replace(expected, value=value, bound=expected.bound + _EXTRA * 2.0**-24 * change, narrower={})
-
-
 def _deviations_averaged(situation: Situation, found: Found) -> Found:
     if "moving_variance" not in found or not situation.x.size:
         return {}
     weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
     entering = reference.corrected(reference.batch_statistics(situation.x), situation.dialect.moving_correction)
     value = moved(np.sqrt(situation.state["moving_variance"]), np.sqrt(entering), weight) ** 2
-    return {**found, "moving_variance": _with(found["moving_variance"], value)}
+    return {**found, "moving_variance": changed_to(found["moving_variance"], value)}
 
 
 def _corrected_by(count: int, situation: Situation, found: Found) -> Found:
     """Return the moving variance with the factor n/(n - 1) of another count than that of the values."""
-    if "moving_variance" not in found or not situation.x.size or count < 2:
+    if "moving_variance" not in found or not situation.x.size or count < 2 or count == len(situation.x):
         return {}
     weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
     entering = reference.batch_statistics(situation.x).variance * (situation.x.dtype.type(count) / (count - 1))
     value = moved(situation.state["moving_variance"], np.asarray(entering), weight)
-    return {**found, "moving_variance": _with(found["moving_variance"], value)}
+    return {**found, "moving_variance": changed_to(found["moving_variance"], value)}
 
 
 def _rounded(value: float, dtype: str) -> float:
     return float(rounded(np.array([value]), dtype)[0])
+
+
+def _stored_in(dtype: str, situation: Situation, found: Found) -> Found:
+    """Return the moving values within one more rounding, to `dtype`."""
+    del situation
+    stored = precision(dtype)
+    return {
+        name: replace(each, bound=each.bound + stored.unit * (np.abs(each.value) + each.bound) + stored.tiny)
+        for name, each in found.items()
+        if name in MOVING
+    }
+
+
+def _from_neutral(situation: Situation) -> Situation:
+    zero = np.zeros_like(situation.state["moving_mean"])
+    return replace(situation, state={**situation.state, "moving_mean": zero, "moving_variance": zero + 1})
+
+
+def _late(situation: Situation, found: Found) -> Found:
+    """Return the moving values that the batch of the step before moves; in the first step nothing does."""
+    if not found.keys() & MOVING:
+        return {}
+    earlier = situation.earlier
+    if earlier is None or not earlier.x.size:
+        return {name: changed_to(found[name], situation.state[name]) for name in MOVING}
+    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
+    statistics = reference.batch_statistics(earlier.x)
+    batch = {
+        "moving_mean": statistics.mean,
+        "moving_variance": reference.corrected(statistics, situation.dialect.moving_correction),
+    }
+    return {name: changed_to(found[name], moved(situation.state[name], batch[name], weight)) for name in batch}
+
+
+def _not_yet_updated(situation: Situation) -> Situation:
+    if situation.earlier is None:
+        return situation
+    before = {name: situation.earlier.state[name] for name in MOVING}
+    return replace(situation, state={**situation.state, **before})
+
+
+def _uncentred(situation: Situation, found: Found) -> Found:
+    if not found.keys() & _PRODUCED or not situation.x.size:
+        return {}
+    healthy = _transform(situation, found)
+    normalized = situation.x * healthy.inverse_root
+    n = replace(healthy, deviation=situation.x, normalized=normalized, output=healthy.gamma * normalized + healthy.beta)
+    values = {"output": n.output}
+    if situation.upstream is not None:
+        given = reference.gradients(n, situation.upstream, situation.x)
+        values |= {"grad_input": given.input, "grad_gamma": given.gamma, "grad_beta": given.beta}
+    return {name: changed_to(found[name], value) for name, value in values.items()}
+
+
+def _parameters_in(names: set[str], dtype: str, state: Mapping[str, Array]) -> Mapping[str, Array]:
+    return {name: rounded(state[name], dtype).astype(state[name].dtype) for name in names}
+
+
+def _upstream_in(dtype: str, situation: Situation) -> Situation:
+    if situation.upstream is None:
+        return situation
+    return replace(situation, upstream=rounded(situation.upstream, dtype).astype(situation.upstream.dtype))

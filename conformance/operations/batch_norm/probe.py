@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from conformance.composition import made_of
 from conformance.dialect import CANONICAL, Dialect
 from conformance.fit import fit
 from conformance.moving import moved, weights
-from conformance.operation import Pass, Reference, Situation
+from conformance.operation import Expected, Pass, Reference, Situation
 from conformance.operations.batch_norm.reference import batch_statistics, corrected
 from conformance.precision import Precision, precision
 
@@ -31,6 +32,7 @@ UPDATES: tuple[Literal["exponential", "zero_debiased", "first_batch", "cumulativ
     "cumulative",
     "none",
 )
+MOVING = ("moving_mean", "moving_variance")
 #: What may be averaged in place of the variance: Lasagne and Theano kept the inverse of the root.
 AVERAGED = ("variance", "standard deviation", "inverse standard deviation")
 
@@ -68,18 +70,16 @@ def observe_moving(batches: Sequence[Situation], after: Mapping[str, Array], wor
 
 def _fits(reading: Reading, batches: Sequence[Situation], after: Mapping[str, Array], worked: Precision) -> bool:
     mean, variance = _predicted(reading, batches)
-    for predicted, name, index in ((mean, "moving_mean", 0), (variance, "moving_variance", 1)):
+    for index, (name, predicted) in enumerate(zip(MOVING, (mean, variance), strict=True)):
         seen = after[name].reshape(-1).astype(np.float64)
         unit = max(worked.unit, precision(after[name].dtype.name).unit)
-        largest = np.max([np.abs(each) for each in _magnitudes(batches, index)], axis=0)
-        allowed = len(batches) * 8 * unit * (1 + largest)
-        if not (np.abs(seen - predicted) <= allowed).all():
+        if not (np.abs(seen - predicted) <= _allowed(batches, index, unit)).all():
             return False
     return True
 
 
 def _magnitudes(batches: Sequence[Situation], index: int) -> list[Array]:
-    name = ("moving_mean", "moving_variance")[index]
+    name = MOVING[index]
     found = [batch_statistics(each.x) for each in batches]
     return [batches[0].state[name], *((each.mean, 2 * each.variance)[index] for each in found)]
 
@@ -125,18 +125,45 @@ def observe(passes: Sequence[Pass], train: Reference, worked: Precision) -> dict
 
     A field that no hypothesis explains, or more than one, is "unknown".
     """
+    if any(each.refused for each in passes):
+        return {}
     found = {"normalizes_with": _normalizer(passes, train, worked)}
     if any(name not in passes[-1].after for name in ("moving_mean", "moving_variance")):
         return found
     reading = observe_moving([each.situation for each in passes], passes[-1].after, worked)
     if reading is None:
-        return found | dict.fromkeys(("update", "decay", "moving_correction", "averaged"), "unknown")
+        weights_seen = _weights_seen([each.situation for each in passes], passes[-1].after, worked)
+        return found | dict.fromkeys(("update", "decay", "moving_correction", "averaged"), "unknown") | weights_seen
     return found | {
         "update": reading.update,
         "decay": reading.decay,
         "moving_correction": str(reading.moving_correction),
         "averaged": reading.averaged,
     }
+
+
+def _weights_seen(batches: Sequence[Situation], after: Mapping[str, Array], worked: Precision) -> dict[str, str]:
+    """Return what the last moving values are made of: the initial values and each step's batch statistics."""
+    canonical = Reading(update="exponential", decay="as configured", moving_correction=0, averaged="variance")
+    statistics = [batch_statistics(each.x) for each in batches]
+    found = []
+    for index, (name, right) in enumerate(zip(MOVING, _predicted(canonical, batches), strict=True)):
+        terms = {"initial": batches[0].state[name]}
+        terms |= {f"step {step}": (each.mean, each.variance)[index] for step, each in enumerate(statistics, start=1)}
+        expected = Expected(
+            value=right,
+            bound=_allowed(batches, index, worked.unit),
+            magnitude=np.full(right.shape, np.inf),
+            in_domain=np.ones(right.shape, dtype=bool),
+        )
+        found.append(f"{name} is {made_of(after[name].reshape(-1), expected, terms, worked)}")
+    return {"weights": "; ".join(found)}
+
+
+def _allowed(batches: Sequence[Situation], index: int, unit: float) -> Array:
+    """Return k·8u(1 + |values|), the rounding of k updates."""
+    largest = np.max([np.abs(each) for each in _magnitudes(batches, index)], axis=0)
+    return np.asarray(len(batches) * 8 * unit * (1 + largest))
 
 
 def _normalizer(passes: Sequence[Pass], train: Reference, worked: Precision) -> str:
@@ -155,7 +182,7 @@ def _normalizer(passes: Sequence[Pass], train: Reference, worked: Precision) -> 
 def _normalizes(seen: Pass, dialect: Dialect, train: Reference, worked: Precision) -> bool:
     # Each step from the state it began with: the weights of the averages play no part.
     expected = train(replace(seen.situation, dialect=dialect), worked)["output"]
-    return fit(seen.output, expected, worked).within
+    return seen.output is not None and fit(seen.output, expected, worked).within
 
 
 _NORMALIZERS: Mapping[str, Dialect] = {

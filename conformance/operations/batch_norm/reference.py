@@ -67,8 +67,8 @@ def total(values: Array) -> Array:
     much wider than float64 that the longer sum would do.
     """
     if values.dtype == np.float64 or values.shape[0] < _PAIRWISE_FROM:
-        return np.asarray(values.sum(axis=0))
-    return np.asarray(np.ascontiguousarray(values.T).sum(axis=-1))
+        return np.asarray(np.add.reduce(values, axis=0))
+    return np.asarray(np.add.reduce(np.ascontiguousarray(values.T), axis=-1))
 
 
 def batch_mean(x: Array) -> Array:
@@ -77,20 +77,18 @@ def batch_mean(x: Array) -> Array:
     return np.asarray(mean + total(x - mean) / x.shape[0])
 
 
-def batch_variance(x: Array, mean: Array, correction: int) -> Array:
-    """Return (Σ (x-μ)² - (Σ (x-μ))²/m) / (m - correction): the corrected two-pass algorithm.
+def batch_statistics(x: Array) -> Statistics:
+    """Return count, mean and variance (correction 0) of each feature of the batch.
 
-    Chan, Golub and LeVeque 1983, equation 1.7: the second term removes the error of the mean.
+    With d the remainders about a first mean: μ = first + Σd/m and σ² = (Σd² - (Σd)²/m)/m. Chan, Golub and LeVeque
+    1983, equation 1.7: the second term removes the error of the first mean.
     """
-    deviation = x - mean
-    squares = total(deviation * deviation) - total(deviation) ** 2 / x.shape[0]
-    return np.asarray(squares / (x.shape[0] - correction))
-
-
-def batch_statistics(x: Array, correction: int = 0) -> Statistics:
-    """Return count, mean and variance of each feature of the batch."""
-    mean = batch_mean(x)
-    return Statistics(count=x.shape[0], mean=mean, variance=batch_variance(x, mean, correction))
+    count = x.shape[0]
+    first = total(x) / count
+    remainder = x - first
+    rest = total(remainder)
+    np.multiply(remainder, remainder, out=remainder)
+    return Statistics(count=count, mean=first + rest / count, variance=(total(remainder) - rest * rest / count) / count)
 
 
 def normalize(
@@ -101,9 +99,9 @@ def normalize(
     bessel: float | np.floating[Any] = 1.0,
 ) -> Normalization:
     """Return y = γ (x - c) (v + ε)^(-1/2) + β and its intermediates."""
-    ones = np.ones_like(center)
-    gamma = situation.state.get("gamma", ones)
-    beta = situation.state.get("beta", 0 * ones)
+    gamma, beta = situation.state.get("gamma"), situation.state.get("beta")
+    gamma = np.ones_like(center) if gamma is None else gamma
+    beta = np.zeros_like(center) if beta is None else beta
     deviation = situation.x - center
     inverse_root = 1 / _root(variance, situation)
     normalized = deviation * inverse_root
@@ -164,11 +162,11 @@ def gradients(normalization: Normalization, upstream: Array, x: Array) -> Gradie
 
 
 def corrected(statistics: Statistics, correction: int) -> Array:
-    """Return the batch variance times m / (m - correction)."""
+    """Return the batch variance times m / max(m - correction, 1): 0 for one value, clause 8.2."""
     if not correction:
         return statistics.variance
     count = statistics.variance.dtype.type(statistics.count)
-    return np.asarray(statistics.variance * (count / (statistics.count - correction)))
+    return np.asarray(statistics.variance * (count / max(statistics.count - correction, 1)))
 
 
 def moving_variance_batch(situation: Situation, statistics: Statistics) -> Array:

@@ -8,12 +8,13 @@ these bounds of the exact one. `docs/tolerances.md` derives them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from conformance.operation import VarianceAlgorithm
+from conformance.operation import Situation, VarianceAlgorithm
 from conformance.operations.batch_norm.reference import Gradients, Normalization
 from conformance.precision import Precision, theta
 
@@ -22,6 +23,7 @@ Float64 = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Error of 1/sqrt in units of u: 2.5 for a correctly rounded root and division, 4 for hardware's own.
 ROOT = 4.0
+_LEAST = float(np.finfo(float).tiny)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,51 @@ class StatisticsBound:
 EXACT = StatisticsBound(mean=np.zeros(()), above=np.zeros(()), below=np.zeros(()))
 
 
-def statistics_bound(x: Array, variance: Array, algorithm: Algorithm) -> StatisticsBound:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sizes:
+    """What the bounds of a step are made of, taken once: absolute values in float64, which is enough for a bound."""
+
+    #: |x|, of shape (m, C), and its mean and largest over the rows.
+    x: Float64
+    level: Float64
+    largest: Float64
+    #: |x̂|, of shape (m, C).
+    normalized: Float64
+    output: Float64
+    gamma: Float64
+    beta: Float64
+    center: Float64
+    inverse_root: Float64
+    #: |g|, of shape (m, C), and its sum; None where no gradients are asked for.
+    pull: Float64 | None
+    total: Float64 | None
+
+
+def sizes(situation: Situation, n: Normalization) -> Sizes:
+    """Return the sizes of a step."""
+    x = size(situation.x)
+    pull = None if situation.upstream is None else size(situation.upstream)
+    return Sizes(
+        x=x,
+        level=np.add.reduce(x, axis=0) / max(1, len(x)),
+        largest=np.maximum.reduce(x, axis=0, initial=0),
+        normalized=size(n.normalized),
+        output=size(n.output),
+        gamma=size(n.gamma),
+        beta=size(n.beta),
+        center=size(n.center),
+        inverse_root=size(n.inverse_root),
+        pull=pull,
+        total=None if pull is None else np.add.reduce(pull, axis=0),
+    )
+
+
+def size(array: Array) -> Float64:
+    """Return |array| in float64."""
+    return np.abs(array).astype(np.float64, copy=False)
+
+
+def statistics_bound(of: Sizes, mean: Array, variance: Array, algorithm: Algorithm) -> StatisticsBound:
     """Return the bounds on batch mean and variance (correction 0).
 
     mean      δ = θ(h+2) mean|x|
@@ -59,26 +105,26 @@ def statistics_bound(x: Array, variance: Array, algorithm: Algorithm) -> Statist
     one-pass  ±(θ(h+3) mean x² + 2|μ|δ + δ² + u(|μ|+δ)² + uV): what E[x²] - E[x]² keeps, which is little
     """
     u, tiny, height = algorithm.worked.unit, algorithm.worked.tiny, algorithm.height
-    size, variance = _size(x), _size(variance)
-    error = theta(height + 2, u) * size.mean(axis=0) + 2 * tiny
+    variance = size(variance)
+    error = theta(height + 2, u) * of.level + 2 * tiny
     match algorithm.variance:
         case "two_pass":
             below = theta(height + 4, u) * (variance + error**2) + 2 * tiny
             return StatisticsBound(mean=error, above=below + error**2, below=below)
         case "welford":
-            running = theta(height + 4, u) * size.max(axis=0)
-            either = theta(height + 6, u) * variance + np.sqrt(8 * variance) * running + 2 * running**2 + 2 * tiny
+            running = theta(height + 4, u) * of.largest
+            either = theta(height + 6, u) * variance + (np.sqrt(8 * variance) + 2 * running) * running + 2 * tiny
             return StatisticsBound(mean=np.maximum(error, running), above=either, below=either)
         case "one_pass":
-            level = _size(x.mean(axis=0))
-            squares = theta(height + 3, u) * (size**2).mean(axis=0) + u * variance + u * (level + error) ** 2
+            level = size(mean)
+            squares = theta(height + 3, u) * (of.x**2).mean(axis=0) + u * variance + u * (level + error) ** 2
             either = squares + 2 * level * error + error**2 + 2 * tiny
             return StatisticsBound(mean=error, above=either, below=either)
 
 
 def corrected(bound: StatisticsBound, factor: float, variance: Array, u: float) -> StatisticsBound:
     """Return the bounds on the variance times Bessel's factor, itself rounded twice."""
-    extra = 2 * u * factor * _size(variance)
+    extra = 2 * u * factor * size(variance)
     return StatisticsBound(
         mean=bound.mean, above=factor * bound.above * (1 + 2 * u) + extra, below=factor * bound.below + extra
     )
@@ -104,18 +150,19 @@ def root_bound(variance: Array, epsilon: float, bound: StatisticsBound, u: float
     With p± = δ±/(v+ε) + 2u (epsilon rounded, the sum rounded), the root moves between (1+p⁺)^(-1/2) and
     (1-p⁻)^(-1/2); no lower than ε^(-1/2) allows, since a sum of squares is never negative.
     """
-    total = _size(variance) + epsilon
+    total = size(variance) + epsilon
     up = bound.above / total + 2 * u
-    down = bound.below / total + 2 * u
+    down = up if bound.above is bound.below else bound.below / total + 2 * u
     shrink = 1 - 1 / np.sqrt(1 + up)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        grow = np.where(down < 1, 1 / np.sqrt(np.maximum(1 - down, np.finfo(float).tiny)) - 1, np.inf)
-        ceiling = np.sqrt(total / epsilon) - 1 if epsilon else np.full_like(total, np.inf)
-    moved = np.maximum(shrink, np.minimum(grow, np.maximum(ceiling, 2 * u)))
+    grow = np.where(down < 1, 1 / np.sqrt(np.maximum(1 - down, _LEAST)) - 1, np.inf)
+    if epsilon:
+        ceiling = np.sqrt(total / epsilon) - 1
+        grow = np.minimum(grow, np.maximum(ceiling, 2 * u))
+    moved = np.maximum(shrink, grow)
     return np.asarray(moved + ROOT * u * (1 + moved))
 
 
-def output_bound(n: Normalization, root: Array, bound: StatisticsBound, x: Array, worked: Precision) -> Array:
+def output_bound(of: Sizes, root: Array, bound: StatisticsBound, worked: Precision) -> Array:
     """Return the bound on the output, shape (m, C).
 
     With s = |γ| r (1+ρ): e = s(δ + 3u(|x-c| + δ)) + |γ x̂| ρ + s·u(|x| + 2(|c| + δ)) + u|β|, then one more
@@ -123,17 +170,22 @@ def output_bound(n: Normalization, root: Array, bound: StatisticsBound, x: Array
     feature, with |x-c| = |x̂|/r: e = floor + slope |x̂| + s·u |x|.
     """
     u, tiny = worked.unit, worked.tiny
-    gamma = _size(n.gamma)
-    scale = gamma * _size(n.inverse_root) * (1 + root)
-    floor = scale * (bound.mean * (1 + 5 * u) + 2 * u * _size(n.center)) + u * _size(n.beta) + tiny * (3 + scale)
-    slope = gamma * (3 * u * (1 + root) + root)
-    error = floor + slope * _size(n.normalized) + scale * u * _size(x)
-    return np.asarray(error + u * (_size(n.output) + error))
+    scale = of.gamma * of.inverse_root * (1 + root)
+    floor = scale * ((1 + 5 * u) * bound.mean + 2 * u * of.center + tiny) + (u * of.beta + 3 * tiny)
+    slope = of.gamma * (3 * u * (1 + root) + root)
+    again = 1 + u
+    return _added([(slope * again, of.normalized), (scale * (u * again), of.x), (u, of.output)], floor * again)
 
 
-def _size(array: Array) -> Float64:
-    """Return |array| in float64: enough for a bound, whatever the reference is computed in."""
-    return np.abs(array).astype(np.float64, copy=False)
+def _added(terms: Sequence[tuple[Array | float, Float64]], last: Array) -> Array:
+    """Return Σ factor·array + last in one new array of the arrays' shape."""
+    (factor, array), *others = terms
+    result = np.multiply(array, factor)
+    product = np.empty_like(result)
+    for other_factor, other in others:
+        np.multiply(other, other_factor, out=product)
+        np.add(result, product, out=result)
+    return np.add(result, last, out=result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -146,42 +198,48 @@ class GradientsBound:
 
 
 def gradients_bound(
-    n: Normalization, g: Gradients, root: Array, bound: StatisticsBound, x: Array, upstream: Array, algorithm: Algorithm
+    of: Sizes, n: Normalization, g: Gradients, root: Array, bound: StatisticsBound, algorithm: Algorithm
 ) -> GradientsBound:
     """Return the bounds on dβ, dγ (C,) and dx (m, C), derivation in `docs/tolerances.md`.
 
     They cover the closed form and automatic differentiation through the centred and the folded form, which
     rounds Σgx and c·Σg apart and so loses to their cancellation.
     """
+    assert of.pull is not None
+    assert of.total is not None
     u, tiny, height = algorithm.worked.unit, algorithm.worked.tiny, algorithm.height
-    count = x.shape[0]
-    size, pull, normalized = _size(x), _size(upstream), _size(n.normalized)
-    inverse = _size(n.inverse_root) * (1 + root)
-    total, reach = pull.sum(axis=0), _size(n.center) + bound.mean
-    grad_beta, grad_gamma = _size(g.beta), _size(g.gamma)
-    beta = theta(height, u) * total + u * grad_beta + tiny
+    count = of.x.shape[0]
+    stretch, total = 1 + root, of.total
+    inverse = of.inverse_root * stretch
+    shifted, reach = inverse * bound.mean, of.center + bound.mean
+    grad_beta, grad_gamma = size(g.beta), size(g.gamma)
+    beta = theta(height, u) * total + (u * grad_beta + tiny)
 
-    error = inverse * bound.mean * grad_beta + root * grad_gamma
-    products = (pull * normalized).sum(axis=0) + inverse * bound.mean * total
-    error = error + theta(height + 4, u) * (1 + root) * products
-    spread = (pull * size).sum(axis=0) + reach * total
-    error = error + theta(height + 3, u) * inverse * spread + tiny * count * (1 + inverse)
-    gamma = error + u * (grad_gamma + error)
+    products = np.einsum("ij,ij->j", of.pull, of.normalized) + shifted * total
+    spread = np.einsum("ij,ij->j", of.pull, of.x) + reach * total
+    error = shifted * grad_beta + root * grad_gamma + theta(height + 4, u) * stretch * products
+    error = error + inverse * (theta(height + 3, u) * spread + tiny * count) + tiny * count
+    gamma = (1 + u) * error + u * grad_gamma
 
-    b = float(n.coupling)
-    slope = b * float(n.bessel) * grad_gamma / count
-    slope_error = b * float(n.bessel) * error / count + 2 * u * (slope + b * error / count)
-    level = b * grad_beta / count
-    level_error = b * theta(height + 2, u) * total / count
-    level_error = level_error + 3 * u * (level + 2 * inverse * reach * (slope + slope_error))
-    own = _size(g.own)
-    # The error of x̂, wobble = w0 + w1 |x̂| + w2 |x|, gathered by what varies within a feature.
+    # What goes through the mean and the variance: b dβ/m and b κ dγ/m, and the error of the second.
+    through = float(n.coupling) / max(1, count)
+    slope = (through * float(n.bessel)) * grad_gamma
+    slope_error = (through * (float(n.bessel) + 2 * u)) * error + 2 * u * slope
     both = slope + slope_error
-    still = inverse * bound.mean * (1 + 2 * u) + 3 * u * inverse * reach
-    fixed = level_error + still * both + 3 * u * level
+    # The error of x̂, wobble = w0 + w1 |x̂| + w2 |x|, gathered by what varies within a feature.
+    still = (1 + 2 * u) * shifted + 9 * u * inverse * reach
+    fixed = (through * theta(height + 2, u)) * total + (6 * u * through) * grad_beta + still * both
     with_normalized = slope_error + (root + 2 * u) * both + 3 * u * slope
-    scale = _size(n.gamma) * inverse
-    whole = scale * fixed + tiny * (4 + 4 * scale)
-    whole = whole + (scale * with_normalized) * own + (scale * 3 * u * inverse * both) * size
-    whole = whole + (scale * 3 * u) * pull
-    return GradientsBound(beta=beta, gamma=gamma, input=(whole + _size(g.input) * (root + 4 * u)) * (1 + 4 * u))
+    again = 1 + 4 * u
+    scale = of.gamma * inverse
+    scaled = again * scale
+    whole = _added(
+        [
+            (scaled * with_normalized, of.normalized if g.own is n.normalized else size(g.own)),
+            (scaled * both * (3 * u * inverse), of.x),
+            (3 * u * scaled, of.pull),
+            (again * (root + 4 * u), size(g.input)),
+        ],
+        scaled * fixed + tiny * 4 * again * (1 + scale),
+    )
+    return GradientsBound(beta=beta, gamma=gamma, input=whole)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance import observation
 from conformance.dialect import Dialect
 from conformance.moving import debiasing, moved, moved_bound, weights
 from conformance.operation import Expected, Hypothesis, Operation, Situation
@@ -24,7 +25,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
     """Return what one train step must give; an empty batch changes nothing.
 
-    y = x - μ within δ + u(|x-μ| + δ), δ = θ(h+2) mean|x|; dx = g - mean g within the same of g.
+    y = x - c within δ + u(|x-c| + δ); dx = g - b·mean g within δ' + u(|dx| + δ'). c is μ, with δ = θ(h+2) mean|x|
+    and b = 1; in a dialect M before the step, with δ = 0 and b = 0, or M after it, with its bound and b its v.
     """
     x, upstream, old = situation.x, situation.upstream, situation.state["moving_mean"]
     count = x.shape[0]
@@ -37,15 +39,25 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
         debiased = debiasing(situation.dialect, situation.configuration.decay, situation.trained)
         mean = batch_mean(x)
         mean_bound = _mean_bound(x, worked)
-        values = {"output": x - mean, "batch_mean": mean, "moving_mean": moved(old, mean, weight)}
+        after, after_bound = moved(old, mean, weight), moved_bound(old, mean, mean_bound, weight, worked, debiased)
+        center, center_bound, coupling = mean, mean_bound, x.dtype.type(1)
+        match situation.dialect.normalizes_with:
+            case "batch":
+                pass
+            case "moving_before":
+                center, center_bound, coupling = old, np.zeros_like(mean_bound), x.dtype.type(0)
+            case "moving_after":
+                center, center_bound, coupling = after, after_bound, weight[1]
+        values = {"output": x - center, "batch_mean": mean, "moving_mean": after}
         bounds = {
-            "output": _difference_bound(values["output"], mean_bound, worked),
+            "output": _difference_bound(values["output"], center_bound, worked),
             "batch_mean": mean_bound,
-            "moving_mean": moved_bound(old, mean, mean_bound, weight, worked, debiased),
+            "moving_mean": after_bound,
         }
         if upstream is not None:
-            values["grad_input"] = upstream - batch_mean(upstream)
-            bounds["grad_input"] = _difference_bound(values["grad_input"], _mean_bound(upstream, worked), worked)
+            values["grad_input"] = upstream - coupling * batch_mean(upstream)
+            taken = float(coupling) * _mean_bound(upstream, worked)
+            bounds["grad_input"] = _difference_bound(values["grad_input"], taken, worked)
         return _expected(situation, values, bounds, worked)
 
 
@@ -100,6 +112,17 @@ def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypo
     yield change("moving mean replaced by the batch's", 0.0)
 
 
+def _terms(situation: Situation, center: Array) -> dict[str, dict[str, Array]]:
+    """Return the terms that each quantity adds up, of values that are not none."""
+    x, upstream, old = situation.x, situation.upstream, situation.state["moving_mean"]
+    if not x.size:
+        return {}
+    found = {"output": {"x": x, "μ": center}, "moving_mean": {"old": old, "batch": batch_mean(x)}}
+    if upstream is not None:
+        found["grad_input"] = {"g": upstream, "mean(g)": batch_mean(upstream)}
+    return found
+
+
 CENTERING = Operation(
     name="centering",
     dialect=Dialect(frozen_implies_inference=True),
@@ -115,6 +138,16 @@ CENTERING = Operation(
     },
     train=train,
     infer=infer,
-    observe=lambda passes, worked: {},  # noqa: ARG005 - its only fields are those of the moving mean
+    observers={
+        "centering": lambda passes, worked: {
+            **observation.empty_batch(passes),
+            **observation.later_update(passes, train, worked),
+            **observation.state(passes, infer, worked),
+            **observation.statistics_dtype(passes),
+        },
+        "freezing": lambda passes, worked: observation.frozen_implies_inference(passes, train, infer, worked),
+    },
     hypotheses=_hypotheses,
+    train_terms=lambda situation: _terms(situation, batch_mean(situation.x)),
+    infer_terms=lambda situation: _terms(situation, situation.state["moving_mean"]),
 )

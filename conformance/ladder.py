@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conformance.report.observed import Cell, Column
+from conformance.observed import Cell, Column
 from conformance.verdict import worst_grade
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -28,42 +28,32 @@ class Graded:
 
     column: Column
     grades: tuple[Grade | None, ...]
-    #: What a second performance gave: "same bits", where it differed, or empty where nothing was performed twice.
-    again: str
 
 
 def dtypes_of(cells: Iterable[Cell]) -> tuple[str, ...]:
     """Return the dtypes for which a grade was taken."""
-    found = {cell.case["configuration"]["dtype"] for cell in cells if cell.record.get("grade")}
+    found = {cell.case["configuration"]["dtype"] for cell in cells if cell.grade}
     return tuple(dtype for dtype in DTYPES if dtype in found)
 
 
 def graded(cells: Iterable[Cell]) -> tuple[Graded, ...]:
     """Return the grades of every column that has one, in the order of the columns."""
-    found = [cell for cell in cells if cell.record.get("grade") or cell.record.get("again") is not None]
+    found = [cell for cell in cells if cell.grade]
     columns = {cell.column.name: cell.column for cell in found}
     by_column: dict[str, list[Cell]] = {}
     for cell in found:
         by_column.setdefault(cell.column.name, []).append(cell)
     dtypes = dtypes_of(found)
     return tuple(
-        Graded(column=columns[name], grades=tuple(_grade(of, dtype) for dtype in dtypes), again=_again(of))
+        Graded(column=columns[name], grades=tuple(_grade(of, dtype) for dtype in dtypes))
         for name, of in sorted(by_column.items())
     )
 
 
-def _again(cells: list[Cell]) -> str:
-    """Return what the second performances gave, the first difference if there is one."""
-    found = [cell.record["again"] for cell in cells if cell.record.get("again") is not None]
-    if not found:
-        return ""
-    return next((f"differs: {each}" for each in found if each), "same bits")
-
-
 def _grade(of: list[Cell], dtype: str) -> Grade | None:
-    cells = [cell for cell in of if cell.record.get("grade") and cell.case["configuration"]["dtype"] == dtype]
+    cells = [cell for cell in of if cell.grade and cell.case["configuration"]["dtype"] == dtype]
     if not cells:
         return None
-    letter = worst_grade(cell.record["grade"] for cell in cells)
-    setting = max((cell for cell in cells if cell.record["grade"] == letter), key=lambda cell: cell.rank)
+    letter = worst_grade(cell.grade for cell in cells)
+    setting = max((cell for cell in cells if cell.grade == letter), key=lambda cell: cell.rank)
     return Grade(letter=letter, cell=setting.id, title=setting.case["title"], count=len(cells))

@@ -1,67 +1,75 @@
-"""The cells as compact JSON, from which the page's script draws a case when it is asked for.
+"""The cells in full, in files that a case's page fetches when it is asked for that case.
 
-Texts and quantities that recur are held once and referred to by position. Of a cell with many steps those
-that decide something are kept, and the rest counted: all of them are in the run file.
+Texts and quantities that recur in a file are held once and referred to by position. Of a cell with many steps
+those that decide something are kept, and the rest counted: all of them are in the run file.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from conformance.observed import Cell, severity, shortened, worst_quantity
 from conformance.record import Line, number
-from conformance.report.model import Page
-from conformance.report.observed import Cell, severity, shortened, what, worst_quantity
-from conformance.report.wording import VERDICTS, Standing
+from conformance.report.model import Report
+from conformance.report.pool import Pool
+from conformance.report.wording import STANDS, stand
 from conformance.verdict import Verdict
 
+#: A file ends after the case that brings it to so many cells.
+CELLS = 400
 #: A cell with at most so many steps shows them all.
 _STEPS = 14
 #: Of more, so many that do not agree, beside the first, the last and the worst.
 _DISAGREEING = 8
-_CODES = {verdict: code for code, verdict in enumerate(Verdict)}
-_STANDINGS = {each: code for code, each in enumerate(Standing)}
-#: `<` and `&` could end the element or begin a comment; the separators end a line in older scripts.
-_ESCAPES = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+#: By the value of a verdict, as records have it.
+_CODES = {verdict.value: code for code, verdict in enumerate(Verdict)}
+_STANDS = {name: code for code, name in enumerate(STANDS)}
 
 
-class Pool:
-    """Values by position, each held once."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Some cases in the order of their ids, with every cell of theirs."""
 
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-        self._positions: dict[str, int] = {}
-
-    def position(self, value: Any) -> int:
-        """Return where the value is, adding it if it is new."""
-        key = json.dumps(value)
-        if key not in self._positions:
-            self._positions[key] = len(self.values)
-            self.values.append(value)
-        return self._positions[key]
+    #: The least id in it: a case is in the last shard whose first is not beyond it.
+    first: str
+    value: Any
 
 
-def payload(page: Page) -> str:
-    """Return the JSON, safe inside a script element."""
+def shards(report: Report) -> Iterator[Shard]:
+    """Yield the shards; the order of ids is that of their code points."""
+    of: dict[str, list[Cell]] = {case["id"]: [] for case in report.cases}
+    for cell in report.cells:
+        of[cell.case["id"]].append(cell)
+    columns = {column.name: position for position, column in enumerate(report.matrix.columns)}
+    cases = {case["id"]: case for case in report.cases}
+    pending: list[tuple[Line, list[Cell]]] = []
+    held = 0
+    for name in sorted(of):
+        pending.append((cases[name], of[name]))
+        held += len(of[name])
+        if held >= CELLS:
+            yield _shard(pending, columns, report)
+            pending, held = [], 0
+    if pending:
+        yield _shard(pending, columns, report)
+
+
+def _shard(cases: Sequence[tuple[Line, list[Cell]]], columns: Mapping[str, int], report: Report) -> Shard:
     texts, quantities = Pool(), Pool()
-    cases = {case["id"]: position for position, case in enumerate(page.cases)}
-    columns = {column.name: position for position, column in enumerate(page.matrix.columns)}
-    data = {
-        "verdicts": [[each.value, VERDICTS[each].symbol, VERDICTS[each].word] for each in Verdict],
-        "standings": [each.value for each in Standing],
-        "clauses": page.clauses,
-        "columns": [[each.name, each.implementation, each.mode, each.device] for each in page.matrix.columns],
-        "cases": [_finite(dict(case)) for case in page.cases],
-        "cells": [
-            [cases[cell.case["id"]], columns[cell.column.name], *_cell(cell, texts, quantities)]
-            for cell in sorted(page.cells, key=lambda each: each.rank, reverse=True)
-        ],
+    cells = [
+        [position, columns[cell.column.name], *_cell(cell, report, texts, quantities)]
+        for position, (_, of) in enumerate(cases)
+        for cell in sorted(of, key=lambda each: columns[each.column.name])
+    ]
+    value = {
+        "cases": [_finite(dict(case)) for case, _ in cases],
+        "cells": cells,
         "quantities": quantities.values,
         "texts": texts.values,
     }
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.translate(_ESCAPES)
+    return Shard(first=cases[0][0]["id"], value=value)
 
 
 def _finite(value: Any) -> Any:
@@ -77,17 +85,18 @@ def _finite(value: Any) -> Any:
             return value
 
 
-def _cell(cell: Cell, texts: Pool, quantities: Pool) -> list[Any]:
+def _cell(cell: Cell, report: Report, texts: Pool, quantities: Pool) -> list[Any]:
     record = cell.record
     kept = _kept(record["steps"])
     return [
         _CODES[cell.verdict],
-        _STANDINGS[cell.standing],
+        _STANDS[stand(cell)],
         shortened(record["score"]),
         shortened(sum(step.get("seconds", 0.0) for step in record["steps"])),
-        texts.position(what(cell)),
+        texts.position(report.whats[cell.id]),
         texts.position(record["diagnosis"]),
-        texts.position(cell.environment),
+        texts.position(report.environment(cell)),
+        report.homes[cell.id],
         texts.position(record.get("call", "")),
         [_divergence(each, texts) for each in record["divergence"]],
         _worst(cell, quantities),
@@ -112,7 +121,7 @@ def _step(step: Line, texts: Pool, quantities: Pool) -> list[Any]:
     return [
         step["number"],
         step["kind"],
-        _CODES[Verdict(step["verdict"])],
+        _CODES[step["verdict"]],
         shortened(step.get("seconds")),
         texts.position(step.get("message", "")),
         step.get("inputs", ""),
@@ -120,19 +129,19 @@ def _step(step: Line, texts: Pool, quantities: Pool) -> list[Any]:
     ]
 
 
-def _quantity(quantity: Mapping[str, Any]) -> list[Any]:
+def _quantity(quantity: Mapping[str, Any]) -> tuple[Any, ...]:
     worst = quantity.get("worst")
-    return [
+    return (
         quantity["quantity"],
-        _CODES[Verdict(quantity["verdict"])],
+        _CODES[quantity["verdict"]],
         shortened(quantity.get("score")),
         shortened(quantity.get("by_grade", {}).get("D")),
-        worst and [worst["index"], worst["expected"], worst["observed"], shortened(worst["allowed"])],
-        quantity.get("fields", []),
+        worst and (worst["index"], worst["expected"], worst["observed"], shortened(worst["allowed"])),
+        quantity.get("fields", ()),
         quantity.get("reason", ""),
         quantity["dtype"],
         quantity["shape"],
-    ]
+    )
 
 
 def _kept(steps: Sequence[Line]) -> list[Line]:

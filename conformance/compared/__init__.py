@@ -1,0 +1,1 @@
+"""What a comparison is made of, and how it is shown: see `conformance.compare`."""

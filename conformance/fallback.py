@@ -1,0 +1,83 @@
+"""Exact values where no float type of the platform is wide enough to judge float64 by.
+
+The bounds stay those of float64 arithmetic. Each value is the fraction of `conformance.exact` as two float64: the
+nearest one and what that lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from conformance import exact
+from conformance.operation import Expected, Situation
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Elements in a step that fractions do in some tenths of a second.
+ELEMENTS = 4096
+
+
+def exactly(found: Mapping[str, Expected], situation: Situation, trains: bool) -> dict[str, Expected]:
+    """Return the quantities with exact values; those of a step too large, or not finite, with bounds that say nothing."""
+    if situation.x.size > ELEMENTS:
+        return {name: replace(each, bound=np.full(each.bound.shape, np.inf)) for name, each in found.items()}
+    columns = [_column(situation, feature, trains) for feature in range(situation.configuration.feature_count)]
+    return {name: _replaced(each, [_numbers(name, column) for column in columns]) for name, each in found.items()}
+
+
+def split(number: Fraction) -> tuple[float, float]:
+    """Return the nearest float64 and the float64 nearest to what it lacks."""
+    near = float(number)
+    return near, float(number - Fraction(near))
+
+
+def _numbers(name: str, column: exact.Quantities | None) -> exact.Numbers | None:
+    return None if column is None else column.get(name)
+
+
+def _column(situation: Situation, feature: int, trains: bool) -> exact.Quantities | None:
+    """Return the exact numbers of one feature; None where its data are not all finite."""
+    configuration = situation.configuration
+    rule = exact.Rule(
+        dialect=situation.dialect,
+        decay=Fraction(configuration.decay),
+        epsilon=Fraction(configuration.epsilon),
+        trained=situation.trained,
+    )
+    passes = exact.PASSES[configuration.op]
+    try:
+        state = {name: exact.rationals([float(value[feature])])[0] for name, value in situation.state.items()}
+        given = exact.Feature(
+            x=_rationals(situation.x, feature),
+            upstream=None if situation.upstream is None else _rationals(situation.upstream, feature),
+            gamma=state.get("gamma"),
+            beta=state.get("beta"),
+            moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
+        )
+    except exact.NotFiniteError:
+        return None
+    return (passes.train if trains else passes.infer)(given, rule)
+
+
+def _rationals(array: Array, feature: int) -> exact.Numbers:
+    return exact.rationals(array[:, feature].astype(np.float64).tolist())
+
+
+def _replaced(expected: Expected, columns: list[exact.Numbers | None]) -> Expected:
+    """Return the expectation with exact values in the features that have them."""
+    value = expected.value.astype(np.float64)
+    rest, bound = np.zeros(value.shape), expected.bound.copy()
+    for feature, numbers in enumerate(columns):
+        here = (..., feature)
+        if numbers is None:
+            # Where there is no number the pattern of what is finite is judged alone.
+            bound[here] = np.inf
+            continue
+        pairs = np.array([split(number) for number in numbers]).reshape(-1, 2)
+        value[here], rest[here] = (pairs[:, side].reshape(value[here].shape) for side in (0, 1))
+    return replace(expected, value=value, rest=rest, bound=bound)

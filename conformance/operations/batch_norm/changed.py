@@ -1,0 +1,35 @@
+"""Expectations with another value, as hypotheses have them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.operation import Expected
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MOVING = frozenset({"moving_mean", "moving_variance"})
+#: Roundings that a changed term may add, in units of its own size, which the reference's bound does not hold; and
+#: for each root of the number of values in its sum.
+_EXTRA, _EXTRA_OF_SUM = 16, 4
+
+
+def changed_to(expected: Expected, value: Array, count: int = 0) -> Expected:
+    """Return the expectation with another value, within the same bound and some roundings of the change.
+
+    Where the right value is no number, and so has no bound, some roundings of the largest are all there is.
+    """
+    roundings = (_EXTRA + _EXTRA_OF_SUM * math.sqrt(count)) * 2.0**-24
+    change = np.abs(value - expected.value).astype(np.float64)
+    bound = expected.bound + roundings * np.where(np.isfinite(change), change, 0.0)
+    magnitude = expected.magnitude
+    unbounded = np.isfinite(value) & ~np.isfinite(expected.value)
+    if unbounded.any():
+        largest = float(np.abs(value[np.isfinite(value)]).max())
+        bound = np.where(unbounded, roundings * largest, bound)
+        magnitude = np.where(unbounded, np.inf, magnitude)
+    return replace(expected, value=value, bound=bound, magnitude=magnitude, narrower={})

@@ -1,0 +1,155 @@
+"""Hypotheses about where values were read from: other axes, other strides; and about the last features."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.operation import Expected, Hypothesis, Situation, flatten, unflatten
+from conformance.operations.batch_norm.changed import MOVING
+from conformance.operations.batch_norm.taken import POWERS
+from conformance.protocol import Configuration
+from conformance.worker import lay_out
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Found = dict[str, Expected]
+#: Puts a flattened array of the input's shape in another order.
+Order = Callable[[Array, tuple[int, ...]], Array]
+
+
+def misread(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield the hypotheses about the places."""
+    yield from _permuted(base)
+    yield from _strided(base)
+    yield from _features_left_out(base)
+
+
+def _permuted(base: Hypothesis) -> Iterator[Hypothesis]:
+    configuration = base.configuration
+    rank = configuration.rank
+    axes = tuple(axis % rank for axis in configuration.feature_axes)
+    name = "statistics over the wrong axes"
+    if axes != tuple(range(rank - len(axes), rank)):
+
+        def as_last(array: Array, shape: tuple[int, ...]) -> Array:
+            return unflatten(array, configuration, shape).reshape(-1, configuration.feature_count)
+
+        def as_first(array: Array, shape: tuple[int, ...]) -> Array:
+            return flatten(array.reshape(shape), configuration)
+
+        yield _read(base, f"{name}: the features read as if they were last", as_last, as_first)
+    if len(axes) == 1:
+        for other in range(rank):
+            if other != axes[0] and configuration.shape[other] == configuration.shape[axes[0]]:
+                swap = functools.partial(_swapped, configuration, axes[0], other)
+                yield _read(base, f"{name}: axis {other} taken for the features", swap, swap)
+    if len(axes) > 1:
+        yield replace(base, name="feature axes in descending order", changed=_descending, only=MOVING)
+
+
+def _swapped(configuration: Configuration, one: int, other: int, array: Array, shape: tuple[int, ...]) -> Array:
+    if shape[one] != shape[other]:
+        return array
+    return flatten(np.swapaxes(unflatten(array, configuration, shape), one, other), configuration)
+
+
+def _read(
+    base: Hypothesis,
+    name: str,
+    there: Order,
+    back: Order,
+) -> Hypothesis:
+    """Return the hypothesis that every array of the input's layout is read in another order, and written back in it."""
+
+    def given(situation: Situation) -> Situation:
+        upstream = None if situation.upstream is None else there(situation.upstream, situation.shape)
+        return replace(situation, x=there(situation.x, situation.shape), upstream=upstream)
+
+    def came(situation: Situation, found: Found) -> Found:
+        return {name: _reordered(each, situation.shape, back) for name, each in found.items()}
+
+    return replace(base, name=name, given=given, changed=came)
+
+
+def _reordered(expected: Expected, shape: tuple[int, ...], back: Order) -> Expected:
+    if expected.value.ndim == 1:
+        return expected
+    return replace(
+        expected,
+        value=back(expected.value, shape),
+        bound=back(expected.bound, shape),
+        magnitude=back(np.broadcast_to(expected.magnitude, expected.value.shape), shape),
+        narrower={},
+    )
+
+
+def _descending(situation: Situation, found: Found) -> Found:
+    def turned(array: Array) -> Array:
+        return array.reshape(situation.configuration.features).transpose().reshape(-1)
+
+    return {
+        name: replace(
+            each, value=turned(each.value), bound=turned(each.bound), magnitude=turned(each.magnitude), narrower={}
+        )
+        for name, each in found.items()
+        if name in MOVING
+    }
+
+
+def _strided(base: Hypothesis) -> Iterator[Hypothesis]:
+    if base.configuration.memory == "contiguous":
+        return
+    for name, misread_x, misread_upstream in (
+        ("strided input misread", True, True),
+        ("strided input misread", True, False),
+        ("strided upstream misread", False, True),
+    ):
+        yield replace(base, name=name, given=functools.partial(_contiguously, misread_x, misread_upstream))
+
+
+def _contiguously(x: bool, upstream: bool, situation: Situation) -> Situation:
+    """Return the situation with the values that follow one another in memory, whatever the strides say."""
+    found = situation
+    if x:
+        found = replace(found, x=_following(situation, situation.x))
+    if upstream and situation.upstream is not None:
+        found = replace(found, upstream=_following(situation, situation.upstream))
+    return found
+
+
+def _following(situation: Situation, values: Array) -> Array:
+    configuration = situation.configuration
+    laid = lay_out(
+        np.ascontiguousarray(unflatten(values, configuration, situation.shape)),
+        configuration.memory,
+        configuration.feature_axes,
+    )
+    plain = np.empty(laid.shape, laid.dtype).strides
+    return flatten(np.array(np.lib.stride_tricks.as_strided(laid, laid.shape, plain)), configuration)
+
+
+def _features_left_out(base: Hypothesis) -> Iterator[Hypothesis]:
+    count = base.configuration.feature_count
+    for cut in dict.fromkeys(count % 2**k for k in POWERS):
+        if 0 < cut < count:
+            values = "the last" if cut == 1 else f"the last {cut}"
+            for quantities, said in ((MOVING, "not updated"), (frozenset({"grad_gamma", "grad_beta"}), "no gradient")):
+                yield replace(
+                    base,
+                    name=f"tail of the features dropped: {values}, {said}",
+                    only=quantities,
+                    changed=functools.partial(_without_features, cut, quantities),
+                )
+
+
+def _without_features(cut: int, quantities: frozenset[str], situation: Situation, found: Found) -> Found:
+    def kept(name: str, each: Expected) -> Expected:
+        value = np.array(each.value)
+        value[-cut:] = situation.state[name][-cut:] if name in MOVING else 0
+        return replace(each, value=value)
+
+    return {name: kept(name, each) for name, each in found.items() if name in quantities}

@@ -1,0 +1,260 @@
+"""Hypotheses about the statistics of a train step: values left out, rounded, or grouped otherwise."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conformance.moving import moved, weights
+from conformance.operation import Expected, Hypothesis, Situation
+from conformance.operations.batch_norm import reference
+from conformance.operations.batch_norm.changed import changed_to
+from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
+from conformance.recipe import rounded
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Found = dict[str, Expected]
+#: Maps (m, C) to the mean of the group that each element is in.
+Grouping = Callable[[Array], Array]
+
+#: A kernel's vector or block is of 2^k elements, and may forget what is behind the last whole one.
+POWERS = range(1, 13)
+
+
+def taken(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield the hypotheses about the statistics."""
+    yield from _left_out(base)
+    yield from _rounded(base)
+    yield from _grouped(base)
+
+
+# Values left out.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Taken:
+    """The statistics of a train step, maybe one for each value, and how the gradients follow them."""
+
+    mean: Array
+    variance: Array
+    entering: Statistics
+    grouping: Grouping | None = None
+
+
+def _changed(base: Hypothesis, name: str, change: Callable[[Situation], _Taken | None]) -> Hypothesis:
+    def came(situation: Situation, found: Found) -> Found:
+        if "moving_mean" not in found or situation.x.shape[0] < 2:
+            return {}
+        taken = change(situation)
+        return {} if taken is None else _from(situation, taken, found)
+
+    return replace(base, name=name, changed=came)
+
+
+def _cuts(rows: int, positions: int) -> Iterator[int]:
+    """Yield how many rows may be forgotten: one, a sample's, those behind the last whole 2^k; each once."""
+    wanted = [1, positions, *(rows % 2**k for k in POWERS)]
+    yield from (each for each in dict.fromkeys(wanted) if 0 < each < rows)
+
+
+def _left_out(base: Hypothesis) -> Iterator[Hypothesis]:
+    shape, axes = base.configuration.shape, base.configuration.feature_axes
+    count = max(1, base.configuration.feature_count)
+    rows = math.prod(shape) // count
+    positions = rows // shape[0] if 0 not in axes and shape[0] else 1
+    for end, said in (("tail", "last"), ("head", "first")):
+        for cut in _cuts(rows, max(1, positions)):
+            values = f"{said} value" if cut == 1 else f"{said} {cut} values"
+            for of in ("statistics", "mean"):
+                name = f"{end} dropped from the {of}: the {values}"
+                yield _changed(base, name, functools.partial(_without, end, cut, of))
+            name = f"{end} dropped from the gradient of gamma: the {values}"
+            yield replace(
+                base,
+                name=name,
+                only=frozenset({"grad_gamma"}),
+                changed=functools.partial(_gradient_without, end, cut),
+            )
+    yield _changed(base, "wrong count: one value more than there is", _over_one_more)
+    yield _changed(base, "non-finite values left out of the statistics", _finite_alone)
+    yield _changed(base, "variances of two halves merged without the difference of their means", _halves_merged)
+
+
+def _within(x: Array, end: str, cut: int) -> Array:
+    left = x[:-cut] if end == "tail" else x[cut:]
+    return left if len(left) else x
+
+
+def _plain(statistics: Statistics) -> _Taken:
+    return _Taken(mean=statistics.mean, variance=statistics.variance, entering=statistics)
+
+
+def _without(end: str, cut: int, of: str, situation: Situation) -> _Taken:
+    left = reference.batch_statistics(_within(situation.x, end, cut))
+    if of == "statistics":
+        return _plain(left)
+    squares = reference.total((situation.x - left.mean) ** 2) / len(situation.x)
+    return _plain(Statistics(count=len(situation.x), mean=left.mean, variance=squares))
+
+
+def _gradient_without(end: str, cut: int, situation: Situation, found: Found) -> Found:
+    if situation.upstream is None or len(situation.x) <= cut or "grad_gamma" not in found:
+        return {}
+    n = reference.training(situation)[2] if "moving_mean" in found else reference.inference(situation)
+    products = _within(situation.upstream * n.normalized, end, cut)
+    return {"grad_gamma": changed_to(found["grad_gamma"], products.sum(axis=0))}
+
+
+def _over_one_more(situation: Situation) -> _Taken:
+    exact = reference.batch_statistics(situation.x)
+    return _plain(replace(exact, variance=exact.variance * (exact.count / (exact.count + 1))))
+
+
+def _finite_alone(situation: Situation) -> _Taken | None:
+    finite = np.isfinite(situation.x)
+    if finite.all():
+        return None
+    count = np.maximum(finite.sum(axis=0), 1)
+    mean = np.where(finite, situation.x, 0).sum(axis=0) / count
+    squares = np.where(finite, situation.x - mean, 0) ** 2
+    return _plain(Statistics(count=len(situation.x), mean=mean, variance=squares.sum(axis=0) / count))
+
+
+def _halves_merged(situation: Situation) -> _Taken:
+    exact = reference.batch_statistics(situation.x)
+    middle = len(situation.x) // 2
+    squares = [
+        len(part) * reference.batch_statistics(part).variance for part in (situation.x[:middle], situation.x[middle:])
+    ]
+    return _plain(replace(exact, variance=(squares[0] + squares[1]) / len(situation.x)))
+
+
+# Statistics rounded.
+
+
+def _rounded(base: Hypothesis) -> Iterator[Hypothesis]:
+    for dtype in ("float16", "bfloat16"):
+        yield _changed(base, f"statistics in {dtype}", functools.partial(_in_half, dtype))
+
+
+def _in_half(dtype: str, situation: Situation) -> _Taken:
+    exact = reference.batch_statistics(situation.x)
+    mean, variance = (
+        rounded(np.asarray(each), dtype).astype(situation.x.dtype) for each in (exact.mean, exact.variance)
+    )
+    return _plain(replace(exact, mean=mean, variance=variance))
+
+
+# Values grouped otherwise.
+
+
+def _grouped(base: Hypothesis) -> Iterator[Hypothesis]:
+    axes = "statistics over the wrong axes"
+    for name, grouping in (
+        ("statistics per sample", _per_sample),
+        (f"{axes}: over the samples alone", _per_position),
+        (f"{axes}: over the features", _over_features),
+        (f"{axes}: over a sample with its features", _over_sample),
+        ("statistics of each half of the batch", _per_half),
+    ):
+        for follows in (False, True):
+            yield _changed(base, name, functools.partial(_by_group, grouping, follows))
+
+
+def _by_group(grouping: Callable[[Situation], Grouping | None], follows: bool, situation: Situation) -> _Taken | None:
+    """Return the statistics of each value's group; the moving values take their mean over all values."""
+    averaged = grouping(situation)
+    if averaged is None:
+        return None
+    center = averaged(situation.x)
+    spread = averaged((situation.x - center) ** 2)
+    entering = Statistics(count=len(situation.x), mean=center.mean(axis=0), variance=spread.mean(axis=0))
+    return _Taken(mean=center, variance=spread, entering=entering, grouping=averaged if follows else None)
+
+
+def _samples(situation: Situation) -> int:
+    """Return the length of the first axis, where that is no feature axis."""
+    axes = [axis % max(1, len(situation.shape)) for axis in situation.configuration.feature_axes]
+    return situation.shape[0] if situation.shape and 0 not in axes else 1
+
+
+def _per_sample(situation: Situation) -> Grouping | None:
+    samples = _samples(situation)
+
+    def averaged(values: Array) -> Array:
+        parts = values.reshape(samples, -1, values.shape[1])
+        return np.broadcast_to(parts.mean(axis=1, keepdims=True), parts.shape).reshape(values.shape)
+
+    return averaged if samples > 1 else None
+
+
+def _per_position(situation: Situation) -> Grouping | None:
+    samples = _samples(situation)
+
+    def averaged(values: Array) -> Array:
+        parts = values.reshape(samples, -1, values.shape[1])
+        return np.broadcast_to(parts.mean(axis=0), parts.shape).reshape(values.shape)
+
+    return averaged if 1 < samples < len(situation.x) else None
+
+
+def _over_features(_: Situation) -> Grouping | None:
+    return lambda values: np.broadcast_to(values.mean(axis=1, keepdims=True), values.shape)
+
+
+def _over_sample(situation: Situation) -> Grouping | None:
+    samples = _samples(situation)
+
+    def averaged(values: Array) -> Array:
+        parts = values.reshape(samples, -1)
+        return np.broadcast_to(parts.mean(axis=1, keepdims=True), parts.shape).reshape(values.shape)
+
+    return averaged if samples < len(situation.x) else None
+
+
+def _per_half(situation: Situation) -> Grouping | None:
+    middle = len(situation.x) // 2
+
+    def averaged(values: Array) -> Array:
+        parts = values[:middle], values[middle:]
+        return np.concatenate([np.broadcast_to(part.mean(axis=0), part.shape) for part in parts])
+
+    return averaged
+
+
+def _from(situation: Situation, taken: _Taken, found: Found) -> Found:
+    """Return what a train step gives from other statistics than the batch's, by the closed form."""
+    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
+    normalization = reference.normalize(situation, taken.mean, taken.variance, 1.0)
+    old_mean, old_variance = situation.state["moving_mean"], situation.state["moving_variance"]
+    entering = reference.corrected(taken.entering, situation.dialect.moving_correction)
+    values = {
+        "batch_mean": taken.entering.mean,
+        "batch_variance": taken.entering.variance,
+        "moving_mean": moved(old_mean, taken.entering.mean, weight),
+        "moving_variance": moved(old_variance, entering, weight),
+        "output": normalization.output,
+    }
+    if situation.upstream is not None:
+        given = _gradients(situation, situation.upstream, normalization, taken.grouping)
+        values |= {"grad_input": given.input, "grad_gamma": given.gamma, "grad_beta": given.beta}
+    count = len(situation.x)
+    return {name: changed_to(found[name], value, count) for name, value in values.items() if name in found}
+
+
+def _gradients(
+    situation: Situation, upstream: Array, normalization: Normalization, grouping: Grouping | None
+) -> Gradients:
+    """Return the gradients by the closed form, its means over the batch or over the groups."""
+    given = reference.gradients(normalization, upstream, situation.x)
+    if grouping is None:
+        return given
+    n = normalization.normalized
+    pulled = normalization.gamma * upstream
+    through = grouping(pulled) + n * grouping(pulled * n)
+    return replace(given, input=normalization.inverse_root * (pulled - through))

@@ -1,0 +1,67 @@
+"""The charts of the deviations page: what each shows, on which axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from conformance.report.charts import Axis, chart
+from conformance.report.scores import HIGHEST, LOWEST, Curve, Scores
+
+_SHARES = Axis(low=0.0, high=1.0, ticks=((0.0, "0 %"), (0.5, "50 %"), (0.9, "90 %"), (1.0, "100 %")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """One framework's charts as SVG."""
+
+    shares: str
+    #: By dtype.
+    ladders: Mapping[str, str]
+
+
+def drawn(found: Sequence[Scores]) -> Mapping[str, Drawn]:
+    """Return the charts by framework, the ladders on one scale. Raises `UsageError` where pygal is absent."""
+    heights = [y for of in found for curves in of.ladders.values() for curve in curves for _, y in curve.points]
+    up = _scores(math.floor(min([-1.0, *heights])), math.ceil(max([1.0, *heights])))
+    return {each.framework: _drawn(each, up) for each in found}
+
+
+def _drawn(of: Scores, up: Axis) -> Drawn:
+    return Drawn(
+        shares=chart(
+            of.shares,
+            title=f"Share of {of.framework}'s judged cells at or below each score",
+            across=_scores(LOWEST, HIGHEST),
+            up=_SHARES,
+            dots=False,
+        ),
+        ladders={dtype: _ladder(of.framework, dtype, curves, up) for dtype, curves in of.ladders.items()},
+    )
+
+
+def _ladder(framework: str, dtype: str, curves: Sequence[Curve], up: Axis) -> str:
+    ratios = sorted({x for curve in curves for x, _ in curve.points})
+    return chart(
+        curves,
+        title=f"Score of {framework} along the stability ladder in {dtype}",
+        across=Axis(low=0.0, high=max(ratios) + 1, ticks=tuple((x, f"2{_raised(x)}") for x in ratios)),
+        up=up,
+        dots=True,
+    )
+
+
+def _scores(low: int, high: int) -> Axis:
+    """Return an axis of scores between two powers of ten; beyond `LOWEST` and `HIGHEST` nothing is drawn."""
+    ticks = [(float(power), _score(power)) for power in range(low, high + 1) if power % 2 == 0]
+    return Axis(low=float(low), high=float(high), ticks=tuple(ticks), limit=0.0)
+
+
+def _score(power: int) -> str:
+    sign = {LOWEST: "≤", HIGHEST: "≥"}.get(power, "")
+    return "1" if power == 0 else f"{sign}10{_raised(power)}"
+
+
+def _raised(exponent: float) -> str:
+    return str(round(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

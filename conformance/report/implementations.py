@@ -1,0 +1,83 @@
+"""What one implementation's page shows: all that the run says of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from conformance.observed import Column
+from conformance.report.dialects import Dialect
+from conformance.report.findings import Finding
+from conformance.report.model import Environment, Report, framework_of
+from conformance.report.naming import Named
+from conformance.report.probes import Probed
+from conformance.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Implementation:
+    """One implementation in all its modes, on all its devices."""
+
+    name: str
+    slug: str
+    framework: str
+    library: str
+    op: str
+    columns: tuple[Column, ...]
+    #: By the name of the column.
+    counts: Mapping[str, Mapping[Verdict, int]]
+    environments: tuple[Environment, ...]
+    dialect: Dialect | None
+    probed: Probed | None
+    named: Named | None
+    unexpected: tuple[Finding, ...]
+    stale: tuple[Finding, ...]
+    known: tuple[Finding, ...]
+    documented: tuple[Finding, ...]
+
+    @property
+    def judged(self) -> int:
+        """The number of judged cells."""
+        return sum(count for of in self.counts.values() for verdict, count in of.items() if verdict.judged)
+
+
+def implementations(report: Report, names: Iterable[Named]) -> tuple[Implementation, ...]:
+    """Return the implementations in the order of the matrix."""
+    columns: dict[str, list[Column]] = {}
+    for column in report.matrix.columns:
+        columns.setdefault(column.implementation, []).append(column)
+    counts: dict[str, Counter[Verdict]] = {column.name: Counter() for column in report.matrix.columns}
+    ran: dict[str, set[str]] = {name: set() for name in columns}
+    ops: dict[str, str] = {}
+    for cell in report.cells:
+        counts[cell.column.name][cell.verdict] += 1
+        ran[cell.column.implementation].add(report.environment(cell))
+        ops[cell.column.implementation] = cell.case["op"]
+    dialects = {each.implementation: each for each in report.dialects}
+    probed = {each.implementation: each for each in report.probed}
+    named = {each.implementation: each for each in names}
+    return tuple(
+        Implementation(
+            name=name,
+            slug=report.slugs[name],
+            framework=framework_of(of[0]),
+            library=", ".join(dict.fromkeys(column.library for column in of)),
+            op=ops[name],
+            columns=tuple(of),
+            counts={column.name: counts[column.name] for column in of},
+            environments=tuple(each for each in report.environments if each.id in ran[name]),
+            dialect=dialects.get(name),
+            probed=probed.get(name),
+            named=named.get(name),
+            unexpected=_of(name, report.unexpected),
+            stale=_of(name, report.stale),
+            known=_of(name, report.known),
+            documented=_of(name, report.documented),
+        )
+        for name, of in columns.items()
+    )
+
+
+def _of(name: str, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(each for each in findings if each.implementation == name)

@@ -1,0 +1,35 @@
+"""Addresses within the site: relative, so that it opens from a disk and from any folder of a web server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Where links lead from one page; `single`: all pages are in one file, told apart by `#page=`."""
+
+    page: str
+    single: bool
+
+    @property
+    def root(self) -> str:
+        """The way from the page to the site's folder."""
+        return "" if self.single else "../" * self.page.count("/")
+
+    def to(self, page: str, **query: str) -> str:
+        """Return the address of a page, and of a view of it: `to("case.html", cell=ID)`."""
+        if self.single:
+            return _fragment({"page": page, **query})
+        return f"{self.root}{page}{_fragment(query)}"
+
+    def at(self, page: str, anchor: str) -> str:
+        """Return the address of an element of a page."""
+        if self.single:
+            return _fragment({"page": page, "at": anchor})
+        return f"#{anchor}" if page == self.page else f"{self.root}{page}#{anchor}"
+
+
+def _fragment(query: dict[str, str]) -> str:
+    return "#" + "&".join(f"{name}={quote(value, safe='/:+,@')}" for name, value in query.items()) if query else ""

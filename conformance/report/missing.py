@@ -1,0 +1,38 @@
+"""What was not run: cells that an environment offers, of a case in the run file, with no record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from conformance.observed import Column
+from conformance.record import Line, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Missing:
+    """One cell that was not run: deselected, or the run ended before it."""
+
+    case: Line
+    column: Column
+
+
+def missing(run: Run, columns: Sequence[Column], recorded: Container[str]) -> Iterator[Missing]:
+    """Yield the cells of the run's cases that the columns offer and no run recorded."""
+    offered = {
+        f"{each['name']}-{mode}-{device}": each["op"]
+        for line in run.environments
+        for each in line.get("implementations", ())
+        for mode in each["modes"]
+        for device in each["devices"]
+    }
+    for case in run.cases.values():
+        for column in columns:
+            if offered.get(column.name) == case["op"] and f"{case['id']}::{column.name}" not in recorded:
+                yield Missing(case=case, column=column)
+
+
+def by_field(absent: Iterable[Missing]) -> Mapping[tuple[str, str], int]:
+    """Return how many of them there are by clause and column."""
+    return Counter((clause, each.column.name) for each in absent for clause in each.case["clauses"])

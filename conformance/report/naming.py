@@ -1,0 +1,134 @@
+"""What an API calls the things that the spec configures, read from the native calls that the run made.
+
+A keyword stands for a configured value where it had that value, or a fixed function of it, in every call.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from conformance.observed import Cell, Column
+from conformance.record import Line
+
+Configured = Mapping[str, Any]
+
+
+def _reduced(configuration: Configured) -> list[int]:
+    return [axis for axis in range(len(configuration["shape"])) if axis not in configuration["feature_axes"]]
+
+
+def _counts(configuration: Configured) -> list[int]:
+    return [configuration["shape"][axis] for axis in configuration["feature_axes"]]
+
+
+#: What is configured -> how a keyword may say it: the words shown, and its value.
+READINGS: Mapping[str, Mapping[str, Callable[[Configured], Any]]] = {
+    "decay": {"decay": lambda given: given["decay"], "1 − decay": lambda given: 1 - given["decay"]},
+    "epsilon": {"epsilon": lambda given: given["epsilon"]},
+    "features": {
+        "the feature axes": lambda given: given["feature_axes"],
+        "the reduction axes": _reduced,
+        "how many features": _counts,
+    },
+    "gamma": {
+        "on or off": lambda given: given["scale"],
+        "on or off, with beta": lambda given: given["scale"] and given["center"],
+    },
+    "beta": {
+        "on or off": lambda given: given["center"],
+        "on or off, with gamma": lambda given: given["scale"] and given["center"],
+    },
+    "dtype": {
+        "of the input": lambda given: given["dtype"],
+        "of the parameters": lambda given: given["parameter_dtype"],
+    },
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    """One keyword and what its value is."""
+
+    keyword: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """What one implementation calls what is configured."""
+
+    implementation: str
+    #: The call that was made most often.
+    call: str
+    calls: int
+    #: By the keys of `READINGS`; empty where the calls settle nothing.
+    names: Mapping[str, tuple[Name, ...]]
+
+
+def named(columns: Iterable[Column], cells: Iterable[Cell]) -> tuple[Named, ...]:
+    """Return the names of every implementation whose calls were recorded, in the order of the columns."""
+    calls: dict[str, dict[tuple[str, str], Line]] = {column.implementation: {} for column in columns}
+    for cell in cells:
+        if text := cell.record.get("call"):
+            calls[cell.column.implementation][cell.case["id"], text] = cell.case["configuration"]
+    return tuple(_named(name, of) for name, of in calls.items() if of)
+
+
+def keywords(call: str) -> Mapping[str, Any]:
+    """Return the keywords of a recorded call that are literals; none where it is no call."""
+    try:
+        parsed = ast.parse(call.replace("(…, ", "("), mode="eval").body
+    except (SyntaxError, ValueError):
+        return {}
+    return dict(_literals(parsed.keywords)) if isinstance(parsed, ast.Call) else {}
+
+
+def _literals(given: Iterable[ast.keyword]) -> Iterator[tuple[str, Any]]:
+    for each in given:
+        try:
+            if each.arg is not None:
+                yield each.arg, ast.literal_eval(each.value)
+        except ValueError:
+            continue
+
+
+def _named(implementation: str, calls: Mapping[tuple[str, str], Line]) -> Named:
+    made = [(keywords(text), configuration) for (_, text), configuration in calls.items()]
+    return Named(
+        implementation=implementation,
+        call=Counter(text for _, text in calls).most_common(1)[0][0],
+        calls=len(made),
+        names={thing: tuple(_fitting(readings, made)) for thing, readings in READINGS.items()},
+    )
+
+
+def _fitting(
+    readings: Mapping[str, Callable[[Configured], Any]], made: Sequence[tuple[Mapping[str, Any], Line]]
+) -> Iterator[Name]:
+    """Yield the keywords that one reading explains in every call, if they took more than one value or form."""
+    for keyword in dict.fromkeys(name for given, _ in made for name in given):
+        found = [(given[keyword], configuration) for given, configuration in made if keyword in given]
+        for meaning, value in readings.items():
+            expected = [value(configuration) for _, configuration in found]
+            varies = len({repr(each) for each in expected}) > 1
+            if varies and all(_same(given, wanted) for (given, _), wanted in zip(found, expected, strict=True)):
+                yield Name(keyword=keyword, meaning=meaning)
+                break
+
+
+def _same(given: Any, wanted: Any) -> bool:
+    match given, wanted:
+        case (bool(), _) | (_, bool()):
+            return given is wanted
+        case (float() | int(), float() | int()):
+            return abs(given - wanted) <= 1e-9 * max(1.0, abs(wanted))
+        case (list() | tuple(), list() | tuple()):
+            return list(given) == list(wanted)
+        case (int(), list() | tuple()):
+            return [given] == list(wanted)
+        case _:
+            return bool(given == wanted)

@@ -1,0 +1,144 @@
+"""How scores are spread: the share of cells at or below each score, and the score along the stability ladder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from conformance.ladder import DTYPES
+from conformance.observed import Cell, Column
+from conformance.record import Line, number_from
+from conformance.report.model import framework_of
+
+#: Scores are drawn between these powers of ten; what lies beyond is drawn at the edge.
+LOWEST, HIGHEST = -6, 10
+_POINTS = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One implementation's points, both coordinates as they are drawn."""
+
+    implementation: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The scores of one implementation in numbers."""
+
+    implementation: str
+    cells: int
+    median: float
+    ninetieth: float
+    largest: float
+    #: Cells with a score above 1.
+    beyond: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One implementation's worst score at one ratio of mean and standard deviation, with the cell that has it."""
+
+    implementation: str
+    dtype: str
+    ratio: float
+    score: float
+    cell: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """The scores of one framework."""
+
+    framework: str
+    implementations: tuple[str, ...]
+    spreads: tuple[Spread, ...]
+    #: x: the power of ten of a score; y: the share of the judged cells at or below it.
+    shares: tuple[Curve, ...]
+    #: Dtype -> curves; x: the power of two of |mean|/std; y: the power of ten of the score.
+    ladders: Mapping[str, tuple[Curve, ...]]
+    rungs: tuple[Rung, ...]
+
+
+def scores(columns: Iterable[Column], cells: Iterable[Cell]) -> tuple[Scores, ...]:
+    """Return the scores by framework, in the order of the columns."""
+    frameworks: dict[str, list[Cell]] = {framework_of(column): [] for column in columns}
+    for cell in cells:
+        if cell.verdict.judged and cell.record["score"] is not None:
+            frameworks[framework_of(cell.column)].append(cell)
+    return tuple(_scores(framework, of) for framework, of in frameworks.items() if of)
+
+
+def drawn(score: float) -> float:
+    """Return the power of ten at which a score is drawn."""
+    return float(LOWEST if score <= 0 else min(HIGHEST, max(LOWEST, math.log10(score))))
+
+
+def _scores(framework: str, cells: Sequence[Cell]) -> Scores:
+    by_name: dict[str, list[float]] = {}
+    for cell in cells:
+        by_name.setdefault(cell.column.implementation, []).append(_score(cell.record))
+    names = tuple(sorted(by_name))
+    rungs = tuple(_rungs(cells))
+    return Scores(
+        framework=framework,
+        implementations=names,
+        spreads=tuple(_spread(name, sorted(by_name[name])) for name in names),
+        shares=tuple(Curve(implementation=name, points=_shares(sorted(by_name[name]))) for name in names),
+        ladders={
+            dtype: tuple(_curve(name, [each for each in rungs if each.dtype == dtype]) for name in names)
+            for dtype in DTYPES
+            if any(each.dtype == dtype for each in rungs)
+        },
+        rungs=rungs,
+    )
+
+
+def _score(record: Line) -> float:
+    score = number_from(record["score"])
+    return math.inf if score is None or math.isnan(score) else score
+
+
+def _spread(name: str, ordered: Sequence[float]) -> Spread:
+    return Spread(
+        implementation=name,
+        cells=len(ordered),
+        median=_quantile(ordered, 0.5),
+        ninetieth=_quantile(ordered, 0.9),
+        largest=ordered[-1],
+        beyond=sum(each > 1 for each in ordered),
+    )
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the least value that so large a share of the values does not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def _shares(ordered: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    steps = sorted({max(1, round(position * len(ordered) / _POINTS)) for position in range(1, _POINTS + 1)})
+    return ((drawn(ordered[0]), 0.0), *((drawn(ordered[each - 1]), each / len(ordered)) for each in steps))
+
+
+def _rungs(cells: Iterable[Cell]) -> Iterator[Rung]:
+    worst: dict[tuple[str, str, float], tuple[float, str]] = {}
+    for cell in cells:
+        ratio = _ratio(cell.case)
+        if cell.record.get("grade") and ratio:
+            key = (cell.column.implementation, cell.case["configuration"]["dtype"], ratio)
+            worst[key] = max(worst.get(key, (-1.0, "")), (_score(cell.record), cell.id))
+    for (implementation, dtype, ratio), (score, cell_id) in sorted(worst.items()):
+        yield Rung(implementation=implementation, dtype=dtype, ratio=ratio, score=score, cell=cell_id)
+
+
+def _ratio(case: Line) -> float:
+    """Return the largest |mean|/std that the recipes of the case's inputs name; 0 where none does."""
+    found = [abs(step["input"].get("ratio", 0.0)) for step in case["steps"] if isinstance(step.get("input"), Mapping)]
+    return max(found, default=0.0)
+
+
+def _curve(name: str, rungs: Iterable[Rung]) -> Curve:
+    points = [(math.log2(each.ratio), drawn(each.score)) for each in rungs if each.implementation == name]
+    return Curve(implementation=name, points=tuple(points))

@@ -1,0 +1,48 @@
+"""How long the steps took, as the run recorded them: no benchmark, and no page says that it is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from conformance.observed import Cell, Column
+
+KINDS = ("start", "train", "infer", "reload", "sgd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Took:
+    """The seconds of one kind of step."""
+
+    count: int
+    least: float
+    middle: float
+    largest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """One column's seconds by kind of step."""
+
+    column: Column
+    took: Mapping[str, Took]
+
+
+def timed(cells: Iterable[Cell]) -> tuple[Timed, ...]:
+    """Return the seconds of every column that recorded some."""
+    columns: dict[str, Column] = {}
+    found: dict[str, dict[str, list[float]]] = {}
+    for cell in cells:
+        columns[cell.column.name] = cell.column
+        for step in cell.record["steps"]:
+            if step.get("seconds") is not None:
+                found.setdefault(cell.column.name, {}).setdefault(step["kind"], []).append(step["seconds"])
+    return tuple(
+        Timed(column=columns[name], took={kind: _took(of[kind]) for kind in KINDS if kind in of})
+        for name, of in found.items()
+    )
+
+
+def _took(seconds: list[float]) -> Took:
+    return Took(count=len(seconds), least=min(seconds), middle=median(seconds), largest=max(seconds))

@@ -1,0 +1,261 @@
+"""The site: every file of it by path, from a report. A pure function; nothing is written here."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from conformance.errors import UsageError
+from conformance.observed import shown
+from conformance.report import drawings
+from conformance.report.implementations import Implementation, implementations
+from conformance.report.index import index, words
+from conformance.report.links import Links
+from conformance.report.model import Report
+from conformance.report.naming import READINGS, named
+from conformance.report.pairs import pairs
+from conformance.report.scores import scores
+from conformance.report.seconds import KINDS, timed
+from conformance.report.shards import shards
+from conformance.report.wording import OBSERVED, STANDS, VERDICTS, stand
+
+_FOLDER = Path(__file__).parent
+#: In the order in which a page loads them; each names what it needs of those before it.
+SCRIPTS = (
+    "site.js",
+    "marks.js",
+    "filters.js",
+    "matrix.js",
+    "cells.js",
+    "front.js",
+    "case.js",
+    "compare.js",
+    "changes.js",
+    "older.js",
+)
+STYLES = ("base.css", "marks.css", "matrix.css", "pages.css", "print.css")
+#: `<` and `&` could end the element or begin a comment; the separators end a line in older scripts.
+_ESCAPED = {each: f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page: its path in the site, its template, and what the template shows beside the report."""
+
+    path: str
+    title: str
+    template: str
+    #: The name in the navigation; empty: it is not there.
+    menu: str = ""
+    values: Mapping[str, Any]
+    #: Templates of further sections, which end the page and take what they show from `values` too.
+    partials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A page as it was rendered, without what is around it."""
+
+    page: Page
+    html: str
+
+
+def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
+    """Return the pages in the order of the navigation. A new page is one more entry here and its template.
+
+    `compared` says that there is a baseline to compare with.
+    """
+    columns = report.matrix.columns
+    names = named(columns, report.cells)
+    found = implementations(report, names)
+    spread = scores(columns, report.cells)
+    return (
+        Page(path="index.html", title="What was found", template="index.html.j2", menu="Matrix", values={}),
+        Page(
+            path="deviations.html",
+            title="Deviations",
+            template="deviations.html.j2",
+            menu="Deviations",
+            values={"scores": spread, "drawn": drawings.drawn(spread), "pairs": pairs(columns, report.cells)},
+        ),
+        Page(
+            path="dialects.html",
+            title="Dialects",
+            template="dialects.html.j2",
+            menu="Dialects",
+            values={"named": names, "things": READINGS},
+        ),
+        Page(
+            path="throughput.html",
+            title="Throughput",
+            template="throughput.html.j2",
+            menu="Throughput",
+            values={"timed": timed(report.cells), "kinds": KINDS},
+        ),
+        Page(
+            path="environments.html",
+            title="Environments",
+            template="environments.html.j2",
+            menu="Environments",
+            values={},
+        ),
+        Page(
+            path="determinism.html",
+            title="Determinism",
+            template="determinism.html.j2",
+            menu="Determinism",
+            values={},
+        ),
+        Page(
+            path="compare.html",
+            title="What changed",
+            template="compare.html.j2",
+            menu="Compare",
+            values={"baseline": compared},
+        ),
+        Page(path="case.html", title="Case", template="case.html.j2", values={}),
+        *(_implementation_page(each) for each in found),
+    )
+
+
+def _implementation_page(each: Implementation) -> Page:
+    return Page(
+        path=f"implementations/{each.slug}.html",
+        title=each.name,
+        template="implementation.html.j2",
+        values={"implementation": each, "things": READINGS},
+    )
+
+
+def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the path and the bytes of every file. Raises `UsageError` where Jinja2 or pygal is absent.
+
+    `documents` are JSON texts by name that scripts ask for beside their own data: `results`, and `baseline`
+    where there is one.
+    """
+    templates = _templates()
+    found = pages(report, compared="baseline" in documents)
+    for page in found:
+        links = Links(page=page.path, single=False)
+        content = _content(templates, page, report, links)
+        text = _layout(templates, "page.html.j2", report, found, [content], links)
+        yield page.path, _bytes(text)
+    for name in (*SCRIPTS, *STYLES):
+        yield f"assets/{name}", (_FOLDER / "assets" / name).read_bytes()
+    for name, text in _data(report, documents):
+        yield f"data/{name}.js", _bytes(f"conformance.receive({_json(name)}, {text});\n")
+
+
+def single(report: Report, documents: Mapping[str, str]) -> bytes:
+    """Return the whole site as one HTML file. Raises `UsageError` where Jinja2 or pygal is absent."""
+    templates = _templates()
+    found = pages(report, compared="baseline" in documents)
+    contents = [_content(templates, page, report, Links(page=page.path, single=True)) for page in found]
+    data = list(_data(report, documents))
+    text = _layout(templates, "single.html.j2", report, found, contents, Links(page="index.html", single=True), data)
+    return _bytes(text)
+
+
+def _data(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield names and JSON texts that are safe in a script."""
+    firsts = []
+    for number, shard in enumerate(shards(report)):
+        firsts.append(shard.first)
+        yield f"cases-{number}", _json(shard.value)
+    yield "index", _json(index(report))
+    yield "words", _json(words(report, firsts))
+    for name, text in documents.items():
+        yield name, _safe(text)
+
+
+def _content(templates: Any, page: Page, report: Report, links: Links) -> Content:
+    values = {"report": report, "page": page, "links": links, "partials": page.partials, **page.values}
+    return Content(page=page, html=templates.get_template(page.template).render(values))
+
+
+def _layout(
+    templates: Any,
+    template: str,
+    report: Report,
+    found: Sequence[Page],
+    contents: Sequence[Content],
+    links: Links,
+    data: Sequence[tuple[str, str]] = (),
+) -> str:
+    scripts, styles = ([_asset(name) for name in names] for names in (SCRIPTS, STYLES))
+    return str(
+        templates.get_template(template).render(
+            report=report,
+            menu=[page for page in found if page.menu],
+            contents=contents,
+            links=links,
+            scripts=SCRIPTS,
+            styles=STYLES,
+            script="\n".join(scripts),
+            style="\n".join(styles),
+            script_digest=_digest("\n".join(scripts)),
+            style_digest=_digest("\n".join(styles)),
+            data=data,
+        )
+    )
+
+
+def _templates() -> Any:
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        message = "the report needs Jinja2: pip install 'batchnorm-conformance[report]'"
+        raise UsageError(message) from error
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "words": VERDICTS,
+        "observables": OBSERVED,
+        "stands": STANDS,
+        "stand": stand,
+        "score": shown,
+        "plain": _number,
+    }
+    return environment
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_FOLDER / "assets" / name).read_text(encoding="utf-8")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "∞"
+
+
+def _json(value: Any) -> str:
+    return _safe(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+
+
+def _safe(text: str) -> str:
+    """Return JSON with nothing in it that HTML or an older script reads."""
+    for character, escape in _ESCAPED.items():
+        text = text.replace(character, escape)
+    return text
+
+
+def _bytes(text: str) -> bytes:
+    # A lone surrogate, which a log may hold, is no UTF-8: its escape is, in the pages' data too.
+    return text.encode(errors="backslashreplace")
+
+
+def _digest(text: str) -> str:
+    """Return the hash by which a page's content security policy admits its own script or style alone."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
