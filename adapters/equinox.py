@@ -53,6 +53,10 @@ PROCESSES = [
 #: Our name -> Equinox's name for the same leaf.
 NAMES = {"gamma": "weight", "beta": "bias"}
 
+#: Inference divides the statistics of mode "batch" by 1 - momentum**counter: after so many batches that is 1, and they
+#: are what they were set to.
+LONG_TRAINED = 2**20
+
 #: JAX keeps every program it compiled, those of eager operations too, some 1.5 MB each: forgotten every so many starts.
 FORGET_EVERY = 48
 STARTS = itertools.count(1)
@@ -116,6 +120,8 @@ def start(build: Any, configuration: Configuration, state: Quantities, mode: str
         if ours in values:
             layer = eqx.tree_at(lambda each, name=theirs: getattr(each, name), layer, values[ours])
     stored = stored.set(statistics(layer), (values["moving_mean"], values["moving_variance"]))
+    if layer.mode == "batch" and not fresh(state):
+        stored = stored.set(layer.batch_counter, jnp.asarray(LONG_TRAINED, device=device))
     return SimpleNamespace(
         build=build,
         layer=layer,
@@ -125,6 +131,11 @@ def start(build: Any, configuration: Configuration, state: Quantities, mode: str
         device=device,
         gradients=None,
     )
+
+
+def fresh(state: Quantities) -> bool:
+    """Whether the moving values are those of a layer that has seen no batch."""
+    return bool(np.all(state["moving_mean"] == 0) and np.all(state["moving_variance"] == 1))
 
 
 def made(build: Any, device: Any) -> Any:

@@ -95,12 +95,12 @@ def prepare(step: Callable[..., Any], mode: str) -> Any:
 
 
 #: The steps that were compiled: equal configurations share them, and trace each signature once.
-COMPILED: dict[tuple[Configuration, str], tuple[Any, Any]] = {}
+COMPILED: dict[tuple[Configuration, str, str], tuple[Any, Any]] = {}
 
 
-def prepare_functions(function: Any, configuration: Configuration, mode: str) -> tuple[Any, Any]:
+def prepare_functions(function: Any, configuration: Configuration, mode: str, device: str) -> tuple[Any, Any]:
     """The steps of training and of inference."""
-    key = replace(configuration, memory="contiguous"), mode
+    key = replace(configuration, memory="contiguous"), mode, device
     if mode != "eager" and key in COMPILED:
         return COMPILED[key]
     shape = [1 if axis in configuration.reduction_axes else size for axis, size in enumerate(configuration.shape)]
@@ -116,7 +116,7 @@ def prepare_functions(function: Any, configuration: Configuration, mode: str) ->
 def start(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     with tf.device(device):
         tensors = {NAMES[name]: tf.constant(value) for name, value in state.items()}
-    train_step, infer_step = prepare_functions(function, configuration, mode)
+    train_step, infer_step = prepare_functions(function, configuration, mode, device)
     return SimpleNamespace(
         state=state,
         learned={name: tensors[name] for name in ("scale", "offset") if name in tensors},

@@ -77,15 +77,15 @@ def call_raw(configuration: Configuration) -> Call:
 
 
 #: The steps that were compiled: equal calls share one, which traces each signature once.
-COMPILED: dict[tuple[Any, Configuration, str], Any] = {}
+COMPILED: dict[tuple[Any, Configuration, str, str], Any] = {}
 
 
-def prepare(function: Any, configuration: Configuration, mode: str) -> Any:
+def prepare(function: Any, configuration: Configuration, mode: str, device: str) -> Any:
     """The op with its gradients, or a graph traced from it per signature, which XLA compiles in its mode."""
     step = functools.partial(differentiate, function)
     if mode == "eager":
         return step
-    key = function.func, replace(configuration, memory="contiguous"), mode
+    key = function.func, replace(configuration, memory="contiguous"), mode, device
     return COMPILED.setdefault(key, tf.function(step, jit_compile=mode == "xla"))
 
 
@@ -95,7 +95,7 @@ def start(function: Any, configuration: Configuration, state: Quantities, mode: 
     return SimpleNamespace(
         tensors=tensors,
         averages=configuration.decay > 0,
-        step=prepare(function, configuration, mode),
+        step=prepare(function, configuration, mode, device),
         mode=mode,
         device=device,
         gradients={},

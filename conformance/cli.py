@@ -6,6 +6,7 @@ planned is not recorded; 130 interrupted.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -182,6 +183,9 @@ def report(
     ] = None,
 ) -> None:
     """Make the report of run files: a site of static pages, no network, no framework."""
+    # A run of many cells is millions of small objects, none of them garbage before the end: looking for some among
+    # them again and again costs as much as all the rest.
+    gc.disable()
     from conformance.record import read_all
     from conformance.report import write
     from conformance.results_reading import load

@@ -36,9 +36,9 @@ def records_of(path: Path) -> list[dict[str, object]]:
 
 @pytest.fixture(name="case_glob", scope="module")
 def _case_glob(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return a glob that takes few cases, whatever the spec holds."""
+    """Return a glob that takes few cases, of the decay that is given where a case names none."""
     found = conformance("list", "cases", "--json", folder=tmp_path_factory.mktemp("list"))
-    ids = [each["id"] for each in json.loads(found.stdout) if each["op"] == "batch_norm" and each["dtype"] == "float32"]
+    ids = [each["id"] for each in json.loads(found.stdout) if each["id"].startswith("axes.")]
     return str(ids[0]).partition("/")[0] + "*"
 
 

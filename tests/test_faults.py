@@ -162,11 +162,11 @@ def test_four_in_five_faults_are_seen_by_two_families_of_cases(records: Mapping[
     assert len(thin) <= len(PLANTED) / 5, thin
 
 
-def test_four_in_five_faults_are_diagnosed(records: Mapping[str, Sequence[Record]]) -> None:
-    """Of the faults that a hypothesis could name, most are named, and by no other name."""
+def test_nine_in_ten_faults_are_diagnosed(records: Mapping[str, Sequence[Record]]) -> None:
+    """Of the faults that a hypothesis could name, nearly all are named."""
     expected = [fault for fault in PLANTED if fault.diagnosis is not None]
     wrong = sorted(fault.name for fault in expected if not named(fault, records[fault.name]))
-    assert len(wrong) <= len(expected) / 5, wrong
+    assert len(wrong) <= len(expected) / 10, wrong
 
 
 def test_four_in_five_faults_without_a_hypothesis_are_mostly_given_weights(
@@ -182,24 +182,22 @@ def weighed(found: Sequence[Record]) -> bool:
     return sum(not names(each) and " right" in each["diagnosis"] for each in found) > len(found) / 2
 
 
-def test_a_name_given_alone_is_right_in_four_of_five_cells(records: Mapping[str, Sequence[Record]]) -> None:
-    """No name is a catch-all: what bears it has that fault, and no other that has a name."""
-    wrong = {}
-    for name in sorted({fault.diagnosis.lower() for fault in PLANTED if fault.diagnosis is not None}):
-        given = Counter(fault.diagnosis.lower() == name for fault in bearers(name, records) if fault.diagnosis)
-        if given[False] > given.total() / 5:
-            wrong[name] = given
+def test_no_fault_is_given_another_s_name_in_a_fifth_of_its_cells(records: Mapping[str, Sequence[Record]]) -> None:
+    """Alone, without an alternative: no name is a catch-all for what differs from it."""
+    wrong: dict[tuple[str, str], int] = {}
+    for fault in (each for each in PLANTED if each.diagnosis is not None):
+        found = failed(records[fault.name])
+        others = [name for record in found for name in given_to_others(fault, record)]
+        wrong |= {(fault.name, name): count for name, count in Counter(others).items() if count > len(found) / 5}
     assert not wrong
 
 
-def bearers(name: str, records: Mapping[str, Sequence[Record]]) -> list[Fault]:
-    """The fault of every failed cell whose diagnosis has a part that gives that name and no alternative."""
-    return [
-        fault
-        for fault in PLANTED
-        for record in failed(records[fault.name])
-        if any(name in part and " or " not in part for part in names(record))
-    ]
+def given_to_others(fault: Fault, record: Record) -> set[str]:
+    """The names of other faults that the diagnosis of a cell gives alone."""
+    assert fault.diagnosis is not None
+    alone = [part for part in names(record) if " or " not in part and fault.diagnosis.lower() not in part]
+    all_names = {each.diagnosis.lower() for each in PLANTED if each.diagnosis is not None}
+    return {name for name in all_names for part in alone if name in part}
 
 
 def test_no_two_faults_deviate_alike(records: Mapping[str, Sequence[Record]]) -> None:

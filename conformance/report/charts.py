@@ -40,7 +40,7 @@ def chart(curves: Sequence[Curve], *, title: str, across: Axis, up: Axis, dots: 
         xrange=(across.low, across.high), range=(up.low, up.high),
         x_labels=[{"value": value, "label": label} for value, label in across.ticks],
         y_labels=[{"value": value, "label": label} for value, label in up.ticks],
-        x_labels_major=[across.limit], y_labels_major=[up.limit], show_x_guides=True,
+        x_labels_major=[across.limit], y_labels_major=[up.limit], show_x_guides=True, truncate_label=-1,
     )  # fmt: skip
     for curve in curves:
         # pygal leaves out a series without points, and the colours of those after it would shift.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.report.charts import Axis, chart
@@ -24,7 +24,8 @@ class Drawn:
 def drawn(found: Sequence[Scores]) -> Mapping[str, Drawn]:
     """Return the charts by framework, the ladders on one scale. Raises `UsageError` where pygal is absent."""
     heights = [y for of in found for curves in of.ladders.values() for curve in curves for _, y in curve.points]
-    up = _scores(math.floor(min([-1.0, *heights])), math.ceil(max([1.0, *heights])))
+    low, high = math.floor(min([-1.0, *heights])), math.ceil(max([1.0, *heights]))
+    up = _scores(low, high, [power for power in range(low, high + 1) if power % 2 == 0])
     return {each.framework: _drawn(each, up) for each in found}
 
 
@@ -33,7 +34,7 @@ def _drawn(of: Scores, up: Axis) -> Drawn:
         shares=chart(
             of.shares,
             title=f"Share of {of.framework}'s judged cells at or below each score",
-            across=_scores(LOWEST, HIGHEST),
+            across=_scores(LOWEST, HIGHEST, (LOWEST, -3, 0, 3, 6, HIGHEST)),
             up=_SHARES,
             dots=False,
         ),
@@ -52,10 +53,10 @@ def _ladder(framework: str, dtype: str, curves: Sequence[Curve], up: Axis) -> st
     )
 
 
-def _scores(low: int, high: int) -> Axis:
-    """Return an axis of scores between two powers of ten; beyond `LOWEST` and `HIGHEST` nothing is drawn."""
-    ticks = [(float(power), _score(power)) for power in range(low, high + 1) if power % 2 == 0]
-    return Axis(low=float(low), high=float(high), ticks=tuple(ticks), limit=0.0)
+def _scores(low: int, high: int, powers: Iterable[int]) -> Axis:
+    """Return an axis of scores between two powers of ten, labelled at those powers; the limit stands out."""
+    ticks = tuple((float(power), _score(power)) for power in powers)
+    return Axis(low=float(low), high=float(high), ticks=ticks, limit=0.0)
 
 
 def _score(power: int) -> str:

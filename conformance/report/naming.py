@@ -43,8 +43,8 @@ READINGS: Mapping[str, Mapping[str, Callable[[Configured], Any]]] = {
         "on or off, with gamma": lambda given: given["scale"] and given["center"],
     },
     "dtype": {
-        "of the input": lambda given: given["dtype"],
-        "of the parameters": lambda given: given["parameter_dtype"],
+        "the input's": lambda given: given["dtype"],
+        "the parameters'": lambda given: given["parameter_dtype"],
     },
 }
 

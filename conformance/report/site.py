@@ -93,6 +93,13 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             values={"named": names, "things": READINGS},
         ),
         Page(
+            path="determinism.html",
+            title="Determinism",
+            template="determinism.html.j2",
+            menu="Determinism",
+            values={},
+        ),
+        Page(
             path="throughput.html",
             title="Throughput",
             template="throughput.html.j2",
@@ -104,13 +111,6 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             title="Environments",
             template="environments.html.j2",
             menu="Environments",
-            values={},
-        ),
-        Page(
-            path="determinism.html",
-            title="Determinism",
-            template="determinism.html.j2",
-            menu="Determinism",
             values={},
         ),
         Page(
