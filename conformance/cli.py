@@ -1,4 +1,4 @@
-"""The command line: `conformance list | check | run | report | compare`.
+"""The command line: `conformance list | check | run | report | compare | reproduce`.
 
 Exit codes: 0; 1 unexpected verdicts; 2 the user's mistake, or nothing selected; 3 the suite failed, or
 planned is not recorded; 130 interrupted.
@@ -259,6 +259,35 @@ def _written(comparison: Comparison, form: Form) -> str:
             return markdown(comparison)
         case Form.JSON:
             return text_of(comparison)
+
+
+@app.command()
+def reproduce(
+    cell: Annotated[
+        str, typer.Argument(metavar="CELL", help="As printed in a failure: case::implementation-mode-device.")
+    ],
+    runs: Annotated[
+        list[Path] | None, typer.Option("--run", metavar="RUN", help="Where it was recorded; omitted: performed now.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The file to write; omitted: printed.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Every step, beyond the first that deviates.")] = False,
+    python: _Python = None,
+    adapter: _Adapter = None,
+) -> None:
+    """Print a cell as a script of native calls and NumPy, which shows what was recorded and what is right.
+
+    It needs the library alone, exits 1 where a number is outside its bound, and may be pasted as it is.
+    """
+    from conformance.reproduce import performed, recorded, script
+    from conformance.running import FOLDER
+    from conformance.whole import write_whole
+
+    evidence = recorded(cell, runs) if runs else performed(cell, _pairs("--python", python), adapter or [], FOLDER)
+    text = script(evidence, whole=whole)
+    if out is None:
+        print(text, end="")
+        return
+    write_whole(out, text.encode())
 
 
 def _rows(what: Listable, python: list[str] | None, adapter: list[str] | None) -> list[dict[str, object]]:

@@ -146,7 +146,7 @@ def _put_in(name: str, given: Array, value: Array | None) -> Judged:
 
 def _written(call: Mapping[str, Any]) -> str:
     """Return the native call as a user writes it."""
-    keywords = ", ".join(f"{name}={value!r}" for name, value in call["keywords"].items())
+    keywords = ", ".join(f"{name}={value}" for name, value in call["keywords"].items())
     return f"{call['path']}({'…, ' if call['function'] else ''}{keywords})"
 
 
@@ -171,6 +171,7 @@ def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refuse
         seconds=outcome.seconds,
         quantities=quantities,
         message=f"{outcome.types[0]}: {outcome.message}{where}",
+        call=_written(outcome.call) if outcome.call else "",
     )
 
 

@@ -64,6 +64,7 @@ def environment_line(offer: Offer) -> Line:
         "versions": dict(offer.versions),
         "settings": dict(offer.settings),
         "host": dict(offer.host),
+        "source": offer.source,
         "implementations": [asdict(each) for each in offer.implementations],
     }
 
@@ -164,7 +165,13 @@ def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ..
         line["score"] = number(judged.score)
     if judged.narrower:
         line["by_grade"] = {grade: number(score) for grade, score in judged.narrower.items()}
-    if judged.worst is not None and judged.score:
+    # Of state that must not change and did not, an element says nothing.
+    kept = (
+        judged.quantity in OPERATIONS[configuration.op].initial
+        and judged.worst is not None
+        and not judged.worst.allowed
+    )
+    if judged.worst is not None and judged.score is not None and (judged.score or not kept):
         line["worst"] = _worst(judged.worst, judged.quantity, configuration, shape)
     if judged.fields:
         line["fields"] = list(judged.fields)

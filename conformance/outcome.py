@@ -22,7 +22,7 @@ class Produced:
     compilations: int | None = None
     #: Names of the caller's arrays that the step wrote to.
     overwritten: tuple[str, ...] = ()
-    #: At the start: the native call, as path, keywords and function.
+    #: At the start: the native call, as path, keywords (as source text) and function.
     call: Mapping[str, Any] | None = None
 
 
@@ -35,6 +35,8 @@ class Refused:
     trace: str
     state: Mapping[str, Array] | None
     seconds: float
+    #: At the start: the native call, where it was known before the exception.
+    call: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,14 @@ def outcome_from(answer: Mapping[str, Any]) -> Produced | Refused:
     """Return the outcome that a worker's answer to one step tells."""
     match answer:
         case {"refused": {"types": types, "message": message, "trace": trace}, "seconds": seconds}:
-            return Refused(types=tuple(types), message=message, trace=trace, state=answer.get("state"), seconds=seconds)
+            return Refused(
+                types=tuple(types),
+                message=message,
+                trace=trace,
+                state=answer.get("state"),
+                seconds=seconds,
+                call=answer.get("call"),
+            )
         case _:
             return Produced(
                 quantities=answer["quantities"],

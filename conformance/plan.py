@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -30,6 +30,8 @@ class Offered:
     lacks: tuple[str, ...]
     profile: tuple[Declared, ...]
     documentation: str
+    #: `start`, `state` and each step's kind -> its function, as the adapter's file names it.
+    functions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keeps_state(self) -> bool:
@@ -49,6 +51,8 @@ class Offer:
     implementations: tuple[Offered, ...]
     #: Implementation -> one reason or None per configuration asked.
     reasons: Mapping[str, Sequence[str | None]]
+    #: The adapter's file.
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -180,6 +184,7 @@ def offer_from(key: WorkerKey, described: Mapping[str, Any], reasons: Mapping[st
         versions=described["versions"],
         settings=described["settings"],
         host=described["host"],
+        source=described["source"],
         implementations=tuple(_offered(each) for each in described["implementations"]),
         reasons=reasons,
     )

@@ -10,8 +10,7 @@ the run itself), the environment variables set before anything is imported (`{ca
 of the process's own that outlives the run), where one process cannot serve them all the `dtypes` it serves,
 and under `threads` the variables that limit its threads. Functions take and give NumPy arrays (bfloat16
 through `ml_dtypes`), in the shapes and the axis order that the library's own user would see. An adapter never
-transposes, casts a result, compares, or catches an exception: what the user of that API would get is what is
-recorded.
+transposes, casts a result, compares, or catches an exception: what that user would get is what is recorded.
 """
 
 from __future__ import annotations
@@ -114,8 +113,9 @@ class Implementation:
         train(live, x, upstream) -> Quantities          infer(live, x, upstream or None) -> Quantities
         reload(live) -> live    freeze(live)    unfreeze(live)    sgd(live, learning_rate)
 
-    A kind without a function is unsupported. `compilations(live)` counts the graphs compiled for this live
-    object: the proof that a compiled mode compiled.
+    Each is a function at the top level of the file, or a `functools.partial` of one with literals or names of the
+    file, and uses this module in annotations alone: its source becomes the script of `conformance reproduce`. A
+    kind without a function is unsupported. `compilations(live)` counts its graphs: the proof that it compiled.
     """
 
     name: str

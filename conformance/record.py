@@ -78,9 +78,7 @@ class RunWriter:
         """Append one line."""
         if kind == "record":
             self.counts[line["verdict"]] += 1
-        plain = _finite({"kind": kind, **line})
-        text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)
-        os.write(self._file, text.encode(errors="backslashreplace") + b"\n")
+        os.write(self._file, dumped({"kind": kind, **line}).encode(errors="backslashreplace") + b"\n")
 
     @property
     def recorded(self) -> int:
@@ -91,6 +89,11 @@ class RunWriter:
         """Append the footer."""
         verdicts = {verdict.value: self.counts[verdict.value] for verdict in Verdict if self.counts[verdict.value]}
         self.add("footer", {"recorded": self.recorded, "verdicts": verdicts, **line})
+
+
+def dumped(line: Line) -> str:
+    """Return the line as JSON text."""
+    return json.dumps(_finite(line), ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)
 
 
 def number(value: float | None) -> float | str | None:

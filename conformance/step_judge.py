@@ -231,8 +231,11 @@ class StepJudge:
             first = first or found
             if found.within and self._tells(found, candidate):
                 accepted = self._accepted(described, name, flat, found, candidate)
-                # What only narrower arithmetic explains is scored by the bound that it broke.
-                return self._scored(accepted, found if candidate.worked == working(self.configuration.dtype) else first)
+                # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
+                said = (
+                    candidate.worked == working(self.configuration.dtype) and accepted.verdict is not Verdict.DEVIATES
+                )
+                return self._scored(accepted, found if said else first)
         assert first is not None
         verdict = Verdict.OUTSIDE_DOMAIN if first.outside_domain or self._half_overflows(name) else Verdict.DEVIATES
         if first.reason:

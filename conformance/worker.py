@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
             before = _thread_names()
             module = load_adapter(adapter_file)
             adapter: Adapter = getattr(module, adapter_name)
-            wire.send(answers, {"offer": describe(adapter, _pool(adapter, before))})
+            wire.send(answers, {"offer": describe(adapter, _pool(adapter, before), module)})
         except Exception as error:  # noqa: BLE001 - whatever a library's import raises is the answer
             wire.send(answers, {"failure": _raised(error)})
             return
@@ -77,12 +77,14 @@ def load_adapter(file: str) -> ModuleType:
     return module
 
 
-def describe(adapter: Adapter, counted: Mapping[str, str]) -> dict[str, Any]:
+def describe(adapter: Adapter, counted: Mapping[str, str], module: ModuleType) -> dict[str, Any]:
     """Return what the adapter offers, and the process that offers it with its counted settings, as JSON values."""
+    names = {id(value): name for name, value in vars(module).items() if callable(value)}
     return {
         "library": adapter.library,
         "versions": {"numpy": np.__version__, **adapter.versions},
         "settings": {**adapter.settings, **counted},
+        "source": Path(str(module.__file__)).read_text(encoding="utf-8"),
         "host": {
             "python": platform.python_version(),
             "system": platform.system(),
@@ -100,10 +102,34 @@ def describe(adapter: Adapter, counted: Mapping[str, str]) -> dict[str, Any]:
                 "lacks": list(each.lacks),
                 "profile": [asdict(declared) for declared in each.profile],
                 "documentation": each.documentation,
+                "functions": {
+                    kind: _named(function, names)
+                    for kind, function in {"start": each.start, "state": each.state, **each.steps}.items()
+                },
             }
             for each in adapter.implementations
         ],
     }
+
+
+def _named(function: Any, names: Mapping[int, str]) -> str:
+    """Return how the adapter's file names a function, the arguments bound to it included; empty where it cannot."""
+    if not isinstance(function, functools.partial):
+        return names.get(id(function), "")
+    given = [("", each) for each in function.args] + [(f"{name}=", each) for name, each in function.keywords.items()]
+    words = [prefix + (names.get(id(value)) or _literal(value)) for prefix, value in given]
+    name = names.get(id(function.func))
+    return f"{name}({', '.join(words)})" if name and all(words) else ""
+
+
+def _literal(value: Any) -> str:
+    plain = value is None or isinstance(value, bool | int | float | str | tuple)
+    return repr(value) if plain else ""
+
+
+def written(call: Call) -> dict[str, Any]:
+    """Return the call with its keywords as source text: what JSON has no word for, such as a tuple, survives."""
+    return {**asdict(call), "keywords": {name: repr(value) for name, value in call.keywords.items()}}
 
 
 def perform(implementation: Implementation, module: ModuleType, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -116,14 +142,16 @@ def perform(implementation: Implementation, module: ModuleType, request: Mapping
         device=request["device"],
     )
     live: Any = None
+    said: dict[str, Any] = {}
     started = time.perf_counter()
     try:
         call = implementation.call(configuration)
+        said["call"] = written(call)
         native = resolve(call, module)
         live = begin(native, state=dict(request["initial"]))
-        yield {**_answer(implementation, live, {}, time.perf_counter() - started), "call": asdict(call)}
+        yield {**_answer(implementation, live, {}, time.perf_counter() - started), **said}
     except Exception as error:  # noqa: BLE001 - a refusal is data
-        yield {"refused": _raised(error), "seconds": time.perf_counter() - started}
+        yield {"refused": _raised(error), "seconds": time.perf_counter() - started, **said}
         return
     for step in request["steps"]:
         started = time.perf_counter()

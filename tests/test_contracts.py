@@ -7,6 +7,8 @@ adapter alone is asked.
 from __future__ import annotations
 
 import functools
+import itertools
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -16,14 +18,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance import lines
 from conformance.case import Case
 from conformance.errors import Place, WorkerError
 from conformance.execute import Outcomes, Workers, execute, survey
 from conformance.inputs import inputs_of
+from conformance.judge import judge
 from conformance.outcome import Crashed, Produced, TimedOut
 from conformance.plan import Cell, Offer, Selection, plan
+from conformance.record import dumped
+from conformance.reference import References
 from conformance.registry import keys
+from conformance.reproduce import Evidence
 from conformance.spec import Located
+from tests.reproduced import complaint
 
 pytestmark = pytest.mark.frameworks
 
@@ -34,6 +42,20 @@ STATE: dict[str, Any] = {
     "moving_mean": {"kind": "ramp", "start": 0.25},
     "moving_variance": {"kind": "constant", "value": 2.0},
 }
+#: Every kind of step, of which an implementation performs those it has.
+SCRIPT: list[dict[str, Any]] = [
+    TRAIN,
+    {"step": "freeze"},
+    TRAIN,
+    {"step": "unfreeze"},
+    TRAIN,
+    {"step": "sgd", "learning_rate": 0.25},
+    INFER,
+    {"step": "reload"},
+    INFER,
+]
+KINDS = sorted({str(each["step"]) for each in SCRIPT})
+SCRIPTS = [kinds for size in range(1, len(KINDS) + 1) for kinds in itertools.combinations(KINDS, size)]
 KNOWN = {"output", "grad_input", "grad_gamma", "grad_beta", "batch_mean", "batch_variance"}
 
 
@@ -64,6 +86,10 @@ def contract_cases() -> list[Located]:
     found = []
     for op in ("batch_norm", "centering"):
         found.append(case(op, "steps", [TRAIN, INFER, INFER]))
+        found += [
+            case(op, f"script-{'-'.join(kinds)}", [each for each in SCRIPT if each["step"] in kinds])
+            for kinds in SCRIPTS
+        ]
         found.append(case(op, "reload", [TRAIN, INFER, {"step": "reload"}, INFER]))
         found += [case(op, dtype, [TRAIN, INFER], dtype=dtype) for dtype in ("float64", "float16", "bfloat16")]
         rare: dict[str, dict[str, Any]] = {
@@ -81,6 +107,13 @@ def contract_cases() -> list[Located]:
 @functools.cache
 def offers_and_outcomes() -> tuple[dict[str, Cell], dict[str, Outcomes]]:
     """Ask every implementation every question, once."""
+    cells, outcomes, _ = everything()
+    return cells, outcomes
+
+
+@functools.cache
+def everything() -> tuple[dict[str, Cell], dict[str, Outcomes], dict[str, Offer]]:
+    """Return the cells and their outcomes by id, and what each worker offers by its name."""
     cases = contract_cases()
     asked = interpreters()
     wanted = [key for key in keys(asked or {"numpy": ""}) if key.group is None or key.group in asked]
@@ -89,9 +122,15 @@ def offers_and_outcomes() -> tuple[dict[str, Cell], dict[str, Outcomes]]:
         broken = [str(each) for each in answers if isinstance(each, WorkerError)]
         assert not broken, broken
         offers = [each for each in answers if isinstance(each, Offer)]
-        cells = {cell.id: cell for cell in plan(cases, offers, Selection())}
+        cells = {cell.id: cell for cell in plan(cases, offers, Selection()) if asks_for_its_steps(cell)}
         outcomes = {cell.id: found for cell, found in execute(cells.values(), workers)}
-    return cells, outcomes
+    return cells, outcomes, {offer.key.name: offer for offer in offers}
+
+
+def asks_for_its_steps(cell: Cell) -> bool:
+    """Return whether a case for a script has the very kinds of steps that the implementation has."""
+    _, script, kinds = cell.case.id.partition("/script-")
+    return not script or kinds == "-".join(sorted(cell.implementation.steps))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -181,6 +220,26 @@ def test_the_call_is_data(column: str) -> None:
     _, outcomes = produced(column, "steps")
     assert outcomes[0].call is not None
     assert outcomes[0].call["path"]
+
+
+def test_the_functions_are_in_the_adapter_s_file(column: str) -> None:
+    """A script can be made of them: each is one at the top level, or binds arguments that the file can name."""
+    cell, _ = produced(column, "steps")
+    assert {kind: name for kind, name in cell.implementation.functions.items() if not name} == {}
+
+
+def test_the_script_of_a_cell_gives_the_recorded_numbers(column: str, tmp_path: Path) -> None:
+    """Every kind of step it has, in the framework's own interpreter, with nothing of ours to import."""
+    plain, _ = produced(column, "steps")
+    cell, outcomes = produced(column, f"script-{'-'.join(sorted(plain.implementation.steps))}")
+    line = lines.record_line(cell, judge(cell, outcomes, References()), [])
+    _, _, offers = everything()
+    evidence = Evidence(
+        record=json.loads(dumped(line)),
+        case=cell.case,
+        environment=json.loads(dumped(lines.environment_line(offers[cell.key.name]))),
+    )
+    assert complaint(evidence, cell.key.interpreter, tmp_path) == ""
 
 
 def test_what_cannot_be_expressed_is_said_and_never_crashes(column: str) -> None:

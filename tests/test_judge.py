@@ -139,6 +139,9 @@ def test_a_difference_that_no_documentation_states_deviates(source: str) -> None
     judgement = judged(made, outcomes(ExactLayer(case=made, moving_correction=1)), profile=profile)
     assert (judgement.verdict, judgement.expected) == (Verdict.DEVIATES, False)
     assert "moving_correction, which no documentation states" in judgement.diagnosis
+    (moving,) = (each for each in judgement.steps[1].quantities if each.quantity == "moving_variance")
+    assert moving.score is not None
+    assert moving.score > 1
 
 
 def test_a_documented_dialect_does_not_excuse_another_difference() -> None:

@@ -28,7 +28,21 @@ from conformance.record import RunWriter
 from conformance.reference import References
 from conformance.shipped import spec_folder
 from conformance.spec import load
-from tests.cells import FREEZE, INFER, NORMAL, TRAIN, UPSTREAM, case, cell, declared, key, located, offer, offered
+from tests.cells import (
+    DYADIC,
+    FREEZE,
+    INFER,
+    NORMAL,
+    TRAIN,
+    UPSTREAM,
+    case,
+    cell,
+    declared,
+    key,
+    located,
+    offer,
+    offered,
+)
 from tests.exact_layer import ExactLayer, altered, outcomes
 
 
@@ -111,8 +125,21 @@ def test_a_score_without_end_is_text() -> None:
     assert (line["score"], quantity(line, 1, "output")["worst"]["observed"]) == ("Infinity", "NaN")
 
 
-def test_an_exact_quantity_has_no_worst_element() -> None:
+def test_a_quantity_without_elements_has_no_worst_one() -> None:
     assert "worst" not in quantity(recorded(case({**TRAIN, "shape": [0, 3]})), 1, "output")
+
+
+def test_an_exact_quantity_has_an_element_unless_it_is_state_that_stayed() -> None:
+    """What was computed can be asserted; of what must not change the whole is."""
+    line = recorded(case(DYADIC, INFER, shape=[16, 3], epsilon=0.25))
+    assert quantity(line, 1, "grad_beta")["score"] == 0
+    assert {"index", "expected", "observed", "allowed"} == set(quantity(line, 1, "grad_beta")["worst"])
+    assert ["worst" in quantity(line, step, name) for step, name in ((1, "gamma"), (2, "moving_mean"))] == [False] * 2
+
+
+def test_an_environment_holds_the_source_of_its_adapter_and_the_names_of_its_functions() -> None:
+    line = environment_line(offer(offered(functions={"train": "train"}), source="ADAPTER = None"))
+    assert (line["source"], line["implementations"][0]["functions"]) == ("ADAPTER = None", {"train": "train"})
 
 
 def test_a_quantity_has_its_own_dtype_and_shape() -> None:

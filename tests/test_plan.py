@@ -192,6 +192,7 @@ DESCRIBED = {
     "versions": {"fake": "1"},
     "settings": {"threads": "1"},
     "host": {"python": "3"},
+    "source": "ADAPTER = None",
     "implementations": [
         {
             "name": "fake.Layer",
@@ -212,6 +213,7 @@ DESCRIBED = {
                 }
             ],
             "documentation": "page",
+            "functions": {"train": "train"},
         }
     ],
 }
@@ -223,4 +225,5 @@ def test_an_offer_in_json_values_is_read_back_as_it_was_described() -> None:
     assert (layer.modes, layer.devices, layer.dtypes, layer.steps) == (("eager",), ("cpu",), ("float32",), ("train",))
     assert (layer.lacks, layer.documentation) == (("grad_input",), "page")
     assert layer.profile == (Declared(field="update", value="none", source="documentation", where="p", ranks=(2,)),)
+    assert (found.source, layer.functions) == ("ADAPTER = None", {"train": "train"})
     assert (found.library, found.versions, found.settings) == ("fake", {"fake": "1"}, {"threads": "1"})

@@ -1,0 +1,158 @@
+"""Arrays as source text: their values where they are few, else the recipe that makes the same bits."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from conformance import recipe as recipes
+from conformance import worker
+from conformance.protocol import Configuration
+from conformance.recipe import Constant, Dyadic, IllConditioned, Integers, Normal, Ramp, Recipe, Uniform
+from conformance.reproduce.fold import written
+from conformance.reproduce.program import Program, specialize
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Up to so many values in all the arrays are written out, and up to so many any one of them.
+_FEW, _TINY = 100, 8
+#: Up to so many rows an array is written as it is, beyond them one number after the other.
+_ROWS = 4
+_WIDTH = 100
+_NUMBER = re.compile(r"\b(nan|inf)\b")
+
+
+class Arrays:
+    """Arrays named in the order they are asked for, the same bits once."""
+
+    def __init__(self, configuration: Configuration, taken: Iterable[str]) -> None:
+        self.configuration, self.taken = configuration, set(taken)
+        self.names: dict[tuple[str, bytes, str, tuple[int, ...]], str] = {}
+        self.arrays: dict[str, tuple[Array, Recipe]] = {}
+        #: Those that a recipe makes: their bits are checked.
+        self.made: dict[str, Array] = {}
+
+    def name(self, stem: str, array: Array, recipe: Recipe) -> str:
+        """Return the variable that holds an input or upstream gradient."""
+        key = (stem, array.tobytes(), array.dtype.name, array.shape)
+        if key not in self.names:
+            number = sum(each[0] == stem for each in self.names) + 1
+            self.names[key] = name = free(f"{stem}{number}", self.taken)
+            self.arrays[name] = (array, recipe)
+        return self.names[key]
+
+    def _expression(self, name: str, array: Array, recipe: Recipe, few: bool) -> str:
+        made = None if few or array.size <= _TINY or _uniform(array) else _made(recipe, array.shape, self.configuration)
+        if made is None:
+            return literal(array)
+        self.made[name] = array
+        return f"({made}){_cast(array.dtype)}"
+
+    def _laid_out(self, expression: str) -> str:
+        memory, axes = self.configuration.memory, self.configuration.feature_axes
+        return expression if memory == "contiguous" else f'lay_out({expression}, "{memory}", {axes})'
+
+    def program(self) -> Program:
+        """Return the statements, and the functions that they call."""
+        few = sum(array.size for array, _ in self.arrays.values() if not _uniform(array)) <= _FEW
+        statements = [
+            f"{name} = {self._laid_out(self._expression(name, array, recipe, few))}\n"
+            for name, (array, recipe) in self.arrays.items()
+        ]
+        program = Program(definitions="", main="".join(statements))
+        definitions = ""
+        for module in (worker, recipes):
+            found = specialize(Program(definitions=inspect.getsource(module), main=program.main), {})
+            definitions, program = found.definitions + definitions, found
+        return Program(definitions=definitions, main=program.main)
+
+
+def free(name: str, taken: set[str]) -> str:
+    """Return the name, or one like it that is not taken, and take it."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def literal(array: Array) -> str:
+    """Return an expression for the very bits of the array."""
+    if array.dtype.name == "bfloat16":
+        return f"{literal(array.astype(np.float32))}.astype(ml_dtypes.bfloat16)"
+    dtype = f'"{array.dtype.name}"'
+    if _uniform(array) or not array.size:
+        value = array.reshape(-1)[0].item() if array.size else 0.0
+        return f"np.full({array.shape}, {_named(repr(value))}, {dtype})"
+    text = np.array2string(array, separator=", ", threshold=sys.maxsize, floatmode="unique", max_line_width=_WIDTH)
+    if "\n" not in text or array[..., 0].size <= _ROWS:
+        return f"np.array({_named(text)}, {dtype})"
+    numbers = textwrap.fill(", ".join(text.replace("[", " ").replace("]", " ").replace(",", " ").split()), _WIDTH)
+    shaped = f".reshape{array.shape}" if array.ndim > 1 else ""
+    return f"np.array([\n{textwrap.indent(_named(numbers), '    ')},\n], {dtype}){shaped}"
+
+
+def _named(numbers: str) -> str:
+    """Return the numbers with those that Python has no literal for under NumPy's names."""
+    return _NUMBER.sub(r"np.\1", numbers)
+
+
+def mapping(arrays: Mapping[str, Array]) -> str:
+    """Return a dictionary of arrays."""
+    if not arrays:
+        return "{}"
+    return "{\n" + "".join(f"    {written(name)}: {literal(array)},\n" for name, array in arrays.items()) + "}"
+
+
+def _uniform(array: Array) -> bool:
+    flat = array.reshape(-1)
+    return bool(flat.size) and flat.tobytes() == flat[:1].tobytes() * flat.size
+
+
+def _cast(dtype: np.dtype[Any]) -> str:
+    match dtype.name:
+        case "float64":
+            return ""
+        case "bfloat16":
+            return '.astype("float32").astype(ml_dtypes.bfloat16)'
+        case name:
+            return f'.astype("{name}")'
+
+
+def _made(recipe: Recipe, shape: tuple[int, ...], configuration: Configuration) -> str | None:
+    """Return an expression of the recipe's values in float64; None where the values themselves must be written."""
+    axes = configuration.feature_axes
+    match recipe:
+        case Constant(value=value):
+            return f"np.full({shape}, {value})"
+        case Normal(seed=seed, mean=mean, std=std):
+            return _per_feature(f"{mean} + {std} * _irwin_hall({seed}, {shape})", recipe, axes)
+        case Uniform(seed=seed, low=low, high=high):
+            return _per_feature(f"{low} + {high - low} * _fractions({seed}, {shape})", recipe, axes)
+        case Integers(seed=seed, low=low, high=high):
+            raw = f"_raw({seed}, {int(np.prod(shape))}) % np.uint64({high - low + 1})"
+            return f"({raw}).astype(np.float64).reshape({shape}) + {low}"
+        case Ramp(start=start, step=step, axis=None):
+            return f"{start} + {step} * np.arange({int(np.prod(shape))}, dtype=np.float64).reshape({shape})"
+        case Ramp(start=start, step=step, axis=int(axis)):
+            along = tuple(size if index == axis % len(shape) else 1 for index, size in enumerate(shape))
+            counted = f"np.arange({shape[axis]}, dtype=np.float64).reshape({along})"
+            return f"np.broadcast_to({start} + {step} * {counted}, {shape})"
+        case IllConditioned(seed=seed, ratio=ratio, std=std):
+            return f"{std} * ({ratio} + _irwin_hall({seed}, {shape}))"
+        case Dyadic(seed=seed, means=means):
+            return f"_dyadic(SimpleNamespace(seed={seed}, means={means}), {shape}, {axes})"
+        case _:
+            return None
+
+
+def _per_feature(values: str, recipe: Normal | Uniform, axes: tuple[int, ...]) -> str:
+    if not recipe.feature_shift and not recipe.feature_octaves:
+        return values
+    shifts = f"feature_shift={recipe.feature_shift}, feature_octaves={recipe.feature_octaves}"
+    return f"_per_feature({values}, SimpleNamespace({shifts}), {axes})"

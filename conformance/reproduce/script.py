@@ -1,0 +1,238 @@
+"""The script itself: data, the adapter's own functions, the steps, and what must come of them."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import itertools
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from conformance.errors import UsageError
+from conformance.inputs import inputs_of
+from conformance.process import CACHES
+from conformance.protocol import Configuration
+from conformance.reproduce.arrays import Arrays, mapping
+from conformance.reproduce.assertions import assertions
+from conformance.reproduce.checks import (
+    elements,
+    first_deviating,
+    unjudged,
+)
+from conformance.reproduce.evidence import Evidence
+from conformance.reproduce.fold import BFLOAT16, Fields, Known, NotNone, Value, written
+from conformance.reproduce.program import Program, defined, specialize
+from conformance.reproduce.steps import Steps
+
+_PROPERTIES = ("rank", "features", "feature_count", "reduction_axes")
+_WIDTH = 110
+
+
+def script(evidence: Evidence, *, whole: bool = False) -> str:
+    """Return the script of a cell. Raises `UsageError` where there is nothing to run or no source for it.
+
+    It ends with the first step that deviates unless the `whole` of the cell is asked for.
+    """
+    if evidence.record["verdict"] == "unsupported":
+        raise UsageError(f"{evidence.record['cell']}: unsupported: {evidence.record['steps'][0]['message']}")
+    return _Script(evidence, whole).text()
+
+
+class _Script:
+    """One script in the making."""
+
+    def __init__(self, evidence: Evidence, whole: bool) -> None:
+        self.evidence, self.record, self.case = evidence, evidence.record, evidence.case
+        self.configuration = self.case.configuration
+        self.inputs = inputs_of(self.case)
+        self.source = str(evidence.environment["source"])
+        taken = defined(ast.parse(self.source))
+        self.arrays = Arrays(self.configuration, taken)
+        for name in ("configuration", "initial", "native", "live", "seen", "given"):
+            if name in taken:
+                raise UsageError(f"{evidence.environment['adapter']}: the name {name!r} belongs to the script")
+        #: The last step of the script.
+        self.last = len(self.inputs.steps)
+        if self.record["verdict"] in ("crashed", "timed_out"):
+            self.last = self.record["steps"][-1]["number"]
+        elif not whole:
+            self.last = first_deviating(self.record) or self.last
+        self.steps = Steps(evidence, self.last, self.arrays)
+
+    def text(self) -> str:
+        """Return the whole text."""
+        main = "\n".join(self.steps.statements()) + "\n"
+        program = specialize(Program(definitions=self.source, main=main), self._known())
+        head, body = _split(program.definitions)
+        data = self.arrays.program()
+        more, functions = _split(data.definitions)
+        sections = [
+            "# The data.\n\n" + _parts(functions),
+            _parts(data.main, self._checksum(), f"initial = {mapping(self.inputs.initial)}"),
+            "# The native calls.\n\n" + _parts(body),
+            _parts(self._described(program), self._kept_bits(), program.main),
+            *assertions(self.evidence, self.last, self.steps.given),
+        ]
+        text = "\n\n".join(each.strip("\n") for each in sections if each.strip())
+        environment = self._environment()
+        imports = {*head, *more, *self._imports(program, text)} - ({"import os"} if environment else set())
+        inside = [each for each in imports if each.split(" ")[1].partition(".")[0] in sys.stdlib_module_names]
+        outside = imports - set(inside)
+        groups = [
+            "\n".join(sorted(each, key=lambda line: (line.startswith("from"), line))) for each in (inside, outside)
+        ]
+        whole = "\n\n".join(each for each in [self._docstring(), environment, *groups, text] if each) + "\n"
+        return _spaced(whole)
+
+    # What is known
+
+    def _known(self) -> dict[str, Known]:
+        configuration = self.configuration
+        values = {each: getattr(configuration, each) for each in (*_fields(), *_PROPERTIES)}
+        arrays = {name: NotNone() for names in self.steps.given.values() for name in names.values()}
+        known: dict[str, Known] = {"configuration": Fields(tuple(values.items())), **arrays}
+        dtypes = {each["dtype"] for step in self.record["steps"] for each in step["quantities"]}
+        if "bfloat16" not in {configuration.dtype, configuration.parameter_dtype, *dtypes}:
+            known[BFLOAT16] = Value(value=False)
+        return known
+
+    def _described(self, program: Program) -> str:
+        """Return the configuration, with the fields that the functions read, where they need it whole."""
+        if "configuration" not in _words(program.main):
+            return ""
+        used = _words(program.definitions)
+        lines = [
+            f"    {each}: object = {written(getattr(self.configuration, each))}"
+            for each in (*_fields(), *_PROPERTIES)
+            if each in used
+        ]
+        head = "@dataclass(frozen=True)\nclass Configuration:\n"
+        return head + "\n".join(lines or ["    pass"]) + "\n\n\nconfiguration = Configuration()"
+
+    # Data
+
+    def _kept_bits(self) -> str:
+        """Return the statement that keeps what the caller gave, where a step wrote to it."""
+        wrote = any(
+            "wrote to" in each.get("reason", "") for step in self.record["steps"] for each in step["quantities"]
+        )
+        names = dict.fromkeys(name for each in self.steps.given.values() for name in each.values())
+        return f"given = {{{', '.join(f'{written(name)}: {name}.tobytes()' for name in names)}}}" if wrote else ""
+
+    def _checksum(self) -> str:
+        if not self.arrays.made:
+            return ""
+        digest = hashlib.sha256(b"".join(each.tobytes() for each in self.arrays.made.values())).hexdigest()[:16]
+        joined = " + ".join(f"{name}.tobytes()" for name in self.arrays.made)
+        return f'assert hashlib.sha256({joined}).hexdigest()[:16] == "{digest}", "other data than recorded"'
+
+    def _imports(self, program: Program, text: str) -> Iterator[str]:
+        """Yield the imports of what is written beside the adapter's functions."""
+        call, _ = self.steps.call()
+        head = call.partition("(")[0].partition(",")[0].partition(".")[0]
+        if head not in defined(ast.parse(program.definitions)):
+            yield f"import {head}"
+        yield "import numpy as np"
+        words = _words(text)
+        yield from (
+            f"import {each}"
+            for each in ("faulthandler", "functools", "hashlib", "ml_dtypes", "traceback")
+            if each in words
+        )
+        if "class Configuration" in text:
+            yield "from dataclasses import dataclass"
+        if "SimpleNamespace" in words:
+            yield "from types import SimpleNamespace"
+
+    # Words
+
+    def _docstring(self) -> str:
+        environment = self.evidence.environment
+        versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+        host = environment["host"]
+        settings = ", ".join(f"{name} {value}" for name, value in environment["settings"].items() if value)
+        where = f"Python {host['python']}, {host['system']} {host['machine']}, {host['cores']} cores"
+        paragraphs = [
+            f"{self.case.title} ({self.case.source})",
+            self._ending(),
+            f"{'Recorded' if self.evidence.file else 'Performed'} with {versions}; {where}{'; ' if settings else ''}{settings}.",
+        ]
+        parts = [self.record["cell"], *(_filled(each) for each in paragraphs)]
+        text = "\n\n".join(parts).replace("\\", "\\\\").replace('"""', "'''")
+        return f'"""{text}\n"""'
+
+    def _ending(self) -> str:
+        """Return what was recorded, and how the script ends."""
+        record, last = self.record, self.last
+        verdict = str(record["verdict"]).replace("_", " ")
+        said = [str(step["message"]).partition("\n")[0] for step in record["steps"] if step.get("message")]
+        message = f" ({said[-1]})" if said else ""
+        if record["verdict"] in ("crashed", "timed_out"):
+            return f"Recorded: {verdict} at step {last}{message}. So does the script, as long as nothing changes."
+        end = "exits 0" if record["expected"] else "exits 1 as long as that is so"
+        short = f" It ends with step {last}, the first that deviates." if last < len(self.inputs.steps) else ""
+        why = "".join(f" {each['reason']} {each['diagnosis']}" for each in record["divergence"])
+        why = why or (f" Diagnosis: {record['diagnosis']}." if record["diagnosis"] else "")
+        return f"Recorded: {verdict}{message}. The script {end}.{short}{why}{self._remarks()}"
+
+    def _remarks(self) -> str:
+        dialect = sorted({field for each in elements(self.record, self.last) for field in each.fields})
+        open_ = unjudged(self.record, self.last)
+        return (f" Expected is the documented dialect of {', '.join(dialect)}." if dialect else "") + (
+            f" Not asserted: {', '.join(open_[:6])}{' and others' if len(open_) > 6 else ''}." if open_ else ""
+        )
+
+    def _environment(self) -> str:
+        process = {n: v for n, v in self.evidence.environment["process"].items() if CACHES not in v}
+        lines = [f"os.environ[{written(name)}] = {written(value)}" for name, value in process.items()]
+        return "\n".join(["import os", "", "# Before anything is imported.", *lines]) if lines else ""
+
+
+def _fields() -> tuple[str, ...]:
+    return tuple(each.name for each in fields(Configuration))
+
+
+def _words(text: str) -> set[str]:
+    """Return every name, attribute and keyword in the text."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=str(name)):
+                found.add(name)
+            case _:
+                pass
+    return found
+
+
+def _split(definitions: str) -> tuple[list[str], str]:
+    """Return the imports of a text, one a line, and the rest of it."""
+    tree = ast.parse(definitions)
+    imports = [each for each in tree.body if isinstance(each, ast.Import | ast.ImportFrom)]
+    lines = definitions.splitlines(keepends=True)
+    places = {line for each in imports for line in range(each.lineno - 1, each.end_lineno or each.lineno)}
+    rest = "".join(line for index, line in enumerate(lines) if index not in places)
+    return [ast.unparse(each) for each in imports], rest
+
+
+def _parts(*parts: str) -> str:
+    return "\n\n".join(each.strip("\n") for each in parts if each.strip())
+
+
+def _spaced(text: str) -> str:
+    """Return the text with two blank lines around every definition."""
+    lines, body = text.splitlines(), ast.parse(text).body
+    parts = lines[: body[0].end_lineno]
+    for before, each in itertools.pairwise(body):
+        first = min([each.lineno, *(other.lineno for other in getattr(each, "decorator_list", []))]) - 1
+        between = lines[before.end_lineno : first]
+        if isinstance(each, ast.FunctionDef | ast.ClassDef) or isinstance(before, ast.FunctionDef | ast.ClassDef):
+            between = ["", "", *itertools.dropwhile(lambda line: not line, between)]
+        parts += [*between, *lines[first : each.end_lineno]]
+    return "\n".join([*parts, ""])
+
+
+def _filled(text: Any) -> str:
+    return textwrap.fill(" ".join(str(text).split()), _WIDTH, break_on_hyphens=False, break_long_words=False)

@@ -1,0 +1,142 @@
+"""The middle of a script: the native call and the steps, as statements that use the adapter's functions."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from conformance.case import Freeze, Infer, Reload, Repeat, Sgd, Step, Train, Unfreeze
+from conformance.errors import UsageError
+from conformance.inputs import inputs_of, states_of
+from conformance.reproduce.arrays import Arrays, mapping
+from conformance.reproduce.checks import FEW_STEPS, refusals
+from conformance.reproduce.evidence import Evidence
+from conformance.reproduce.fold import written
+
+_WRITTEN_CALL = re.compile(r"(?P<path>[\w.]+)\((?P<function>…, )?(?P<keywords>.*)\)", re.DOTALL)
+
+
+class Steps:
+    """The steps up to `last`."""
+
+    def __init__(self, evidence: Evidence, last: int, arrays: Arrays) -> None:
+        self.evidence, self.record, self.last, self.arrays = evidence, evidence.record, last, arrays
+        self.inputs = inputs_of(evidence.case).steps
+        self.refused = refusals(self.record)
+        #: Step -> its arrays by argument.
+        self.given: dict[int, dict[str, str]] = {}
+
+    def statements(self) -> Iterator[str]:
+        """Yield the native call, the start and the steps, noting the arrays they need."""
+        limit = re.match(r"no answer within (\S+) s", str(self.record["steps"][-1].get("message", "")))
+        if limit is not None:
+            yield f"faulthandler.dump_traceback_later({limit[1]}, exit=True)"
+        call, function = self.call()
+        yield f"native = functools.partial({call})" if function else f"native = {call}"
+        yield self._start("dict(initial)")
+        if self.record["steps"][0]["verdict"] in ("refused", "crashed", "timed_out"):
+            return
+        yield f"seen = [{self._function('state', 'live')}]"
+        yield from self._steps(self.evidence.case.steps, 1)
+
+    def _start(self, state: str) -> str:
+        mode, device = written(self.record["mode"]), written(self.record["device"])
+        rest = f"configuration=configuration, state={state}, mode={mode}, device={device}"
+        return f"live = {self._function('start', 'native', rest)}"
+
+    def _steps(self, steps: Sequence[Step | Repeat], number: int) -> Iterator[str]:
+        for step in steps:
+            match step:
+                case Repeat(times=times, steps=inner):
+                    yield from self._repeated(times, inner, number)
+                    number += times * len(inner)
+                case _:
+                    yield from self._step(step, number)
+                    number += 1
+
+    def _repeated(self, times: int, steps: Sequence[Step], number: int) -> Iterator[str]:
+        """Yield a loop, or every step where they differ in their data."""
+        rounds = [
+            list(self._steps(steps, number + index * len(steps)))
+            for index in range(times)
+            if number + index * len(steps) <= self.last
+        ]
+        plain = [[line for line in each if not line.startswith("# ")] for each in rounds]
+        if len(plain) > 1 and all(each == plain[0] for each in plain):
+            yield f"# Steps {number} to {number + len(plain) * len(steps) - 1}."
+            yield f"for _ in range({len(plain)}):\n" + textwrap.indent("\n".join(plain[0]), "    ")
+            return
+        for each in rounds:
+            yield from each
+
+    def _step(self, step: Step, number: int) -> Iterator[str]:
+        if number > self.last:
+            return
+        if self.last <= FEW_STEPS:
+            yield f"# Step {number}: {step.step}."
+        if not self.evidence.keeps_state and isinstance(step, Infer):
+            state = mapping(states_of(self.evidence.case)[number - 1])
+            yield self._start(state)
+        lines = list(self._performed(step, number))
+        if number not in self.refused:
+            yield from lines
+            return
+        yield "try:"
+        yield textwrap.indent("\n".join(lines), "    ")
+        yield "except Exception as error:"
+        yield "    traceback.print_exc()"
+        yield f'    seen.append({{"raised": error, **{self._function("state", "live")}}})'
+
+    def _performed(self, step: Step, number: int) -> Iterator[str]:
+        state = self._function("state", "live")
+        match step:
+            case Train() | Infer():
+                inputs = self.inputs[number - 1]
+                assert inputs.input is not None
+                names = {"input": self.arrays.name("x", inputs.input, step.input)}
+                if inputs.upstream is not None and step.upstream is not None:
+                    names["upstream"] = self.arrays.name("upstream", inputs.upstream, step.upstream)
+                self.given[number] = names
+                arguments = f"live, {names['input']}, {names.get('upstream')}"
+                yield f"seen.append({{**{self._function(step.step, arguments)}, **{state}}})"
+            case Reload():
+                yield f"live = {self._function('reload', 'live')}"
+                yield f"seen.append({state})"
+            case Freeze() | Unfreeze():
+                yield self._function(step.step, "live")
+                yield f"seen.append({state})"
+            case Sgd(learning_rate=rate):
+                yield self._function("sgd", f"live, {rate}")
+                yield f"seen.append({state})"
+
+    def _function(self, kind: str, *arguments: str) -> str:
+        """Return the call of the adapter's function of that kind, with what is bound to it."""
+        named = str(self.evidence.implementation["functions"].get(kind, ""))
+        if not named:
+            where = f"{self.evidence.environment['adapter']}: {self.record['implementation']}"
+            raise UsageError(f"{where}: its function for {kind} is not one at the top level of the file")
+        tree = ast.parse(named, mode="eval").body
+        if not isinstance(tree, ast.Call):
+            return f"{named}({', '.join(arguments)})"
+        bound = [ast.unparse(each) for each in tree.args]
+        keywords = [f"{each.arg}={ast.unparse(each.value)}" for each in tree.keywords]
+        return f"{ast.unparse(tree.func)}({', '.join([*bound, *arguments, *keywords])})"
+
+    def call(self) -> tuple[str, bool]:
+        """Return the native call, and whether its arrays are still to come."""
+        found = _WRITTEN_CALL.fullmatch(str(self.record["call"]))
+        if found is None:
+            raise UsageError(f"{self.record['cell']}: its native call was not recorded")
+        path, keywords = self._importable(found["path"]), found["keywords"]
+        return (f"{path}, {keywords}".rstrip(", "), True) if found["function"] else (f"{path}({keywords})", False)
+
+    def _importable(self, path: str) -> str:
+        """Return the path by the name under which the adapter's file imports its package."""
+        head, dot, rest = path.partition(".")
+        for statement in ast.parse(str(self.evidence.environment["source"])).body:
+            for alias in statement.names if isinstance(statement, ast.Import) else []:
+                if alias.name == head and alias.asname and dot:
+                    return f"{alias.asname}.{rest}"
+        return path
