@@ -83,6 +83,13 @@ def test_a_stale_divergence_is_apart_from_what_deviates() -> None:
     assert field(report, "3.1", f"{TORCH}-eager-cpu").stand == "stale"
 
 
+def test_a_listed_cell_that_crashes_is_not_stale() -> None:
+    """It is listed for something else, and agrees with nothing."""
+    listed = {"reason": "The variance is one-pass.", "diagnosis": "one-pass", "upstream": None}
+    report = report_of(run(record("crashed", "failed", divergence=[listed])))
+    assert (len(report.unexpected), report.stale) == (1, ())
+
+
 def test_what_the_run_does_not_hold_is_not_run() -> None:
     """A cell that the column offers and no record tells of is neither a verdict nor no case."""
     cases = (case("a.one"), case("a.two", clauses=("8.1",)))

@@ -43,8 +43,7 @@ def chart(curves: Sequence[Curve], *, title: str, across: Axis, up: Axis, dots: 
         x_labels_major=[across.limit], y_labels_major=[up.limit], show_x_guides=True, truncate_label=-1,
     )  # fmt: skip
     for curve in curves:
-        # pygal leaves out a series without points, and the colours of those after it would shift.
-        drawing.add(curve.implementation, curve.points or [None])
+        drawing.add(curve.implementation, curve.points)
     return _plain(drawing.render_tree(), title)
 
 

@@ -106,17 +106,20 @@
     const fill = () => { if (details.childElementCount === 1) details.append(quantities(shard, words, cell)); };
     details.addEventListener("toggle", fill);
     if (target) { fill(); details.open = true; }
-    return make("tbody", {class: target ? "target" : null},
-      make("tr", {},
-        make("th", {scope: "row", tabindex: target ? "-1" : null},
+    // Rows become blocks on a narrow screen, which only these roles keep from losing their meaning.
+    const row = (...children) => make("tr", {role: "row"}, ...children);
+    const field = (properties, ...children) => make("td", {role: "cell", ...properties}, ...children);
+    return make("tbody", {role: "rowgroup", class: target ? "target" : null},
+      row(
+        make("th", {role: "rowheader", scope: "row", tabindex: target ? "-1" : null},
           link("case.html", {cell: cell.id}, dotted(cell.column[1])), make("div", {class: "quiet"}, `${cell.column[2]} ${cell.column[3]}`)),
-        make("td", {}, mark(words, cell.verdict, cell.standing)),
-        make("td", {class: "number"}, short(cell.score)),
-        make("td", {class: "number"}, cell.steps.length && cell.seconds ? short(cell.seconds) : ""),
-        make("td", {}, quantity ? `${quantity[0]}, step ${number} (${kind})` : "",
+        field({}, mark(words, cell.verdict, cell.standing)),
+        field({class: "number"}, cell.score === null ? "" : [make("span", {class: "narrow"}, "score "), short(cell.score)]),
+        field({class: "number"}, cell.steps.length && cell.seconds ? [short(cell.seconds), make("span", {class: "narrow"}, " s")] : ""),
+        field({}, quantity ? `${quantity[0]}, step ${number} (${kind})` : "",
           quantity && quantity[4] ? make("div", {}, element(quantity[4])) : null,
           quantity && quantity[5].length ? make("div", {}, `needs ${quantity[5].join(", ")}`) : null)),
-      make("tr", {}, make("td", {colspan: "5"}, notes(words, cell), cell.steps.length ? details : null)));
+      row(field({colspan: "5"}, notes(words, cell), cell.steps.length ? details : null)));
   }
   function cellsOf(shard, words, at) {
     return shard.cells.filter((each) => each[0] === at).map(([, column, verdict, standing, score, seconds, what, diagnosis, environment, run, call, divergence, worst, omitted, of]) => ({
@@ -141,7 +144,7 @@
       definition(of),
       make("h2", {}, "Side by side"),
       scroll("Implementations side by side",
-        make("table", {class: "side"}, make("caption", {class: "unseen"}, `Every implementation on ${of.id}`),
+        make("table", {class: "side", role: "table"}, make("caption", {class: "unseen"}, `Every implementation on ${of.id}`),
           head("Implementation", "Verdict", "Score", "Seconds", "Worst element"),
           here.map((cell) => side(shard, words, cell, cell.id === target)))),
     ].flat(9).filter(Boolean));
