@@ -282,7 +282,7 @@ def _uncentred(situation: Situation, found: Found) -> Found:
     if situation.upstream is not None:
         given = reference.gradients(n, situation.upstream, situation.x)
         values |= {"grad_input": given.input, "grad_gamma": given.gamma, "grad_beta": given.beta}
-    return {name: changed_to(found[name], value) for name, value in values.items()}
+    return {name: changed_to(found[name], value) for name, value in values.items() if name in found}
 
 
 def _parameters_in(names: set[str], dtype: str, state: Mapping[str, Array]) -> Mapping[str, Array]:
