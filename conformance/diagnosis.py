@@ -154,7 +154,7 @@ def _representable(observed: Array, dtype: str) -> bool:
 
 def _weighed(name: str, evidence: Evidence, terms: Mapping[str, Mapping[str, Array]]) -> str:
     """Return what is said of a quantity that nothing explains."""
-    if name not in terms:
+    if name not in terms or name not in evidence.expected:
         return UNEXPLAINED
     text = made_of(evidence.observed[name], evidence.expected[name], terms[name], evidence.worked)
     return f"{UNEXPLAINED}: {name} is {text}" if text else UNEXPLAINED

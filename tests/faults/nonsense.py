@@ -1,50 +1,60 @@
-"""The NumPy layers, except that no number is right: every change of the formula is tried on every step."""
+"""The NumPy layers, except that one quantity is no right number: every change of it is tried on every step."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from conformance.protocol import Adapter, Array, Implementation
+from conformance.protocol import Adapter, Declared, Implementation
 from conformance.worker import load_adapter
 
 PROCESSES: list[dict[str, Any]] = [{"name": "nonsense", "group": None, "environment": {}}]
 
 _NUMPY = load_adapter(str(Path(__file__).parents[2] / "adapters" / "numpy.py"))
 BatchNorm, Centering = _NUMPY.BatchNorm, _NUMPY.Centering
+#: Under these the reference itself leaves out quantities of some steps.
+PROFILE = (
+    Declared(field="frozen_implies_inference", value=True, source="documentation", where="nowhere"),
+    Declared(field="single_value", value="identity", source="documentation", where="nowhere"),
+)
+QUANTITIES = ("output", "grad_input", "grad_gamma", "grad_beta", "moving_mean", "moving_variance")
 
 
-def wrong(values: Array) -> Array:
-    return values * values.dtype.type(1.37) + values.dtype.type(0.61)
+def spoiled(quantity: str, found: Any) -> Any:
+    return {
+        name: value * value.dtype.type(1.37) + value.dtype.type(0.61) if name == quantity else value
+        for name, value in found.items()
+    }
 
 
-def step(healthy: Callable[..., Any]) -> Callable[..., Any]:
-    def performed(live: Any, x: Any, upstream: Any) -> Any:
-        return {name: wrong(value) for name, value in healthy(live, x, upstream).items()}
-
-    return performed
-
-
-def state(live: Any) -> Any:
-    return {name: wrong(value) if live.moved else value for name, value in _NUMPY.state(live).items()}
-
-
-def nonsense(healthy: Implementation) -> Implementation:
+def nonsense(healthy: Implementation, quantity: str) -> Implementation:
     def start(native: Any, **given: Any) -> Any:
         live = healthy.start(native, **given)
         live.moved = False
         return live
 
-    def train(live: Any, x: Any, upstream: Any) -> Any:
-        live.moved = True
-        return step(healthy.steps["train"])(live, x, upstream)
+    def state(live: Any) -> Any:
+        return spoiled(quantity if live.moved else "", healthy.state(live))
 
-    steps = {**healthy.steps, "train": train, "infer": step(healthy.steps["infer"])}
-    name = healthy.name.replace("numpy", "nonsense")
-    made: Implementation = replace(healthy, name=name, start=start, state=state, steps=steps)
+    def step(kind: str) -> Callable[..., Any]:
+        def performed(live: Any, x: Any, upstream: Any) -> Any:
+            live.moved = live.moved or kind == "train"
+            return spoiled(quantity, healthy.steps[kind](live, x, upstream))
+
+        return performed
+
+    switches = dict.fromkeys(("freeze", "unfreeze"), lambda live: None)
+    steps = {**switches, **healthy.steps, "train": step("train"), "infer": step("infer")}
+    name = f"{healthy.name.replace('numpy', 'nonsense')}.{quantity}"
+    made: Implementation = replace(healthy, name=name, start=start, state=state, steps=steps, profile=PROFILE)
     return made
 
 
-ADAPTER = Adapter(library="numpy", versions={}, implementations=tuple(map(nonsense, _NUMPY.ADAPTER.implementations)))
+ADAPTER = Adapter(
+    library="numpy",
+    versions={},
+    implementations=tuple(itertools.starmap(nonsense, itertools.product(_NUMPY.ADAPTER.implementations, QUANTITIES))),
+)

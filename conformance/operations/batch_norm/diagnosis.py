@@ -147,7 +147,10 @@ def _parameters(base: Hypothesis) -> Iterator[Hypothesis]:
 def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
     def changed(name: str, quantity: str, change: Callable[[Situation, Normalization, Found], Array]) -> Hypothesis:
         def came(situation: Situation, found: Found) -> Found:
-            if quantity not in found or situation.upstream is None or not situation.x.size:
+            # A batch of single values that is passed on as it is has an input gradient alone.
+            if not found.keys() >= {quantity, "grad_gamma", "grad_beta"} or situation.upstream is None:
+                return {}
+            if not situation.x.size:
                 return {}
             normalization = _transform(situation, found)
             return {quantity: changed_to(found[quantity], change(situation, normalization, found))}
