@@ -58,7 +58,7 @@ NAMES = {"gamma": "weight", "beta": "bias"}
 LONG_TRAINED = 2**20
 
 #: JAX keeps every program it compiled, those of eager operations too, some 1.5 MB each: forgotten every so many starts.
-FORGET_EVERY = 48
+FORGET_EVERY = 192
 STARTS = itertools.count(1)
 
 

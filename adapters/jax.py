@@ -50,7 +50,7 @@ PROCESSES = [
 
 
 #: JAX keeps every program it compiled, those of eager operations too, some 1.5 MB each: forgotten every so many starts.
-FORGET_EVERY = 48
+FORGET_EVERY = 192
 STARTS = itertools.count(1)
 
 
