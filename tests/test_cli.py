@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -188,7 +189,15 @@ def hanging(folder: Path) -> subprocess.Popen[str]:
     text = DYING.read_text().replace("FATAL_DECAY = 0.125", "FATAL_DECAY = 0.9")
     adapter.write_text(text.replace("Path(__file__).parents[2]", f"Path({str(DYING.parents[2])!r})"))
     command = [sys.executable, "-P", "-m", "conformance", "run", "--adapter", str(adapter), *HANGING]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A background job of a shell is started with interrupts ignored, and would hand that on.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+    )
     deadline = time.monotonic() + 240
     while not _has_worker_in_cell(process.pid, folder):
         assert time.monotonic() < deadline, "no cell hangs"
