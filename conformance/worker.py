@@ -257,7 +257,6 @@ def _answer(implementation: Implementation, live: Any, produced: Mapping[str, An
 
 def _thread_names() -> Counter[str]:
     """Return the names of this process's threads as Linux has them, its own among them; empty elsewhere."""
-    time.sleep(0.1)  # a thread takes its name a moment after its start
     found: Counter[str] = Counter()
     for file in Path("/proc/self/task").glob("*/comm"):
         with contextlib.suppress(OSError):  # it may end meanwhile
@@ -269,6 +268,7 @@ def _pool(adapter: Adapter, before: Counter[str]) -> dict[str, str]:
     """Return the setting of threads as counted, where the library does not tell."""
     if adapter.pool is None:
         return {}
+    time.sleep(0.1)  # a thread takes its name a moment after its start
     started = _thread_names() - before
     # A thread that was given no name has that of the process's first.
     own = Path("/proc/self/comm").read_text().strip() if started else ""
