@@ -11,7 +11,7 @@ from conformance.reproduce import Evidence, script
 
 
 def run(text: str, interpreter: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script in an empty folder, with nothing of ours to import."""
+    """Run a script in an empty folder, with nothing of ours to import; the interpreter's path may be relative."""
     file = folder / "reproduced.py"
     file.write_text(text, encoding="utf-8")
     empty = folder / "empty"
@@ -19,7 +19,7 @@ def run(text: str, interpreter: str, folder: Path) -> subprocess.CompletedProces
     # -I would not keep an installation of ours beside the framework out of sight: a blocked import does.
     blocked = "import sys, runpy; sys.modules['conformance'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
     return subprocess.run(
-        [interpreter, "-I", "-c", blocked, str(file)],
+        [str(Path(interpreter).absolute()), "-I", "-c", blocked, str(file)],
         cwd=empty,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
         capture_output=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,13 @@ def test_the_script_of_a_healthy_cell_gives_the_recorded_numbers_and_exits_0(nam
     found = evidence("Right", name)
     assert found.record["verdict"] in ("exact", "conforms", "outside_domain"), found.record
     assert complaint(found, sys.executable, tmp_path) == ""
+
+
+def test_a_script_runs_by_an_interpreter_named_relatively(tmp_path: Path) -> None:
+    """Nox names its environments from the project's folder, and a script runs in another."""
+    here = os.path.relpath(sys.executable)
+    assert not Path(here).is_absolute()
+    assert complaint(evidence("Right"), here, tmp_path) == ""
 
 
 @pytest.mark.parametrize(
