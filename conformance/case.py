@@ -44,6 +44,11 @@ class Train(_Entry):
     mask: Recipe | None = Field(None, description="1 where a value counts, 0 where it does not.")
     shape: _Shape | None = Field(None, description="Shape of this step's input, where it differs from the case's.")
 
+    @property
+    def arrays(self) -> dict[str, Recipe]:
+        """What the step has beside its input and its upstream gradient, by name."""
+        return {} if self.mask is None else {"mask": self.mask}
+
 
 class Infer(_Entry):
     """One forward pass in inference, and a backward pass where an upstream gradient is given."""
@@ -52,6 +57,11 @@ class Infer(_Entry):
     input: Recipe
     upstream: Recipe | None = None
     shape: _Shape | None = Field(None, description="Shape of this step's input, where it differs from the case's.")
+
+    @property
+    def arrays(self) -> dict[str, Recipe]:
+        """What the step has beside its input and its upstream gradient, by name."""
+        return {}
 
 
 class Reload(_Entry):
@@ -93,15 +103,6 @@ class Repeat(_Entry):
 _Steps = Annotated[tuple[Annotated[Step | Repeat, Field(discriminator="step")], ...], Field(strict=False, min_length=1)]
 
 
-class Initial(_Entry):
-    """The state before the first step; omitted: gamma and moving variance 1, beta and moving mean 0."""
-
-    gamma: Recipe | None = None
-    beta: Recipe | None = None
-    moving_mean: Recipe | None = None
-    moving_variance: Recipe | None = None
-
-
 class Published(_Entry):
     """Numbers that a source printed, as text, so that their last digit is known."""
 
@@ -130,7 +131,10 @@ class Case(_Entry):
     memory: Literal["contiguous", "strided", "channels_last"] = "contiguous"
     again: bool = Field(False, description="Performed twice from the start: whether the bits agree is recorded.")
     threads: int | None = Field(None, ge=1, description="Of the process; omitted: as many as the library takes.")
-    initial: Initial = Initial()
+    options: dict[str, Any] = Field({}, description="What the operation is told beyond these.")
+    initial: dict[str, Recipe] = Field(
+        {}, description="The state before the first step; omitted: gamma and moving variance 1, beta and moving mean 0."
+    )
     steps: _Steps
     expected: tuple[Published, ...] = Field((), strict=False)
 
@@ -154,6 +158,7 @@ class Case(_Entry):
             scale=self.scale,
             center=self.center,
             memory=self.memory,
+            options=self.options,
         )
 
     @functools.cached_property

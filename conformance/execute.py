@@ -309,7 +309,7 @@ def request_of(cell: Cell) -> dict[str, Any]:
         step: dict[str, Any] = {"kind": each.step.step}
         match each.step:
             case Train() | Infer():
-                step |= {"input": each.input, "upstream": each.upstream}
+                step |= {"input": each.input, "upstream": each.upstream, "arrays": each.arrays}
             case Sgd(learning_rate=rate):
                 step["learning_rate"] = rate
             case _:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from conformance.operation import Expected, Operation, Situation, flatten, unfla
 from conformance.operations import OPERATIONS
 from conformance.precision import wide, working
 from conformance.protocol import Configuration
-from conformance.recipe import realize, rounded
+from conformance.recipe import Recipe, realize, rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -32,12 +32,14 @@ class StepInputs:
     step: Step
     input: Array | None = None
     upstream: Array | None = None
+    #: Whatever else the step has, by name.
+    arrays: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def checksum(self) -> str:
-        """Identifies the bits of input and upstream gradient."""
+        """Identifies the bits of all the arrays."""
         digest = hashlib.sha256()
-        for array in (self.input, self.upstream):
+        for array in (self.input, self.upstream, *self.arrays.values()):
             if array is not None:
                 digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
         return digest.hexdigest()[:16]
@@ -83,7 +85,15 @@ def situate(
         upstream=upstream,
         state={name: np.asarray(value).reshape(-1).astype(needed) for name, value in state.items()},
         trained=trained,
+        arrays={name: _flattened(each, configuration, needed) for name, each in inputs.arrays.items()},
     )
+
+
+def _flattened(array: Array, configuration: Configuration, needed: Any) -> Array:
+    """Return an array of the input's shape as (m, C), a mask as (m,)."""
+    if array.dtype == np.bool_:
+        return array.reshape(-1)
+    return flatten(array, configuration).astype(needed)
 
 
 class _ByIdentity:
@@ -126,11 +136,23 @@ def _arrays(case: Case, step: Step, output: Array | None) -> StepInputs:
     configuration, shape = case.configuration, case.step_shape(step)
     make = functools.partial(realize, shape=shape, feature_axes=configuration.feature_axes, dtype=configuration.dtype)
     upstream = None if step.upstream is None else make(step.upstream, output=output)
-    found = StepInputs(step=step, input=make(step.input), upstream=upstream)
-    for array in (found.input, found.upstream):
+    further = {name: _further(case, recipe, name, shape) for name, recipe in step.arrays.items()}
+    found = StepInputs(step=step, input=make(step.input), upstream=upstream, arrays=further)
+    for array in (found.input, found.upstream, *further.values()):
         if array is not None:
             array.flags.writeable = False
     return found
+
+
+def _further(case: Case, recipe: Recipe, name: str, shape: tuple[int, ...]) -> Array:
+    """Return an array that the step has beside its input, in the shape that the operation gives it."""
+    configuration = case.configuration
+    match OPERATIONS[case.op].arrays[name]:
+        case "input":
+            return realize(recipe, shape, configuration.feature_axes, configuration.dtype)
+        case "mask":
+            reduced = tuple(shape[axis] for axis in configuration.reduction_axes)
+            return np.asarray(realize(recipe, reduced, (), "float32") != 0)
 
 
 def initial_state(case: Case, operation: Operation) -> dict[str, Array]:
@@ -139,7 +161,7 @@ def initial_state(case: Case, operation: Operation) -> dict[str, Array]:
     features, axes = configuration.features, tuple(range(len(configuration.features)))
     state = {}
     for name in operation.state(configuration):
-        recipe = getattr(case.initial, name)
+        recipe = case.initial.get(name)
         if recipe is None:
             values = rounded(np.full(features, operation.initial[name]), configuration.parameter_dtype)
         else:
@@ -191,9 +213,8 @@ class _Chain:
         return inputs
 
     def _learn(self, expected: Mapping[str, Expected]) -> None:
-        for name in ("moving_mean", "moving_variance"):
-            if name in self.state:
-                self.state[name] = expected[name].value
+        for name in self.state.keys() & expected.keys():
+            self.state[name] = expected[name].value
         learned = [name for name in ("gamma", "beta") if name in self.state and not self.frozen]
         self.gradients = {name: expected[f"grad_{name}"].value for name in learned if f"grad_{name}" in expected}
 

@@ -102,7 +102,7 @@ def case_line(located: Located) -> Line:
         "clauses": list(case.clauses),
         "op": case.op,
         "configuration": asdict(case.configuration),
-        "initial": case.initial.model_dump(exclude_none=True),
+        "initial": {name: each.model_dump(exclude_none=True) for name, each in case.initial.items()},
         "steps": [step.model_dump(exclude_none=True) for step in case.steps],
         "formulas": {kind: formulas[kind] for kind in kinds},
         "published": [each.model_dump(exclude_none=True) for each in case.expected],
@@ -184,7 +184,9 @@ def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ..
 
 def _worst(worst: Worst, quantity: str, configuration: Configuration, shape: tuple[int, ...]) -> Line:
     return {
-        "index": list(index_of(worst.position, quantity in ("output", "grad_input"), configuration, shape)),
+        "index": list(
+            index_of(worst.position, quantity in OPERATIONS[configuration.op].shaped_like_input, configuration, shape)
+        ),
         "expected": number(worst.expected),
         "observed": number(worst.observed),
         "allowed": number(worst.allowed),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel
 
 from conformance.dialect import Dialect
 from conformance.precision import Precision
@@ -55,6 +56,8 @@ class Situation:
     #: The shape of the step's input, in the axes of the configuration.
     shape: tuple[int, ...] = ()
     earlier: Earlier | None = None
+    #: What the step has beside input and upstream gradient: (m, C) where it has their shape, (m,) for a mask.
+    arrays: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,6 +121,8 @@ class Pass:
 
 
 Observer = Callable[[Sequence[Pass], Precision], dict[str, str]]
+#: The shape of a further array of a step: the input's, or that of its reduction axes, where it is one of truth values.
+Shaped = Literal["input", "mask"]
 #: By quantity, the terms that its formula adds up, by name; each broadcasts to the quantity's shape.
 Terms = Callable[[Situation], Mapping[str, Mapping[str, Array]]]
 
@@ -145,6 +150,12 @@ class Operation:
     #: What deviating numbers are weighed by where no hypothesis explains them, in training and in inference.
     train_terms: Terms
     infer_terms: Terms
+    #: The model of what its cases may say under `options`; None: nothing.
+    options: type[BaseModel] | None = None
+    #: What its steps may have beside input and upstream gradient.
+    arrays: Mapping[str, Shaped] = field(default_factory=dict)
+    #: The quantities that have the input's shape; every other has one value per feature.
+    shaped_like_input: frozenset[str] = frozenset({"output", "grad_input"})
 
 
 def flatten(array: Array, configuration: Configuration) -> Array:

@@ -1,9 +1,8 @@
 """What an adapter's author reads: the values an adapter is made of.
 
 An adapter is one Python file that translates between the words of the spec and one library. It holds a
-literal `PROCESSES` (read without importing the file) and an `ADAPTER`:
-
-    PROCESSES = [{"name": "torch", "group": "torch", "environment": {}}]
+literal `PROCESSES`, read without importing the file, such as `[{"name": "torch", "group": "torch",
+"environment": {}}]`, and an `ADAPTER`.
 
 Each entry is one worker process: the group of packages whose interpreter runs it (None: the interpreter of
 the run itself), the environment variables set before anything is imported (`{caches}` stands for a folder
@@ -46,6 +45,8 @@ class Configuration:
     center: bool
     #: How the input lies in memory: "contiguous", "strided" or "channels_last".
     memory: str = "contiguous"
+    #: What the operation is told beyond these, by name, as the case writes it.
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def rank(self) -> int:
@@ -113,9 +114,11 @@ class Implementation:
         train(live, x, upstream) -> Quantities          infer(live, x, upstream or None) -> Quantities
         reload(live) -> live    freeze(live)    unfreeze(live)    sgd(live, learning_rate)
 
-    Each is a function at the top level of the file, or a `functools.partial` of one with literals or names of the
-    file, and uses this module in annotations alone: its source becomes the script of `conformance reproduce`. A
-    kind without a function is unsupported. `compilations(live)` counts its graphs: the proof that it compiled.
+    Further arrays of a step, such as a mask, come by name: `train(live, x, upstream, mask=…)`.
+
+    Each is a function at the top level of the file, or a `functools.partial` of one with literals or names of the file,
+    and uses this module in annotations alone: its source becomes the script of `conformance reproduce`. A kind without
+    a function is unsupported. `compilations(live)` counts its graphs: the proof that it compiled.
     """
 
     name: str

@@ -43,7 +43,7 @@ def contradictions(case: Case, place: Place) -> Iterator[SpecError]:
             yield SpecError(place=place, key=case.id, message=message)
             continue
         shape = case.step_shape(case.performed[published.step - 1])
-        expected = shape if _like_input(published) else case.configuration.features
+        expected = shape if _like_input(published, case) else case.configuration.features
         texts = np.array(published.values, dtype=object)
         if texts.shape != expected:
             message = f"published {published.quantity} has shape {texts.shape}, the reference {expected}"
@@ -54,7 +54,7 @@ def contradictions(case: Case, place: Place) -> Iterator[SpecError]:
         half_unit = _like(np.vectorize(_half_unit, otypes=[np.float64])(texts), published, case)
         over = np.abs(printed - value) > allowed + half_unit
         for position in np.flatnonzero(over):
-            index = index_of(int(position), _like_input(published), case.configuration, shape)
+            index = index_of(int(position), _like_input(published, case), case.configuration, shape)
             message = (
                 f"published {published.quantity} at {index} is {printed.flat[position]},"
                 f" the reference {value.flat[position]} ± {(allowed + half_unit).flat[position]:.2g}"
@@ -83,12 +83,12 @@ def _reference(case: Case, published: Published) -> Expected | None:
     return References().expected(request, states_of(case)[published.step - 1], {}).get(published.quantity)
 
 
-def _like_input(published: Published) -> bool:
-    return published.quantity in ("output", "grad_input")
+def _like_input(published: Published, case: Case) -> bool:
+    return published.quantity in OPERATIONS[case.op].shaped_like_input
 
 
 def _like(array: Array, published: Published, case: Case) -> Array:
-    return flatten(array, case.configuration) if _like_input(published) else array.reshape(-1)
+    return flatten(array, case.configuration) if _like_input(published, case) else array.reshape(-1)
 
 
 def _half_unit(text: str) -> float:

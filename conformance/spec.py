@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from conformance.case import Case, Infer, Repeat, Sgd, Step, Train
 from conformance.document import Document
 from conformance.document import load as load_document
 from conformance.errors import Place, SpecError, SpecErrors
+from conformance.expansion import Origin, expand
 from conformance.operations import OPERATIONS
 from conformance.recipe import RecipeError, realize
 from conformance.wire import dtype_named
@@ -32,7 +32,6 @@ _FITTING = ("literal", "ramp", "dyadic", "iris")
 
 _CLAUSE = re.compile(r"^\*\*(?P<number>\d+(?:\.\d+)*)\s+(?P<title>[^*]+?)\.?\*\*", re.MULTILINE)
 _SECTION = re.compile(r"^## (?P<number>\d+)\.? (?P<title>.+)$", re.MULTILINE)
-_SAFE_LABEL = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +100,7 @@ def load_file(file: Path, clauses: Mapping[str, str]) -> list[Located]:
     errors: list[SpecError] = []
     for index, entry in enumerate(document.value):
         try:
-            for raw, origin in _expand(entry, (index,), document):
+            for raw, origin in expand(entry, (index,), document):
                 case = _validated(raw, origin, document)
                 errors.extend(_cross_checks(case, origin, file.stem, clauses, document))
                 found.append(Located(case=case, file=file, place=document.place((index,))))
@@ -125,78 +124,7 @@ class _FileEntry(Case):
     matrix: dict[str, list[str | int | float | bool] | dict[str, dict[str, Any]]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """Where the parts of an expanded case stand: its own entry, and the matrix labels that override it."""
-
-    entry: tuple[str | int, ...]
-    overrides: Mapping[str, tuple[str | int, ...]]
-
-    def path(self, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
-        """Return the path in the document of a location in the expanded case."""
-        if location and location[0] in self.overrides:
-            return (*self.overrides[str(location[0])], *location[1:])
-        return (*self.entry, *location)
-
-
-def _expand(entry: Any, path: tuple[str | int, ...], document: Document) -> Iterator[tuple[dict[str, Any], _Origin]]:
-    if not isinstance(entry, dict):
-        raise SpecErrors((document.error(path, "expected a case: a mapping with id, title, …"),))
-    matrix = entry.get("matrix")
-    base = {key: value for key, value in entry.items() if key != "matrix"}
-    if matrix is None:
-        yield base, _Origin(path, {})
-        return
-    axes = _axes(matrix, (*path, "matrix"), document)
-    for combination in itertools.product(*axes):
-        raw = dict(base)
-        overrides: dict[str, tuple[str | int, ...]] = {}
-        for choice in combination:
-            raw |= choice.fields
-            overrides |= choice.places
-        raw["id"] = "/".join([str(base.get("id", "")), *(choice.label for choice in combination)])
-        yield raw, _Origin(path, overrides)
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    label: str
-    fields: Mapping[str, Any]
-    places: Mapping[str, tuple[str | int, ...]]
-
-
-def _axes(matrix: Any, path: tuple[str | int, ...], document: Document) -> list[list[_Choice]]:
-    if not isinstance(matrix, dict) or not matrix:
-        raise SpecErrors((document.error(path, "expected a mapping of axes"),))
-    axes: list[list[_Choice]] = []
-    for name, values in matrix.items():
-        match values:
-            case [*items] if items and not any(isinstance(item, list | dict) for item in items):
-                labels = [str(item) if isinstance(item, str) else f"{name}-{item}" for item in items]
-                axes.append(
-                    [
-                        _Choice(label, {name: item}, {name: (*path, name, index)})
-                        for index, (label, item) in enumerate(zip(labels, items, strict=True))
-                    ]
-                )
-            case dict() if values and all(isinstance(fields, dict) for fields in values.values()):
-                axes.append(
-                    [
-                        _Choice(label, fields, {field: (*path, name, label, field) for field in fields})
-                        for label, fields in values.items()
-                    ]
-                )
-            case _:
-                message = "expected a list of plain values, or labels that each name the fields they replace"
-                raise SpecErrors((document.error((*path, name), message),))
-        for choice in axes[-1]:
-            if not _SAFE_LABEL.fullmatch(choice.label):
-                message = f"{choice.label!r} cannot stand in an id: A-Z a-z 0-9 _ . + - only"
-                raise SpecErrors((document.error((*path, name), message),))
-    return axes
-
-
-def _validated(raw: dict[str, Any], origin: _Origin, document: Document) -> Case:
+def _validated(raw: dict[str, Any], origin: Origin, document: Document) -> Case:
     try:
         return Case.model_validate(raw)
     except ValidationError as error:
@@ -267,7 +195,7 @@ def _short(value: object) -> str:
 
 
 def _cross_checks(
-    case: Case, origin: _Origin, family: str, clauses: Mapping[str, str], document: Document
+    case: Case, origin: Origin, family: str, clauses: Mapping[str, str], document: Document
 ) -> Iterator[SpecError]:
     """Yield what no single field can tell: ids, clauses, axes, sizes, recipes that cannot be made."""
 
@@ -290,8 +218,26 @@ def _cross_checks(
         return
     if case.memory == "channels_last" and rank < 3:
         yield error("channels_last needs an axis beside batch and features", "memory")
+    yield from _option_checks(case, origin, document)
     yield from _step_checks(case, error)
     yield from _published_checks(case, error)
+
+
+def _option_checks(case: Case, origin: Origin, document: Document) -> Iterator[SpecError]:
+    """Yield what the operation's own model finds wrong with its options."""
+    model = OPERATIONS[case.op].options or _NoOptions
+    try:
+        model.model_validate(case.options)
+    except ValidationError as error:
+        for detail in error.errors():
+            within: ErrorDetails = {**detail, "loc": ("options", *detail["loc"])}
+            yield explain(within, {"options": case.options}, origin.path, document, sorted(model.model_fields))
+
+
+class _NoOptions(BaseModel):
+    """The options of an operation that has none."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def _step_checks(case: Case, error: Any) -> Iterator[SpecError]:
@@ -302,8 +248,11 @@ def _step_checks(case: Case, error: Any) -> Iterator[SpecError]:
         if step.step not in operation.formulas:
             yield error(f"{case.op} has no step {step.step}", *place)
         match step:
-            case Train(mask=mask) if mask is not None:
-                yield error(f"{case.op} takes no mask", *place, "mask")
+            case Train() | Infer():
+                unknown = [name for name in step.arrays if name not in operation.arrays]
+                yield from (error(f"{case.op} takes no {name}", *place, name) for name in unknown)
+                if unknown:
+                    continue
             case Sgd() if not trained:
                 yield error("needs a train step before it", *place)
             case _:
@@ -312,11 +261,12 @@ def _step_checks(case: Case, error: Any) -> Iterator[SpecError]:
         if isinstance(step, Train | Infer):
             yield from _shape_checks(case, step, error, place)
     names = operation.state(configuration)
-    for name in case.initial.model_fields_set:
+    for name, recipe in case.initial.items():
         if name not in names:
-            yield error(f"this configuration of {case.op} has no {name}", "initial", name)
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield error(f"this configuration of {case.op} has no {name}{hint}", "initial", name)
             continue
-        recipe = getattr(case.initial, name)
         axes = tuple(range(len(configuration.features)))
         yield from _recipe_checks(recipe, configuration.features, axes, case.dtype, error, ("initial", name))
 
@@ -344,6 +294,12 @@ def _shape_checks(case: Case, step: Train | Infer, error: Any, place: tuple[str 
     for name in ("input", "upstream"):
         recipe = getattr(step, name)
         if recipe is not None:
+            yield from _recipe_checks(recipe, shape, axes, case.dtype, error, (*place, name))
+    reduced = tuple(shape[axis] for axis in case.configuration.reduction_axes)
+    for name, recipe in step.arrays.items():
+        if OPERATIONS[case.op].arrays[name] == "mask":
+            yield from _recipe_checks(recipe, reduced, (), "float32", error, (*place, name))
+        else:
             yield from _recipe_checks(recipe, shape, axes, case.dtype, error, (*place, name))
 
 

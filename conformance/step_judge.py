@@ -26,9 +26,8 @@ from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_SHAPED_LIKE_INPUT = ("output", "grad_input")
 _STATISTICS = ("batch_mean", "batch_variance")
-_MOVING = ("moving_mean", "moving_variance")
+_LEARNED = ("gamma", "beta")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,12 +149,14 @@ class StepJudge:
 
     def _is_shaped(self, name: str, observed: Array) -> bool:
         """Return whether the quantity has the shape of its reference."""
-        return name not in _SHAPED_LIKE_INPUT or (
+        return name not in self.operation.shaped_like_input or (
             self.inputs.input is not None and observed.shape == self.inputs.input.shape
         )
 
     def _flat(self, name: str, observed: Array) -> Array:
-        return flatten(observed, self.configuration) if name in _SHAPED_LIKE_INPUT else observed.reshape(-1)
+        return (
+            flatten(observed, self.configuration) if name in self.operation.shaped_like_input else observed.reshape(-1)
+        )
 
     def _required(self) -> set[str]:
         required = set(self.operation.state(self.configuration)) if self.keeps_state else set()
@@ -298,7 +299,7 @@ class StepJudge:
         dtypes = self._dtypes(name)
         if observed.dtype.name not in dtypes:
             return f"has dtype {observed.dtype.name}, expected {' or '.join(dtypes)}"
-        if name in _SHAPED_LIKE_INPUT:
+        if name in self.operation.shaped_like_input:
             assert self.inputs.input is not None
             shape = self.inputs.input.shape
             return "" if observed.shape == shape else f"has shape {observed.shape}, expected {shape}"
@@ -309,11 +310,11 @@ class StepJudge:
 
     def _dtypes(self, name: str) -> tuple[str, ...]:
         configuration = self.configuration
-        if name in _SHAPED_LIKE_INPUT:
+        if name in self.operation.shaped_like_input:
             return (configuration.dtype,)
         if name in _STATISTICS:
             return tuple(dict.fromkeys((configuration.dtype, working(configuration.dtype).name)))
-        if name in _MOVING and self.dialect.statistics_dtype:
+        if self.dialect.statistics_dtype and name in self.before and name not in _LEARNED:
             return (self.dialect.statistics_dtype,)
         return (configuration.parameter_dtype,)
 

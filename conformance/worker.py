@@ -160,15 +160,17 @@ def perform(implementation: Implementation, module: ModuleType, request: Mapping
                 live = begin(native, state=dict(step["state"]))
             function = implementation.steps[step["kind"]]
             arguments = [_lay(step[name], configuration) for name in _ARGUMENTS[step["kind"]]]
-            given = [each.copy() if isinstance(each, np.ndarray) else None for each in arguments]
+            further = {name: _lay(each, configuration) for name, each in step.get("arrays", {}).items()}
+            named = dict(zip((*_ARGUMENTS[step["kind"]], *further), (*arguments, *further.values()), strict=True))
+            given = {name: each.copy() for name, each in named.items() if isinstance(each, np.ndarray)}
             started = time.perf_counter()
-            result = function(live, *arguments)
+            result = function(live, *arguments, **further)
             seconds = time.perf_counter() - started
             if step["kind"] == "reload":
                 live = result
             produced = result if isinstance(result, dict) and step["kind"] != "reload" else {}
             answer = _answer(implementation, live, produced, seconds)
-            answer["overwritten"] = _overwritten(step["kind"], arguments, given)
+            answer["overwritten"] = _overwritten(named, given)
             yield answer
         except Exception as error:  # noqa: BLE001 - a refusal is data
             seconds = time.perf_counter() - started
@@ -205,8 +207,15 @@ def resolve(call: Call, module: ModuleType) -> Any:
 
 def configuration_from(values: Mapping[str, Any]) -> Configuration:
     """Return the configuration whose fields came as JSON values."""
-    fields: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
+    fields: dict[str, Any] = {key: _tuples(item) for key, item in values.items()}
     return Configuration(**fields)
+
+
+def _tuples(value: Any) -> Any:
+    """Return the value with tuples for the lists that they became on their way."""
+    if isinstance(value, Mapping):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def lay_out(array: np.ndarray[Any, Any], memory: str, feature_axes: tuple[int, ...]) -> np.ndarray[Any, Any]:
@@ -230,18 +239,15 @@ def lay_out(array: np.ndarray[Any, Any], memory: str, feature_axes: tuple[int, .
 
 
 def _lay(value: Any, configuration: Configuration) -> Any:
-    if isinstance(value, np.ndarray):
+    # An array of another rank, such as a mask, has no memory layout of its own to be told.
+    if isinstance(value, np.ndarray) and value.ndim == configuration.rank:
         return lay_out(value, configuration.memory, configuration.feature_axes)
     return value
 
 
-def _overwritten(kind: str, arguments: list[Any], given: list[Any]) -> list[str]:
+def _overwritten(arguments: Mapping[str, Any], given: Mapping[str, np.ndarray[Any, Any]]) -> list[str]:
     """Return the names of the arrays that the step wrote to: they are its caller's."""
-    return [
-        name
-        for name, after, before in zip(_ARGUMENTS[kind], arguments, given, strict=True)
-        if before is not None and after.tobytes() != before.tobytes()
-    ]
+    return [name for name, before in given.items() if arguments[name].tobytes() != before.tobytes()]
 
 
 def _answer(implementation: Implementation, live: Any, produced: Mapping[str, Any], seconds: float) -> dict[str, Any]:

@@ -189,6 +189,23 @@ def test_a_mask_is_refused(tmp_path: Path) -> None:
     assert "steps.0.mask: batch_norm takes no mask" in found
 
 
+def test_an_option_that_the_operation_has_not_is_refused(tmp_path: Path) -> None:
+    head = HEAD.replace("  op: batch_norm\n", "  op: batch_norm\n  options: {virtual: 4}\n")
+    assert head != HEAD
+    (found,) = complaints(tmp_path, fam=head + STEPS)
+    assert found.endswith("options.virtual: unknown key")
+
+
+def test_an_initial_value_of_a_misspelt_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    head = HEAD.replace(
+        "  op: batch_norm\n", "  op: batch_norm\n  initial: {moving_meen: {kind: constant, value: 1.0}}\n"
+    )
+    (found,) = complaints(tmp_path, fam=head + STEPS)
+    assert found.endswith(
+        "initial.moving_meen: this configuration of batch_norm has no moving_meen; did you mean moving_mean?"
+    )
+
+
 def test_sgd_without_a_train_step_before_it_is_refused(tmp_path: Path) -> None:
     assert complaints(tmp_path, fam=step("{step: sgd, learning_rate: 0.1}")) == [
         "fam.yaml:9:7: steps.0: needs a train step before it"

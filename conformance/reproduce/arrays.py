@@ -48,21 +48,23 @@ class Arrays:
         return self.names[key]
 
     def _expression(self, name: str, array: Array, recipe: Recipe, few: bool) -> str:
-        made = None if few or array.size <= _TINY or _uniform(array) else _made(recipe, array.shape, self.configuration)
+        small = few or array.size <= _TINY or _uniform(array) or array.dtype == np.bool_
+        made = None if small else _made(recipe, array.shape, self.configuration)
         if made is None:
             return literal(array)
         self.made[name] = array
         return f"({made}){_cast(array.dtype)}"
 
-    def _laid_out(self, expression: str) -> str:
+    def _laid_out(self, expression: str, array: Array) -> str:
         memory, axes = self.configuration.memory, self.configuration.feature_axes
-        return expression if memory == "contiguous" else f'lay_out({expression}, "{memory}", {axes})'
+        plain = memory == "contiguous" or array.ndim != self.configuration.rank
+        return expression if plain else f'lay_out({expression}, "{memory}", {axes})'
 
     def program(self) -> Program:
         """Return the statements, and the functions that they call."""
         few = sum(array.size for array, _ in self.arrays.values() if not _uniform(array)) <= _FEW
         statements = [
-            f"{name} = {self._laid_out(self._expression(name, array, recipe, few))}\n"
+            f"{name} = {self._laid_out(self._expression(name, array, recipe, few), array)}\n"
             for name, (array, recipe) in self.arrays.items()
         ]
         program = Program(definitions="", main="".join(statements))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from conformance.operations import OPERATIONS
 from conformance.protocol import Configuration
 from conformance.reproduce.checks import Element, elements, facts, kept_state
 from conformance.reproduce.evidence import Evidence
@@ -14,7 +15,7 @@ _CHECK = """
 outside = 0
 for step, quantity, index, expected, allowed, recorded in ELEMENTS:
     value = np.asarray(seen[step][quantity])
-    observed = float((value if quantity in ("output", "grad_input") else value.reshape(FEATURES))[index])
+    observed = float((value if quantity in SHAPED else value.reshape(FEATURES))[index])
     score = abs(observed - expected) / max(allowed, 5e-324)
     outside += not score <= 1
     again = "as recorded" if repr(observed) == repr(recorded) else f"recorded {recorded!r}"
@@ -69,7 +70,8 @@ def assertions(evidence: Evidence, last: int, given: Mapping[int, Mapping[str, s
 
 def _check(configuration: Configuration, found: Sequence[Element]) -> str:
     """Return the loop over the elements, with the lines that only some of them need."""
-    check = _CHECK.replace("FEATURES", repr(configuration.features))
+    shaped = tuple(sorted({each.quantity for each in found} & OPERATIONS[configuration.op].shaped_like_input))
+    check = _CHECK.replace("FEATURES", repr(configuration.features)).replace("SHAPED", repr(shaped))
     before, score, after = check.partition("\n    score = ")
     line, newline, rest = after.partition("\n")
     wide = "float64" in (configuration.dtype, configuration.parameter_dtype)

@@ -52,8 +52,10 @@ def evaluate(node: ast.expr, names: Names) -> Known | None:
             return names.get(name)
         case ast.Attribute(value=ast.expr() as owner, attr=attribute):
             found = evaluate(owner, names)
-            fields = dict(found.fields) if isinstance(found, Fields) else {}
-            return Value(fields[attribute]) if attribute in fields else None
+            return _item(dict(found.fields), Value(attribute)) if isinstance(found, Fields) else None
+        case ast.Subscript(value=owner, slice=key):
+            found = evaluate(owner, names)
+            return _item(found.value, evaluate(key, names)) if isinstance(found, Value) else None
         case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
             values = [evaluate(each, names) for each in elements]
             known = [each.value for each in values if isinstance(each, Value)]
@@ -74,6 +76,12 @@ def evaluate(node: ast.expr, names: Names) -> Known | None:
             return _compared(evaluate(left, names), operator, evaluate(right, names))
         case _:
             return None
+
+
+def _item(items: object, key: Known | None) -> Value | None:
+    if isinstance(items, dict) and isinstance(key, Value) and key.value in items:
+        return Value(items[key.value])
+    return None
 
 
 def _bool(operator: ast.boolop, parts: Sequence[Known | None]) -> Value | None:

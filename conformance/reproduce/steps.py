@@ -98,8 +98,12 @@ class Steps:
                 names = {"input": self.arrays.name("x", inputs.input, step.input)}
                 if inputs.upstream is not None and step.upstream is not None:
                     names["upstream"] = self.arrays.name("upstream", inputs.upstream, step.upstream)
-                self.given[number] = names
-                arguments = f"live, {names['input']}, {names.get('upstream')}"
+                further = {
+                    name: self.arrays.name(name, inputs.arrays[name], recipe) for name, recipe in step.arrays.items()
+                }
+                self.given[number] = names | further
+                given = [f"{name}={variable}" for name, variable in further.items()]
+                arguments = ", ".join(["live", names["input"], str(names.get("upstream")), *given])
                 yield f"seen.append({{**{self._function(step.step, arguments)}, **{state}}})"
             case Reload():
                 yield f"live = {self._function('reload', 'live')}"
