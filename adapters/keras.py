@@ -78,8 +78,12 @@ PROCESSES = [
     {"name": "keras-numpy", "shared": "keras-numpy", "group": "portable", "environment": {"KERAS_BACKEND": "numpy"}},
 ]
 
-#: Keras has our names for the variables of the layer.
-NAMES = ("gamma", "beta", "moving_mean", "moving_variance")
+#: Keras has our names for the variables of the layer, but for those of batch renormalization's deviations.
+NAMES = {
+    **{name: name for name in ("gamma", "beta", "moving_mean", "moving_variance", "renorm_mean")},
+    "moving_deviation": "moving_stddev",
+    "renorm_deviation": "renorm_stddev",
+}
 
 
 @keras.saving.register_keras_serializable(package="conformance")
@@ -147,6 +151,22 @@ def call(configuration: Configuration) -> Call:
     )
 
 
+def supports_renorm(configuration: Configuration) -> str | None:
+    if any(isinstance(each, tuple | list) for each in configuration.options.values()):
+        return "`renorm_clipping` maps to floats, which stay as the layer was made with them"
+    return supports(configuration)
+
+
+def call_renorm(configuration: Configuration) -> Call:
+    options = configuration.options
+    renorm = {
+        "renorm": True,
+        "renorm_clipping": {name: options[name] for name in ("rmin", "rmax", "dmax") if name in options},
+        "renorm_momentum": options["renorm_decay"],
+    }
+    return Call(path="keras.layers.BatchNormalization", keywords={**call(configuration).keywords, **renorm})
+
+
 def call_centering(configuration: Configuration) -> Call:
     return Call(
         path="Centering",
@@ -189,7 +209,7 @@ def start(layer: Any, configuration: Configuration, state: Quantities, mode: str
             layer, forward = COMPILED[key]
             layer.trainable = True
         for name, value in state.items():
-            getattr(layer, name).assign(value)
+            getattr(layer, NAMES[name]).assign(value)
     return SimpleNamespace(
         layer=layer,
         configuration=configuration,
@@ -201,7 +221,8 @@ def start(layer: Any, configuration: Configuration, state: Quantities, mode: str
 
 
 def state(live: Any) -> Quantities:
-    return {name: array(getattr(live.layer, name)) for name in NAMES if getattr(live.layer, name, None) is not None}
+    variables = {name: getattr(live.layer, attribute, None) for name, attribute in NAMES.items()}
+    return {name: array(variable) for name, variable in variables.items() if variable is not None}
 
 
 def tensor(value: Any) -> Any:
@@ -394,6 +415,22 @@ ADAPTER = Adapter(
             dtypes=DTYPES,
             supports=supports,
             call=call,
+            start=start,
+            state=state,
+            steps=STEPS if LACKS else {**STEPS, "sgd": sgd},
+            lacks=LACKS,
+            compilations=compilations,
+            documentation="https://keras.io/api/layers/normalization_layers/batch_normalization/",
+        ),
+        Implementation(
+            name=f"keras.layers.BatchNormalization+renorm+{BACKEND}",
+            op="batch_renorm",
+            profile=(FROZEN,),
+            modes=MODES,
+            devices=DEVICES,
+            dtypes=DTYPES,
+            supports=supports_renorm,
+            call=call_renorm,
             start=start,
             state=state,
             steps=STEPS if LACKS else {**STEPS, "sgd": sgd},

@@ -33,8 +33,28 @@ PROCESSES = [
     }
 ]
 
-#: Keras has our names for the variables of the layer.
-NAMES = ("gamma", "beta", "moving_mean", "moving_variance")
+#: Keras has our names for the variables of the layer, but for those of batch renormalization's deviations.
+NAMES = {
+    **{name: name for name in ("gamma", "beta", "moving_mean", "moving_variance", "renorm_mean")},
+    "moving_deviation": "moving_stddev",
+    "renorm_deviation": "renorm_stddev",
+}
+
+
+class Scheduled(tf_keras.layers.BatchNormalization):
+    """Batch renormalization whose limits are variables, which Keras documents as scalar tensors."""
+
+    def __init__(self, renorm_clipping: dict[str, float], **keywords: Any) -> None:
+        limits = {name: tf.Variable(limit, trainable=False) for name, limit in renorm_clipping.items()}
+        super().__init__(renorm_clipping=limits, **keywords)
+
+
+class ScheduledV1(tf.compat.v1.layers.BatchNormalization):
+    """The same of the layer of TensorFlow 1."""
+
+    def __init__(self, renorm_clipping: dict[str, float], **keywords: Any) -> None:
+        limits = {name: tf.Variable(limit, trainable=False) for name, limit in renorm_clipping.items()}
+        super().__init__(renorm_clipping=limits, **keywords)
 
 
 def supports(configuration: Configuration) -> str | None:
@@ -79,6 +99,14 @@ def keywords(configuration: Configuration) -> dict[str, Any]:
     }
 
 
+def call_renorm(layer: str, scheduled: str, configuration: Configuration) -> Call:
+    options = configuration.options
+    limits = {name: options[name] for name in ("rmin", "rmax", "dmax") if name in options}
+    first = {name: each[0] if isinstance(each, tuple | list) else each for name, each in limits.items()}
+    renorm = {"renorm": True, "renorm_clipping": first, "renorm_momentum": options["renorm_decay"]}
+    return Call(path=layer if first == limits else scheduled, keywords={**keywords(configuration), **renorm})
+
+
 def call_function(configuration: Configuration) -> Call:
     """The function of inference; training calls `normalize_batch_in_training` beside it."""
     return Call(
@@ -114,22 +142,31 @@ def start(layer: Any, configuration: Configuration, state: Quantities, mode: str
             layer, forward = COMPILED[key]
             layer.trainable = True
         for name, value in state.items():
-            variable = getattr(layer, name)
+            variable = getattr(layer, NAMES[name])
             # With several feature axes the variables keep the reduced ones, of size 1.
             variable.assign(value.reshape(variable.shape))
     return SimpleNamespace(
-        layer=layer, configuration=configuration, mode=mode, device=device, forward=forward, gradients={}
+        layer=layer, configuration=configuration, mode=mode, device=device, forward=forward, gradients={}, trained=0
     )
 
 
 def state(live: Any) -> Quantities:
-    variables = {name: getattr(live.layer, name) for name in NAMES}
+    variables = {name: getattr(live.layer, attribute, None) for name, attribute in NAMES.items()}
     return {name: variable.numpy() for name, variable in variables.items() if variable is not None}
 
 
 def train(live: Any, x: Any, upstream: Any) -> Quantities:
     live.gradients = run(live, x, upstream, training=True)
     return {name: value.numpy() for name, value in live.gradients.items()}
+
+
+def train_renorm(live: Any, x: Any, upstream: Any) -> Quantities:
+    """Limits that are variables are set before each step; the last of a list stays."""
+    for name, limits in live.configuration.options.items():
+        if isinstance(limits, tuple | list):
+            live.layer.renorm_clipping[name].assign(limits[min(live.trained, len(limits) - 1)])
+    live.trained += 1
+    return train(live, x, upstream)
 
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
@@ -353,6 +390,22 @@ ADAPTER = Adapter(
             steps={**STEPS, "reload": reload_v1, "sgd": sgd_v1},
             documentation="https://www.tensorflow.org/versions/r2.15/api_docs/python/tf/compat/v1/layers/BatchNormalization",
             **LAYER,
+        ),
+        Implementation(
+            name="tf_keras.layers.BatchNormalization+renorm",
+            profile=(FROZEN,),
+            call=functools.partial(call_renorm, "tf_keras.layers.BatchNormalization", "Scheduled"),
+            steps={**STEPS, "train": train_renorm},
+            documentation="https://www.tensorflow.org/versions/r2.15/api_docs/python/tf/compat/v1/layers/BatchNormalization",
+            **{**LAYER, "op": "batch_renorm"},
+        ),
+        Implementation(
+            name="tf.compat.v1.layers.BatchNormalization+renorm",
+            profile=(),
+            call=functools.partial(call_renorm, "tensorflow.compat.v1.layers.BatchNormalization", "ScheduledV1"),
+            steps={**STEPS, "train": train_renorm, "reload": reload_v1, "sgd": sgd_v1},
+            documentation="https://www.tensorflow.org/versions/r2.15/api_docs/python/tf/compat/v1/layers/BatchNormalization",
+            **{**LAYER, "op": "batch_renorm"},
         ),
         Implementation(
             name="tf_keras.backend.batch_normalization",

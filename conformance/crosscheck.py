@@ -19,6 +19,7 @@ from conformance import exact
 from conformance.case import Case, Infer, Sgd, Train
 from conformance.dialect import Dialect
 from conformance.errors import SuiteError
+from conformance.exact_passes import PASSES
 from conformance.inputs import inputs_of, situate, states_of
 from conformance.moving import debiasing, moved_bound, weights
 from conformance.operation import Situation
@@ -249,13 +250,14 @@ class _Step:
         match request.inputs.step:
             case Train() | Infer():
                 assert x is not None
-                passes = exact.PASSES[request.configuration.op]
+                passes = PASSES[request.configuration.op]
                 given = exact.Feature(
                     x=exact.rationals(x),
                     upstream=None if upstream is None else exact.rationals(upstream),
                     gamma=state.get("gamma"),
                     beta=state.get("beta"),
                     moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
+                    state=state,
                 )
                 return held | (passes.train if self.trains else passes.infer)(given, _rule(request))
             case Sgd(learning_rate=rate) if not request.frozen:
@@ -271,6 +273,7 @@ def _rule(request: Request) -> exact.Rule:
         decay=Fraction(request.configuration.decay),
         epsilon=Fraction(request.configuration.epsilon),
         trained=request.trained,
+        options=request.configuration.options,
     )
 
 

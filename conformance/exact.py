@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -38,6 +38,8 @@ class Rule:
     epsilon: Fraction
     #: Train steps before this one that moved the state.
     trained: int = 0
+    #: What the case says to its operation alone.
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ class Feature:
     #: None without center: then β is 0, and has no gradient.
     beta: Fraction | None = None
     moving: Moments
+    #: All of the state by name, for the operations that have more of it.
+    state: Mapping[str, Fraction] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ ROOT_RANGE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Step:
+class Step:
     """One step by the reference, and the sizes that its bounds are made of."""
 
     situation: Situation
@@ -53,9 +53,9 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
         statistics, after, normalization = reference.training(situation)
         outputs, gradients = _outputs(situation, normalization)
         sizes = tolerance.sizes(situation, normalization)
-        step = _Step(situation=situation, normalization=normalization, gradients=gradients, sizes=sizes)
+        step = Step(situation=situation, normalization=normalization, gradients=gradients, sizes=sizes)
         classes = {
-            grade: _train_bounds(step, statistics, after, each) for grade, each in _classes(situation, worked).items()
+            grade: _train_bounds(step, statistics, after, each) for grade, each in classes_of(situation, worked).items()
         }
         values = {
             "batch_mean": statistics.mean,
@@ -64,7 +64,7 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
             "moving_variance": after[1],
             **outputs,
         }
-        return _expected(step, values, classes, worked)
+        return expected(step, values, classes, worked)
 
 
 def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
@@ -73,12 +73,12 @@ def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
         normalization = reference.inference(situation)
         outputs, gradients = _outputs(situation, normalization)
         sizes = tolerance.sizes(situation, normalization)
-        step = _Step(situation=situation, normalization=normalization, gradients=gradients, sizes=sizes)
-        classes = {grade: _transform_bounds(step, EXACT, each) for grade, each in _classes(situation, worked).items()}
-        return _expected(step, outputs, classes, worked)
+        step = Step(situation=situation, normalization=normalization, gradients=gradients, sizes=sizes)
+        classes = {grade: _transform_bounds(step, EXACT, each) for grade, each in classes_of(situation, worked).items()}
+        return expected(step, outputs, classes, worked)
 
 
-def _classes(situation: Situation, worked: Precision) -> dict[str, Algorithm]:
+def classes_of(situation: Situation, worked: Precision) -> dict[str, Algorithm]:
     """Return the widest class that the situation admits, and for a grade the narrower ones.
 
     A: two passes, sums of the smallest height. D: two passes, sequential sums. W: Welford or merged, sequential.
@@ -102,7 +102,7 @@ def _outputs(situation: Situation, normalization: Normalization) -> tuple[dict[s
 
 
 def _train_bounds(
-    step: _Step, statistics: Statistics, after: tuple[Array, Array], algorithm: Algorithm
+    step: Step, statistics: Statistics, after: tuple[Array, Array], algorithm: Algorithm
 ) -> dict[str, Array]:
     situation, worked = step.situation, algorithm.worked
     dialect, count = situation.dialect, statistics.count
@@ -151,7 +151,7 @@ def _moving_bounds(
     return mean, variance
 
 
-def _transform_bounds(step: _Step, bound: StatisticsBound, algorithm: Algorithm) -> dict[str, Array]:
+def _transform_bounds(step: Step, bound: StatisticsBound, algorithm: Algorithm) -> dict[str, Array]:
     worked, epsilon = algorithm.worked, step.situation.configuration.epsilon
     root = tolerance.root_bound(step.normalization.variance, epsilon, bound, worked.unit)
     bounds = {"output": tolerance.output_bound(step.sizes, root, bound, worked)}
@@ -161,20 +161,22 @@ def _transform_bounds(step: _Step, bound: StatisticsBound, algorithm: Algorithm)
     return bounds
 
 
-def _expected(
-    step: _Step,
+def expected(
+    step: Step,
     values: Mapping[str, Array],
     classes: Mapping[str, Mapping[str, Array]],
     worked: Precision,
+    sizes: Mapping[str, Array] | None = None,
 ) -> dict[str, Expected]:
+    """Return the values with their bounds by class, the widest under ""; `sizes` are magnitudes of an operation's own."""
     squares = np.einsum("ij,ij->j", step.situation.x, step.situation.x)
-    magnitudes = _magnitudes(step, squares)
+    held = _magnitudes(step, squares) | dict(sizes or {})
     in_domain = _in_domain(step, squares, worked)
     return {
         name: Expected(
             value=value,
             bound=np.asarray(classes[""][name], dtype=np.float64),
-            magnitude=np.asarray(magnitudes[name], dtype=np.float64),
+            magnitude=np.asarray(held[name], dtype=np.float64),
             in_domain=in_domain,
             narrower={grade: each[name] for grade, each in classes.items() if grade},
         )
@@ -182,7 +184,7 @@ def _expected(
     }
 
 
-def _magnitudes(step: _Step, squares: Array) -> dict[str, Array]:
+def _magnitudes(step: Step, squares: Array) -> dict[str, Array]:
     """Return the size of the terms each quantity is made of, per feature."""
     situation, sizes = step.situation, step.sizes
     farthest = np.maximum.reduce(sizes.normalized, axis=0, initial=0)
@@ -207,7 +209,7 @@ def _magnitudes(step: _Step, squares: Array) -> dict[str, Array]:
     return found
 
 
-def _in_domain(step: _Step, squares: Array, worked: Precision) -> Array:
+def _in_domain(step: Step, squares: Array, worked: Precision) -> Array:
     """Return, per feature, whether every intermediate stays within the working precision's range."""
     low, high = ROOT_RANGE[worked.name]
     root = np.sqrt(step.normalization.variance + step.situation.configuration.epsilon)

@@ -36,10 +36,10 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     """Yield the hypotheses, the more telling first: what explains nearly anything comes last."""
     base = Hypothesis(name="", configuration=configuration, dialect=dialect)
     yield from _moving(base)
-    yield from _epsilon(base)
+    yield from epsilons(base)
     yield from _normalizer(base)
     yield from _gradients(base)
-    yield from _parameters(base)
+    yield from parameters(base)
     yield from taken(base)
     yield from misread(base)
     yield replace(base, name=UNSTABLE, variance="one_pass", last=True)
@@ -90,7 +90,8 @@ def _moving(base: Hypothesis) -> Iterator[Hypothesis]:
     yield replace(base, name=name, changed=_late, only=MOVING, last=True)
 
 
-def _epsilon(base: Hypothesis) -> Iterator[Hypothesis]:
+def epsilons(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield what may have happened to epsilon, in every operation that has one."""
     epsilon, base = base.configuration.epsilon, replace(base, only=_PRODUCED)
     yield replace(base, name="epsilon outside the root", given=lambda each: replace(each, epsilon="outside"))
     yield _config(base, "epsilon dropped", epsilon=0.0)
@@ -115,7 +116,9 @@ def _normalizer(base: Hypothesis) -> Iterator[Hypothesis]:
     yield replace(base, name="mean not subtracted", changed=_uncentred)
 
 
-def _parameters(base: Hypothesis) -> Iterator[Hypothesis]:
+def parameters(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield what may have happened to gamma, beta and the upstream gradient, in every operation that has them."""
+
     def given(name: str, change: Callable[[Mapping[str, Array]], Mapping[str, Array]]) -> Hypothesis:
         def started(situation: Situation) -> Situation:
             return replace(situation, state={**situation.state, **change(situation.state)})

@@ -103,7 +103,7 @@ def normalize(
     gamma = np.ones_like(center) if gamma is None else gamma
     beta = np.zeros_like(center) if beta is None else beta
     deviation = situation.x - center
-    inverse_root = 1 / _root(variance, situation)
+    inverse_root = 1 / root(variance, situation)
     normalized = deviation * inverse_root
     return Normalization(
         gamma=gamma,
@@ -120,7 +120,7 @@ def normalize(
     )
 
 
-def _root(variance: Array, situation: Situation) -> Array:
+def root(variance: Array, situation: Situation) -> Array:
     """Return (v + ε)^(1/2), or what stands for it under a hypothesis about epsilon."""
     epsilon = situation.x.dtype.type(situation.configuration.epsilon)
     match situation.epsilon:

@@ -1,0 +1,252 @@
+"""The single changes of batch renormalization that an implementation may have got wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.dialect import Dialect
+from conformance.grade import UNSTABLE
+from conformance.moving import moved, weights
+from conformance.operation import Expected, Hypothesis, Situation
+from conformance.operations.batch_norm import reference as plain
+from conformance.operations.batch_norm.changed import changed_to
+from conformance.operations.batch_norm.diagnosis import epsilons, parameters
+from conformance.operations.batch_renorm import reference
+from conformance.operations.batch_renorm.options import renorm_decay
+from conformance.operations.batch_renorm.reference import Correction, Training
+from conformance.protocol import Configuration
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Found = dict[str, Expected]
+
+_PRODUCED = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
+_RENORM = frozenset({"renorm_mean", "renorm_deviation"})
+_MOVING = frozenset({"moving_mean", "moving_deviation", "moving_variance"})
+
+
+def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
+    """Yield the hypotheses, the more telling first: what explains nearly anything comes last."""
+    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    yield from _clipping(base)
+    yield from _decays(base)
+    yield from _averages(base)
+    yield from _correction(base)
+    yield from _gradients(base)
+    yield from epsilons(base)
+    yield from parameters(base)
+    yield replace(base, name=UNSTABLE, variance="one_pass", last=True)
+
+
+def _limited(base: Hypothesis, name: str, **options: Any) -> Hypothesis:
+    configuration = base.configuration
+    changed = replace(configuration, options={**configuration.options, **options})
+    return replace(base, name=name, configuration=changed, only=_PRODUCED)
+
+
+def _clipping(base: Hypothesis) -> Iterator[Hypothesis]:
+    options = base.configuration.options
+    yield _limited(base, "r and d not clipped", rmin=None, rmax=None, dmax=None)
+    yield _limited(base, "r not clipped", rmin=None, rmax=None)
+    yield _limited(base, "d not clipped", dmax=None)
+    yield _limited(base, "rmin ignored", rmin=None)
+    yield _limited(base, "rmax ignored", rmax=None)
+    rmax = options.get("rmax")
+    if isinstance(rmax, float | int) and rmax:
+        yield _limited(base, "rmin taken for 1/rmax", rmin=1 / rmax)
+    yield _corrected(
+        base, "d clipped from above alone", lambda s, c: replace(c, d=np.minimum(c.free_d, c.clipping.dmax))
+    )
+    for shift, said in ((-1, "late"), (1, "early")):
+        if any(isinstance(each, list | tuple) for each in options.values()):
+            name = f"clipping schedule one step {said}"
+            yield replace(base, name=name, given=lambda s, by=shift: _at(s, s.trained + by), only=_PRODUCED)
+
+
+def _at(situation: Situation, trained: int) -> Situation:
+    return replace(situation, trained=max(0, trained))
+
+
+def _decays(base: Hypothesis) -> Iterator[Hypothesis]:
+    configuration = base.configuration
+    decay, renorm = configuration.decay, renorm_decay(configuration)
+
+    def with_decays(name: str, first: float, second: float) -> Hypothesis:
+        options = {**configuration.options, "renorm_decay": second}
+        changed = replace(configuration, decay=first, options=options)
+        return replace(base, name=name, configuration=changed, only=_MOVING | _RENORM)
+
+    yield with_decays("decay and renorm_decay swapped", renorm, decay)
+    yield with_decays("decay in place of renorm_decay", decay, decay)
+    yield with_decays("renorm_decay in place of decay", renorm, renorm)
+    yield with_decays("decays inverted", 1 - decay, 1 - renorm)
+    yield with_decays("decay inverted", 1 - decay, renorm)
+    yield with_decays("renorm_decay inverted", decay, 1 - renorm)
+    still = replace(base, dialect=replace(base.dialect, update="none"))
+    yield replace(still, name="averages not updated", only=_MOVING | _RENORM)
+    yield replace(still, name="renorm averages not updated", only=_RENORM)
+    yield replace(base, name="averages updated in inference", performed="train", only=_MOVING | _RENORM)
+
+
+def _averages(base: Hypothesis) -> Iterator[Hypothesis]:
+    def of(name: str, change: Callable[[Situation, Training], Mapping[str, Array]]) -> Hypothesis:
+        return _retrained(base, name, lambda s, t: replace(t, after={**t.after, **change(s, t)}))
+
+    def variance_averaged(s: Situation, t: Training) -> Mapping[str, Array]:
+        weight = weights(s.dialect, s.configuration.decay, s.trained, s.x.dtype.type)
+        return {"moving_variance": moved(s.state["moving_variance"], t.statistics.variance, weight)}
+
+    def without_epsilon(s: Situation, t: Training) -> Mapping[str, Array]:
+        return reference.moved_averages(s, t.statistics.mean, np.sqrt(t.statistics.variance))
+
+    def of_the_variance(s: Situation, t: Training) -> Mapping[str, Array]:
+        return reference.moved_averages(s, t.statistics.mean, t.deviation**2)
+
+    def over_one_less(s: Situation, t: Training) -> Mapping[str, Array]:
+        corrected = plain.corrected(t.statistics, 1)
+        return reference.moved_averages(s, t.statistics.mean, plain.root(corrected, s))
+
+    yield of("variances averaged for the moving variance", variance_averaged)
+    yield of(
+        "epsilon not taken from the moving variance",
+        lambda s, t: {"moving_variance": t.after["moving_deviation"] ** 2},
+    )
+    yield of("moving variance not updated", lambda s, t: {"moving_variance": s.state["moving_variance"]})
+    yield of("epsilon left out of the averaged deviation", without_epsilon)
+    yield of("variances averaged for the deviations", of_the_variance)
+    yield of("averaged deviations with correction 1", over_one_less)
+
+
+def _correction(base: Hypothesis) -> Iterator[Hypothesis]:
+    def floorless(s: Situation, c: Correction) -> Correction:
+        divisor, ratio = s.state["renorm_deviation"], c.divisor / s.state["renorm_deviation"]
+        return _clipped(replace(c, divisor=divisor), c.free_r * ratio, c.free_d * ratio)
+
+    def other(name: str, state: Callable[[Situation], Mapping[str, Array]]) -> Hypothesis:
+        def given(situation: Situation) -> Situation:
+            return replace(situation, state={**situation.state, **state(situation)})
+
+        return replace(base, name=name, given=given, only=_PRODUCED)
+
+    def after(s: Situation) -> Mapping[str, Array]:
+        return {name: value for name, value in reference.training(s).after.items() if name in _RENORM}
+
+    def moving(s: Situation) -> Mapping[str, Array]:
+        return {"renorm_mean": s.state["moving_mean"], "renorm_deviation": s.state["moving_deviation"]}
+
+    def renorm(s: Situation) -> Mapping[str, Array]:
+        variance = reference.variance_of(s, s.state["renorm_deviation"])
+        return {"moving_mean": s.state["renorm_mean"], "moving_variance": variance}
+
+    yield _limited(base, "r left out", rmin=1.0, rmax=1.0)
+    yield _limited(base, "d left out", dmax=0.0)
+    yield _limited(base, "r and d left out", rmin=1.0, rmax=1.0, dmax=0.0)
+    yield _corrected(base, "r inverted", lambda s, c: _clipped(c, 1 / c.free_r, c.free_d))
+    yield _corrected(base, "d with its sign inverted", lambda s, c: replace(c, d=-c.d))
+    yield _corrected(
+        base, "d divided by the batch's deviation", lambda s, c: _clipped(c, c.free_r, c.free_d / c.free_r)
+    )
+    yield _corrected(base, "d not divided", lambda s, c: _clipped(c, c.free_r, c.free_d * c.divisor))
+    yield _corrected(base, "renorm deviation not held to √ε", floorless)
+    yield other("r and d of the averages after the step", after)
+    yield other("r and d of the moving values", moving)
+    yield other("inference by the renorm averages", renorm)
+    yield _retrained(base, "d not scaled by gamma", _unscaled, _PRODUCED)
+    yield replace(base, name="inference in training", performed="infer")
+    yield replace(base, name="training in inference", performed="train")
+
+
+def _unscaled(s: Situation, t: Training) -> Training:
+    """Return y = γ·x̂·r + d + β; the gradient of gamma follows, without d."""
+    gamma, _ = reference.parameters(s, t.deviation)
+    n = t.normalization
+    changed = replace(n, output=n.output + (1 - gamma) * t.correction.d)
+    return replace(t, normalization=changed, correction=replace(t.correction, d=np.zeros_like(t.correction.d)))
+
+
+def _clipped(of: Correction, r: Array, d: Array) -> Correction:
+    limits, wide = of.clipping, of.r.dtype.type
+    return replace(
+        of, r=np.clip(r, wide(limits.rmin), wide(limits.rmax)), d=np.clip(d, -wide(limits.dmax), wide(limits.dmax))
+    )
+
+
+def _corrected(base: Hypothesis, name: str, change: Callable[[Situation, Correction], Correction]) -> Hypothesis:
+    def retrained(s: Situation, t: Training) -> Training:
+        by = change(s, t.correction)
+        return replace(t, correction=by, normalization=reference.composed(s, t.statistics, by))
+
+    return _retrained(base, name, retrained, _PRODUCED)
+
+
+def _retrained(
+    base: Hypothesis,
+    name: str,
+    change: Callable[[Situation, Training], Training],
+    only: frozenset[str] = _MOVING | _RENORM,
+) -> Hypothesis:
+    """Return the hypothesis that a train step was another: `change` of the right one."""
+
+    def came(situation: Situation, found: Found) -> Found:
+        if not found.keys() & _RENORM or not situation.x.size:
+            return {}
+        with np.errstate(all="ignore"):
+            of = change(situation, reference.training(situation))
+            gradients = None
+            if situation.upstream is not None:
+                gradients = plain.gradients(of.normalization, situation.upstream, situation.x)
+            values = reference.quantities(of, gradients)
+            return {each: changed_to(found[each], value) for each, value in values.items() if each in found}
+
+    return replace(base, name=name, changed=came, only=only)
+
+
+def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
+    def changed(name: str, quantity: str, change: Callable[[Situation, Training, Found], Array]) -> Hypothesis:
+        def came(situation: Situation, found: Found) -> Found:
+            if not found.keys() >= {quantity, "renorm_mean"} or situation.upstream is None or not situation.x.size:
+                return {}
+            with np.errstate(all="ignore"):
+                value = change(situation, reference.training(situation), found)
+            return {quantity: changed_to(found[quantity], value)}
+
+        return replace(base, name=name, changed=came, only=frozenset({quantity}))
+
+    yield changed("r and d differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "rd"))
+    yield changed("r differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "r"))
+    yield changed("d differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "d"))
+    yield changed(
+        "r missing from the input gradient", "grad_input", lambda s, t, f: f["grad_input"].value / t.correction.r
+    )
+    yield changed(
+        "statistics taken for constants",
+        "grad_input",
+        lambda s, t, f: t.normalization.gamma * t.normalization.inverse_root * s.upstream,
+    )
+    yield changed(
+        "r and d missing from the gamma gradient",
+        "grad_gamma",
+        lambda s, t, f: (s.upstream * t.normalization.normalized).sum(axis=0),
+    )
+    yield changed(
+        "d missing from the gamma gradient",
+        "grad_gamma",
+        lambda s, t, f: f["grad_gamma"].value - t.correction.d * f["grad_beta"].value,
+    )
+
+
+def _through(s: Situation, t: Training, which: str) -> Array:
+    """Return what reaches the input through r and d where they are not clipped.
+
+    dr/dx = x̂/(mσ) and dd/dx = 1/(mσ), times γΣ(g·x̂) and γΣg.
+    """
+    assert s.upstream is not None
+    gamma, _ = reference.parameters(s, t.deviation)
+    by, normalized = t.correction, t.normalization.normalized
+    scale = gamma / (len(s.x) * by.divisor)
+    r = normalized * (scale * (s.upstream * normalized).sum(axis=0) * (by.r == by.free_r))
+    d = scale * s.upstream.sum(axis=0) * (by.d == by.free_d)
+    return np.asarray(("r" in which) * r + ("d" in which) * d)
