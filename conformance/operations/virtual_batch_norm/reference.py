@@ -34,8 +34,12 @@ def consecutive(rows: int, parts: int) -> Array:
 
 
 def parts_of(situation: Situation) -> int:
-    """Return how many parts the step's batch has."""
-    return max(1, situation.shape[0] // int(situation.configuration.options["virtual_batch"]))
+    """Return how many parts the step's batch has.
+
+    Inference that a hypothesis performs as training may have a number of samples that none divide.
+    """
+    parts, left = divmod(situation.shape[0], int(situation.configuration.options["virtual_batch"]))
+    return 1 if left else max(1, parts)
 
 
 def train(situation: Situation, worked: Precision) -> Found:
