@@ -235,16 +235,25 @@ class _Step:
             [None for _ in features] if array is None else exact.columns(array, axes)
             for array in (inputs.input, inputs.upstream)
         )
+        shaped = {name: each for name, each in inputs.arrays.items() if each.dtype != np.bool_}
+        further = {name: exact.columns(array, axes) for name, array in shaped.items()}
         found = {}
         for feature in features:
+            arrays = {name: exact.rationals(columns[feature]) for name, columns in further.items()}
             try:
-                found[feature] = self._exactly(feature, x[feature], upstream[feature])
+                found[feature] = self._exactly(feature, x[feature], upstream[feature], arrays)
             except exact.NotFiniteError:
                 continue
         return found
 
-    def _exactly(self, feature: int, x: list[float] | None, upstream: list[float] | None) -> exact.Quantities:
-        request = self.request
+    def _exactly(
+        self,
+        feature: int,
+        x: list[float] | None,
+        upstream: list[float] | None,
+        arrays: Mapping[str, exact.Numbers],
+    ) -> exact.Quantities:
+        request, shape = self.request, () if self.request.inputs.input is None else self.request.inputs.input.shape
         state, gradients = _numbers(self.before, feature), _numbers(self.gradients, feature)
         held: exact.Quantities = {name: [value] for name, value in state.items()}
         match request.inputs.step:
@@ -258,6 +267,8 @@ class _Step:
                     beta=state.get("beta"),
                     moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
                     state=state,
+                    samples=shape[0],
+                    arrays=arrays,
                 )
                 return held | (passes.train if self.trains else passes.infer)(given, _rule(request))
             case Sgd(learning_rate=rate) if not request.frozen:

@@ -38,7 +38,7 @@ class Rule:
     epsilon: Fraction
     #: Train steps before this one that moved the state.
     trained: int = 0
-    #: What the case says to its operation alone.
+    #: What the operation is told beyond these.
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -64,6 +64,10 @@ class Feature:
     moving: Moments
     #: All of the state by name, for the operations that have more of it.
     state: Mapping[str, Fraction] = field(default_factory=dict)
+    #: The length of the input's first axis: as many runs of values are of one sample each.
+    samples: int = 0
+    #: What the step has beside its input and upstream gradient, of their shape, by name.
+    arrays: Mapping[str, Numbers] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,12 +280,6 @@ class Passes:
 
     train: Callable[[Feature, Rule], Quantities]
     infer: Callable[[Feature, Rule], Quantities]
-
-
-PASSES = {
-    "batch_norm": Passes(train=train_batch_norm, infer=infer_batch_norm),
-    "centering": Passes(train=train_centering, infer=infer_centering),
-}
 
 
 def _training(feature: Feature, rule: Rule, after: Moments) -> Transform | None:

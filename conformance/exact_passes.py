@@ -1,11 +1,14 @@
-"""The second reference's passes, by operation: `conformance.exact` and what joins it in modules of its own."""
+"""The second reference of each operation, by its name."""
 
 from __future__ import annotations
 
-from conformance import exact, exact_renorm
+from conformance import exact, exact_renorm, exact_virtual
 from conformance.exact import Passes
 
 PASSES = {
-    **exact.PASSES,
+    "batch_norm": Passes(train=exact.train_batch_norm, infer=exact.infer_batch_norm),
     "batch_renorm": Passes(train=exact_renorm.train, infer=exact.infer_batch_norm),
+    "centering": Passes(train=exact.train_centering, infer=exact.infer_centering),
+    "transformed_batch_norm": Passes(train=exact.train_batch_norm, infer=exact.infer_batch_norm),
+    "virtual_batch_norm": Passes(train=exact_virtual.train, infer=exact.infer_batch_norm),
 }

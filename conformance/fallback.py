@@ -61,6 +61,8 @@ def _column(situation: Situation, feature: int, trains: bool) -> exact.Quantitie
             beta=state.get("beta"),
             moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
             state=state,
+            samples=situation.shape[0] if situation.shape else 0,
+            arrays={name: _rationals(array, feature) for name, array in situation.arrays.items() if array.ndim == 2},
         )
     except exact.NotFiniteError:
         return None

@@ -85,6 +85,7 @@ def situate(
         upstream=upstream,
         state={name: np.asarray(value).reshape(-1).astype(needed) for name, value in state.items()},
         trained=trained,
+        shape=inputs.input.shape,
         arrays={name: _flattened(each, configuration, needed) for name, each in inputs.arrays.items()},
     )
 

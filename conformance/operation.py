@@ -152,6 +152,8 @@ class Operation:
     infer_terms: Terms
     #: The model of what its cases may say under `options`; None: nothing.
     options: type[BaseModel] | None = None
+    #: What is wrong with a train step on an input of that shape; empty where nothing is.
+    misfit: Callable[[Configuration, tuple[int, ...]], str] = lambda _configuration, _shape: ""
     #: What its steps may have beside input and upstream gradient.
     arrays: Mapping[str, Shaped] = field(default_factory=dict)
     #: The quantities that have the input's shape; every other has one value per feature.

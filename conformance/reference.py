@@ -177,12 +177,10 @@ def _trains(request: Request) -> bool:
 
 
 def _situation(request: Request, before: Mapping[str, Array]) -> Situation:
-    assert request.inputs.input is not None
     return replace(
         situate(request.configuration, request.dialect, request.inputs, before, request.trained),
         variance=request.variance,
         graded=request.graded,
-        shape=request.inputs.input.shape,
         earlier=None if request.earlier is None else _earlier(request, request.earlier),
     )
 

@@ -291,6 +291,9 @@ def _shape_checks(case: Case, step: Train | Infer, error: Any, place: tuple[str 
         key = (*place, "shape") if step.shape is not None else ("shape",)
         yield error(f"{list(shape)} takes {size / 2**20:,.0f} MiB, over the budget of 256 MiB", *key)
         return
+    misfit = OPERATIONS[case.op].misfit(case.configuration, shape) if isinstance(step, Train) else ""
+    if misfit:
+        yield error(misfit, *((*place, "shape") if step.shape is not None else ("shape",)))
     for name in ("input", "upstream"):
         recipe = getattr(step, name)
         if recipe is not None:

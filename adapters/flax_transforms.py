@@ -1,0 +1,391 @@
+"""Flax's batch normalization through transformations: checkpoints, donated buffers, stacks, accumulated gradients.
+
+`flax.linen.BatchNorm` is a pure function of its variables, which JAX transforms; `flax.nnx.BatchNorm` keeps its state, and
+has transformations of nnx's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import flax
+import flax.linen  # noqa: F401 - calls name it by its path
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+import optax
+from flax import nnx
+
+from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+
+PROCESSES = [
+    {
+        "name": "flax-transforms",
+        "group": "jax",
+        "environment": {
+            "JAX_ENABLE_X64": "0",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": "{caches}",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        },
+        "dtypes": ["float32", "float16", "bfloat16"],
+        "threads": {"NPROC": "{threads}"},
+    },
+    # Without x64, jax.numpy turns float64 into float32.
+    {
+        "name": "flax-transforms-x64",
+        "group": "jax",
+        "environment": {
+            "JAX_ENABLE_X64": "1",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": "{caches}",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        },
+        "dtypes": ["float64"],
+        "threads": {"NPROC": "{threads}"},
+    },
+]
+
+#: Our name -> Flax's name for the same variable, and linen's collection.
+NAMES = {
+    "gamma": "scale",
+    "beta": "bias",
+    "moving_mean": "mean",
+    "moving_variance": "var",
+}
+COLLECTIONS = {"scale": "params", "bias": "params", "mean": "batch_stats", "var": "batch_stats"}
+
+#: JAX keeps every program it compiled, those of eager operations too, some 1.5 MB each: forgotten every so many starts.
+FORGET_EVERY = 192
+STARTS = itertools.count(1)
+
+
+def supports(configuration: Configuration) -> str | None:
+    if 0 in configuration.feature_axes:
+        return "one layer: a stack of them is mapped over"
+    if "float64" in (configuration.dtype, configuration.parameter_dtype) and not jax.config.jax_enable_x64:
+        return "jax.numpy turns float64 into float32 unless jax_enable_x64 is set"
+    return None
+
+
+def supports_stack(configuration: Configuration) -> str | None:
+    if configuration.feature_axes[0] != 0 or len(configuration.feature_axes) != 2:
+        return "a stack of layers, one for each index of axis 0, with one feature axis each"
+    if configuration.dtype == "float64" and not jax.config.jax_enable_x64:
+        return "jax.numpy turns float64 into float32 unless jax_enable_x64 is set"
+    return None
+
+
+def supports_nnx(configuration: Configuration) -> str | None:
+    if len(configuration.feature_axes) != 1:
+        return "`num_features` is one integer, and `axis` the one feature axis"
+    return supports(configuration)
+
+
+def call(configuration: Configuration) -> Call:
+    """Two passes: what a transformation does shall not hide behind what one pass loses."""
+    return Call(path="flax.linen.BatchNorm", keywords=keywords(configuration))
+
+
+def call_nnx(configuration: Configuration) -> Call:
+    """The constructor without its `rngs`, which is not data."""
+    count = configuration.features[-1]
+    return Call(path="flax.nnx.BatchNorm", keywords={"num_features": count, **keywords(configuration)}, function=True)
+
+
+def keywords(configuration: Configuration) -> dict[str, Any]:
+    stacked = 0 in configuration.feature_axes
+    return {
+        "axis": configuration.feature_axes[-1] - stacked,
+        "momentum": configuration.decay,
+        "epsilon": configuration.epsilon,
+        "dtype": configuration.dtype,
+        "param_dtype": configuration.parameter_dtype,
+        "use_bias": configuration.center,
+        "use_scale": configuration.scale,
+        "use_fast_variance": False,
+    }
+
+
+def start(
+    layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str, transform: Any, donates: bool
+) -> Any:
+    if next(STARTS) % FORGET_EVERY == 0:
+        jax.clear_caches()
+    device = jax.devices(device)[0]
+    variables: dict[str, dict[str, Any]] = {"params": {}, "batch_stats": {}}
+    for ours, value in state.items():
+        # The statistics are float32, and those of float64 parameters are stored as float64 in later steps.
+        kept = (
+            value if COLLECTIONS[NAMES[ours]] == "params" else value.astype(jnp.promote_types(value.dtype, "float32"))
+        )
+        variables[COLLECTIONS[NAMES[ours]]][NAMES[ours]] = jax.device_put(kept, device)
+    parts = configuration.options.get("virtual_batch", configuration.shape[0])
+    plain = replace(configuration, memory="contiguous", options={})
+    pure = functools.partial(transform, layer, parts)
+    return SimpleNamespace(
+        variables=variables,
+        step=pure if mode == "eager" else compiled(layer, transform, parts, plain, donates),
+        mode=mode,
+        device=device,
+        gradients={},
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(layer: Any, transform: Any, parts: int, configuration: Configuration, donates: bool) -> Any:
+    """The jitted step of one configuration, whatever the order in memory, which jax.Array does not keep."""
+    given = (0, 1, 2) if donates else ()
+    return jax.jit(functools.partial(transform, layer, parts), static_argnames="training", donate_argnums=given)
+
+
+def state(live: Any) -> Quantities:
+    stored = {**live.variables["params"], **live.variables["batch_stats"]}
+    return {ours: np.asarray(stored[theirs]) for ours, theirs in NAMES.items() if theirs in stored}
+
+
+def train(live: Any, x: Any, upstream: Any) -> Quantities:
+    quantities, live.gradients, live.variables = run(live, x, upstream, training=True)
+    return named(quantities, live.gradients)
+
+
+def infer(live: Any, x: Any, upstream: Any) -> Quantities:
+    quantities, gradients, live.variables = run(live, x, upstream, training=False)
+    return named(quantities, gradients)
+
+
+def run(live: Any, x: Any, upstream: Any, training: bool) -> Any:
+    upstream = None if upstream is None else jax.device_put(upstream, live.device)
+    return live.step(live.variables, jax.device_put(x, live.device), upstream, training=training)
+
+
+def named(quantities: Any, gradients: Any) -> Quantities:
+    names = {"grad_gamma": "scale", "grad_beta": "bias"}
+    return {**quantities, **{ours: gradients[theirs] for ours, theirs in names.items() if theirs in gradients}}
+
+
+def step(layer: Any, checkpointed: bool, variables: Any, x: Any, upstream: Any, training: bool) -> Any:
+    """Quantities, gradients of the parameters, and the variables after one call."""
+
+    def forward(params: Any, x: Any) -> Any:
+        given = {**variables, "params": params}
+        return layer.apply(given, x, use_running_average=not training, mutable=["batch_stats"])
+
+    call = jax.checkpoint(forward) if checkpointed else forward
+    if upstream is None:
+        output, updated = call(variables["params"], x)
+        return {"output": output}, {}, {**variables, **updated}
+    output, pullback, updated = jax.vjp(call, variables["params"], x, has_aux=True)
+    gradients, grad_input = pullback(upstream)
+    return {"output": output, "grad_input": grad_input}, gradients, {**variables, **updated}
+
+
+def checkpointed(layer: Any, _: int, variables: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return step(layer, True, variables, x, upstream, training)
+
+
+def plain(layer: Any, _: int, variables: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return step(layer, False, variables, x, upstream, training)
+
+
+def stacked(layer: Any, _: int, variables: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return jax.vmap(functools.partial(step, layer, False, training=training))(variables, x, upstream)
+
+
+def accumulated(layer: Any, parts: int, variables: Any, x: Any, upstream: Any, training: bool) -> Any:
+    """One train step in parts: a scan that carries the gradients and the statistics."""
+    if not training or not x.shape[0]:
+        return step(layer, False, variables, x, upstream, training)
+
+    def each(carried: Any, given: Any) -> Any:
+        gradients, variables = carried
+        quantities, own, variables = step(layer, False, variables, *given, True)
+        return (jax.tree.map(jnp.add, gradients, own), variables), quantities
+
+    divided = [array.reshape(-1, parts, *array.shape[1:]) for array in (x, upstream)]
+    none = jax.tree.map(jnp.zeros_like, variables["params"])
+    (gradients, variables), quantities = jax.lax.scan(each, (none, variables), divided)
+    return jax.tree.map(lambda array: array.reshape(x.shape), quantities), gradients, variables
+
+
+def sgd(live: Any, learning_rate: float) -> None:
+    optimizer, params = optax.sgd(learning_rate), live.variables["params"]
+    updates, _ = optimizer.update(live.gradients, optimizer.init(params))
+    live.variables = {**live.variables, "params": optax.apply_updates(params, updates)}
+
+
+def reload(live: Any) -> Any:
+    saved = flax.serialization.to_bytes(live.variables)
+    fresh = jax.tree.map(jnp.zeros_like, live.variables)
+    live.variables = jax.device_put(flax.serialization.from_bytes(fresh, saved), live.device)
+    return live
+
+
+def compilations(live: Any) -> int:
+    return int(live.step._cache_size()) if live.mode == "compiled" else 0
+
+
+def start_nnx(
+    build: Any, configuration: Configuration, state: Quantities, mode: str, device: str, transform: Any
+) -> Any:
+    device = jax.devices(device)[0]
+    with jax.default_device(device):
+        layer = made(build, configuration)
+    for ours, value in state.items():
+        variable = getattr(layer, NAMES[ours])
+        variable[...] = jax.device_put(value.astype(variable[...].dtype), device)
+    step = functools.partial(transform)
+    return SimpleNamespace(
+        layer=layer, step=nnx.jit(step) if mode == "compiled" else step, mode=mode, device=device, gradients={}
+    )
+
+
+def made(build: Any, configuration: Configuration) -> Any:
+    """A layer, or a stack of them."""
+    if configuration.feature_axes[0] != 0:
+        return build(rngs=nnx.Rngs(0))
+    keys = jax.random.split(jax.random.key(0), configuration.shape[0])
+    return nnx.vmap(lambda key: build(rngs=nnx.Rngs(key)))(keys)
+
+
+def state_nnx(live: Any) -> Quantities:
+    stored = nnx.to_pure_dict(nnx.state(live.layer))
+    return {ours: np.asarray(stored[theirs]) for ours, theirs in NAMES.items() if theirs in stored}
+
+
+def train_nnx(live: Any, x: Any, upstream: Any) -> Quantities:
+    live.layer.train()
+    return run_nnx(live, x, upstream)
+
+
+def infer_nnx(live: Any, x: Any, upstream: Any) -> Quantities:
+    live.layer.eval()
+    return run_nnx(live, x, upstream)
+
+
+def run_nnx(live: Any, x: Any, upstream: Any) -> Quantities:
+    upstream = None if upstream is None else jax.device_put(upstream, live.device)
+    quantities, live.gradients = live.step(live.layer, jax.device_put(x, live.device), upstream)
+    return named(quantities, nnx.to_pure_dict(live.gradients))
+
+
+def rematted(layer: Any, x: Any, upstream: Any) -> Any:
+    return differentiate(nnx.remat(forward), layer, x, upstream)
+
+
+def mapped(layer: Any, x: Any, upstream: Any) -> Any:
+    return differentiate(nnx.vmap(forward), layer, x, upstream)
+
+
+def differentiate(call: Any, layer: Any, x: Any, upstream: Any) -> Any:
+    """Quantities and gradients of the parameters; the layer keeps its statistics."""
+    if upstream is None:
+        return {"output": call(layer, x)}, nnx.State({})
+    output, pullback = nnx.vjp(call, layer, x, graph=False)
+    gradients, grad_input = pullback(upstream)
+    return {"output": output, "grad_input": grad_input}, nnx.state(gradients, nnx.Param)
+
+
+def forward(layer: Any, x: Any) -> Any:
+    return layer(x)
+
+
+def sgd_nnx(live: Any, learning_rate: float) -> None:
+    nnx.Optimizer(live.layer, optax.sgd(learning_rate), wrt=nnx.Param).update(live.layer, live.gradients)
+
+
+def compilations_nnx(live: Any) -> int:
+    return int(live.step.jitted_fn._cache_size()) if live.mode == "compiled" else 0
+
+
+STATISTICS = Declared(
+    field="statistics_dtype",
+    value="float32",
+    source="source code",
+    where="flax/linen/normalization.py, BatchNorm.__call__: jnp.zeros(s, jnp.float32 if force_float32_reductions ...)",
+)
+X64 = jax.config.jax_enable_x64
+DOCUMENTATION = "https://docs.jax.dev/en/latest/_autosummary/"
+
+
+def linen(
+    name: str, op: str, page: str, transform: Callable[..., Any], *, donates: bool = False, **fields: Any
+) -> Implementation:
+    """A row: linen's layer through one transformation."""
+    return Implementation(
+        **{
+            "name": f"flax.linen.BatchNorm+{name}",
+            "op": op,
+            # Under x64 the statistics begin as float32, and the first update makes them float64.
+            "profile": () if X64 else (STATISTICS,),
+            "modes": ("compiled",) if donates else ("eager", "compiled"),
+            "devices": ("cpu", "gpu") if jax.default_backend() == "gpu" else ("cpu",),
+            "dtypes": ("float64",) if X64 else ("float32", "float16", "bfloat16"),
+            "supports": supports,
+            "call": call,
+            "start": functools.partial(start, transform=transform, donates=donates),
+            "state": state,
+            "steps": {"train": train, "infer": infer, "reload": reload, "sgd": sgd},
+            "compilations": compilations,
+            "documentation": DOCUMENTATION + page,
+            **fields,
+        }
+    )
+
+
+def of_nnx(name: str, page: str, transform: Callable[..., Any], supports: Callable[..., str | None]) -> Implementation:
+    """A row: the layer of nnx through one of its own transformations."""
+    return Implementation(
+        name=f"flax.nnx.BatchNorm+{name}",
+        op="transformed_batch_norm",
+        profile=(STATISTICS,),
+        modes=("eager", "compiled"),
+        devices=("cpu", "gpu") if jax.default_backend() == "gpu" else ("cpu",),
+        dtypes=("float64",) if X64 else ("float32", "float16", "bfloat16"),
+        supports=supports,
+        call=call_nnx,
+        start=functools.partial(start_nnx, transform=transform),
+        state=state_nnx,
+        steps={"train": train_nnx, "infer": infer_nnx, "sgd": sgd_nnx},
+        compilations=compilations_nnx,
+        documentation="https://flax.readthedocs.io/en/latest/api_reference/flax.nnx/transforms.html#" + page,
+    )
+
+
+TRANSFORMED = "transformed_batch_norm"
+
+ADAPTER = Adapter(
+    library="flax",
+    versions={
+        "flax": flax.__version__,
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "optax": optax.__version__,
+    },
+    settings={
+        "x64": str(X64),
+        "platform": jax.default_backend(),
+        "matmul precision": str(jax.config.jax_default_matmul_precision),
+        "dtype promotion": str(jax.config.jax_numpy_dtype_promotion),
+        "jit disabled": str(jax.config.jax_disable_jit),
+        "XLA flags": os.environ.get("XLA_FLAGS", ""),
+    },
+    pool="tf_XLAEigen",
+    implementations=(
+        linen("checkpoint", TRANSFORMED, "jax.checkpoint.html", checkpointed),
+        linen("donated", TRANSFORMED, "jax.jit.html", plain, donates=True),
+        linen("vmap", TRANSFORMED, "jax.vmap.html", stacked, supports=supports_stack),
+        linen("accumulation", "virtual_batch_norm", "jax.lax.scan.html", accumulated),
+        of_nnx("remat", "flax.nnx.remat", rematted, supports_nnx),
+        of_nnx("vmap", "flax.nnx.vmap", mapped, supports_stack),
+    ),
+)
