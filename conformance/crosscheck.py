@@ -19,6 +19,7 @@ from conformance import exact
 from conformance.case import Case, Infer, Sgd, Train
 from conformance.dialect import Dialect
 from conformance.errors import SuiteError
+from conformance.exact_passes import PASSES
 from conformance.inputs import inputs_of, situate, states_of
 from conformance.moving import debiasing, moved_bound, weights
 from conformance.operation import Situation
@@ -234,28 +235,39 @@ class _Step:
             [None for _ in features] if array is None else exact.columns(array, axes)
             for array in (inputs.input, inputs.upstream)
         )
+        further = {name: exact.columns(array, axes) for name, array in inputs.arrays.items()}
         found = {}
         for feature in features:
+            arrays = {name: exact.rationals(columns[feature]) for name, columns in further.items()}
             try:
-                found[feature] = self._exactly(feature, x[feature], upstream[feature])
+                found[feature] = self._exactly(feature, x[feature], upstream[feature], arrays)
             except exact.NotFiniteError:
                 continue
         return found
 
-    def _exactly(self, feature: int, x: list[float] | None, upstream: list[float] | None) -> exact.Quantities:
-        request = self.request
+    def _exactly(
+        self,
+        feature: int,
+        x: list[float] | None,
+        upstream: list[float] | None,
+        arrays: Mapping[str, exact.Numbers],
+    ) -> exact.Quantities:
+        request, shape = self.request, () if self.request.inputs.input is None else self.request.inputs.input.shape
         state, gradients = _numbers(self.before, feature), _numbers(self.gradients, feature)
         held: exact.Quantities = {name: [value] for name, value in state.items()}
         match request.inputs.step:
             case Train() | Infer():
                 assert x is not None
-                passes = exact.PASSES[request.configuration.op]
+                passes = PASSES[request.configuration.op]
                 given = exact.Feature(
                     x=exact.rationals(x),
                     upstream=None if upstream is None else exact.rationals(upstream),
                     gamma=state.get("gamma"),
                     beta=state.get("beta"),
                     moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
+                    held=state,
+                    samples=shape[0],
+                    arrays=arrays,
                 )
                 return held | (passes.train if self.trains else passes.infer)(given, _rule(request))
             case Sgd(learning_rate=rate) if not request.frozen:
@@ -271,6 +283,7 @@ def _rule(request: Request) -> exact.Rule:
         decay=Fraction(request.configuration.decay),
         epsilon=Fraction(request.configuration.epsilon),
         trained=request.trained,
+        options=request.configuration.options,
     )
 
 

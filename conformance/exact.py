@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -38,6 +38,8 @@ class Rule:
     epsilon: Fraction
     #: Train steps before this one that moved the state.
     trained: int = 0
+    #: What the operation is told beyond these.
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,12 @@ class Feature:
     #: None without center: then β is 0, and has no gradient.
     beta: Fraction | None = None
     moving: Moments
+    #: The whole state before the step, by name, where the operation has more of it than these.
+    held: Mapping[str, Fraction] = field(default_factory=dict)
+    #: The length of the input's first axis: as many runs of values are of one sample each.
+    samples: int = 0
+    #: What the step has beside its input and upstream gradient, of their shape, by name.
+    arrays: Mapping[str, Numbers] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,12 +280,6 @@ class Passes:
 
     train: Callable[[Feature, Rule], Quantities]
     infer: Callable[[Feature, Rule], Quantities]
-
-
-PASSES = {
-    "batch_norm": Passes(train=train_batch_norm, infer=infer_batch_norm),
-    "centering": Passes(train=train_centering, infer=infer_centering),
-}
 
 
 def _training(feature: Feature, rule: Rule, after: Moments) -> Transform | None:

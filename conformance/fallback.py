@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from conformance import exact
+from conformance.exact_passes import PASSES
 from conformance.operation import Expected, Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -48,8 +49,9 @@ def _column(situation: Situation, feature: int, trains: bool) -> exact.Quantitie
         decay=Fraction(configuration.decay),
         epsilon=Fraction(configuration.epsilon),
         trained=situation.trained,
+        options=configuration.options,
     )
-    passes = exact.PASSES[configuration.op]
+    passes = PASSES[configuration.op]
     try:
         state = {name: exact.rationals([float(value[feature])])[0] for name, value in situation.state.items()}
         given = exact.Feature(
@@ -58,6 +60,9 @@ def _column(situation: Situation, feature: int, trains: bool) -> exact.Quantitie
             gamma=state.get("gamma"),
             beta=state.get("beta"),
             moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
+            held=state,
+            samples=situation.shape[0] if situation.shape else 0,
+            arrays={name: _rationals(array, feature) for name, array in situation.arrays.items()},
         )
     except exact.NotFiniteError:
         return None

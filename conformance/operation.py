@@ -152,6 +152,10 @@ class Operation:
     infer_terms: Terms
     #: The model of what its cases may say under `options`; None: nothing.
     options: type[BaseModel] | None = None
+    #: Why a step of that shape cannot be had under the configuration; empty where it can.
+    misfit: Callable[[Configuration, tuple[int, ...]], str] = lambda _, __: ""
+    #: State -> the state whose initial values it shares unless a case gives it its own.
+    begins_as: Mapping[str, str] = field(default_factory=dict)
     #: What its steps may have beside input and upstream gradient.
     arrays: Mapping[str, Shaped] = field(default_factory=dict)
     #: The quantities that have the input's shape; every other has one value per feature.

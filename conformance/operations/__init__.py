@@ -5,5 +5,6 @@ from __future__ import annotations
 from conformance.operation import Operation
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.centering import CENTERING
+from conformance.operations.replicas import REPLICAS
 
-OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (BATCH_NORM, CENTERING)}
+OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (BATCH_NORM, CENTERING, *REPLICAS)}
