@@ -29,6 +29,11 @@ class Dialect:
     #: Dtype of the stored moving values; None: that of the parameters.
     statistics_dtype: str | None = None
     state: Literal["layer", "caller", "none"] = "layer"
+    #: Of replicas with statistics of their own: whether their moving values stay apart, are averaged at every train
+    #: step, or are replaced by the first replica's before every pass.
+    replica_moving: Literal["apart", "mean", "first"] = "apart"
+    #: Whether the replicas' gradients of gamma and beta are added, as those of the whole loss are, or averaged.
+    replica_gradients: Literal["sum", "mean"] = "sum"
 
 
 CANONICAL = Dialect()

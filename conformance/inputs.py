@@ -162,9 +162,10 @@ def initial_state(case: Case, operation: Operation) -> dict[str, Array]:
     features, axes = configuration.features, tuple(range(len(configuration.features)))
     state = {}
     for name in operation.state(configuration):
-        recipe = case.initial.get(name)
+        shared = operation.begins_as.get(name, name)
+        recipe = case.initial.get(name, case.initial.get(shared))
         if recipe is None:
-            values = rounded(np.full(features, operation.initial[name]), configuration.parameter_dtype)
+            values = rounded(np.full(features, operation.initial[shared]), configuration.parameter_dtype)
         else:
             values = realize(recipe, features, axes, configuration.parameter_dtype)
         values.flags.writeable = False

@@ -152,8 +152,10 @@ class Operation:
     infer_terms: Terms
     #: The model of what its cases may say under `options`; None: nothing.
     options: type[BaseModel] | None = None
-    #: What is wrong with a train step on an input of that shape; empty where nothing is.
-    misfit: Callable[[Configuration, tuple[int, ...]], str] = lambda _configuration, _shape: ""
+    #: Why a step of that kind and shape cannot be had under the configuration; empty where it can.
+    misfit: Callable[[Configuration, str, tuple[int, ...]], str] = lambda _configuration, _kind, _shape: ""
+    #: State -> the state whose initial values it shares unless a case gives it its own.
+    begins_as: Mapping[str, str] = field(default_factory=dict)
     #: What its steps may have beside input and upstream gradient.
     arrays: Mapping[str, Shaped] = field(default_factory=dict)
     #: The quantities that have the input's shape; every other has one value per feature.

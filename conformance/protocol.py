@@ -90,7 +90,8 @@ class Declared:
     Fields and values: `update` (exponential, zero_debiased, first_batch, cumulative, merge, none),
     `normalizes_with` (batch, moving_before, moving_after), `normalizing_correction` and `moving_correction` (0, 1),
     `single_value` (zero_variance, error, identity), `empty_batch` (keep, error), `frozen_implies_inference` (bool),
-    `statistics_dtype`, `state` (layer, caller, none). An undeclared field has the spec's own value.
+    `statistics_dtype`, `state` (layer, caller, none), `replica_moving` (apart, mean, first), `replica_gradients`
+    (sum, mean). An undeclared field has the spec's own value.
     """
 
     field: str

@@ -218,8 +218,10 @@ def _cross_checks(
         return
     if case.memory == "channels_last" and rank < 3:
         yield error("channels_last needs an axis beside batch and features", "memory")
-    yield from _option_checks(case, origin, document)
-    yield from _step_checks(case, error)
+    wrong_options = list(_option_checks(case, origin, document))
+    yield from wrong_options
+    if not wrong_options:  # state and sizes may follow from them
+        yield from _step_checks(case, error)
     yield from _published_checks(case, error)
 
 
@@ -286,14 +288,15 @@ def _shape_checks(case: Case, step: Train | Infer, error: Any, place: tuple[str 
     if len(shape) != len(case.shape) or any(shape[axis] != case.shape[axis] for axis in axes):
         yield error(f"must have the rank and the feature sizes of {case.shape}", *place, "shape")
         return
+    misfit = OPERATIONS[case.op].misfit(case.configuration, step.step, shape)
+    if misfit:
+        yield error(misfit, *((*place, "shape") if step.shape is not None else ("options",)))
+        return
     size = math.prod(shape) * dtype_named(case.dtype).itemsize
     if size > MEMORY_BUDGET:
         key = (*place, "shape") if step.shape is not None else ("shape",)
         yield error(f"{list(shape)} takes {size / 2**20:,.0f} MiB, over the budget of 256 MiB", *key)
         return
-    misfit = OPERATIONS[case.op].misfit(case.configuration, shape) if isinstance(step, Train) else ""
-    if misfit:
-        yield error(misfit, *((*place, "shape") if step.shape is not None else ("shape",)))
     for name in ("input", "upstream"):
         recipe = getattr(step, name)
         if recipe is not None:

@@ -23,12 +23,12 @@ class Options(BaseModel):
     virtual_batch: int = Field(ge=1, description="Samples in a virtual batch; divides those of every train step.")
 
 
-def _misfit(configuration: Configuration, shape: tuple[int, ...]) -> str:
+def _misfit(configuration: Configuration, kind: str, shape: tuple[int, ...]) -> str:
     """Return why the samples cannot be divided: options that are none are another check's."""
     size = configuration.options.get("virtual_batch")
     if 0 in configuration.feature_axes:
         return "virtual batches divide the first axis, which is a feature axis here"
-    divides = not isinstance(size, int) or size < 1 or shape[0] % size == 0
+    divides = kind != "train" or not isinstance(size, int) or size < 1 or shape[0] % size == 0
     return "" if divides else f"its {shape[0]} samples are no multiple of virtual_batch, {size}"
 
 

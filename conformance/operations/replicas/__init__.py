@@ -1,0 +1,158 @@
+"""Batch normalization and centering over replicas, each of which has a part of the batch.
+
+Synchronized, they take the statistics of the whole batch; replicated, each takes its own part's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.dialect import Dialect
+from conformance.operation import Expected, Hypothesis, Operation, Situation
+from conformance.operations.batch_norm import BATCH_NORM
+from conformance.operations.centering import CENTERING
+from conformance.operations.replicas import diagnosis, shards, synchronized
+from conformance.operations.replicas.replicated import Replicated
+from conformance.precision import working
+from conformance.protocol import Configuration
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Found = dict[str, Expected]
+
+_BATCH_NORM = Replicated(one_train=BATCH_NORM.train, one_infer=BATCH_NORM.infer)
+_CENTERING = Replicated(one_train=CENTERING.train, one_infer=CENTERING.infer)
+
+
+def _state(of: Operation, configuration: Configuration) -> tuple[str, ...]:
+    return shards.state(configuration, of.state(configuration))
+
+
+def _synchronized_hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
+    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    own: dict[str, Any] = {
+        "each replica normalizes by its own shard": "apart",
+        "each replica normalizes by its own shard, and the moving values are averaged": "mean",
+    }
+    for name, joined in own.items():
+        replicated = functools.partial(_replicated, replace(dialect, replica_moving=joined))
+        yield replace(base, name=name, changed=replicated)
+    yield from diagnosis.misjoined(base)
+    yield from diagnosis.gradients(configuration, dialect)
+    yield from diagnosis.shared(configuration, BATCH_NORM.hypotheses(configuration, dialect))
+
+
+def _replicated(dialect: Dialect, situation: Situation, found: Found) -> Found:  # noqa: ARG001 - all is different
+    return _BATCH_NORM.train(replace(situation, dialect=dialect), working(situation.configuration.dtype))
+
+
+def _replicated_hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
+    yield from diagnosis.joining(configuration, dialect)
+    base = Hypothesis(name="statistics of the whole batch", configuration=configuration, dialect=dialect)
+    yield replace(base, changed=_whole)
+    yield from diagnosis.gradients(configuration, dialect)
+    yield from diagnosis.shared(configuration, BATCH_NORM.hypotheses(configuration, dialect))
+
+
+def _whole(situation: Situation, found: Found) -> Found:  # noqa: ARG001 - all is different
+    return synchronized.train(situation, working(situation.configuration.dtype))
+
+
+def _centering_hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
+    yield from diagnosis.joining(configuration, dialect)
+    yield from diagnosis.shared(configuration, CENTERING.hypotheses(configuration, dialect))
+
+
+def _rows_terms(of: Operation, kind: str, situation: Situation) -> Mapping[str, Mapping[str, Array]]:
+    """Return the terms of each replica's rows, joined, and of its own moving values."""
+    found: dict[str, dict[str, Array]] = {}
+    every = []
+    for replica, part in enumerate(shards.parts(situation)):
+        terms = of.train_terms(part) if kind == "train" else of.infer_terms(part)
+        if not terms:  # an empty shard
+            continue
+        every.append((part, terms))
+        moving = (name for name in shards.MOVING if name in terms)
+        found |= {shards.named(name, replica): dict(terms[name]) for name in moving}
+    for name in ("output", "grad_input"):
+        rows = [(part.x.shape, terms[name]) for part, terms in every if name in terms]
+        if rows:
+            found[name] = {
+                term: np.concatenate([np.broadcast_to(each[term], shape) for shape, each in rows])
+                for term in rows[0][1]
+            }
+    return found
+
+
+_FORMULAS = {
+    "reload": "the state after loading = the state before saving, bit for bit, of every replica",
+    "freeze": "the state stays as it is",
+    "unfreeze": "the state stays as it is",
+    "sgd": "γ ← γ - η·dγ,  β ← β - η·dβ",
+}
+
+SYNCHRONIZED_BATCH_NORM = replace(
+    BATCH_NORM,
+    name="synchronized_batch_norm",
+    ladder="",
+    state=functools.partial(_state, BATCH_NORM),
+    begins_as=shards.begins_as(shards.MOVING),
+    options=shards.Options,
+    misfit=shards.misfit,
+    formulas={
+        **_FORMULAS,
+        "train": "batch normalization of the whole batch, Σ over all shards; each replica's M and V move by its μ and σ²",
+        "infer": "x̂ = (x-M_k)/√(V_k+ε),  y = γ·x̂ + β,  M_k and V_k of the replica whose shard x is in",
+    },
+    train=synchronized.train,
+    infer=synchronized.infer,
+    observers={},
+    hypotheses=_synchronized_hypotheses,
+    infer_terms=functools.partial(_rows_terms, BATCH_NORM, "infer"),
+)
+
+REPLICATED_BATCH_NORM = replace(
+    SYNCHRONIZED_BATCH_NORM,
+    name="replicated_batch_norm",
+    formulas={
+        **_FORMULAS,
+        "train": (
+            "of replica k:  μ_k = Σx/m_k,  σ²_k = Σ(x-μ_k)²/m_k,  x̂ = (x-μ_k)/√(σ²_k+ε),  y = γ·x̂ + β;  "
+            "M_k ← a·M_k + (1-a)·μ_k,  V_k ← a·V_k + (1-a)·σ²_k;  dβ and dγ are sums over all shards"
+        ),
+        "infer": SYNCHRONIZED_BATCH_NORM.formulas["infer"],
+    },
+    train=_BATCH_NORM.train,
+    infer=_BATCH_NORM.infer,
+    hypotheses=_replicated_hypotheses,
+    train_terms=functools.partial(_rows_terms, BATCH_NORM, "train"),
+)
+
+REPLICATED_CENTERING = replace(
+    CENTERING,
+    name="replicated_centering",
+    # The published layer's own words: the replicas' moving means are averaged.
+    dialect=replace(CENTERING.dialect, replica_moving="mean"),
+    state=functools.partial(_state, CENTERING),
+    begins_as=shards.begins_as(("moving_mean",)),
+    options=shards.Options,
+    misfit=shards.misfit,
+    formulas={
+        **_FORMULAS,
+        "train": "of replica k:  μ_k = Σx/m_k,  y = x - μ_k,  dx = g - Σg/m_k;  M ← the mean over k of a·M + (1-a)·μ_k",
+        "infer": "y = x - M;  dx = g",
+        "freeze": "the state stays as it is; a frozen layer infers",
+    },
+    train=_CENTERING.train,
+    infer=_CENTERING.infer,
+    observers={},
+    hypotheses=_centering_hypotheses,
+    train_terms=functools.partial(_rows_terms, CENTERING, "train"),
+    infer_terms=functools.partial(_rows_terms, CENTERING, "infer"),
+)
+
+REPLICAS = (SYNCHRONIZED_BATCH_NORM, REPLICATED_BATCH_NORM, REPLICATED_CENTERING)

@@ -1,0 +1,210 @@
+"""Hypotheses about replicas: what is joined, how, and what is not."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.dialect import Dialect
+from conformance.moving import moved, weights
+from conformance.operation import Expected, Hypothesis, Situation
+from conformance.operations.batch_norm import reference
+from conformance.operations.batch_norm.changed import changed_to
+from conformance.operations.replicas import shards
+from conformance.operations.replicas.shards import MOVING, named, plain
+from conformance.protocol import Configuration
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Found = dict[str, Expected]
+Change = Callable[[Situation, Found], Found]
+
+
+def every_moving(configuration: Configuration) -> frozenset[str]:
+    """Return the names of all replicas' moving values."""
+    return frozenset(named(name, each) for each in range(len(shards.of(configuration))) for name in MOVING)
+
+
+def shared(configuration: Configuration, plain: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
+    """Yield those hypotheses of the plain operation that are a change of configuration, dialect or algorithm alone.
+
+    The others look at one layer's batch and state, which replicas do not have.
+    """
+    moving = every_moving(configuration)
+    for each in plain:
+        if each.given is None and each.changed is None:
+            yield replace(each, only=each.only | moving if each.only & set(MOVING) else each.only)
+
+
+def joining(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
+    """Yield the hypotheses about how the moving values of replicas with own statistics come together."""
+    base = Hypothesis(name="", configuration=configuration, dialect=dialect, only=every_moving(configuration))
+    other: dict[Any, str] = {
+        "apart": "replicas keep their moving values apart",
+        "mean": "moving values averaged over the replicas",
+        "first": "every pass begins with the first replica's moving values",
+    }
+    for value, name in other.items():
+        if value != dialect.replica_moving:
+            # Under `first` inference is by other values too.
+            only = frozenset[str]() if "first" in (value, dialect.replica_moving) else base.only
+            yield replace(base, name=name, dialect=replace(dialect, replica_moving=value), only=only)
+    changes: dict[str, Change] = {
+        "every replica takes the first one's moving values": functools.partial(_every, lambda _, values: values[0]),
+        "every replica takes the last one's moving values": functools.partial(_every, lambda _, values: values[-1]),
+        "moving values added over the replicas": functools.partial(_every, lambda _, values: sum(values)),
+        "moving values averaged by the sizes of the shards": functools.partial(_every, _by_size),
+        "moving values of the whole batch's statistics": _of_the_whole,
+        "moving values of the first replica alone updated": _first_alone,
+    }
+    yield from (replace(base, name=name, changed=change) for name, change in changes.items())
+
+
+def gradients(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
+    """Yield the hypotheses about the gradients of gamma and beta, which replicas share."""
+    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    learned = frozenset({"grad_gamma", "grad_beta"})
+    value: Any = "sum" if dialect.replica_gradients == "mean" else "mean"
+    name = "gradients of gamma and beta averaged over the replicas"
+    name = name.replace("averaged", "added") if value == "sum" else name
+    yield replace(base, name=name, dialect=replace(dialect, replica_gradients=value), only=learned)
+    replicas = len(shards.of(configuration))
+    again = functools.partial(_multiplied, learned, replicas)
+    yield replace(base, name="gradients of gamma and beta counted once per replica", changed=again, only=learned)
+
+
+def misjoined(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield the hypotheses about how shards' statistics become those of the whole batch."""
+    changes: dict[str, Change] = {
+        "variances of the shards averaged, without the spread of their means": functools.partial(_joined, False, True),
+        "shards averaged as if they had one size": functools.partial(_joined, True, False),
+        "shards averaged as if they had one size, without the spread of their means": functools.partial(
+            _joined, True, True
+        ),
+    }
+    yield from (replace(base, name=name, changed=change) for name, change in changes.items())
+    only = frozenset({"grad_input"})
+    yield replace(base, name="gradients do not pass to other replicas", changed=_within, only=only)
+    again = functools.partial(_through, len(shards.of(base.configuration)))
+    yield replace(base, name="gradients through the statistics counted once per replica", changed=again, only=only)
+    none = functools.partial(_through, 0)
+    yield replace(base, name="no gradients through the statistics", changed=none, only=only)
+    moving = every_moving(base.configuration)
+    yield replace(base, name="moving values of the first replica alone updated", changed=_first_alone, only=moving)
+    decay = base.configuration.decay ** len(shards.of(base.configuration))
+    repeated = replace(base.configuration, decay=decay)
+    yield replace(base, name="moving values updated once per replica", configuration=repeated, only=moving)
+
+
+def _every(choose: Callable[[Situation, Sequence[Array]], Any], situation: Situation, found: Found) -> Found:
+    """Return the same moving values for every replica, chosen from those of all."""
+    replicas = range(len(shards.of(situation.configuration)))
+    result = {}
+    for name in (name for name in MOVING if name in found):
+        every = [found[named(name, each)] for each in replicas]
+        value = np.asarray(choose(situation, [each.value for each in every]))
+        result |= {named(name, each): changed_to(every[each], value, len(every)) for each in replicas}
+    return result
+
+
+def _by_size(situation: Situation, values: Sequence[Array]) -> Array:
+    sizes = shards.of(situation.configuration)
+    return np.asarray(sum(size * value for size, value in zip(sizes, values, strict=True)) / sum(sizes))
+
+
+def _of_the_whole(situation: Situation, found: Found) -> Found:
+    if not situation.x.size:
+        return {}
+    statistics = reference.batch_statistics(situation.x)
+    entering = {"moving_mean": statistics.mean, "moving_variance": statistics.variance}
+    if "moving_variance" in situation.state:
+        entering["moving_variance"] = reference.moving_variance_batch(situation, statistics)
+    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
+    return {
+        name: changed_to(found[name], moved(situation.state[name], entering[plain(name)], weight))
+        for name in every_moving(situation.configuration) & found.keys()
+    }
+
+
+def _first_alone(situation: Situation, found: Found) -> Found:
+    first = set(MOVING)
+    return {
+        name: found[name] if name in first else changed_to(found[name], situation.state[name])
+        for name in every_moving(situation.configuration) & found.keys()
+    }
+
+
+def _multiplied(names: frozenset[str], factor: int, situation: Situation, found: Found) -> Found:  # noqa: ARG001
+    return {name: changed_to(found[name], factor * found[name].value) for name in names & found.keys()}
+
+
+def _rows(situation: Situation) -> tuple[Array, list[slice]]:
+    """Return how many values each row's shard has, and the rows of each shard that has any."""
+    sizes = np.array(shards.of(situation.configuration)) * (len(situation.x) // sum(shards.of(situation.configuration)))
+    ends = np.cumsum([0, *sizes])
+    slices = [slice(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True) if end > start]
+    return np.repeat(sizes, sizes)[:, None].astype(situation.x.dtype), slices
+
+
+def _joined(one_size: bool, without_spread: bool, situation: Situation, found: Found) -> Found:
+    """Return the step by c = Σωx, v = Σω(x - c')², c' the shard's own mean or c; ω is 1/m or 1/(R·n_k), n_k a shard's.
+
+    dc/dx = ω and dv/dx = 2ω(x - c'), so that dx = γ r (g - ω Σg - ω (x - c') r dγ).
+    """
+    x, upstream = situation.x, situation.upstream
+    if not x.size:
+        return {}
+    counts, slices = _rows(situation)
+    weight = 1 / (counts * len(slices)) if one_size else np.full_like(counts, 1 / x.dtype.type(len(x)))
+    center = (weight * x).sum(axis=0)
+    about = np.broadcast_to(center, x.shape).copy()
+    if without_spread:
+        for rows in slices:
+            about[rows] = reference.batch_mean(x[rows])
+    variance = (weight * (x - about) ** 2).sum(axis=0)
+    normalization = reference.normalize(situation, center, variance, 1.0)
+    values = {"output": normalization.output}
+    if upstream is not None:
+        grad_beta, grad_gamma = upstream.sum(axis=0), (upstream * normalization.normalized).sum(axis=0)
+        root = normalization.inverse_root
+        through = weight * grad_beta + weight * (x - about) * root * grad_gamma
+        values |= {
+            "grad_beta": grad_beta,
+            "grad_gamma": grad_gamma,
+            "grad_input": normalization.gamma * root * (upstream - through),
+        }
+    step = weights(situation.dialect, situation.configuration.decay, situation.trained, x.dtype.type)
+    for name in every_moving(situation.configuration) & situation.state.keys():
+        batch = variance if name.startswith("moving_variance") else center
+        values[name] = moved(situation.state[name], batch, step)
+    return {name: changed_to(found[name], value, len(x)) for name, value in values.items() if name in found}
+
+
+def _within(situation: Situation, found: Found) -> Found:
+    """Return dx = γ r (g - Σ'g/m - x̂ Σ'(g x̂)/m), Σ' over the value's own shard."""
+    return _with_through(situation, found, lambda values: _over_shards(situation, values))
+
+
+def _through(times: int, situation: Situation, found: Found) -> Found:
+    """Return dx with what goes through the statistics taken so many times."""
+    return _with_through(situation, found, lambda values: times * values.sum(axis=0))
+
+
+def _with_through(situation: Situation, found: Found, total: Callable[[Array], Array]) -> Found:
+    x, upstream = situation.x, situation.upstream
+    if upstream is None or not x.size or "grad_input" not in found:
+        return {}
+    _, _, n = reference.training(situation)
+    through = (total(upstream) + n.normalized * total(upstream * n.normalized)) / len(x)
+    value = n.gamma * n.inverse_root * (upstream - through)
+    return {"grad_input": changed_to(found["grad_input"], value, len(x))}
+
+
+def _over_shards(situation: Situation, values: Array) -> Array:
+    result = np.empty_like(values)
+    for rows in _rows(situation)[1]:
+        result[rows] = values[rows].sum(axis=0)
+    return result

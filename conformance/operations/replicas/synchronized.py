@@ -1,0 +1,51 @@
+"""Replicas with synchronized statistics: all together give what one layer gives on the whole batch.
+
+The reference is batch normalization's own. Its bounds hold as they are: R partial sums of m/R values, joined and divided
+twice, m/R and R, are at most m + 1 roundings of a value, as many as a sequential sum and its division have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.operation import Expected, Situation
+from conformance.operations import batch_norm
+from conformance.operations.replicas import shards
+from conformance.operations.replicas.shards import MOVING, joined, named, summed
+from conformance.precision import Precision
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
+    """Return what one train step must give: the whole batch's numbers, and every replica's moving values moved by them."""
+    found = batch_norm.train(replace(situation, state=shards.held(situation.state, 0)), worked)
+    for replica in range(1, len(shards.of(situation.configuration))):
+        own = shards.held(situation.state, replica)
+        alike = all(np.array_equal(own[name], situation.state[name], equal_nan=True) for name in MOVING)
+        each = found if alike else batch_norm.train(replace(situation, state=own, upstream=None), worked)
+        found |= {named(name, replica): each[name] for name in MOVING}
+    return _divided(found, situation, worked)
+
+
+def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
+    """Return what one inference step must give: each shard by its replica's moving values, which are all alike."""
+    each = [batch_norm.infer(part, worked) for part in shards.parts(situation)]
+    rows = {name: joined([one[name] for one in each]) for name in ("output", "grad_input") if name in each[0]}
+    learned = [name for name in ("grad_gamma", "grad_beta") if name in each[0]]
+    return _divided(rows | {name: summed([one[name] for one in each], worked) for name in learned}, situation, worked)
+
+
+def _divided(found: Mapping[str, Expected], situation: Situation, worked: Precision) -> dict[str, Expected]:
+    """Return the gradients of gamma and beta divided by the number of replicas where the dialect averages them."""
+    if situation.dialect.replica_gradients == "sum":
+        return dict(found)
+    replicas = len(shards.of(situation.configuration))
+    return {
+        name: summed([each], worked, replicas) if name in ("grad_gamma", "grad_beta") else each
+        for name, each in found.items()
+    }
