@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from conformance import exact
+from conformance import exact, exact_masked
 from conformance.case import Case, Infer, Sgd, Train
 from conformance.dialect import Dialect
 from conformance.errors import SuiteError
@@ -35,6 +35,8 @@ State: TypeAlias = Mapping[str, Array]
 ALLOWED = 1e-3
 #: Elements in a step that fractions can do in some tenths of a second.
 ELEMENTS = 4096
+#: By operation, its numbers in fractions.
+PASSES = {**exact.PASSES, "masked_batch_norm": exact_masked.PASSES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,13 +251,14 @@ class _Step:
         match request.inputs.step:
             case Train() | Infer():
                 assert x is not None
-                passes = exact.PASSES[request.configuration.op]
+                passes, mask = PASSES[request.configuration.op], request.inputs.arrays.get("mask")
                 given = exact.Feature(
                     x=exact.rationals(x),
                     upstream=None if upstream is None else exact.rationals(upstream),
                     gamma=state.get("gamma"),
                     beta=state.get("beta"),
                     moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
+                    mask=None if mask is None else mask.reshape(-1).tolist(),
                 )
                 return held | (passes.train if self.trains else passes.infer)(given, _rule(request))
             case Sgd(learning_rate=rate) if not request.frozen:

@@ -60,6 +60,8 @@ class Feature:
     #: None without center: then β is 0, and has no gradient.
     beta: Fraction | None = None
     moving: Moments
+    #: Which of the values count, where the step has a mask.
+    mask: list[bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
