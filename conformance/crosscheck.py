@@ -259,7 +259,7 @@ class _Step:
         match request.inputs.step:
             case Train() | Infer():
                 assert x is not None
-                passes = PASSES[request.configuration.op]
+                passes, mask = PASSES[request.configuration.op], request.inputs.arrays.get("mask")
                 given = exact.Feature(
                     x=exact.rationals(x),
                     upstream=None if upstream is None else exact.rationals(upstream),
@@ -269,6 +269,7 @@ class _Step:
                     state=state,
                     samples=shape[0],
                     arrays=arrays,
+                    mask=None if mask is None else mask.reshape(-1).tolist(),
                 )
                 return held | (passes.train if self.trains else passes.infer)(given, _rule(request))
             case Sgd(learning_rate=rate) if not request.frozen:

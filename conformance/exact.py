@@ -68,6 +68,8 @@ class Feature:
     samples: int = 0
     #: What the step has beside its input and upstream gradient, of their shape, by name.
     arrays: Mapping[str, Numbers] = field(default_factory=dict)
+    #: Which of the values count, where the step has a mask.
+    mask: list[bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

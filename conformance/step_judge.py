@@ -28,6 +28,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _STATISTICS = ("batch_mean", "batch_variance")
 _LEARNED = ("gamma", "beta")
+#: What a pass may give without its being judged, where the operation fixes nothing of it.
+_PRODUCED = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,7 +91,7 @@ class StepJudge:
         observed = {**outcome.quantities, **(outcome.state if self.keeps_state else {})}
         self.observed = observed
         expected = self._expected(self.operation.dialect, working(self.configuration.dtype))
-        unknown = set(observed) - set(expected) - set(_STATISTICS) - {"grad_gamma", "grad_beta", "grad_input"}
+        unknown = set(observed) - set(expected) - set(_STATISTICS) - _PRODUCED
         if unknown:
             raise SuiteError(f"{self.cell.id}: step {self.number} gave unknown quantities {sorted(unknown)}")
         names = [name for name in expected if name in observed or name in self._required()]

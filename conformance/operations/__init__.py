@@ -6,9 +6,10 @@ from conformance.operation import Operation
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_renorm import BATCH_RENORM
 from conformance.operations.centering import CENTERING
+from conformance.operations.masked_batch_norm import MASKED_BATCH_NORM
 from conformance.operations.replicas import REPLICAS
 from conformance.operations.transformed_batch_norm import TRANSFORMED_BATCH_NORM
 from conformance.operations.virtual_batch_norm import VIRTUAL_BATCH_NORM
 
-_ALL = (BATCH_NORM, BATCH_RENORM, CENTERING, *REPLICAS, TRANSFORMED_BATCH_NORM, VIRTUAL_BATCH_NORM)
-OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _ALL}
+_VARIANTS = (BATCH_RENORM, MASKED_BATCH_NORM, *REPLICAS, TRANSFORMED_BATCH_NORM, VIRTUAL_BATCH_NORM)
+OPERATIONS: dict[str, Operation] = {each.name: each for each in (BATCH_NORM, CENTERING, *_VARIANTS)}

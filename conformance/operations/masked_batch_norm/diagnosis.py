@@ -1,0 +1,328 @@
+"""The single changes of masked batch normalization that implementations have got wrong, or might.
+
+What changes configuration, dialect or what a step starts from is as in batch normalization; what the mask is taken
+for, and what is divided by, is of this operation.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conformance.dialect import Dialect
+from conformance.moving import moved, weights
+from conformance.operation import Expected, Hypothesis, Situation
+from conformance.operations.batch_norm import diagnosis as unmasked
+from conformance.operations.batch_norm.changed import MOVING, changed_to
+from conformance.operations.batch_norm.reference import Gradients, Normalization, corrected, normalize, total
+from conformance.operations.masked_batch_norm import reference
+from conformance.protocol import Configuration
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Found = dict[str, Expected]
+
+_PRODUCED = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
+_LEARNED = frozenset({"grad_gamma", "grad_beta"})
+#: What is added to a count lest it be zero.
+_ADDED = (1e-7, 1e-5, 1e-3, 1.0)
+
+
+def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
+    """Yield the hypotheses, those about the mask first."""
+    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    yield from _mask(base)
+    yield from _divisor(base)
+    yield from _nothing_counts(base)
+    yield from _output(base)
+    yield from _gradients(base)
+    for each in unmasked.hypotheses(configuration, dialect):
+        # The others rewrite an expectation by the formulas without a mask.
+        if each.changed is None:
+            yield each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Taken:
+    """Which values enter the statistics, each feature's own, (m, C), and what their sums are divided by, (C,)."""
+
+    counted: Array
+    divisor: Array
+    #: What enters the sums; a value that does not count is else left out, number or not.
+    x: Array | None = None
+
+
+def _changed(
+    base: Hypothesis, name: str, change: Callable[[Situation], _Taken | None], only: frozenset[str] = frozenset()
+) -> Hypothesis:
+    def came(situation: Situation, found: Found) -> Found:
+        if not found.keys() >= MOVING or not situation.x.size:
+            return {}
+        taken = change(situation)
+        if taken is None:
+            return {}
+        with np.errstate(all="ignore"):
+            values = _values(situation, taken)
+        return {each: changed_to(found[each], values[each], len(situation.x)) for each in found if each in values}
+
+    return replace(base, name=name, changed=came, only=only)
+
+
+def _values(situation: Situation, taken: _Taken) -> dict[str, Array]:
+    """Return every quantity by other sums, with the gradients that automatic differentiation gives for them.
+
+    μ = Σwx/D, σ² = Σw(x - μ)²/D; with D not Σw the second term of dL/dμ does not vanish.
+    """
+    x = np.where(taken.counted, situation.x, 0) if taken.x is None else taken.x
+    mean = total(x) / taken.divisor
+    deviation = np.where(taken.counted, situation.x - mean, 0)
+    variance = total(deviation * deviation) / taken.divisor
+    n = normalize(situation, mean, variance, 1.0)
+    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
+    correction = situation.dialect.moving_correction
+    count = taken.counted.sum(axis=0)
+    entering = variance * np.where(count > correction, count / np.maximum(count - correction, 1), 1)
+    values = {
+        "batch_mean": mean,
+        "batch_variance": variance,
+        "moving_mean": moved(situation.state["moving_mean"], mean, weight),
+        "moving_variance": moved(situation.state["moving_variance"], np.asarray(entering), weight),
+        "output": n.output,
+    }
+    if situation.upstream is not None:
+        g = _differentiated(situation.upstream, n, taken, deviation)
+        values |= {"grad_input": g.input, "grad_gamma": g.gamma, "grad_beta": g.beta}
+    return values
+
+
+def _differentiated(upstream: Array, n: Normalization, taken: _Taken, deviation: Array) -> Gradients:
+    grad_beta, grad_gamma = total(upstream), total(upstream * n.normalized)
+    scale = n.gamma * n.inverse_root
+    to_variance = -n.gamma * n.inverse_root**2 * grad_gamma / 2
+    to_mean = -scale * grad_beta - 2 * to_variance * total(deviation) / taken.divisor
+    through = np.where(taken.counted, (to_mean + 2 * to_variance * deviation) / taken.divisor, 0)
+    return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * upstream + through, own=n.normalized)
+
+
+def _alike(situation: Situation, counted: Array) -> Array:
+    """Return a mask of positions for every feature, (m, C)."""
+    return np.broadcast_to(counted[:, np.newaxis], situation.x.shape)
+
+
+def _mask(base: Hypothesis) -> Iterator[Hypothesis]:
+    def read(name: str, change: Callable[[Situation], Array], only: frozenset[str] = frozenset()) -> Hypothesis:
+        def given(situation: Situation) -> Situation:
+            return replace(situation, arrays={"mask": change(situation)}) if "mask" in situation.arrays else situation
+
+        return replace(base, name=name, given=given, only=only)
+
+    def everything(situation: Situation) -> Array:
+        return np.ones_like(reference.counts(situation))
+
+    yield read("mask ignored", everything)
+    yield read("mask ignored by the moving values", everything, MOVING)
+    yield read("mask ignored by the output", everything, _PRODUCED)
+    yield read("mask inverted", lambda situation: ~reference.counts(situation))
+    yield read("whole rows counted where any position counts", _by_row)
+    for shift in (1, -1):
+        yield read("mask of the neighbouring position", functools.partial(_shifted, shift))
+    yield read("mask read in column-major order", _column_major)
+    yield _changed(base, "mask laid along the features", _along_features)
+
+
+def _by_row(situation: Situation) -> Array:
+    counted = reference.counts(situation)
+    rows = counted.reshape(_samples(situation), -1)
+    return np.repeat(rows.any(axis=1), rows.shape[1])
+
+
+def _shifted(shift: int, situation: Situation) -> Array:
+    return np.roll(reference.counts(situation), shift)
+
+
+def _column_major(situation: Situation) -> Array:
+    shape = _reduced(situation)
+    return reference.counts(situation).reshape(shape).reshape(-1, order="F")
+
+
+def _reduced(situation: Situation) -> tuple[int, ...]:
+    return tuple(situation.shape[axis] for axis in situation.configuration.reduction_axes)
+
+
+def _samples(situation: Situation) -> int:
+    return situation.shape[0] if 0 in situation.configuration.reduction_axes else 1
+
+
+def _along_features(situation: Situation) -> _Taken | None:
+    """Return a mask whose axes are the input's first ones, the last being the one that is missing.
+
+    Where the features are not last, it counts some of them at every position of the last axis.
+    """
+    axes, shape = situation.configuration.feature_axes, situation.shape
+    reduced = _reduced(situation)
+    if len(axes) != 1 or axes[0] == len(shape) - 1 or reduced != shape[:-1]:
+        return None
+    whole = np.broadcast_to(reference.counts(situation).reshape(reduced)[..., np.newaxis], shape)
+    counted = np.moveaxis(whole, axes[0], -1).reshape(situation.x.shape)
+    return _Taken(counted=counted, divisor=counted.sum(axis=0).astype(situation.x.dtype))
+
+
+def _divisor(base: Hypothesis) -> Iterator[Hypothesis]:
+    def dividing(name: str, by: Callable[[Situation], float]) -> Hypothesis:
+        def taken(situation: Situation) -> _Taken | None:
+            counted, divisor = reference.counts(situation), by(situation)
+            if not counted.any() or divisor == counted.sum():
+                return None
+            whole = np.full(situation.x.shape[1], divisor, situation.x.dtype)
+            return _Taken(counted=_alike(situation, counted), divisor=whole)
+
+        return _changed(base, f"wrong divisor: {name}", taken)
+
+    yield dividing("all positions", lambda situation: len(situation.x))
+    for added in _ADDED:
+        name = f"the positions that count, and {added:g}"
+        yield dividing(name, lambda situation, added=added: reference.counts(situation).sum() + added)  # type: ignore[misc]
+    yield dividing("one position less", lambda situation: max(1, int(reference.counts(situation).sum()) - 1))
+    yield dividing("the samples that count", lambda situation: int(_by_sample(situation)))
+    yield dividing("all samples", _samples)
+    yield _changed(base, "values that do not count multiplied by 0: no number stays none", _multiplied)
+    for said, count in (
+        ("the positions", lambda s: len(s.x)),
+        ("the positions that count", lambda s: reference.counts(s).sum()),
+    ):
+        change = functools.partial(_corrected_by, count)
+        yield replace(base, name=f"moving variance with Bessel's correction of {said}", changed=change, only=MOVING)
+
+
+def _by_sample(situation: Situation) -> Any:
+    return max(1, reference.counts(situation).reshape(_samples(situation), -1).any(axis=1).sum())
+
+
+def _multiplied(situation: Situation) -> _Taken | None:
+    counted = reference.counts(situation)
+    if np.isfinite(situation.x).all() or not counted.any():
+        return None
+    whole = _alike(situation, counted)
+    return _Taken(counted=whole, divisor=whole.sum(axis=0).astype(situation.x.dtype), x=situation.x * whole)
+
+
+def _corrected_by(count: Callable[[Situation], Any], situation: Situation, found: Found) -> Found:
+    counted = reference.counts(situation)
+    number = int(count(situation))
+    if "moving_variance" not in found or not counted.any() or number < 2:
+        return {}
+    statistics = reference.training(situation).statistics
+    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
+    entering = corrected(replace(statistics, count=number), 1)
+    value = moved(situation.state["moving_variance"], entering, weight)
+    return {**found, "moving_variance": changed_to(found["moving_variance"], value)}
+
+
+def _nothing_counts(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield what may be made of the statistics of no values: 0, 0/0, or those of all."""
+
+    def entering(name: str, value: Callable[[Situation], tuple[Array, Array]]) -> Hypothesis:
+        def came(situation: Situation, found: Found) -> Found:
+            if not found.keys() >= MOVING or not situation.x.size or reference.counts(situation).any():
+                return {}
+            weight = weights(
+                situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type
+            )
+            batch = dict(zip(("moving_mean", "moving_variance"), value(situation), strict=True))
+            return {each: changed_to(found[each], moved(situation.state[each], batch[each], weight)) for each in batch}
+
+        return replace(base, name=f"no position counts: {name}", changed=came, only=MOVING)
+
+    def constant(value: float, situation: Situation) -> tuple[Array, Array]:
+        each = np.full(situation.x.shape[1], value, situation.x.dtype)
+        return each, each
+
+    yield entering("a mean and a variance of 0 enter the moving values", functools.partial(constant, 0.0))
+    yield entering("statistics of 0/0 enter the moving values", functools.partial(constant, np.nan))
+
+
+def _output(base: Hypothesis) -> Iterator[Hypothesis]:
+    def elsewhere(name: str, value: Callable[[Situation, Array], Any]) -> Hypothesis:
+        def came(situation: Situation, found: Found) -> Found:
+            counted = reference.counts(situation)
+            if "output" not in found or "mask" not in situation.arrays or not counted.any():
+                return {}
+            output = found["output"]
+            values = np.where(counted[:, np.newaxis], output.value, value(situation, output.value))
+            return {"output": changed_to(output, values)}
+
+        return replace(base, name=f"output where a position does not count: {name}", changed=came, only=_OUTPUT)
+
+    yield elsewhere("0", lambda situation, output: 0)  # noqa: ARG005 - one signature for all
+    yield elsewhere("the input", lambda situation, output: situation.x)  # noqa: ARG005
+    yield elsewhere("beta", lambda situation, output: situation.state.get("beta", 0.0))  # noqa: ARG005
+    yield elsewhere("normalized with the moving values", _by_moving)
+
+
+_OUTPUT = frozenset({"output"})
+
+
+def _by_moving(situation: Situation, output: Array) -> Array:
+    del output
+    state = situation.state
+    return normalize(situation, state["moving_mean"], state["moving_variance"], 0.0).output
+
+
+def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
+    def changed(name: str, of: frozenset[str], change: Callable[[Situation, Array], dict[str, Array]]) -> Hypothesis:
+        def came(situation: Situation, found: Found) -> Found:
+            counted = reference.counts(situation)
+            if situation.upstream is None or not found.keys() >= MOVING or not counted.any():
+                return {}
+            values = change(situation, counted[:, np.newaxis])
+            return {each: changed_to(found[each], values[each]) for each in of if each in found}
+
+        return replace(base, name=name, changed=came, only=of)
+
+    learned_and_input = _LEARNED | _INPUT
+    name = "upstream left out where a position does not count"
+    yield changed(name, learned_and_input, _upstream_counted)
+    yield changed(f"{name}: gradients of gamma and beta", _LEARNED, _upstream_counted)
+    yield changed(f"{name}: statistics' share of the input gradient", _INPUT, _statistics_counted)
+    yield changed("input gradient 0 where a position does not count", _INPUT, _input_counted)
+    yield changed("statistics taken for constants", _INPUT, lambda s, w: _through(s, 0 * w, 1))
+    yield changed(
+        "gradient of the statistics reaches every position", _INPUT, lambda s, w: _through(s, w | True, w.sum())
+    )
+    yield changed("input gradient divided by all positions", _INPUT, lambda s, w: _through(s, w, len(w)))
+    yield changed("mean term missing", _INPUT, lambda s, w: _through(s, w, w.sum(), mean=0))
+    yield changed("variance term missing", _INPUT, lambda s, w: _through(s, w, w.sum(), variance=0))
+
+
+_INPUT = frozenset({"grad_input"})
+
+
+def _found(situation: Situation, upstream: Array, counted: Array) -> Gradients:
+    return reference.gradients(reference.training(situation).normalization, upstream, counted[:, 0])
+
+
+def _upstream_counted(situation: Situation, counted: Array) -> dict[str, Array]:
+    g = _found(situation, np.where(counted, situation.upstream, 0), counted)
+    return {"grad_input": g.input, "grad_gamma": g.gamma, "grad_beta": g.beta}
+
+
+def _statistics_counted(situation: Situation, counted: Array) -> dict[str, Array]:
+    whole = _found(situation, np.asarray(situation.upstream), counted).input
+    return {"grad_input": np.where(counted, _upstream_counted(situation, counted)["grad_input"], whole)}
+
+
+def _input_counted(situation: Situation, counted: Array) -> dict[str, Array]:
+    return {"grad_input": np.where(counted, _found(situation, np.asarray(situation.upstream), counted).input, 0)}
+
+
+def _through(
+    situation: Situation, reached: Array, divisor: Any, mean: float = 1, variance: float = 1
+) -> dict[str, Array]:
+    """Return γ r (g - (dβ + x̂ dγ)/D) where the statistics reach, and γ r g elsewhere."""
+    n, upstream = reference.training(situation).normalization, np.asarray(situation.upstream)
+    pull = mean * total(upstream) + variance * n.normalized * total(upstream * n.normalized)
+    share = np.where(reached, pull / situation.x.dtype.type(divisor), 0)
+    return {"grad_input": n.gamma * n.inverse_root * (upstream - share)}
