@@ -167,7 +167,7 @@ def _expected(
     classes: Mapping[str, Mapping[str, Array]],
     worked: Precision,
 ) -> dict[str, Expected]:
-    squares = np.einsum("ij,ij->j", step.situation.x, step.situation.x)
+    squares = reference.dot(step.situation.x, step.situation.x)
     magnitudes = _magnitudes(step, squares)
     in_domain = _in_domain(step, squares, worked)
     return {
@@ -288,4 +288,5 @@ BATCH_NORM = Operation(
     hypotheses=diagnosis.hypotheses,
     train_terms=terms.train_terms,
     infer_terms=terms.infer_terms,
+    by_feature=True,
 )
