@@ -160,6 +160,8 @@ class Operation:
     arrays: Mapping[str, Shaped] = field(default_factory=dict)
     #: The quantities that have the input's shape; every other has one value per feature.
     shaped_like_input: frozenset[str] = frozenset({"output", "grad_input"})
+    #: Whether every number of a pass depends on its own feature alone, so that a large step may be judged in parts.
+    by_feature: bool = False
 
 
 def flatten(array: Array, configuration: Configuration) -> Array:

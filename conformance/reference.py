@@ -52,6 +52,8 @@ class Request:
     hypothesis: Hypothesis | None = None
     #: The train step before, where a hypothesis may ask for it.
     earlier: Past | None = None
+    #: The features of which it is, first and last but one, where they are not all of the case's.
+    features: tuple[int, int] | None = None
 
     @property
     def graded(self) -> bool:
@@ -73,7 +75,7 @@ class References:
         if request.hypothesis is not None:
             right = replace(request, hypothesis=None)
             found = self.expected(right, before, gradients) if _starts_from_what_is_right(request) else None
-            return _compute(request, before, gradients, found)
+            return compute(request, before, gradients, found)
         key = (
             request.case.id,
             request.number,
@@ -83,12 +85,13 @@ class References:
             request.frozen,
             request.trained,
             request.variance,
+            request.features,
             _digest(before, gradients),
         )
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
-        found = _compute(request, before, gradients)
+        found = compute(request, before, gradients)
         self._known[key] = found
         self._elements += _size(found)
         while self._elements > _KEPT_ELEMENTS and len(self._known) > 1:
@@ -119,7 +122,7 @@ def _starts_from_what_is_right(request: Request) -> bool:
     return hypothesis.given is None and not hypothesis.performed and hypothesis.variance == "welford"
 
 
-def _compute(
+def compute(
     request: Request,
     before: Mapping[str, Array],
     gradients: Mapping[str, Array],

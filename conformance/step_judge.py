@@ -12,16 +12,16 @@ from conformance.case import Freeze, Infer, Reload, Sgd, Train, Unfreeze
 from conformance.diagnosis import Evidence, explained
 from conformance.dialect import Dialect, apply, declared_at
 from conformance.errors import SuiteError
-from conformance.fit import Fit, fit
+from conformance.fit import Fit
 from conformance.inputs import StepInputs, states_of
 from conformance.judgement import Judged, StepJudgement
-from conformance.operation import Expected, Hypothesis, flatten
+from conformance.operation import flatten
 from conformance.operations import OPERATIONS
 from conformance.outcome import Produced
 from conformance.plan import Cell
 from conformance.precision import HALF, Precision, precision, working
-from conformance.protocol import Configuration
-from conformance.reference import Past, References, Request, terms
+from conformance.reference import Past, References, Request
+from conformance.target import Target
 from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -78,24 +78,30 @@ class StepJudge:
             walk.gradients,
             walk.earlier,
         )
-        self.observed: Mapping[str, Array] = {}
-        self.known: dict[Any, Mapping[str, Expected]] = {}
+        self.before = dict(walk.state) if self.keeps_state else dict(states_of(cell.case)[number - 1])
+        self.worked = working(self.configuration.dtype)
+        self.target = self._target()
+        #: The quantities of the right dtype and shape.
+        self.formed: frozenset[str] = frozenset()
         #: The quantities that only narrower arithmetic explains so far.
         self.narrowed: set[str] = set()
         #: The quantities that are not finite where they must be, or the reverse.
         self.patterned: set[str] = set()
-        self.before = dict(walk.state) if self.keeps_state else dict(states_of(cell.case)[number - 1])
 
     def judge(self, outcome: Produced) -> StepJudgement:
         """Return the judgement of the step, and let the walk go on from it."""
         observed = {**outcome.quantities, **(outcome.state if self.keeps_state else {})}
-        self.observed = observed
-        expected = self._expected(self.operation.dialect, working(self.configuration.dtype))
+        shaped = {name: value for name, value in observed.items() if self._is_shaped(name, value)}
+        self.target = replace(self.target, observed=shaped)
+        expected = self.target.names(self.operation.dialect, self.worked)
         unknown = set(observed) - set(expected) - set(_STATISTICS) - _PRODUCED
         if unknown:
             raise SuiteError(f"{self.cell.id}: step {self.number} gave unknown quantities {sorted(unknown)}")
-        names = [name for name in expected if name in observed or name in self._required()]
-        quantities = [self._quantity(name, observed.get(name)) for name in names]
+        required = self._required()
+        names = [name for name in expected if name in observed or name in required]
+        complaints = {name: self._form(name, observed[name]) for name in names if name in observed}
+        self.formed = frozenset(name for name, complaint in complaints.items() if not complaint)
+        quantities = [self._quantity(name, observed.get(name), complaints.get(name, "")) for name in names]
         quantities.extend(self._repeated(observed))
         quantities.extend(_overwritten(outcome))
         quantities = self._explained(quantities)
@@ -121,43 +127,31 @@ class StepJudge:
         return explained(quantities, open_, self.evidence(quantities)) if open_ else list(quantities)
 
     def evidence(self, quantities: Iterable[Judged]) -> Evidence:
-        """Return what the step says for and against a hypothesis; `quantities` are as they were judged."""
+        """Return what the step says for and against a hypothesis; `quantities` are as they were judged.
+
+        Of a step judged in parts, what the part with the worst element says.
+        """
+        scored = [(each.score or 0.0, each.worst.position) for each in quantities if each.worst is not None]
+        target = self.target.around(max(scored, default=(0.0, 0))[1])
         return Evidence(
-            observed={
-                name: self._flat(name, value) for name, value in self.observed.items() if self._is_shaped(name, value)
-            },
+            observed={name: target.flat(name) for name in target.observed},
             narrowed=frozenset(self.narrowed),
             agreeing=frozenset(each.quantity for each in quantities if each.verdict.agrees),
-            worked=working(self.configuration.dtype),
-            hypotheses=tuple(self.operation.hypotheses(self.configuration, self.dialect)),
-            under=self._under,
-            expected=self._expected(self.dialect, working(self.configuration.dtype)),
-            terms=self._terms,
+            worked=self.worked,
+            hypotheses=tuple(self.operation.hypotheses(target.request.configuration, self.dialect)),
+            under=lambda hypothesis: target.under(hypothesis, self.worked),
+            expected=target.expected(self.dialect, self.worked),
+            terms=lambda: target.terms(self.dialect),
         )
 
     def _is_open(self, judged: Judged) -> bool:
         mended = judged.quantity in self.narrowed or judged.quantity in self.patterned
         return judged.verdict is Verdict.DEVIATES and (not judged.reason or mended)
 
-    def _under(self, hypothesis: Hypothesis) -> Mapping[str, Expected]:
-        with np.errstate(all="ignore"):
-            request = self._request(hypothesis.dialect, working(self.configuration.dtype), hypothesis.configuration)
-            request = replace(request, variance=hypothesis.variance, hypothesis=hypothesis, earlier=self.earlier)
-            return self.references.expected(request, self.before, self.gradients)
-
-    def _terms(self) -> Mapping[str, Mapping[str, Array]]:
-        request = self._request(self.dialect, working(self.configuration.dtype), self.configuration)
-        return terms(request, self.before, self.gradients)
-
     def _is_shaped(self, name: str, observed: Array) -> bool:
         """Return whether the quantity has the shape of its reference."""
         return name not in self.operation.shaped_like_input or (
             self.inputs.input is not None and observed.shape == self.inputs.input.shape
-        )
-
-    def _flat(self, name: str, observed: Array) -> Array:
-        return (
-            flatten(observed, self.configuration) if name in self.operation.shaped_like_input else observed.reshape(-1)
         )
 
     def _required(self) -> set[str]:
@@ -174,27 +168,24 @@ class StepJudge:
                 pass
         return required - set(self.cell.implementation.lacks)
 
-    def _expected(self, dialect: Dialect, worked: Precision) -> Mapping[str, Expected]:
-        key = (dialect, worked.name)
-        if key not in self.known:
-            request = self._request(dialect, worked, self.configuration)
-            self.known[key] = self.references.expected(request, self.before, self.gradients)
-        return self.known[key]
-
-    def _request(self, dialect: Dialect, worked: Precision, configuration: Configuration) -> Request:
-        return Request(
+    def _target(self) -> Target:
+        request = Request(
             case=self.cell.case,
-            configuration=configuration,
+            configuration=self.configuration,
             number=self.number,
             inputs=self.inputs,
-            dialect=dialect,
-            worked=worked,
+            dialect=self.dialect,
+            worked=self.worked,
             frozen=self.frozen,
             trained=self.trained,
+            earlier=self.earlier,
+        )
+        return Target(
+            request=request, before=self.before, gradients=self.gradients, references=self.references, observed={}
         )
 
     def _candidates(self) -> Iterator[_Candidate]:
-        worked = working(self.configuration.dtype)
+        worked = self.worked
         canonical = self.operation.dialect
         yield _Candidate(canonical, worked, Verdict.CONFORMS)
         if self.dialect != canonical:
@@ -213,37 +204,36 @@ class StepJudge:
         """Return the dtype narrower than it should be in which an implementation might compute."""
         return {"float64": "float32", "float32": None}.get(self.configuration.dtype, self.configuration.dtype)
 
-    def _quantity(self, name: str, observed: Array | None) -> Judged:
+    def _quantity(self, name: str, observed: Array | None, complaint: str) -> Judged:
         """Judge presence, dtype, shape, finiteness and values, in that order."""
         if observed is None:
             return Judged(quantity=name, verdict=Verdict.DEVIATES, reason="was not given")
-        expected = self._expected(self.operation.dialect, working(self.configuration.dtype))[name]
         described = Judged(
             quantity=name, verdict=Verdict.DEVIATES, dtype=observed.dtype.name, shape=tuple(observed.shape)
         )
-        complaint = self._form(name, observed, expected)
         if complaint:
             return replace(described, reason=complaint)
-        flat = self._flat(name, observed)
         first: Fit | None = None
         for candidate in self._candidates():
-            target = self._expected(candidate.dialect, candidate.worked).get(name)
-            if target is None:
+            found = self._fit(name, candidate.dialect, candidate.worked)
+            if found is None:
                 continue
-            found = fit(flat, target, candidate.worked)
             first = first or found
             if found.within and self._tells(found, candidate):
-                accepted = self._accepted(described, name, flat, found, candidate)
+                accepted = self._accepted(described, name, found, candidate)
                 # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
-                said = (
-                    candidate.worked == working(self.configuration.dtype) and accepted.verdict is not Verdict.DEVIATES
-                )
+                said = candidate.worked == self.worked and accepted.verdict is not Verdict.DEVIATES
                 return self._scored(accepted, found if said else first)
         assert first is not None
         verdict = Verdict.OUTSIDE_DOMAIN if first.outside_domain or self._half_overflows(name) else Verdict.DEVIATES
         if first.reason:
             self.patterned.add(name)
         return self._scored(replace(described, verdict=verdict, reason=first.reason), first)
+
+    def _fit(self, name: str, dialect: Dialect, worked: Precision) -> Fit | None:
+        """Return how well the quantity fits; every quantity is asked how it fits the canonical semantics."""
+        first = dialect == self.operation.dialect and worked == self.worked
+        return self.target.fit(name, dialect, worked, self.formed if first else ())
 
     def _tells(self, found: Fit, candidate: _Candidate) -> bool:
         """Return whether a fit within the bound says something of the candidate.
@@ -253,16 +243,16 @@ class StepJudge:
         """
         return found.decidable or candidate.verdict is Verdict.CONFORMS or candidate.worked.name in HALF
 
-    def _accepted(self, described: Judged, name: str, flat: Array, found: Fit, candidate: _Candidate) -> Judged:
+    def _accepted(self, described: Judged, name: str, found: Fit, candidate: _Candidate) -> Judged:
         verdict, reason = candidate.verdict, ""
         fields: tuple[str, ...] = ()
         if candidate.dialect != self.operation.dialect:
-            fields = self._needed(name, flat, candidate)
+            fields = self._needed(name, candidate)
             undocumented = [each for each in fields if self.declared[each].source != "documentation"]
             if undocumented:
                 verdict = Verdict.DEVIATES
                 reason = f"fits its dialect in {', '.join(undocumented)}, which no documentation states"
-        worked = working(self.configuration.dtype)
+        worked = self.worked
         if candidate.worked != worked:
             self.narrowed.add(name)
             reason = reason or f"computed in {candidate.worked.name}: outside the bound of {worked.name} arithmetic"
@@ -275,7 +265,7 @@ class StepJudge:
             verdict = Verdict.EXACT if found.exact else verdict if found.decidable else Verdict.NOT_DECIDABLE
         return replace(described, verdict=verdict, fields=fields, reason=reason)
 
-    def _needed(self, name: str, flat: Array, candidate: _Candidate) -> tuple[str, ...]:
+    def _needed(self, name: str, candidate: _Candidate) -> tuple[str, ...]:
         """Return the declared fields without which the numbers would not fit."""
         canonical = self.operation.dialect
         differing = [each for each in self.declared if getattr(candidate.dialect, each) != getattr(canonical, each)]
@@ -284,7 +274,8 @@ class StepJudge:
         needed = []
         for each in differing:
             without = replace(candidate.dialect, **{each: getattr(canonical, each)})
-            if not fit(flat, self._expected(without, candidate.worked)[name], candidate.worked).within:
+            found = self._fit(name, without, candidate.worked)
+            if found is None or not found.within:
                 needed.append(each)
         return tuple(needed or differing)
 
@@ -296,7 +287,7 @@ class StepJudge:
         overflows = (x**2).sum(axis=0) > precision("float16").largest
         return bool(overflows.any()) and name not in ("gamma", "beta")
 
-    def _form(self, name: str, observed: Array, expected: Expected) -> str:
+    def _form(self, name: str, observed: Array) -> str:
         """Return what is wrong with dtype or shape; nothing where they are right."""
         dtypes = self._dtypes(name)
         if observed.dtype.name not in dtypes:
@@ -305,9 +296,7 @@ class StepJudge:
             assert self.inputs.input is not None
             shape = self.inputs.input.shape
             return "" if observed.shape == shape else f"has shape {observed.shape}, expected {shape}"
-        same = observed.size == expected.value.size and _squeezed(observed.shape) == _squeezed(
-            self.configuration.features
-        )
+        same = _squeezed(observed.shape) == _squeezed(self.configuration.features)
         return "" if same else f"has shape {observed.shape}, expected {self.configuration.features}"
 
     def _dtypes(self, name: str) -> tuple[str, ...]:
@@ -315,7 +304,7 @@ class StepJudge:
         if name in self.operation.shaped_like_input:
             return (configuration.dtype,)
         if name in _STATISTICS:
-            return tuple(dict.fromkeys((configuration.dtype, working(configuration.dtype).name)))
+            return tuple(dict.fromkeys((configuration.dtype, self.worked.name)))
         if self.dialect.statistics_dtype and name in self.before and name not in _LEARNED:
             return (self.dialect.statistics_dtype,)
         return (configuration.parameter_dtype,)

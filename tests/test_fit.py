@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.fit import Fit, fit
+from conformance.fit import Fit, fit, joined
 from conformance.operation import Expected
 from conformance.precision import working
 
@@ -158,3 +158,26 @@ def test_errors_are_measured_beyond_float64() -> None:
     value = np.longdouble(1) + np.longdouble(2) ** -60
     found = fit(np.array([1.0]), expected([value], bound=2.0**-62), working("float64"))
     assert found.score == 4
+
+
+def test_the_worst_of_equally_bad_elements_is_the_first_in_whatever_order_they_lie_in_memory() -> None:
+    value = np.zeros((2, 3))
+    observed = [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
+    by_rows = fitted(observed, expected(value))
+    by_columns = fit(np.asfortranarray(observed, "float32"), expected(np.asfortranarray(value)), working("float32"))
+    assert by_rows.worst is not None
+    assert by_rows.worst.position == 1
+    assert by_columns == by_rows
+
+
+@pytest.mark.parametrize("bad", [NAN, 5.0, 1.0])
+def test_parts_joined_say_what_the_whole_says(bad: float) -> None:
+    observed = np.array([[1.0, bad, 1.25], [bad, 1.0, 1.125]])
+    domain = np.array([True, False, True])
+    whole = fitted(observed, expected(np.ones((2, 3)), in_domain=domain, two_pass=0.0625))
+    parts = [
+        fitted(observed[:, [column]], expected(np.ones((2, 1)), in_domain=domain[[column]], two_pass=0.0625))
+        for column in range(3)
+    ]
+    places = [part.at(3 * (part.worst.position if part.worst else 0) + column) for column, part in enumerate(parts)]
+    assert repr(joined(places)) == repr(whole)

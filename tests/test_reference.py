@@ -117,13 +117,13 @@ def test_freezing_implies_inference_where_the_dialect_says_so(
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """The requests that were computed and not remembered."""
     asked: list[Request] = []
-    compute = module._compute
+    compute = module.compute
 
     def counting(request: Request, *rest: Any) -> dict[str, Expected]:
         asked.append(request)
         return compute(request, *rest)
 
-    monkeypatch.setattr(module, "_compute", counting)
+    monkeypatch.setattr(module, "compute", counting)
     return asked
 
 

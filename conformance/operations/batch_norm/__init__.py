@@ -169,7 +169,7 @@ def expected(
     sizes: Mapping[str, Array] | None = None,
 ) -> dict[str, Expected]:
     """Return the values with their bounds by class, the widest under ""; `sizes` are magnitudes of an operation's own."""
-    squares = np.einsum("ij,ij->j", step.situation.x, step.situation.x)
+    squares = reference.dot(step.situation.x, step.situation.x)
     held = _magnitudes(step, squares) | dict(sizes or {})
     in_domain = _in_domain(step, squares, worked)
     return {
@@ -290,4 +290,5 @@ BATCH_NORM = Operation(
     hypotheses=diagnosis.hypotheses,
     train_terms=terms.train_terms,
     infer_terms=terms.infer_terms,
+    by_feature=True,
 )

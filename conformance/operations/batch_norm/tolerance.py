@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from conformance.operation import Situation, VarianceAlgorithm
-from conformance.operations.batch_norm.reference import Gradients, Normalization
+from conformance.operations.batch_norm.reference import Gradients, Normalization, dot
 from conformance.precision import Precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -215,8 +215,8 @@ def gradients_bound(
     grad_beta, grad_gamma = size(g.beta), size(g.gamma)
     beta = theta(height, u) * total + (u * grad_beta + tiny)
 
-    products = np.einsum("ij,ij->j", of.pull, of.normalized) + shifted * total
-    spread = np.einsum("ij,ij->j", of.pull, of.x) + reach * total
+    products = dot(of.pull, of.normalized) + shifted * total
+    spread = dot(of.pull, of.x) + reach * total
     error = shifted * grad_beta + root * grad_gamma + theta(height + 4, u) * stretch * products
     error = error + inverse * (theta(height + 3, u) * spread + tiny * count) + tiny * count
     gamma = (1 + u) * error + u * grad_gamma

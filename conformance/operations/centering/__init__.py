@@ -150,4 +150,5 @@ CENTERING = Operation(
     hypotheses=_hypotheses,
     train_terms=lambda situation: _terms(situation, batch_mean(situation.x)),
     infer_terms=lambda situation: _terms(situation, situation.state["moving_mean"]),
+    by_feature=True,
 )
