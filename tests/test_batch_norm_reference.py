@@ -352,3 +352,13 @@ def test_a_root_below_the_range_of_float32_is_outside_the_domain() -> None:
     x = np.array([[1.0, 1.0], [1.0, 2.0]])
     found = batch_norm.train(situation(x, epsilon=2.0**-90), SINGLE)
     assert found["output"].in_domain.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("normalizes_with", ["batch", "moving_before", "moving_after"])
+@pytest.mark.parametrize("ratio", [0.0, 2.0**12])
+def test_no_gradient_of_the_input_is_larger_than_the_terms_it_is_made_of(normalizes_with: Any, ratio: float) -> None:
+    """A bound below the size of the terms says something; one above it would call a plain deviation undecided."""
+    x = ratio + np.array([[1.0], [-1.0], [0.5], [-0.5]])
+    given = situation(x, dialect=Dialect(normalizes_with=normalizes_with), upstream=x[::-1] ** 3)
+    found = batch_norm.train(given, SINGLE)["grad_input"]
+    assert (np.abs(found.value) <= found.magnitude * (1 + 1e-12)).all()

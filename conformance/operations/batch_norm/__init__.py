@@ -204,9 +204,19 @@ def _magnitudes(step: Step, squares: Array) -> dict[str, Array]:
     if sizes.pull is not None and sizes.total is not None:
         found["grad_beta"] = sizes.total
         found["grad_gamma"] = sizes.total * np.maximum(1, farthest)
-        strongest = np.maximum.reduce(sizes.pull, axis=0, initial=0)
+        strongest = np.maximum.reduce(sizes.pull, axis=0, initial=0) + _carried(step, farthest)
         found["grad_input"] = sizes.gamma * sizes.inverse_root * strongest
     return found
+
+
+def _carried(step: Step, farthest: Array) -> Array | float:
+    """Return the size of what reaches dx through mean and variance: b(|dβ| + κ max|x - μ|r |dγ|)/m."""
+    g, n = step.gradients, step.normalization
+    if g is None or not n.coupling:
+        return 0.0
+    own = farthest if g.own is n.normalized else np.maximum.reduce(np.abs(g.own), axis=0, initial=0)
+    carried = tolerance.size(g.beta) + own * tolerance.size(g.gamma)
+    return np.asarray(float(n.coupling) / max(1, len(step.situation.x)) * carried)
 
 
 def _in_domain(step: Step, squares: Array, worked: Precision) -> Array:
