@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import numpy as np
 
 from conformance.operation import Expected
 from conformance.precision import Precision, storage_rounding
+from conformance.wire import dtype_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -69,7 +69,7 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
 
     NaN and infinity are one class: where one is expected any will do, and nowhere else.
     """
-    value, stored = expected.value, _name(observed.dtype)
+    value, stored = expected.value, dtype_name(observed.dtype)
     seen = observed.astype(value.dtype)
     with np.errstate(all="ignore"):
         error = np.subtract(seen, value)
@@ -152,11 +152,6 @@ def _largest(scores: Array) -> tuple[int, float]:
         return int(first.min()), float(top)
     position = int(scores.argmax())
     return position, float(scores.flat[position])
-
-
-@functools.cache
-def _name(dtype: np.dtype[Any]) -> str:
-    return dtype.name
 
 
 def _ratio(error: Array, bound: Array) -> Array:

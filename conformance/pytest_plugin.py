@@ -265,6 +265,10 @@ def arguments(prepared: Prepared, cache: Path, extra: Iterable[str]) -> list[str
         f"--rootdir={prepared.root}",
         "-o",
         f"cache_dir={cache}",
+        # Nothing here is a test module to rewrite, nor a property to search: both would import and compile much.
+        "--assert=plain",
+        "-p",
+        "no:hypothesispytest",
         *files,
         *extra,
     ]

@@ -23,6 +23,7 @@ from conformance.precision import HALF, Precision, precision, working
 from conformance.reference import Past, References, Request
 from conformance.target import Target
 from conformance.verdict import Verdict, worst
+from conformance.wire import dtype_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -207,7 +208,7 @@ class StepJudge:
         if observed is None:
             return Judged(quantity=name, verdict=Verdict.DEVIATES, reason="was not given")
         described = Judged(
-            quantity=name, verdict=Verdict.DEVIATES, dtype=observed.dtype.name, shape=tuple(observed.shape)
+            quantity=name, verdict=Verdict.DEVIATES, dtype=dtype_name(observed.dtype), shape=tuple(observed.shape)
         )
         if complaint:
             return replace(described, reason=complaint)
@@ -288,8 +289,8 @@ class StepJudge:
     def _form(self, name: str, observed: Array) -> str:
         """Return what is wrong with dtype or shape; nothing where they are right."""
         dtypes = self._dtypes(name)
-        if observed.dtype.name not in dtypes:
-            return f"has dtype {observed.dtype.name}, expected {' or '.join(dtypes)}"
+        if dtype_name(observed.dtype) not in dtypes:
+            return f"has dtype {dtype_name(observed.dtype)}, expected {' or '.join(dtypes)}"
         if name in self.operation.shaped_like_input:
             assert self.inputs.input is not None
             shape = self.inputs.input.shape

@@ -141,8 +141,8 @@ def test_leaving_ends_every_worker(tmp_path: Path) -> None:
     """No process of the run outlives it."""
     processes = []
     with Workers(2, tmp_path, QUICK) as workers:
-        for _ in execute(row("nothing", 2, -1), workers):
-            processes = [psutil.Process(process.popen.pid) for process in workers.live.values()]
+        for _ in execute(row("nothing", 3, -1), workers):
+            processes = processes or [psutil.Process(process.popen.pid) for process in workers.live.values()]
     assert processes
     assert not any(process.is_running() for process in processes)
 
