@@ -71,19 +71,17 @@ class Profile:
         return 1 - self.framework / self.wall if self.wall else 0.0
 
     def __str__(self) -> str:
-        rows = [(FRAMEWORK, self.framework, None), (IMPORT, self.importing, None)]
-        rows += [(stage, self.alone[stage], self.whole[stage]) for stage in sorted(self.alone, key=self._rank)]
+        rows = [(FRAMEWORK, self.framework, ""), (IMPORT, self.importing, "")]
+        longest = sorted(self.alone, key=lambda stage: -self.alone[stage])
+        rows += [(stage, self.alone[stage], f"   {self.whole[stage]:.2f}") for stage in longest]
         text = [f"{'where the time went':<32}{'seconds':>9}{'share':>8}   in all, beside the frameworks too"]
         for stage, seconds, whole in rows:
             share = seconds / self.wall if self.wall else 0.0
-            text.append(f"{stage:<32}{seconds:>9.2f}{share:>8.1%}" + ("" if whole is None else f"   {whole:.2f}"))
+            text.append(f"{stage:<32}{seconds:>9.2f}{share:>8.1%}{whole}")
         without = self.own - (self.importing / self.wall if self.wall else 0.0)
         text.append(f"{'wall time':<32}{self.wall:>9.2f}")
         text.append(f"the suite's own share: {self.own:.1%} ({without:.1%} without the frameworks' imports)")
         return "\n".join(text)
-
-    def _rank(self, stage: str) -> float:
-        return -self.alone[stage]
 
 
 def partition(

@@ -139,7 +139,7 @@ def test_no_more_workers_live_than_asked_for(tmp_path: Path) -> None:
 
 def test_leaving_ends_every_worker(tmp_path: Path) -> None:
     """No process of the run outlives it."""
-    processes = []
+    processes: list[psutil.Process] = []
     with Workers(2, tmp_path, QUICK) as workers:
         for _ in execute(row("nothing", 3, -1), workers):
             processes = processes or [psutil.Process(process.popen.pid) for process in workers.live.values()]
