@@ -78,6 +78,8 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
         np.abs(error, out=error)
         error = error.astype(np.float64, copy=False)
         bound = storage_rounding(expected.bound, value, stored, worked)
+        if not error.any():
+            return _equal(value, seen, bound, expected.narrower)
         scores = error / bound
         said = bound < expected.magnitude
         position, score = _largest(scores)
@@ -100,6 +102,18 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
         worst=_worst(position, value, seen, bound),
         lost=lost,
         found=found,
+    )
+
+
+def _equal(value: Array, seen: Array, bound: Array, narrower: Mapping[str, Array]) -> Fit:
+    """Return the fit of numbers that are what they must be, whatever their bounds."""
+    return Fit(
+        score=0.0,
+        narrower=dict.fromkeys(narrower, 0.0),
+        exact=True,
+        decidable=True,
+        outside_domain=False,
+        worst=_worst(0, value, seen, bound),
     )
 
 
