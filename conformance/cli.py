@@ -141,6 +141,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run file to write.")] = None,
     resume: Annotated[bool, typer.Option(help="Complete the run file --out.")] = False,
     cell_seconds: Annotated[float, typer.Option(min=0.1, help="A cell's deadline.")] = 180.0,
+    profile: Annotated[bool, typer.Option("--profile", help="Print at the end where the time went.")] = False,
 ) -> None:
     """Run the cells selected and write a run file.
 
@@ -166,6 +167,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         out=out,
         resume=resume,
         limits=Limits(cell=cell_seconds),
+        profile=profile,
         pytest_arguments=tuple(context.args),
     )
     raise SystemExit(run_cells(options))

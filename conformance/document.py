@@ -16,7 +16,8 @@ import yaml
 
 from conformance.errors import Place, SpecError
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: Tags are refused before anything is composed, so that there is none to resolve.
+_Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"resolve": lambda *_: ""})
 
 #: More values than any hand-written spec file has; an alias bomb has more within a few lines.
 VALUE_LIMIT = 200_000
@@ -34,8 +35,8 @@ _SPECIAL = {
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
-#: What PyYAML makes of the key `<<`, which YAML 1.2 does not have.
-_MERGE_TAG = "tag:yaml.org,2002:merge"
+#: A key of YAML 1.1, which YAML 1.2 does not have.
+_MERGE = "<<"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,13 +45,15 @@ class Document:
 
     file: str
     value: Any
-    places: dict[tuple[str | int, ...], Place] = field(default_factory=dict)
+    #: Where each begins, as its line and column counted from 0.
+    marks: dict[tuple[str | int, ...], tuple[int, int]] = field(default_factory=dict)
 
     def place(self, path: tuple[str | int, ...]) -> Place:
         """Return the place of the longest part of `path` that the file has."""
-        while path and path not in self.places:
+        while path and path not in self.marks:
             path = path[:-1]
-        return self.places.get(path, Place(file=self.file))
+        line, column = self.marks.get(path, (0, 0))
+        return Place(file=self.file, line=line + 1, column=column + 1)
 
     def error(self, path: tuple[str | int, ...], message: str, key: str | None = None) -> SpecError:
         """Return the error that something is wrong at `path`."""
@@ -118,7 +121,7 @@ class _Builder:
         self.count = 0
 
     def build(self, node: yaml.Node, path: tuple[str | int, ...]) -> Any:
-        self.document.places[path] = self._place(node)
+        self.document.marks[path] = (node.start_mark.line, node.start_mark.column)
         self.count += 1
         if self.count > VALUE_LIMIT or len(path) > DEPTH_LIMIT:
             limit = f"{VALUE_LIMIT:,} values" if self.count > VALUE_LIMIT else f"{DEPTH_LIMIT} levels"
@@ -134,13 +137,13 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, path: tuple[str | int, ...]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == _MERGE_TAG:
-                raise self._error(key_node, "a key must be a plain word")
             key = str(key_node.value)
+            if not isinstance(key_node, yaml.ScalarNode) or (key == _MERGE and not key_node.style):
+                raise self._error(key_node, "a key must be a plain word")
             if key in result:
                 raise self._error(key_node, "stands twice in this mapping", key)
             result[key] = self.build(value_node, (*path, key))
-            self.document.places[(*path, key)] = self._place(key_node)
+            self.document.marks[*path, key] = (key_node.start_mark.line, key_node.start_mark.column)
         return result
 
     def _scalar(self, node: yaml.Node) -> Any:
@@ -149,11 +152,8 @@ class _Builder:
         except ValueError as error:  # Python's limit on the digits of an integer
             raise self._error(node, f"not a number to read: {error}") from error
 
-    def _place(self, node: yaml.Node) -> Place:
-        return _place(node.start_mark, self.document.file)
-
     def _error(self, node: yaml.Node, message: str, key: str = "") -> SpecError:
-        return SpecError(place=self._place(node), key=key, message=message)
+        return SpecError(place=_place(node.start_mark, self.document.file), key=key, message=message)
 
 
 def _scalar(text: str) -> Any:

@@ -19,14 +19,14 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from conformance import wire
-from conformance.case import Infer, Sgd, Train
 from conformance.errors import WorkerError
-from conformance.inputs import inputs_of, states_of
 from conformance.outcome import Crashed, Outcome, Repeated, TimedOut, Unsupported, outcome_from
 from conformance.plan import Cell, Offer, offer_from
 from conformance.process import Process
 from conformance.protocol import Configuration
 from conformance.registry import WorkerKey
+from conformance.request import request_of
+from conformance.stages import Stages
 
 #: What happened to a cell: the start, then each step performed.
 Outcomes: TypeAlias = tuple[Outcome, ...]
@@ -49,7 +49,8 @@ class Workers:
     `folder` gets their output under `logs`, and under `caches` what they keep from run to run.
     """
 
-    def __init__(self, count: int, folder: Path, limits: Limits | None = None) -> None:
+    def __init__(self, count: int, folder: Path, limits: Limits | None = None, stages: Stages | None = None) -> None:
+        self.stages = stages or Stages()
         self.count = count
         self.folder = folder
         self.limits = limits or Limits()
@@ -96,7 +97,11 @@ class Workers:
 
     def ask(self, process: Process, message: Mapping[str, Any], seconds: float) -> None:
         """Send a request to a process, as fast as it takes it."""
-        process.ask(message, seconds)
+        self.send(process, wire.encode(message), seconds)
+
+    def send(self, process: Process, frame: bytes, seconds: float) -> None:
+        """Send an encoded request to a process, as fast as it takes it."""
+        process.ask(frame, seconds)
         process.write()
         if process.outbox:
             self.selector.register(process.requests, selectors.EVENT_WRITE, (process, "write"))
@@ -109,7 +114,9 @@ class Workers:
         happened: list[tuple[Process, Any]] = []
         ended: set[WorkerKey] = set()
         due = min((process.deadline for process in self.live.values()), default=float("inf"))
-        for event, _ in self.selector.select(max(0.0, min(_TICK, due - time.monotonic()))):
+        with self.stages.at("waiting for workers"):
+            events = self.selector.select(max(0.0, min(_TICK, due - time.monotonic())))
+        for event, _ in events:
             process, purpose = event.data
             if purpose == "write":
                 process.write()
@@ -161,7 +168,8 @@ def survey(
             if key not in open_keys or workers.live.get(key) is not process:
                 continue
             match answer:
-                case {"offer": offer}:
+                case {"offer": offer, "imported": imported}:
+                    workers.stages.imports.append(tuple(imported))
                     described[key] = offer
                     request = {"do": "support", "configurations": asked}
                     workers.ask(process, request, workers.limits.start)
@@ -217,21 +225,36 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
         else:
             yield cell, (Unsupported(reason=cell.unsupported),)
     busy: dict[WorkerKey, _Job] = {}
-    while queues or busy:
+    done: list[tuple[Cell, Outcomes]] = []
+    while queues or busy or done:
         while (key := _next(queues, busy, workers)) is not None:
             busy[key] = _begin(key, _idle(queues, busy, workers), workers)
         for key in _idle(queues, busy, workers):
             workers.end(key)
         for key in [each for each in queues if each in workers.live and each not in busy]:
             _hand_over(queues[key], workers.live[key], workers, busy)
-        for process, answer in workers.wait():
+        # The processes are at work again while what they did is judged, and their next requests are made.
+        yield from _unhurried(done, workers)
+        done = []
+        for queue in (queue for key, queue in queues.items() if queue and key in busy):
+            queue[0].prepare(workers.stages)
+        for process, answer in workers.wait() if busy else ():
             if process.key not in workers.live or workers.live[process.key] is not process:
                 continue
-            done = _take(process, answer, busy, queues, workers)
-            if done is not None:
-                yield done
+            ended = _take(process, answer, busy, queues, workers)
+            if ended is not None:
+                done.append(ended)
         for key in [key for key, queue in queues.items() if not queue and key not in busy]:
             del queues[key]
+
+
+def _unhurried(done: Sequence[tuple[Cell, Outcomes]], workers: Workers) -> Iterator[tuple[Cell, Outcomes]]:
+    """Yield what is done; what the caller makes of it is no process's time."""
+    for each in done:
+        began = time.monotonic()
+        yield each
+        for process in workers.live.values():
+            process.deadline += time.monotonic() - began
 
 
 class _Job:
@@ -242,6 +265,20 @@ class _Job:
         self.outcomes: list[Outcome] = []
         self.tries = 0
         self.first: tuple[str, list[str], str, list[Outcome]] | None = None
+        self._frame: bytes | None = None
+
+    def prepare(self, stages: Stages) -> bytes:
+        """Return the encoded request, made once."""
+        if self._frame is None:
+            with stages.at("making requests"):
+                self._frame = wire.encode(request_of(self.cell))
+        return self._frame
+
+    def begin(self, stages: Stages) -> bytes:
+        """Return the encoded request of one more try, and forget it."""
+        self.tries, self.outcomes = self.tries + 1, []
+        frame, self._frame = self.prepare(stages), None
+        return frame
 
 
 #: What a process is busy with while it brings up an adapter: in a process of its own, or after another.
@@ -274,10 +311,8 @@ def _hand_over(queue: deque[_Job], process: Process, workers: Workers, busy: dic
     if not queue:
         return
     job = queue.popleft()
-    job.tries += 1
-    job.outcomes = []
     busy[process.key] = job
-    workers.ask(process, request_of(job.cell), workers.limits.cell)
+    workers.send(process, job.begin(workers.stages), workers.limits.cell)
 
 
 def _take(
@@ -290,10 +325,12 @@ def _take(
     """Return the cell that this answer ends, if it ends one."""
     key, job = process.key, busy.get(process.key)
     match answer:
-        case {"offer": _}:
+        case {"offer": _, "imported": imported}:
+            workers.stages.imports.append(tuple(imported))
             process.deadline = float("inf")
             busy.pop(key, None)
-        case {"done": True} if isinstance(job, _Job):
+        case {"done": True, "calls": calls} if isinstance(job, _Job):
+            workers.stages.calls.extend(calls)
             process.deadline = float("inf")
             process.performed.append(job.cell.id)
             if "again" in answer:
@@ -346,32 +383,3 @@ def _ended(job: _Job) -> tuple[Cell, Outcomes]:
         return job.cell, tuple(job.outcomes)
     how, before, output, outcomes = job.first
     return job.cell, (*outcomes, Crashed(how=how, recurs=False, before=tuple(before), output=output))
-
-
-def request_of(cell: Cell) -> dict[str, Any]:
-    """Return what a worker is sent to perform the cell."""
-    inputs = inputs_of(cell.case)
-    steps = []
-    states = () if cell.implementation.keeps_state else states_of(cell.case)
-    for index, each in enumerate(inputs.steps):
-        step: dict[str, Any] = {"kind": each.step.step}
-        match each.step:
-            case Train() | Infer():
-                step |= {"input": each.input, "upstream": each.upstream, "arrays": each.arrays}
-            case Sgd(learning_rate=rate):
-                step["learning_rate"] = rate
-            case _:
-                pass
-        if states and isinstance(each.step, Infer):
-            step["state"] = states[index]
-        steps.append(step)
-    return {
-        "do": "cell",
-        "implementation": cell.implementation.name,
-        "mode": cell.mode,
-        "device": cell.device,
-        "again": cell.case.again,
-        "configuration": asdict(cell.case.configuration),
-        "initial": inputs.initial,
-        "steps": steps,
-    }

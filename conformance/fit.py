@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import numpy as np
 
 from conformance.operation import Expected
 from conformance.precision import Precision, storage_rounding
+from conformance.wire import dtype_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -69,7 +69,7 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
 
     NaN and infinity are one class: where one is expected any will do, and nowhere else.
     """
-    value, stored = expected.value, _name(observed.dtype)
+    value, stored = expected.value, dtype_name(observed.dtype)
     seen = observed.astype(value.dtype)
     with np.errstate(all="ignore"):
         error = np.subtract(seen, value)
@@ -78,6 +78,8 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
         np.abs(error, out=error)
         error = error.astype(np.float64, copy=False)
         bound = storage_rounding(expected.bound, value, stored, worked)
+        if not error.any():
+            return _equal(value, seen, bound, expected.narrower)
         scores = error / bound
         said = bound < expected.magnitude
         position, score = _largest(scores)
@@ -100,6 +102,18 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
         worst=_worst(position, value, seen, bound),
         lost=lost,
         found=found,
+    )
+
+
+def _equal(value: Array, seen: Array, bound: Array, narrower: Mapping[str, Array]) -> Fit:
+    """Return the fit of numbers that are what they must be, whatever their bounds."""
+    return Fit(
+        score=0.0,
+        narrower=dict.fromkeys(narrower, 0.0),
+        exact=True,
+        decidable=True,
+        outside_domain=False,
+        worst=_worst(0, value, seen, bound),
     )
 
 
@@ -152,11 +166,6 @@ def _largest(scores: Array) -> tuple[int, float]:
         return int(first.min()), float(top)
     position = int(scores.argmax())
     return position, float(scores.flat[position])
-
-
-@functools.cache
-def _name(dtype: np.dtype[Any]) -> str:
-    return dtype.name
 
 
 def _ratio(error: Array, bound: Array) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,8 +25,11 @@ from conformance.recipe import Recipe, realize, rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+#: The values of a case's steps beyond which its arrays are large: 4 MiB in float32.
+_LARGE = 2**20
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StepInputs:
     """One step with its arrays, read-only."""
 
@@ -35,7 +39,7 @@ class StepInputs:
     #: Whatever else the step has, by name.
     arrays: Mapping[str, Array] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def checksum(self) -> str:
         """Identifies the bits of all the arrays."""
         digest = hashlib.sha256()
@@ -55,7 +59,7 @@ class Inputs:
 
 def inputs_of(case: Case) -> Inputs:
     """Return the arrays of `case`. Raises `RecipeError`."""
-    return _inputs(_ByIdentity(case))
+    return (_large_inputs if _is_large(case) else _small_inputs)(_ByIdentity(case))
 
 
 def states_of(case: Case) -> tuple[Mapping[str, Array], ...]:
@@ -110,7 +114,10 @@ class _ByIdentity:
         return isinstance(other, _ByIdentity) and other.case is self.case
 
 
-@functools.lru_cache(maxsize=64)
+def _is_large(case: Case) -> bool:
+    return math.prod(case.shape) * len(case.performed) > _LARGE
+
+
 def _inputs(key: _ByIdentity) -> Inputs:
     case = key.case
     initial = initial_state(case, OPERATIONS[case.op])
@@ -119,7 +126,11 @@ def _inputs(key: _ByIdentity) -> Inputs:
     return Inputs(initial=initial, steps=tuple(_arrays(case, step, None) for step in case.performed))
 
 
-@functools.lru_cache(maxsize=64)
+#: As many as rows of one speed and of another may lie apart; of large ones as few as are in use at once.
+_small_inputs, _large_inputs = functools.lru_cache(maxsize=512)(_inputs), functools.lru_cache(maxsize=4)(_inputs)
+
+
+@functools.lru_cache(maxsize=512)
 def _states(key: _ByIdentity) -> tuple[Mapping[str, Array], ...]:
     case = key.case
     return tuple(state for _, state in _Chain(case, inputs_of(case).initial).walk())

@@ -166,8 +166,10 @@ class Operation:
 
 def flatten(array: Array, configuration: Configuration) -> Array:
     """Return the array of the input's layout as (m, C): features last, everything else collapsed."""
-    last = tuple(range(-len(configuration.feature_axes), 0))
-    return np.moveaxis(array, configuration.feature_axes, last).reshape(-1, configuration.feature_count)
+    axes, rank = configuration.feature_axes, array.ndim
+    if axes != tuple(range(rank - len(axes), rank)):
+        array = np.moveaxis(array, axes, range(-len(axes), 0))
+    return array.reshape(-1, configuration.feature_count)
 
 
 def unflatten(array: Array, configuration: Configuration, shape: tuple[int, ...]) -> Array:

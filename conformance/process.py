@@ -8,11 +8,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from conformance import wire
 from conformance.registry import WorkerKey
 
 #: Loads our package from the place it is handed, so that the interpreter needs no installation of ours
@@ -68,9 +65,9 @@ class Process:
         place = [str(requests), str(answers), self.key.adapter, self.key.attribute]
         return [self.key.interpreter, "-P", "-c", _BOOT, _PACKAGE, str(os.getpid()), *place]
 
-    def ask(self, message: Mapping[str, Any], seconds: float) -> None:
-        """Queue a request; its answer is due in that many seconds."""
-        self.outbox += wire.encode(message)
+    def ask(self, frame: bytes, seconds: float) -> None:
+        """Queue an encoded request; its answer is due in that many seconds."""
+        self.outbox += frame
         self.deadline = time.monotonic() + seconds
         self.mark = self._output_size()
         self.cut = b""

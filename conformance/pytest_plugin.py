@@ -153,20 +153,23 @@ class Plugin:
         return True
 
     def _loop(self, session: pytest.Session, items: Mapping[str, CellItem], writer: RunWriter) -> None:
-        references = References()
+        references, stages = References(), self.prepared.workers.stages
         for cell, outcomes in execute([item.cell for item in items.values()], self.prepared.workers):
             started = time.monotonic()
-            judgement = judge(cell, outcomes, references)
-            listed = find(
-                self.prepared.divergences,
-                (cell.case.id, cell.implementation.name, cell.mode, cell.device),
-                self.prepared.versions[cell.key.name],
-            )
-            line = record_line(cell, judgement, listed)
-            status, message = status_of(line, listed)
-            writer.add("record", {**line, "status": status, "judging": round(time.monotonic() - started, 6)})
+            with stages.at("judging"):
+                judgement = judge(cell, outcomes, references)
+            with stages.at("recording"):
+                listed = find(
+                    self.prepared.divergences,
+                    (cell.case.id, cell.implementation.name, cell.mode, cell.device),
+                    self.prepared.versions[cell.key.name],
+                )
+                line = record_line(cell, judgement, listed)
+                status, message = status_of(line, listed)
+                writer.add("record", {**line, "status": status, "judging": round(time.monotonic() - started, 6)})
             seconds = sum(step.seconds or 0.0 for step in judgement.steps)
-            _report(items[cell.id], status, message, seconds)
+            with stages.at("telling pytest"):
+                _report(items[cell.id], status, message, seconds)
             _obey(session)
 
     def _report_failures(self, session: pytest.Session) -> None:
@@ -262,6 +265,10 @@ def arguments(prepared: Prepared, cache: Path, extra: Iterable[str]) -> list[str
         f"--rootdir={prepared.root}",
         "-o",
         f"cache_dir={cache}",
+        # Nothing here is a test module to rewrite, nor a property to search: both would import and compile much.
+        "--assert=plain",
+        "-p",
+        "no:hypothesispytest",
         *files,
         *extra,
     ]

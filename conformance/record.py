@@ -93,7 +93,15 @@ class RunWriter:
 
 def dumped(line: Line) -> str:
     """Return the line as JSON text."""
-    return json.dumps(_finite(line), ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)
+    try:
+        return _text(line)
+    except (TypeError, ValueError):
+        # Some number is not finite, or some mapping no dictionary: few lines have any.
+        return _text(_finite(line))
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)
 
 
 def number(value: float | None) -> float | str | None:

@@ -20,6 +20,7 @@ from conformance.operation import Earlier, Expected, Hypothesis, Operation, Situ
 from conformance.operations import OPERATIONS
 from conformance.precision import Precision, wide
 from conformance.protocol import Configuration
+from conformance.wire import dtype_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -80,7 +81,8 @@ class References:
             request.case.id,
             request.number,
             request.configuration,
-            request.dialect,
+            _trains(request),
+            _numeric(request),
             request.worked.name,
             request.frozen,
             request.trained,
@@ -100,6 +102,26 @@ class References:
         return found
 
 
+def _numeric(request: Request) -> Dialect:
+    """Return the request's dialect with the choices in place of which any other gives the same numbers.
+
+    Who keeps the state and in which dtype, and what is refused, move no number; training alone follows the dialect.
+    """
+    canonical = OPERATIONS[request.configuration.op].dialect
+    if not _trains(request):
+        return canonical
+    given = request.inputs.input
+    single = given is not None and given.size == request.configuration.feature_count
+    return replace(
+        request.dialect,
+        single_value=request.dialect.single_value if single else canonical.single_value,
+        empty_batch=canonical.empty_batch,
+        frozen_implies_inference=canonical.frozen_implies_inference,
+        statistics_dtype=canonical.statistics_dtype,
+        state=canonical.state,
+    )
+
+
 def _size(expected: Mapping[str, Expected]) -> int:
     return sum(each.value.size for each in expected.values())
 
@@ -109,7 +131,7 @@ def _digest(*parts: Mapping[str, Array]) -> bytes:
     for part in parts:
         for name in sorted(part):
             digest.update(name.encode())
-            digest.update(part[name].dtype.name.encode())
+            digest.update(dtype_name(part[name].dtype).encode())
             digest.update(part[name].tobytes())
     return digest.digest()
 

@@ -22,6 +22,7 @@ from conformance.record import RunWriter
 from conformance.registry import WorkerKey, keys
 from conformance.shipped import root, spec_folder
 from conformance.spec import Spec, load
+from conformance.stages import Stages
 from conformance.tier import Tier, load_tiers
 
 FOLDER = Path(".conformance")
@@ -41,6 +42,8 @@ class Options:
     out: Path | None = None
     resume: bool = False
     limits: Limits
+    #: Whether to print where the time went.
+    profile: bool = False
     pytest_arguments: tuple[str, ...] = ()
 
     @property
@@ -52,17 +55,20 @@ class Options:
 
 def run(options: Options) -> int:
     """Run the selected cells and return the exit code. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
-    spec = load(spec_folder())
-    ids = [each.case.id for each in spec.cases]
-    divergences = load_divergences(spec_folder() / "divergences.yaml", ids)
-    tiers = load_tiers(spec_folder() / "tiers.yaml", ids)
+    stages = Stages()
+    with stages.at("loading the spec"):
+        spec = load(spec_folder())
+        ids = [each.case.id for each in spec.cases]
+        divergences = load_divergences(spec_folder() / "divergences.yaml", ids)
+        tiers = load_tiers(spec_folder() / "tiers.yaml", ids)
     wanted = keys(options.interpreters, options.adapters)
     _check_interpreters(options)
-    with Workers(options.workers, FOLDER, options.limits) as workers:
+    with Workers(options.workers, FOLDER, options.limits, stages) as workers:
         failures = {group: _unbuilt(group, log) for group, log in options.unbuilt.items()}
         offers = _survey(wanted, spec, workers, failures)
         offers += _survey(thread_keys(spec.cases, offers, options.selection, tiers), spec, workers, failures)
-        cells = list(plan(spec.cases, offers, options.selection, tiers))
+        with stages.at("planning"):
+            cells = list(plan(spec.cases, offers, options.selection, tiers))
         if not cells and not failures:
             raise UsageError(_nothing(offers))
         narrowed = options.narrowed or bool(failures)
@@ -84,6 +90,8 @@ def run(options: Options) -> int:
         code = int(
             pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
         )
+    if options.profile:
+        print(stages.profile())
     return _exit_code(code, prepared)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +24,7 @@ from conformance.precision import HALF, Precision, precision, working
 from conformance.reference import Past, References, Request
 from conformance.target import Target
 from conformance.verdict import Verdict, worst
+from conformance.wire import dtype_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -208,11 +210,9 @@ class StepJudge:
         """Judge presence, dtype, shape, finiteness and values, in that order."""
         if observed is None:
             return Judged(quantity=name, verdict=Verdict.DEVIATES, reason="was not given")
-        described = Judged(
-            quantity=name, verdict=Verdict.DEVIATES, dtype=observed.dtype.name, shape=tuple(observed.shape)
-        )
+        judged = functools.partial(Judged, quantity=name, dtype=dtype_name(observed.dtype), shape=tuple(observed.shape))
         if complaint:
-            return replace(described, reason=complaint)
+            return judged(verdict=Verdict.DEVIATES, reason=complaint)
         first: Fit | None = None
         for candidate in self._candidates():
             found = self._fit(name, candidate.dialect, candidate.worked)
@@ -220,15 +220,15 @@ class StepJudge:
                 continue
             first = first or found
             if found.within and self._tells(found, candidate):
-                accepted = self._accepted(described, name, found, candidate)
+                verdict, fields, reason = self._accepted(name, found, candidate)
                 # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
-                said = candidate.worked == self.worked and accepted.verdict is not Verdict.DEVIATES
-                return self._scored(accepted, found if said else first)
+                said = candidate.worked == self.worked and verdict is not Verdict.DEVIATES
+                return judged(verdict=verdict, fields=fields, reason=reason, **_scored(found if said else first))
         assert first is not None
         verdict = Verdict.OUTSIDE_DOMAIN if first.outside_domain or self._half_overflows(name) else Verdict.DEVIATES
         if first.reason:
             self.patterned.add(name)
-        return self._scored(replace(described, verdict=verdict, reason=first.reason), first)
+        return judged(verdict=verdict, reason=first.reason, **_scored(first))
 
     def _fit(self, name: str, dialect: Dialect, worked: Precision) -> Fit | None:
         """Return how well the quantity fits; every quantity is asked how it fits the canonical semantics."""
@@ -243,7 +243,8 @@ class StepJudge:
         """
         return found.decidable or candidate.verdict is Verdict.CONFORMS or candidate.worked.name in HALF
 
-    def _accepted(self, described: Judged, name: str, found: Fit, candidate: _Candidate) -> Judged:
+    def _accepted(self, name: str, found: Fit, candidate: _Candidate) -> tuple[Verdict, tuple[str, ...], str]:
+        """Return what a fit means: the verdict, the dialect's fields that it needs, and what is wrong all the same."""
         verdict, reason = candidate.verdict, ""
         fields: tuple[str, ...] = ()
         if candidate.dialect != self.operation.dialect:
@@ -263,7 +264,7 @@ class StepJudge:
                 )
         if verdict is Verdict.CONFORMS:
             verdict = Verdict.EXACT if found.exact else verdict if found.decidable else Verdict.NOT_DECIDABLE
-        return replace(described, verdict=verdict, fields=fields, reason=reason)
+        return verdict, fields, reason
 
     def _needed(self, name: str, candidate: _Candidate) -> tuple[str, ...]:
         """Return the declared fields without which the numbers would not fit."""
@@ -290,8 +291,8 @@ class StepJudge:
     def _form(self, name: str, observed: Array) -> str:
         """Return what is wrong with dtype or shape; nothing where they are right."""
         dtypes = self._dtypes(name)
-        if observed.dtype.name not in dtypes:
-            return f"has dtype {observed.dtype.name}, expected {' or '.join(dtypes)}"
+        if dtype_name(observed.dtype) not in dtypes:
+            return f"has dtype {dtype_name(observed.dtype)}, expected {' or '.join(dtypes)}"
         if name in self.operation.shaped_like_input:
             assert self.inputs.input is not None
             shape = self.inputs.input.shape
@@ -308,9 +309,6 @@ class StepJudge:
         if self.dialect.statistics_dtype and name in self.before and name not in _LEARNED:
             return (self.dialect.statistics_dtype,)
         return (configuration.parameter_dtype,)
-
-    def _scored(self, judged: Judged, found: Fit) -> Judged:
-        return replace(judged, score=found.score, narrower=found.narrower, worst=found.worst)
 
     def _repeated(self, observed: Mapping[str, Array]) -> Iterator[Judged]:
         """Judge that inference on the same bits from the same state gives the same bits."""
@@ -354,6 +352,10 @@ def _overwritten(outcome: Produced) -> Iterator[Judged]:
     """Judge that the step left its caller's arrays alone."""
     for name in outcome.overwritten:
         yield Judged(quantity=name, verdict=Verdict.DEVIATES, reason=f"the step wrote to its caller's {name}")
+
+
+def _scored(found: Fit) -> dict[str, Any]:
+    return {"score": found.score, "narrower": found.narrower, "worst": found.worst}
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:

@@ -60,7 +60,7 @@ class Target:
         """Return what the whole step must give."""
         key = (dialect, worked.name)
         if key not in self._known:
-            request = replace(self.request, dialect=dialect, worked=worked)
+            request = self._asked(dialect, worked)
             self._known[key] = self.references.expected(request, self.before, self.gradients)
         return self._known[key]
 
@@ -78,9 +78,13 @@ class Target:
             return None if target is None else fit(self.flat(name), target, worked)
         fitted = self._fitted.setdefault((dialect, worked.name), {})
         if name not in fitted:
-            request = replace(self.request, dialect=dialect, worked=worked)
+            request = self._asked(dialect, worked)
             fitted |= self._fits(request, {name, *beside})
         return fitted.get(name)
+
+    def _asked(self, dialect: Dialect, worked: Precision) -> Request:
+        """Return the request of what is right, which does not depend on the step before."""
+        return replace(self.request, dialect=dialect, worked=worked, earlier=None)
 
     def flat(self, name: str) -> Array:
         """Return an observed quantity as (m, C) or (C,)."""

@@ -8,6 +8,7 @@ understand each other.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
@@ -62,6 +63,12 @@ def _decode(stream: BinaryIO) -> Any:
 def dtype_named(name: str) -> np.dtype[Any]:
     """Return the NumPy dtype of that name, bfloat16 included."""
     return _BFLOAT16 if name == "bfloat16" else np.dtype(name)
+
+
+@functools.cache
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a dtype, which NumPy puts together anew each time it is asked."""
+    return dtype.name
 
 
 def _flatten(value: object, arrays: list[np.ndarray[Any, Any]]) -> object:

@@ -3,9 +3,10 @@
 Started by `execute` with two pipe ends; imports nothing of ours beyond `protocol` and `wire`, so that its
 interpreter needs NumPy, ml_dtypes and the library alone. Requests and answers are frames of `wire`:
 
-    (first), {"do": "adapter", "adapter": …}        -> offer | failure
+    (first), {"do": "adapter", "adapter": …}        -> offer with what importing took | failure
     {"do": "support", "configurations": [...]}     -> {implementation: [reason or None, ...]}
-    {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true, "again": ...}
+    {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true, "again": ...,
+                                                      "calls": from when to when it was in the library}
 
 An exception raised by a step is that step's answer. Anything that ends the process, SystemExit included, is
 the end of the pipe, which the run reads as this cell's crash.
@@ -51,10 +52,13 @@ def main(arguments: list[str]) -> None:
             os.set_inheritable(stream.fileno(), False)
         before = _thread_names()
         while True:
+            imported: list[tuple[float, float]] = []
             try:
-                module = load_adapter(adapter_file)
+                with _noted(imported):
+                    module = load_adapter(adapter_file)
                 adapter: Adapter = getattr(module, adapter_name)
-                wire.send(answers, {"offer": describe(adapter, _pool(adapter, before), module)})
+                offer = describe(adapter, _pool(adapter, before), module)
+                wire.send(answers, {"offer": offer, "imported": imported[0]})
             except Exception as error:  # noqa: BLE001 - whatever a library's import raises is the answer
                 wire.send(answers, {"failure": _raised(error)})
                 return
@@ -136,8 +140,13 @@ def written(call: Call) -> dict[str, Any]:
     return {**asdict(call), "keywords": {name: repr(value) for name, value in call.keywords.items()}}
 
 
-def perform(implementation: Implementation, module: ModuleType, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield one answer per step of the cell in `request`; the first is of the start."""
+def perform(
+    implementation: Implementation,
+    module: ModuleType,
+    request: Mapping[str, Any],
+    calls: list[tuple[float, float]],
+) -> Iterator[dict[str, Any]]:
+    """Yield one answer per step of the cell in `request`, the first of the start; note the library's own time."""
     configuration = configuration_from(request["configuration"])
     begin = functools.partial(
         implementation.start,
@@ -151,8 +160,9 @@ def perform(implementation: Implementation, module: ModuleType, request: Mapping
     try:
         call = implementation.call(configuration)
         said["call"] = written(call)
-        native = resolve(call, module)
-        live = begin(native, state=dict(request["initial"]))
+        with _noted(calls):
+            native = resolve(call, module)
+            live = begin(native, state=dict(request["initial"]))
         yield {**_answer(implementation, live, {}, time.perf_counter() - started), **said}
     except Exception as error:  # noqa: BLE001 - a refusal is data
         yield {"refused": _raised(error), "seconds": time.perf_counter() - started, **said}
@@ -161,24 +171,34 @@ def perform(implementation: Implementation, module: ModuleType, request: Mapping
         started = time.perf_counter()
         try:
             if "state" in step:
-                live = begin(native, state=dict(step["state"]))
+                with _noted(calls):
+                    live = begin(native, state=dict(step["state"]))
             function = implementation.steps[step["kind"]]
-            arguments = [_lay(step[name], configuration) for name in _ARGUMENTS[step["kind"]]]
-            further = {name: _lay(each, configuration) for name, each in step.get("arrays", {}).items()}
-            named = dict(zip((*_ARGUMENTS[step["kind"]], *further), (*arguments, *further.values()), strict=True))
-            given = {name: each.copy() for name, each in named.items() if isinstance(each, np.ndarray)}
-            started = time.perf_counter()
-            result = function(live, *arguments, **further)
-            seconds = time.perf_counter() - started
-            if step["kind"] == "reload":
-                live = result
-            produced = result if isinstance(result, dict) and step["kind"] != "reload" else {}
-            answer = _answer(implementation, live, produced, seconds)
-            answer["overwritten"] = _overwritten(named, given)
-            yield answer
+            arguments, further = _arguments(step, configuration)
+            named = zip((*_ARGUMENTS[step["kind"]], *further), (*arguments, *further.values()), strict=True)
+            given = {name: (each, each.copy()) for name, each in named if isinstance(each, np.ndarray)}
+            with _noted(calls):
+                started = time.perf_counter()
+                result = function(live, *arguments, **further)
+                seconds = time.perf_counter() - started
+                live = result if step["kind"] == "reload" else live
+                produced = result if isinstance(result, dict) and step["kind"] != "reload" else {}
+                # The library may have put the work off until somebody looks.
+                answer = _answer(implementation, live, produced, seconds)
+            yield {**answer, "overwritten": _overwritten(given)}
         except Exception as error:  # noqa: BLE001 - a refusal is data
             seconds = time.perf_counter() - started
             yield {"refused": _raised(error), "state": implementation.state(live), "seconds": seconds}
+
+
+@contextlib.contextmanager
+def _noted(spans: list[tuple[float, float]]) -> Iterator[None]:
+    """Note from when to when, by the clock that the run reads as well."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        spans.append((began, time.monotonic()))
 
 
 def difference(first: list[dict[str, Any]], second: Iterator[dict[str, Any]]) -> str:
@@ -199,6 +219,12 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "unfreeze": (),
     "sgd": ("learning_rate",),
 }
+
+
+def _arguments(step: Mapping[str, Any], configuration: Configuration) -> tuple[list[Any], dict[str, Any]]:
+    """Return what a step is called with, laid out as the case says: in order, and by name."""
+    in_order = [_lay(step[name], configuration) for name in _ARGUMENTS[step["kind"]]]
+    return in_order, {name: _lay(each, configuration) for name, each in step.get("arrays", {}).items()}
 
 
 def resolve(call: Call, module: ModuleType) -> Any:
@@ -249,9 +275,9 @@ def _lay(value: Any, configuration: Configuration) -> Any:
     return value
 
 
-def _overwritten(arguments: Mapping[str, Any], given: Mapping[str, np.ndarray[Any, Any]]) -> list[str]:
-    """Return the names of the arrays that the step wrote to: they are its caller's."""
-    return [name for name, before in given.items() if arguments[name].tobytes() != before.tobytes()]
+def _overwritten(given: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]) -> list[str]:
+    """Return the names of the arrays, given with what they were, that the step wrote to: they are its caller's."""
+    return [name for name, (after, before) in given.items() if after.tobytes() != before.tobytes()]
 
 
 def _answer(implementation: Implementation, live: Any, produced: Mapping[str, Any], seconds: float) -> dict[str, Any]:
@@ -313,13 +339,13 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
             case "cell":
                 implementation = implementations[request["implementation"]]
                 given = []
-                for answer in perform(implementation, module, request):
+                calls: list[tuple[float, float]] = []
+                for answer in perform(implementation, module, request, calls):
                     wire.send(answers, answer)
                     given.append(answer)
-                again = (
-                    {"again": difference(given, perform(implementation, module, request))} if request["again"] else {}
-                )
-                wire.send(answers, {"done": True, **again})
+                second = perform(implementation, module, request, calls) if request["again"] else None
+                again = {} if second is None else {"again": difference(given, second)}
+                wire.send(answers, {"done": True, "calls": calls, **again})
             case unknown:
                 raise ValueError(f"unknown request {unknown!r}")
 

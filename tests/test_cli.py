@@ -81,6 +81,21 @@ def test_a_run_records_what_it_planned(case_glob: str, tmp_path: Path) -> None:
     assert lines[0]["planned"] == lines[-1]["recorded"] == len(records_of(tmp_path / "run.jsonl")) > 0
 
 
+def test_a_profile_says_how_much_of_a_run_its_slow_framework_took(case_glob: str, tmp_path: Path) -> None:
+    """Each train step sleeps 0.2 s; the shares of the parts add up to the whole."""
+    words = ["--adapter", f"{DYING}:ADAPTER", "--implementation", "dying.sleeps", "--case", case_glob, "--profile"]
+    found = conformance("run", *words, "--out", "run.jsonl", folder=tmp_path)
+    slept = 0.2 * (tmp_path / "run.jsonl").read_text().count('"kind":"train","verdict"')
+    table = found.stdout.partition("where the time went")[2].splitlines()[1:]
+    seconds = {line[:32].strip(): float(line[32:41]) for line in table if line[41:49].endswith("%")}
+    assert slept > 0
+    assert slept <= seconds["inside a framework's call"] < slept + 1
+    whole = next(float(line[32:41]) for line in table if line.startswith("wall time"))
+    assert sum(seconds.values()) == pytest.approx(whole, abs=0.05)
+    own = float(found.stdout.partition("own share: ")[2].partition("%")[0])
+    assert own == pytest.approx(100 * (1 - seconds["inside a framework's call"] / whole), abs=0.2)
+
+
 def test_a_run_works_from_another_folder_and_leaves_only_its_own_files(case_glob: str, tmp_path: Path) -> None:
     """Logs and cache go to .conformance, the run beside them."""
     conformance("run", *NUMPY, "--case", case_glob, folder=tmp_path)

@@ -139,10 +139,10 @@ def test_no_more_workers_live_than_asked_for(tmp_path: Path) -> None:
 
 def test_leaving_ends_every_worker(tmp_path: Path) -> None:
     """No process of the run outlives it."""
-    processes = []
+    processes: list[psutil.Process] = []
     with Workers(2, tmp_path, QUICK) as workers:
-        for _ in execute(row("nothing", 2, -1), workers):
-            processes = [psutil.Process(process.popen.pid) for process in workers.live.values()]
+        for _ in execute(row("nothing", 3, -1), workers):
+            processes = processes or [psutil.Process(process.popen.pid) for process in workers.live.values()]
     assert processes
     assert not any(process.is_running() for process in processes)
 

@@ -161,6 +161,41 @@ def test_anything_that_differs_is_computed_anew(
     assert len(computed) == 2
 
 
+@pytest.mark.parametrize(
+    ("step", "fields"),
+    [
+        (TRAIN, {"state": "caller", "statistics_dtype": "float64", "empty_batch": "error", "single_value": "identity"}),
+        (TRAIN, {"frozen_implies_inference": True}),
+        (INFER, {"moving_correction": 1, "update": "merge", "normalizes_with": "moving_after"}),
+        (RELOAD, {"moving_correction": 1}),
+    ],
+)
+def test_a_choice_that_moves_no_number_is_not_computed_anew(
+    computed: list[Request], step: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    references, made = References(), case(step)
+    references.expected(request(made), STATE, {})
+    remembered = references.expected(request(made, dialect=Dialect(**fields)), STATE, {})
+    assert len(computed) == 1
+    anew = module.compute(request(made, dialect=Dialect(**fields)), STATE, {})
+    assert all(np.array_equal(remembered[name].value, each.value) for name, each in anew.items())
+    assert all(np.array_equal(remembered[name].bound, each.bound) for name, each in anew.items())
+
+
+def test_one_value_a_feature_is_computed_anew_where_it_passes_as_it_is(computed: list[Request]) -> None:
+    references, made = References(), case(TRAIN, shape=[1, 3])
+    references.expected(request(made), STATE, {})
+    references.expected(request(made, dialect=Dialect(single_value="identity")), STATE, {})
+    assert len(computed) == 2
+
+
+def test_a_frozen_layer_that_infers_is_computed_anew(computed: list[Request]) -> None:
+    references, made = References(), case(TRAIN)
+    references.expected(request(made, frozen=True), STATE, {})
+    references.expected(request(made, frozen=True, dialect=Dialect(frozen_implies_inference=True)), STATE, {})
+    assert len(computed) == 2
+
+
 def test_the_oldest_references_make_room_for_new_ones(computed: list[Request], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_KEPT_ELEMENTS", 200)  # one step has about 80
     references, made = References(), case(*[TRAIN] * 4)

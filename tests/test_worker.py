@@ -55,7 +55,7 @@ def answers(train: Any) -> list[dict[str, Any]]:
     mask = np.array([True, False, True, True])
     step = {"kind": "train", "input": x, "upstream": x, "arrays": {"mask": mask}}
     request = {"configuration": asdict(CONFIGURATION), "mode": "eager", "device": "cpu", "initial": {}, "steps": [step]}
-    return list(perform(implementation, ModuleType("fake"), request))
+    return list(perform(implementation, ModuleType("fake"), request, []))
 
 
 def test_a_further_array_comes_by_name() -> None:

@@ -117,6 +117,11 @@ def dying(way: Callable[[], None]) -> Any:
     return replace(_HEALTHY, name=f"dying.{way.__name__}", steps={**_HEALTHY.steps, "train": train})
 
 
+def sleeping_train(live: Any, x: Any, upstream: Any) -> Any:
+    time.sleep(0.2)
+    return _HEALTHY.steps["train"](live, x, upstream)
+
+
 _calls: list[int] = []
 
 
@@ -138,6 +143,7 @@ ADAPTER = Adapter(
     versions={},
     implementations=(
         *(dying(way) for way in WAYS),
+        replace(_HEALTHY, name="dying.sleeps", steps={**_HEALTHY.steps, "train": sleeping_train}),
         replace(_HEALTHY, name="dying.drifting", steps={**_HEALTHY.steps, "train": drifting_train}),
     ),
 )

@@ -1,0 +1,122 @@
+"""Where the wall time of a run goes: to the frameworks, or to a stage of the suite while no framework was at work."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+#: From when to when, in seconds of the clock that every process of a machine shares.
+Span = tuple[float, float]
+
+FRAMEWORK, IMPORT = "inside a framework's call", "importing a framework"
+REST = "the rest: pytest, loading"
+
+
+class Stages:
+    """The stages of the process that runs the suite, one at a time, and what its workers say of themselves."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._current = REST
+        self._since = self.began = clock()
+        self._spans: dict[str, list[Span]] = {}
+        #: While a worker was inside a call of its framework, or importing it.
+        self.calls: list[Span] = []
+        self.imports: list[Span] = []
+
+    @contextlib.contextmanager
+    def at(self, stage: str) -> Iterator[None]:
+        """Count the time inside as that stage's, and not as that of the stage around it."""
+        around = self._turn(stage)
+        try:
+            yield
+        finally:
+            self._turn(around)
+
+    def profile(self) -> Profile:
+        """Return where the time went so far."""
+        self._turn(self._current)
+        return partition((self.began, self._since), self._spans, self.calls, self.imports)
+
+    def _turn(self, stage: str) -> str:
+        now, before = self._clock(), self._current
+        self._spans.setdefault(before, []).append((self._since, now))
+        self._since, self._current = now, stage
+        return before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """The wall time of a run in seconds, and the parts that add up to it."""
+
+    wall: float
+    #: While at least one worker was inside a framework's call.
+    framework: float
+    #: While none was, and at least one was importing.
+    importing: float
+    #: By stage of the suite, while neither was.
+    alone: Mapping[str, float] = field(default_factory=dict)
+    #: By stage, whatever the workers did meanwhile.
+    whole: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def own(self) -> float:
+        """The share of the wall time in which no worker was inside a framework's call."""
+        return 1 - self.framework / self.wall if self.wall else 0.0
+
+    def __str__(self) -> str:
+        rows = [(FRAMEWORK, self.framework, ""), (IMPORT, self.importing, "")]
+        longest = sorted(self.alone, key=lambda stage: -self.alone[stage])
+        rows += [(stage, self.alone[stage], f"   {self.whole[stage]:.2f}") for stage in longest]
+        text = [f"{'where the time went':<32}{'seconds':>9}{'share':>8}   in all, beside the frameworks too"]
+        for stage, seconds, whole in rows:
+            share = seconds / self.wall if self.wall else 0.0
+            text.append(f"{stage:<32}{seconds:>9.2f}{share:>8.1%}{whole}")
+        without = self.own - (self.importing / self.wall if self.wall else 0.0)
+        text.append(f"{'wall time':<32}{self.wall:>9.2f}")
+        text.append(f"the suite's own share: {self.own:.1%} ({without:.1%} without the frameworks' imports)")
+        return "\n".join(text)
+
+
+def partition(
+    wall: Span, stages: Mapping[str, Sequence[Span]], calls: Sequence[Span], imports: Sequence[Span]
+) -> Profile:
+    """Return the wall time in parts: a moment is the frameworks' before it is an import's, and a stage's last."""
+    inside, either = _covered(calls, wall), _covered([*calls, *imports], wall)
+    whole = {stage: float(sum(end - start for start, end in spans)) for stage, spans in stages.items()}
+    alone = {stage: whole[stage] - _overlap(spans, either) for stage, spans in stages.items()}
+    framework = _overlap([wall], inside)
+    return Profile(
+        wall=wall[1] - wall[0],
+        framework=framework,
+        importing=_overlap([wall], either) - framework,
+        alone=alone,
+        whole=whole,
+    )
+
+
+def _covered(spans: Sequence[Span], wall: Span) -> tuple[Array, Array]:
+    """Return moments and how much of the time before each is covered by at least one span, linear between them."""
+    merged: list[list[float]] = [[wall[0], wall[0]]]
+    for start, end in sorted((max(start, wall[0]), min(end, wall[1])) for start, end in spans):
+        if start <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], end)
+        elif start < end:
+            merged.append([start, end])
+    moments = np.array(merged)
+    lengths = np.cumsum(moments[:, 1] - moments[:, 0])
+    before = np.concatenate([[0.0], lengths[:-1]])
+    return moments.reshape(-1), np.stack([before, lengths], axis=1).reshape(-1)
+
+
+def _overlap(spans: Sequence[Span], covered: tuple[Array, Array]) -> float:
+    """Return how much of the spans is covered."""
+    edges = np.array(spans).reshape(-1, 2)
+    found = np.interp(edges, *covered)
+    return float((found[:, 1] - found[:, 0]).sum())
