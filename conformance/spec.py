@@ -218,7 +218,11 @@ def _cross_checks(
         return
     if case.memory == "channels_last" and rank < 3:
         yield error("channels_last needs an axis beside batch and features", "memory")
-    yield from _option_checks(case, origin, document)
+    options = list(_option_checks(case, origin, document))
+    if options:
+        # What follows may ask for them.
+        yield from options
+        return
     yield from _step_checks(case, error)
     yield from _published_checks(case, error)
 
