@@ -28,7 +28,7 @@ STATE = {
     "renorm_mean": [0.0, 1.5, -1.0],
     "renorm_deviation": [1.0, 2.5, 1.75],
 }
-PLAIN = {"rmin": 1.0, "rmax": 1.0, "dmax": 0.0}
+PLAIN: dict[str, Any] = {"rmin": 1.0, "rmax": 1.0, "dmax": 0.0}
 
 
 def of(x: Any = X, upstream: Any = G, trained: int = 0, **options: Any) -> Situation:
@@ -54,7 +54,7 @@ def test_without_limits_the_averages_normalize() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"rmin": 0.9, "rmax": 1.1, "dmax": 0.25}], ids=["free", "clipped"])
-def test_the_input_gradient_is_the_slope_of_the_loss_at_r_and_d_held(options: dict[str, float]) -> None:
+def test_the_input_gradient_is_the_slope_of_the_loss_at_r_and_d_held(options: dict[str, Any]) -> None:
     by = reference.training(of(**options)).correction
     gamma, beta = np.array(STATE["gamma"]), np.array(STATE["beta"])
 
@@ -62,7 +62,8 @@ def test_the_input_gradient_is_the_slope_of_the_loss_at_r_and_d_held(options: di
         normalized = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 0.125)
         return (G * (gamma * (normalized * by.r + by.d) + beta)).sum()
 
-    slopes, step = np.zeros(X.shape), 2.0**-20
+    slopes: Array = np.zeros(X.shape)
+    step = 2.0**-20
     for index in np.ndindex(X.shape):
         nudge = np.zeros(X.shape, np.longdouble)
         nudge[index] = step

@@ -39,6 +39,9 @@ class Layer:
         self.epsilon = self.t(configuration.epsilon)
         self.trained, self.frozen = 0, False
         self.gradients: dict[str, Any] = {}
+        #: What one fault remembers of the correction.
+        self.mean: Any = None
+        self.old: Any = None
 
     def __getattr__(self, name: str) -> Any:
         part = self.__dict__["fault"].parts.get(name, HEALTHY.get(name))
