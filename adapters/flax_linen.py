@@ -23,6 +23,7 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 PROCESSES = [
     {
         "name": "flax-linen",
+        "shared": "jax",
         "group": "jax",
         "environment": {
             "JAX_ENABLE_X64": "0",
@@ -37,6 +38,7 @@ PROCESSES = [
     # Without x64, jax.numpy turns float64 into float32.
     {
         "name": "flax-linen-x64",
+        "shared": "jax-x64",
         "group": "jax",
         "environment": {
             "JAX_ENABLE_X64": "1",

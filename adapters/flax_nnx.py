@@ -26,6 +26,7 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 PROCESSES = [
     {
         "name": "flax-nnx",
+        "shared": "jax",
         "group": "jax",
         "environment": {
             "JAX_ENABLE_X64": "0",
@@ -40,6 +41,7 @@ PROCESSES = [
     # Without x64, jax.numpy turns float64 into float32.
     {
         "name": "flax-nnx-x64",
+        "shared": "jax-x64",
         "group": "jax",
         "environment": {
             "JAX_ENABLE_X64": "1",

@@ -22,6 +22,7 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 PROCESSES = [
     {
         "name": "haiku",
+        "shared": "jax",
         "group": "jax",
         "environment": {
             "JAX_ENABLE_X64": "0",
@@ -36,6 +37,7 @@ PROCESSES = [
     # Without x64, jax.numpy turns float64 into float32.
     {
         "name": "haiku-x64",
+        "shared": "jax-x64",
         "group": "jax",
         "environment": {
             "JAX_ENABLE_X64": "1",

@@ -21,6 +21,7 @@ from conformance.protocol import Adapter, Call, Configuration, Implementation, Q
 PROCESSES = [
     {
         "name": "jax",
+        "shared": "jax",
         "group": "jax",
         "environment": {
             "JAX_ENABLE_X64": "0",
@@ -35,6 +36,7 @@ PROCESSES = [
     # Without x64, jax.numpy turns float64 into float32.
     {
         "name": "jax-x64",
+        "shared": "jax-x64",
         "group": "jax",
         "environment": {
             "JAX_ENABLE_X64": "1",

@@ -20,6 +20,7 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 PROCESSES = [
     {
         "name": "jax-nn",
+        "shared": "jax",
         "group": "jax",
         "environment": {
             "JAX_ENABLE_X64": "0",
@@ -34,6 +35,7 @@ PROCESSES = [
     # Without x64, jax.numpy turns float64 into float32.
     {
         "name": "jax-nn-x64",
+        "shared": "jax-x64",
         "group": "jax",
         "environment": {
             "JAX_ENABLE_X64": "1",

@@ -27,6 +27,7 @@ elif BACKEND == "jax":
 PROCESSES = [
     {
         "name": "keras-tensorflow",
+        "shared": "keras-tensorflow",
         "group": "tensorflow",
         "environment": {
             "KERAS_BACKEND": "tensorflow",
@@ -37,12 +38,14 @@ PROCESSES = [
     },
     {
         "name": "keras-torch",
+        "shared": "keras-torch",
         "group": "torch",
         "environment": {"KERAS_BACKEND": "torch"},
         "threads": {"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"},
     },
     {
         "name": "keras-jax",
+        "shared": "keras-jax",
         "group": "jax",
         "environment": {
             "KERAS_BACKEND": "jax",
@@ -58,6 +61,7 @@ PROCESSES = [
     # Without x64, jax.numpy turns float64 into float32.
     {
         "name": "keras-jax-x64",
+        "shared": "keras-jax-x64",
         "group": "jax",
         "environment": {
             "KERAS_BACKEND": "jax",
@@ -71,7 +75,7 @@ PROCESSES = [
         "threads": {"NPROC": "{threads}"},
     },
     # The NumPy backend imports JAX for some of its functions.
-    {"name": "keras-numpy", "group": "portable", "environment": {"KERAS_BACKEND": "numpy"}},
+    {"name": "keras-numpy", "shared": "keras-numpy", "group": "portable", "environment": {"KERAS_BACKEND": "numpy"}},
 ]
 
 #: Keras has our names for the variables of the layer, but for those of batch renormalization's deviations.

@@ -29,6 +29,7 @@ elif BACKEND == "jax":
 PROCESSES = [
     {
         "name": "keras-ops-tensorflow",
+        "shared": "keras-tensorflow",
         "group": "tensorflow",
         "environment": {
             "KERAS_BACKEND": "tensorflow",
@@ -39,12 +40,14 @@ PROCESSES = [
     },
     {
         "name": "keras-ops-torch",
+        "shared": "keras-torch",
         "group": "torch",
         "environment": {"KERAS_BACKEND": "torch"},
         "threads": {"OMP_NUM_THREADS": "{threads}", "MKL_NUM_THREADS": "{threads}"},
     },
     {
         "name": "keras-ops-jax",
+        "shared": "keras-jax",
         "group": "jax",
         "environment": {
             "KERAS_BACKEND": "jax",
@@ -60,6 +63,7 @@ PROCESSES = [
     # Without x64, jax.numpy turns float64 into float32.
     {
         "name": "keras-ops-jax-x64",
+        "shared": "keras-jax-x64",
         "group": "jax",
         "environment": {
             "KERAS_BACKEND": "jax",
@@ -73,7 +77,12 @@ PROCESSES = [
         "threads": {"NPROC": "{threads}"},
     },
     # The NumPy backend imports JAX for some of its functions.
-    {"name": "keras-ops-numpy", "group": "portable", "environment": {"KERAS_BACKEND": "numpy"}},
+    {
+        "name": "keras-ops-numpy",
+        "shared": "keras-numpy",
+        "group": "portable",
+        "environment": {"KERAS_BACKEND": "numpy"},
+    },
 ]
 
 #: Our name -> the name of the layer's variable.

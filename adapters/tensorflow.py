@@ -21,6 +21,7 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 PROCESSES = [
     {
         "name": "tensorflow",
+        "shared": "tensorflow",
         "group": "tensorflow",
         "environment": {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"},
         "threads": {"TF_NUM_INTRAOP_THREADS": "{threads}", "TF_NUM_INTEROP_THREADS": "{threads}"},

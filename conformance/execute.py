@@ -1,6 +1,8 @@
 """Performing cells: the only way a cell ever runs.
 
-One process per worker key, one cell in flight per process, as many processes alive as there are workers. The
+One process per worker key, one cell in flight per process, as many processes alive as there are workers. A
+process that has done all cells of one adapter goes on with another's that shares its interpreter and settings,
+so that a library is imported, and what it compiled is kept, once for all of them. The
 end of a process's pipe is the crash of the cell in flight; the deadline is its time-out. Nothing here knows
 of pytest, of verdicts, or of what a cell computes.
 """
@@ -68,10 +70,21 @@ class Workers:
     def start(self, key: WorkerKey) -> Process:
         """Start the process of that key; its first answer is what it offers."""
         number = self._numbers.setdefault(key, len(self._numbers))
-        process = Process(key, self.folder / "logs" / f"{key.name}-{number}.log", self.folder / "caches" / key.name)
+        process = Process(
+            key, self.folder / "logs" / f"{key.name}-{number}.log", self.folder / "caches" / key.process[0]
+        )
         process.deadline = time.monotonic() + self.limits.start
         self.live[key] = process
         self.selector.register(process.answers, selectors.EVENT_READ, (process, "read"))
+        return process
+
+    def follow(self, key: WorkerKey, following: WorkerKey) -> Process:
+        """Let the process of that key go on with another adapter; its next answer is what that one offers."""
+        process = self.live.pop(key)
+        process.key = following
+        self.live[following] = process
+        request = {"do": "adapter", "adapter": following.adapter, "attribute": following.attribute}
+        self.ask(process, request, self.limits.start)
         return process
 
     def end(self, key: WorkerKey) -> None:
@@ -135,41 +148,60 @@ def survey(
 
     Processes stay alive for the cells to come, as far as the number of workers allows.
     """
-    waiting = deque(keys)
+    waiting = deque(sorted(keys, key=lambda each: each.process))
     described: dict[WorkerKey, Mapping[str, Any]] = {}
     asked = [asdict(configuration) for configuration in configurations]
-    open_keys: set[WorkerKey] = set()
+    open_keys: dict[WorkerKey, Any] = {}
     while waiting or open_keys:
         while waiting and len(open_keys) < workers.count:
-            for idle in [key for key in workers.live if key not in open_keys][: len(workers.live) - workers.count + 1]:
-                workers.end(idle)
-            open_keys.add(waiting[0])
-            workers.start(waiting.popleft())
+            key = waiting.popleft()
+            open_keys[key] = _begin(key, [each for each in workers.live if each not in open_keys], workers)
         for process, answer in workers.wait():
             key = process.key
-            if key not in open_keys:
+            if key not in open_keys or workers.live.get(key) is not process:
                 continue
             match answer:
                 case {"offer": offer}:
                     described[key] = offer
                     request = {"do": "support", "configurations": asked}
                     workers.ask(process, request, workers.limits.start)
-                    continue
-                case {"failure": failure}:
-                    yield WorkerError(worker=key.name, message=failure["trace"].strip(), missing=failure["missing"])
-                case dict() as reasons:
+                case {"failure": _} | _Died() | _Late() if open_keys[key] is _FOLLOWING:
+                    # What was in the process before may be to blame: the adapter gets one of its own.
+                    workers.end(key)
+                    workers.start(key)
+                    open_keys[key] = _STARTING
+                case {"failure": _} | _Died() | _Late():
+                    yield _not_started(process, answer, workers.limits)
+                    del open_keys[key]
+                    workers.end(key)
+                case reasons:
                     process.deadline = float("inf")
-                    open_keys.discard(key)
+                    del open_keys[key]
                     yield offer_from(key, described[key], reasons)
-                    continue
-                case _Died():
-                    message = f"{process.ending()} while starting; its output ends: {process.output()}"
-                    yield WorkerError(worker=key.name, message=message)
-                case _:
-                    message = f"did not start within {workers.limits.start:g} s; its output ends: {process.output()}"
-                    yield WorkerError(worker=key.name, message=message)
-            open_keys.discard(key)
-            workers.end(key)
+
+
+def _not_started(process: Process, answer: Any, limits: Limits) -> WorkerError:
+    match answer:
+        case {"failure": failure}:
+            message, missing = failure["trace"].strip(), failure["missing"]
+            return WorkerError(worker=process.key.name, message=message, missing=missing)
+        case _Died():
+            how = f"{process.ending()} while starting"
+        case _:
+            how = f"did not start within {limits.start:g} s"
+    return WorkerError(worker=process.key.name, message=f"{how}; its output ends: {process.output()}")
+
+
+def _begin(key: WorkerKey, idle: Sequence[WorkerKey], workers: Workers) -> Any:
+    """Bring up the adapter of that key, in an idle process that it may share or in one of its own; return which."""
+    sharing = [each for each in idle if each.process == key.process]
+    if sharing:
+        workers.follow(sharing[0], key)
+        return _FOLLOWING
+    for each in idle[: len(workers.live) - workers.count + 1]:
+        workers.end(each)
+    workers.start(key)
+    return _STARTING
 
 
 def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Outcomes]]:
@@ -186,9 +218,10 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
             yield cell, (Unsupported(reason=cell.unsupported),)
     busy: dict[WorkerKey, _Job] = {}
     while queues or busy:
-        for key in _startable(queues, busy, workers):
-            workers.start(key)
-            busy[key] = _STARTING
+        while (key := _next(queues, busy, workers)) is not None:
+            busy[key] = _begin(key, _idle(queues, busy, workers), workers)
+        for key in _idle(queues, busy, workers):
+            workers.end(key)
         for key in [each for each in queues if each in workers.live and each not in busy]:
             _hand_over(queues[key], workers.live[key], workers, busy)
         for process, answer in workers.wait():
@@ -211,17 +244,30 @@ class _Job:
         self.first: tuple[str, list[str], str, list[Outcome]] | None = None
 
 
+#: What a process is busy with while it brings up an adapter: in a process of its own, or after another.
 _STARTING: Any = object()
+_FOLLOWING: Any = object()
 
 
-def _startable(
+def _idle(queues: Mapping[WorkerKey, deque[_Job]], busy: Mapping[WorkerKey, _Job], workers: Workers) -> list[WorkerKey]:
+    """Return the keys of the processes that have nothing left to do."""
+    return [key for key in workers.live if key not in queues and key not in busy]
+
+
+def _next(
     queues: Mapping[WorkerKey, deque[_Job]], busy: Mapping[WorkerKey, _Job], workers: Workers
-) -> list[WorkerKey]:
-    """Return the keys whose process may start now, ending idle processes that have nothing left to do."""
-    for key in [key for key in workers.live if key not in queues and key not in busy]:
-        workers.end(key)
-    free = workers.count - len(workers.live)
-    return [key for key in queues if key not in workers.live and queues[key]][: max(0, free)]
+) -> WorkerKey | None:
+    """Return the key whose cells may begin now; None where there is none.
+
+    One that an idle process can go on with comes first, and last what would be compiled beside a process that is
+    compiling the same.
+    """
+    idle = {key.process for key in _idle(queues, busy, workers)}
+    if len(workers.live) - len(idle) >= workers.count:
+        return None
+    alive = {key.process for key in workers.live} - idle
+    waiting = [key for key in queues if key not in workers.live and queues[key]]
+    return min(waiting, key=lambda each: (each.process not in idle, each.process in alive), default=None)
 
 
 def _hand_over(queue: deque[_Job], process: Process, workers: Workers, busy: dict[WorkerKey, _Job]) -> None:
@@ -279,6 +325,8 @@ def _lost(
     key, job = process.key, busy.pop(process.key, None)
     output = process.output()
     workers.end(key)
+    if job is _FOLLOWING:
+        return None  # what was in the process before may be to blame: the adapter gets one of its own
     if job is _STARTING:
         job = queues[key].popleft()
         job.tries = _TRIES

@@ -110,15 +110,16 @@ def plan(
     """
     tiers = tiers or Tiers()
     gathered = list(offers)
+    groups = {offer.key.group for offer in gathered}
     for index, located in enumerate(cases):
         case = located.case
         if not selection.takes_case(case):
             continue
-        modes = tiers.modes(selection.tier, case.id)
+        modes = {group: tiers.modes(selection.tier, case.id, group) for group in groups}
         for offer in gathered:
             if not _serves(offer.key, case):
                 continue
-            for implementation, mode, device in _columns(offer, case, selection, modes):
+            for implementation, mode, device in _columns(offer, case, selection, modes[offer.key.group]):
                 yield Cell(
                     case=case,
                     implementation=implementation,
@@ -141,7 +142,7 @@ def thread_keys(
     found: dict[str, WorkerKey] = {}
     for offer, (case, threads) in itertools.product(offers, named):
         key = limited(offer.key, threads)
-        modes = tiers.modes(selection.tier, case.id)
+        modes = tiers.modes(selection.tier, case.id, offer.key.group)
         devices = {device for _, _, device in _columns(offer, case, selection, modes)}
         if offer.key.limits and _serves(key, case) and "cpu" in devices:
             found.setdefault(key.name, key)

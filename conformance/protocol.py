@@ -7,7 +7,8 @@ literal `PROCESSES`, read without importing the file, such as `[{"name": "torch"
 Each entry is one worker process: the group of packages whose interpreter runs it (None: the interpreter of
 the run itself), the environment variables set before anything is imported (`{caches}` stands for a folder
 of the process's own that outlives the run), where one process cannot serve them all the `dtypes` it serves,
-and under `threads` the variables that limit its threads. Functions take and give NumPy arrays (bfloat16
+under `threads` the variables that limit its threads, and under `shared` a word: adapters that have it in common, and
+the environment, may follow one another in one process. Functions take and give NumPy arrays (bfloat16
 through `ml_dtypes`), in the shapes and the axis order that the library's own user would see. An adapter never
 transposes, casts a result, compares, or catches an exception: what that user would get is what is recorded.
 """

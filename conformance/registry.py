@@ -23,14 +23,14 @@ from conformance.shipped import adapter_files
 ENTRY_POINTS = "conformance.adapters"
 #: What every entry of `PROCESSES` has, and what may stand beside it.
 _KEYS = {"name", "group", "environment"}
-_OPTIONAL = {"dtypes", "threads"}
+_OPTIONAL = {"dtypes", "threads", "shared"}
 #: Stands for the number of threads in the variables of `threads`.
 _NUMBER = "{threads}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerKey:
-    """One process: an adapter, an interpreter, and the settings it starts with."""
+    """One adapter in one process: the interpreter, and the settings it starts with."""
 
     name: str
     group: str | None
@@ -49,6 +49,13 @@ class WorkerKey:
     unlimited: str = "its PROCESSES name no variable that limits the threads"
     #: The number of threads it is limited to; None: as many as the library takes.
     threads: int | None = None
+    #: Adapters with the same word here may follow one another in one process; empty: alone.
+    shared: str = ""
+
+    @property
+    def process(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+        """What adapters have in common that may run in one process; the first is its name."""
+        return (self.shared or self.name, self.interpreter, self.environment)
 
 
 def limited(key: WorkerKey, threads: int) -> WorkerKey:
@@ -57,6 +64,7 @@ def limited(key: WorkerKey, threads: int) -> WorkerKey:
     return replace(
         key,
         name=f"{key.name}-threads-{threads}",
+        shared=key.shared and f"{key.shared}-threads-{threads}",
         environment=tuple(sorted({**dict(key.environment), **variables}.items())),
         threads=threads,
     )
@@ -86,6 +94,7 @@ def keys(interpreters: Mapping[str, str], adapters: Iterable[str] = ()) -> tuple
                     environment=tuple(sorted(process["environment"].items())),
                     dtypes=tuple(process["dtypes"]) if "dtypes" in process else None,
                     asked=bool(named) or group in interpreters,
+                    shared=process.get("shared", ""),
                     **_threads(process.get("threads", {})),
                 )
             )
@@ -117,7 +126,7 @@ def _literal(value: ast.expr, file: Path) -> list[dict[str, Any]]:
         raise UsageError(f"{file}:{value.lineno}: PROCESSES must be a literal") from error
     for process in found if isinstance(found, list) and found else [None]:
         if not isinstance(process, dict) or not _KEYS <= set(process) <= _KEYS | _OPTIONAL:
-            message = "expected PROCESSES to be a list of name, group, environment, dtypes and threads"
+            message = "expected PROCESSES to be a list of name, group, environment, dtypes, threads and shared"
             raise UsageError(f"{file}:{value.lineno}: {message}")
         if not _limits_threads(process.get("threads", "unknown")):
             message = 'expected threads to be {variable: text with "{threads}"}, or why nothing limits them'

@@ -5,8 +5,10 @@ The file says it for every tier but the last, `full`, which is everything:
     standard:
       eager: ["*"]
       compiled: ["axes.*", "gradients.*"]
+      groups:
+        jax: {eager: ["axes.*"], compiled: ["*"]}
 
-Each tier adds to the ones before it.
+Each tier adds to the ones before it. What it says of a mode in a framework group holds there in place of the rest.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from conformance.document import Document
 
 MODES = ("eager", "compiled", "xla")
+_GROUPS = "groups"
+Globs = Mapping[str, tuple[str, ...]]
 
 
 class Tier(StrEnum):
@@ -38,14 +42,23 @@ class Tier(StrEnum):
 class Tiers:
     """The tiers that are declared: for each, the globs over case ids by mode."""
 
-    declared: Mapping[Tier, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    declared: Mapping[Tier, Globs] = field(default_factory=dict)
+    #: The same for a framework group, where it has its own.
+    groups: Mapping[Tier, Mapping[str, Globs]] = field(default_factory=dict)
 
-    def modes(self, tier: Tier, case: str) -> frozenset[str]:
-        """Return the modes in which the tier has the case. Where none is declared, every tier is everything."""
+    def modes(self, tier: Tier, case: str, group: str | None = None) -> frozenset[str]:
+        """Return the modes in which the tier has the case for that group.
+
+        Where none is declared, every tier is everything.
+        """
         if tier is Tier.FULL or not self.declared:
             return frozenset(MODES)
         order = list(Tier)
-        smaller = [of for each, of in self.declared.items() if order.index(each) <= order.index(tier)]
+        smaller = [
+            {**of, **self.groups.get(each, {}).get(group or "", {})}
+            for each, of in self.declared.items()
+            if order.index(each) <= order.index(tier)
+        ]
         return frozenset(
             mode for of in smaller for mode, globs in of.items() if any(fnmatchcase(case, glob) for glob in globs)
         )
@@ -63,8 +76,16 @@ def load_tiers(path: Path, cases: Sequence[str], shown: str | None = None) -> Ti
     if errors:
         raise SpecErrors(tuple(errors))
     return Tiers(
-        declared={Tier(tier): {mode: tuple(globs) for mode, globs in of.items()} for tier, of in document.value.items()}
+        declared={Tier(tier): _globs(of) for tier, of in document.value.items()},
+        groups={
+            Tier(tier): {group: _globs(own) for group, own in of.get(_GROUPS, {}).items()}
+            for tier, of in document.value.items()
+        },
     )
+
+
+def _globs(of: Mapping[str, Any]) -> Globs:
+    return {mode: tuple(globs) for mode, globs in of.items() if mode != _GROUPS}
 
 
 def _errors(document: Document, cases: Sequence[str]) -> list[SpecError]:
@@ -73,15 +94,25 @@ def _errors(document: Document, cases: Sequence[str]) -> list[SpecError]:
         return [document.error((), f"expected a mapping of the tiers {', '.join(declarable)}, in this order")]
     errors = []
     for tier, of in document.value.items():
-        if not isinstance(of, dict) or not set(of) <= set(MODES):
-            errors.append(document.error((tier,), f"expected globs over case ids by mode: {', '.join(MODES)}", tier))
+        groups = of.get(_GROUPS, {}) if isinstance(of, dict) else {}
+        if not isinstance(groups, dict):
+            path = (tier, _GROUPS)
+            errors.append(document.error(path, "expected a mapping of framework groups", ".".join(path)))
             continue
-        for mode, globs in of.items():
-            errors.extend(_glob_errors(document, (tier, mode), globs, cases))
+        plain = {mode: globs for mode, globs in of.items() if mode != _GROUPS} if isinstance(of, dict) else of
+        errors.extend(_mode_errors(document, (tier,), plain, cases))
+        for group, own in groups.items():
+            errors.extend(_mode_errors(document, (tier, _GROUPS, group), own, cases))
     return errors
 
 
-def _glob_errors(document: Document, path: tuple[str, str], globs: Any, cases: Sequence[str]) -> list[SpecError]:
+def _mode_errors(document: Document, path: tuple[str, ...], of: Any, cases: Sequence[str]) -> list[SpecError]:
+    if not isinstance(of, dict) or not set(of) <= set(MODES):
+        return [document.error(path, f"expected globs over case ids by mode: {', '.join(MODES)}", ".".join(path))]
+    return [error for mode, globs in of.items() for error in _glob_errors(document, (*path, mode), globs, cases)]
+
+
+def _glob_errors(document: Document, path: tuple[str, ...], globs: Any, cases: Sequence[str]) -> list[SpecError]:
     key = ".".join(path)
     if not isinstance(globs, list) or not all(isinstance(each, str) for each in globs):
         return [document.error(path, "expected a list of globs over case ids", key)]

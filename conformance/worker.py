@@ -3,7 +3,7 @@
 Started by `execute` with two pipe ends; imports nothing of ours beyond `protocol` and `wire`, so that its
 interpreter needs NumPy, ml_dtypes and the library alone. Requests and answers are frames of `wire`:
 
-    (first)                                        -> offer | failure
+    (first), {"do": "adapter", "adapter": …}        -> offer | failure
     {"do": "support", "configurations": [...]}     -> {implementation: [reason or None, ...]}
     {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true, "again": ...}
 
@@ -49,15 +49,19 @@ def main(arguments: list[str]) -> None:
     with os.fdopen(int(requests_fd), "rb") as requests, os.fdopen(int(answers_fd), "wb") as answers:
         for stream in (requests, answers):
             os.set_inheritable(stream.fileno(), False)
-        try:
-            before = _thread_names()
-            module = load_adapter(adapter_file)
-            adapter: Adapter = getattr(module, adapter_name)
-            wire.send(answers, {"offer": describe(adapter, _pool(adapter, before), module)})
-        except Exception as error:  # noqa: BLE001 - whatever a library's import raises is the answer
-            wire.send(answers, {"failure": _raised(error)})
-            return
-        _serve(adapter, module, requests, answers)
+        before = _thread_names()
+        while True:
+            try:
+                module = load_adapter(adapter_file)
+                adapter: Adapter = getattr(module, adapter_name)
+                wire.send(answers, {"offer": describe(adapter, _pool(adapter, before), module)})
+            except Exception as error:  # noqa: BLE001 - whatever a library's import raises is the answer
+                wire.send(answers, {"failure": _raised(error)})
+                return
+            following = _serve(adapter, module, requests, answers)
+            if following is None:
+                return
+            adapter_file, adapter_name = following
 
 
 def load_adapter(file: str) -> ModuleType:
@@ -292,14 +296,17 @@ def _raised(error: BaseException) -> dict[str, Any]:
     }
 
 
-def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: BinaryIO) -> None:
+def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: BinaryIO) -> tuple[str, str] | None:
+    """Answer until another adapter is asked for, and return its file and name; None at the end of the requests."""
     implementations = {each.name: each for each in adapter.implementations}
     while True:
         try:
             request = wire.receive(requests)
         except EOFError:
-            return
+            return None
         match request["do"]:
+            case "adapter":
+                return request["adapter"], request["attribute"]
             case "support":
                 asked = [configuration_from(each) for each in request["configurations"]]
                 wire.send(answers, _support(adapter, asked))
