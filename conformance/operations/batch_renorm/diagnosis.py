@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -60,14 +61,17 @@ def _clipping(base: Hypothesis) -> Iterator[Hypothesis]:
     yield _corrected(
         base, "d clipped from above alone", lambda s, c: replace(c, d=np.minimum(c.free_d, c.clipping.dmax))
     )
-    for shift, said in ((-1, "late"), (1, "early")):
-        if any(isinstance(each, list | tuple) for each in options.values()):
-            name = f"clipping schedule one step {said}"
-            yield replace(base, name=name, given=lambda s, by=shift: _at(s, s.trained + by), only=_PRODUCED)
+    if any(isinstance(each, list | tuple) for each in options.values()):
+        for name, step in (
+            ("clipping schedule one step late", lambda trained: max(0, trained - 1)),
+            ("clipping schedule one step early", lambda trained: trained + 1),
+            ("clipping schedule kept at its first limits", lambda trained: 0),
+        ):
+            yield replace(base, name=name, given=functools.partial(_at, step), only=_PRODUCED)
 
 
-def _at(situation: Situation, trained: int) -> Situation:
-    return replace(situation, trained=max(0, trained))
+def _at(step: Callable[[int], int], situation: Situation) -> Situation:
+    return replace(situation, trained=step(situation.trained))
 
 
 def _decays(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -88,6 +92,7 @@ def _decays(base: Hypothesis) -> Iterator[Hypothesis]:
     still = replace(base, dialect=replace(base.dialect, update="none"))
     yield replace(still, name="averages not updated", only=_MOVING | _RENORM)
     yield replace(still, name="renorm averages not updated", only=_RENORM)
+    yield replace(still, name="moving averages not updated", only=_MOVING)
     yield replace(base, name="averages updated in inference", performed="train", only=_MOVING | _RENORM)
 
 
@@ -109,10 +114,19 @@ def _averages(base: Hypothesis) -> Iterator[Hypothesis]:
         corrected = plain.corrected(t.statistics, 1)
         return reference.moved_averages(s, t.statistics.mean, plain.root(corrected, s))
 
+    def clipped(s: Situation, t: Training) -> Mapping[str, Array]:
+        by = t.correction
+        return reference.moved_averages(s, s.state["renorm_mean"] + by.d * by.divisor, by.r * by.divisor)
+
+    yield of("clipped statistics averaged", clipped)
     yield of("variances averaged for the moving variance", variance_averaged)
     yield of(
         "epsilon not taken from the moving variance",
         lambda s, t: {"moving_variance": t.after["moving_deviation"] ** 2},
+    )
+    yield of(
+        "moving variance of the deviation before the step",
+        lambda s, t: {"moving_variance": reference.variance_of(s, s.state["moving_deviation"])},
     )
     yield of("moving variance not updated", lambda s, t: {"moving_variance": s.state["moving_variance"]})
     yield of("epsilon left out of the averaged deviation", without_epsilon)

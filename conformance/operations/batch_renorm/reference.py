@@ -139,4 +139,4 @@ def averages(configuration: Configuration) -> tuple[tuple[tuple[str, str], float
 
 def variance_of(situation: Situation, deviation: Array) -> Array:
     """Return V = max(S² - ε, 0): what makes √(V+ε) of inference the averaged deviation S."""
-    return np.maximum(deviation**2 - situation.x.dtype.type(situation.configuration.epsilon), 0)
+    return np.asarray(np.maximum(deviation**2 - situation.x.dtype.type(situation.configuration.epsilon), 0))

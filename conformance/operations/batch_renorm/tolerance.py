@@ -17,7 +17,7 @@ from conformance.operations.batch_norm import tolerance
 from conformance.operations.batch_norm.reference import Gradients
 from conformance.operations.batch_norm.tolerance import ROOT, Algorithm, GradientsBound, Sizes, StatisticsBound, size
 from conformance.operations.batch_renorm.reference import Correction, Training, averages, composed_gamma, parameters
-from conformance.precision import Precision, theta
+from conformance.precision import Precision, storage_rounding, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -80,7 +80,8 @@ def averages_bound(
 ) -> dict[str, Array]:
     """Return the bounds on the five averages after the step.
 
-    V = max(S² - ε, 0) from S within e: 2|S|e + e² + u(|S| + e)² + uε + u|V'|, V' the largest it may be.
+    V = max(S² - ε, 0) from S within e: 2|S|e + e² + u(|S| + e)² + uε + u|V'|, V' the largest it may be. S may be the one
+    that is stored: where that is narrower, e has its rounding.
     """
     spread = of.deviation.astype(np.float64) * deviation
     batch = {"mean": (of.statistics.mean, bound.mean), "deviation": (of.deviation, spread)}
@@ -91,7 +92,9 @@ def averages_bound(
             value, error = batch[name.rpartition("_")[2]]
             found[name] = moved_bound(situation.state[name], value, error, weight, worked)
     u, epsilon = worked.unit, situation.configuration.epsilon
-    s, e = size(of.after["moving_deviation"]), found["moving_deviation"]
+    s = size(of.after["moving_deviation"])
+    stored = situation.configuration.parameter_dtype
+    e = storage_rounding(found["moving_deviation"], s, stored, worked)
     squared = (2 * s + e) * e + u * (s + e) ** 2
     rounded = u * epsilon + u * (size(of.after["moving_variance"]) + squared + u * epsilon)
     return {**found, "moving_variance": squared + rounded + 2 * worked.tiny}
