@@ -90,11 +90,6 @@ HEALTHY: dict[str, Callable[..., Any]] = {
 }
 
 
-def start(fault: Fault, native: Masked, configuration: Configuration, held: Quantities, *ways: str) -> Any:
-    parts = {**HEALTHY, **fault.parts}
-    return SimpleNamespace(native=native, configuration=configuration, held=dict(held), kept={}, parts=parts)
-
-
 def state(live: Any) -> Quantities:
     return dict(live.held)
 
@@ -285,6 +280,10 @@ PLANTED = (
 
 
 def implementation(fault: Fault) -> Implementation:
+    def start(native: Masked, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+        parts = {**HEALTHY, **fault.parts}
+        return SimpleNamespace(native=native, configuration=configuration, held=dict(state), parts=parts)
+
     return Implementation(
         name=f"masked.{fault.name}",
         op="masked_batch_norm",
@@ -293,7 +292,7 @@ def implementation(fault: Fault) -> Implementation:
         dtypes=("float64", "float32", "float16", "bfloat16"),
         supports=lambda configuration: None,
         call=lambda c: Call(path="Masked", keywords={"decay": c.decay, "epsilon": c.epsilon}),
-        start=lambda *given: start(fault, *given),
+        start=start,
         state=state,
         steps={"train": train, "infer": infer},
     )
