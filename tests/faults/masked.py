@@ -199,6 +199,11 @@ def samples(l: Any, w: Any) -> Any:
     return w.reshape(l.mask_shape[0], -1).any(1).sum() if l.mask_shape is not None else w.sum()
 
 
+def dividing(by: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Another divisor, forward and backward."""
+    return {"divisor": by, "shared": by}
+
+
 NOTHING = Fault("nothing", "Nothing is wrong.", None)
 PLANTED = (
     Fault("ignored", "The mask is ignored.", "mask ignored", {"counted": lambda l, w: w | True}),
@@ -208,10 +213,10 @@ PLANTED = (
     Fault(
         "shifted", "The mask is one position off.", "mask of the neighbouring", {"counted": lambda l, w: np.roll(w, 1)}
     ),
-    Fault("all-positions", "Sums are divided by m.", "wrong divisor: all positions", {"divisor": lambda l, w: len(w)}),
-    Fault("one-less", "Sums are divided by k - 1.", "one position less", {"divisor": lambda l, w: max(1, w.sum() - 1)}),
-    Fault("tiny", "Sums are divided by k + 1e-3.", "and 0.001", {"divisor": lambda l, w: w.sum() + 1e-3}),
-    Fault("samples", "Sums are divided by the samples.", "wrong divisor: the samples that count", {"divisor": samples}),
+    Fault("all-positions", "Sums are divided by m.", "wrong divisor: all positions", dividing(lambda l, w: len(w))),
+    Fault("one-less", "Sums are divided by k - 1.", "one position less", dividing(lambda l, w: max(1, w.sum() - 1))),
+    Fault("tiny", "Sums are divided by k + 1e-3.", "and 0.001", dividing(lambda l, w: w.sum() + 1e-3)),
+    Fault("samples", "Sums are divided by the samples.", "wrong divisor: the samples that count", dividing(samples)),
     Fault("bessel", "V takes k/(k - 1).", "correction", {"entering": bessel}),
     Fault("whole-bessel", "V takes m/(m - 1).", "correction of the positions", {"entering": whole_bessel}),
     Fault(
