@@ -1,4 +1,4 @@
-"""Flax's linen: `flax.linen.BatchNorm`, with `use_fast_variance` as it is by default and switched off."""
+"""Flax's linen: `flax.linen.BatchNorm`, with `use_fast_variance` as it is by default and switched off, and with masks."""
 
 from __future__ import annotations
 
@@ -123,6 +123,7 @@ def start(layer: Any, configuration: Configuration, state: Quantities, mode: str
         step=prepare(layer, configuration, mode),
         mode=mode,
         device=device,
+        feature_axes=configuration.feature_axes,
         gradients={},
     )
 
@@ -132,8 +133,10 @@ def state(live: Any) -> Quantities:
     return {ours: np.asarray(stored[theirs]) for ours, theirs in NAMES.items() if theirs in stored}
 
 
-def train(live: Any, x: Any, upstream: Any) -> Quantities:
-    quantities, live.gradients, live.variables = run(live, x, upstream, training=True)
+def train(live: Any, x: Any, upstream: Any, mask: Any = None) -> Quantities:
+    """The mask in a shape broadcastable to that of the input, where there is one."""
+    spread = None if mask is None else jax.device_put(np.expand_dims(mask, live.feature_axes), live.device)
+    quantities, live.gradients, live.variables = run(live, x, upstream, training=True, mask=spread)
     return named(quantities, live.gradients)
 
 
@@ -142,9 +145,9 @@ def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     return named(quantities, gradients)
 
 
-def run(live: Any, x: Any, upstream: Any, training: bool) -> Any:
+def run(live: Any, x: Any, upstream: Any, training: bool, mask: Any = None) -> Any:
     upstream = None if upstream is None else jax.device_put(upstream, live.device)
-    return live.step(live.variables, jax.device_put(x, live.device), upstream, training=training)
+    return live.step(live.variables, jax.device_put(x, live.device), upstream, training=training, mask=mask)
 
 
 def named(quantities: Any, gradients: Any) -> Quantities:
@@ -152,12 +155,12 @@ def named(quantities: Any, gradients: Any) -> Quantities:
     return {**quantities, **{ours: gradients[theirs] for ours, theirs in names.items() if theirs in gradients}}
 
 
-def step(layer: Any, variables: Any, x: Any, upstream: Any, training: bool) -> Any:
+def step(layer: Any, variables: Any, x: Any, upstream: Any, training: bool, mask: Any = None) -> Any:
     """Quantities, gradients of the parameters, and the variables after one call."""
 
     def forward(params: Any, x: Any) -> Any:
         given = {**variables, "params": params}
-        return layer.apply(given, x, use_running_average=not training, mutable=["batch_stats"])
+        return layer.apply(given, x, use_running_average=not training, mask=mask, mutable=["batch_stats"])
 
     if upstream is None:
         output, updated = forward(variables["params"], x)
@@ -194,11 +197,11 @@ X64 = jax.config.jax_enable_x64
 DOCUMENTATION = "https://flax.readthedocs.io/en/latest/api_reference/flax.linen/layers.html#flax.linen.BatchNorm"
 
 
-def implementation(name: str, call: Callable[[Configuration], Call]) -> Implementation:
+def implementation(name: str, call: Callable[[Configuration], Call], op: str = "batch_norm") -> Implementation:
     """A row: the layer by one way of calling its constructor."""
     return Implementation(
         name=name,
-        op="batch_norm",
+        op=op,
         # Under x64 the statistics begin as float32, and the first update makes them float64.
         profile=() if X64 else (STATISTICS,),
         modes=("eager", "compiled"),
@@ -234,5 +237,7 @@ ADAPTER = Adapter(
     implementations=(
         implementation("flax.linen.BatchNorm", call),
         implementation("flax.linen.BatchNorm+two_pass", call_two_pass),
+        implementation("flax.linen.BatchNorm+mask", call, "masked_batch_norm"),
+        implementation("flax.linen.BatchNorm+mask+two_pass", call_two_pass, "masked_batch_norm"),
     ),
 )

@@ -1,4 +1,4 @@
-"""Flax's nnx: `flax.nnx.BatchNorm`, with `use_fast_variance` as it is by default and switched off, and `Centering`."""
+"""Flax's nnx: `flax.nnx.BatchNorm`, with `use_fast_variance` as it is by default and switched off, with masks, and `Centering`."""
 
 from __future__ import annotations
 
@@ -165,6 +165,7 @@ def start(build: Any, configuration: Configuration, state: Quantities, mode: str
         step=prepare(layer, configuration, mode),
         mode=mode,
         device=device,
+        feature_axes=configuration.feature_axes,
         gradients={},
     )
 
@@ -174,9 +175,11 @@ def state(live: Any) -> Quantities:
     return {ours: np.asarray(stored[theirs]) for ours, theirs in NAMES.items() if theirs in stored}
 
 
-def train(live: Any, x: Any, upstream: Any) -> Quantities:
+def train(live: Any, x: Any, upstream: Any, mask: Any = None) -> Quantities:
+    """The mask in a shape broadcastable to that of the input, where there is one."""
     live.layer.train()
-    quantities, live.gradients = run(live, x, upstream)
+    spread = None if mask is None else jax.device_put(np.expand_dims(mask, live.feature_axes), live.device)
+    quantities, live.gradients = run(live, x, upstream, spread)
     return named(quantities, nnx.to_pure_dict(live.gradients))
 
 
@@ -186,9 +189,10 @@ def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     return named(quantities, nnx.to_pure_dict(gradients))
 
 
-def run(live: Any, x: Any, upstream: Any) -> Any:
+def run(live: Any, x: Any, upstream: Any, mask: Any = None) -> Any:
     upstream = None if upstream is None else jax.device_put(upstream, live.device)
-    return live.step(live.layer, jax.device_put(x, live.device), upstream)
+    further = {} if mask is None else {"mask": mask}
+    return live.step(live.layer, jax.device_put(x, live.device), upstream, further)
 
 
 def named(quantities: Any, gradients: Any) -> Quantities:
@@ -196,17 +200,17 @@ def named(quantities: Any, gradients: Any) -> Quantities:
     return {**quantities, **{ours: gradients[theirs] for ours, theirs in names.items() if theirs in gradients}}
 
 
-def step(layer: Any, x: Any, upstream: Any) -> Any:
+def step(layer: Any, x: Any, upstream: Any, further: Any) -> Any:
     """Quantities and gradients of the parameters; the layer keeps its statistics."""
     if upstream is None:
-        return {"output": layer(x)}, nnx.State({})
-    output, pullback = nnx.vjp(forward, layer, x, graph=False)
+        return {"output": layer(x, **further)}, nnx.State({})
+    output, pullback = nnx.vjp(functools.partial(forward, further), layer, x, graph=False)
     gradients, grad_input = pullback(upstream)
     return {"output": output, "grad_input": grad_input}, nnx.state(gradients, nnx.Param)
 
 
-def forward(layer: Any, x: Any) -> Any:
-    return layer(x)
+def forward(further: Any, layer: Any, x: Any) -> Any:
+    return layer(x, **further)
 
 
 def reload(live: Any) -> Any:
@@ -248,11 +252,11 @@ DTYPES = ("float64",) if X64 else ("float32", "float16", "bfloat16")
 DOCUMENTATION = "https://flax.readthedocs.io/en/latest/api_reference/flax.nnx/nn/normalization.html#flax.nnx.BatchNorm"
 
 
-def implementation(name: str, call: Callable[[Configuration], Call]) -> Implementation:
+def implementation(name: str, call: Callable[[Configuration], Call], op: str = "batch_norm") -> Implementation:
     """A row: the layer by one way of calling its constructor."""
     return Implementation(
         name=name,
-        op="batch_norm",
+        op=op,
         profile=(STATISTICS,),
         modes=MODES,
         devices=DEVICES,
@@ -288,6 +292,8 @@ ADAPTER = Adapter(
     implementations=(
         implementation("flax.nnx.BatchNorm", call),
         implementation("flax.nnx.BatchNorm+two_pass", call_two_pass),
+        implementation("flax.nnx.BatchNorm+mask", call, "masked_batch_norm"),
+        implementation("flax.nnx.BatchNorm+mask+two_pass", call_two_pass, "masked_batch_norm"),
         Implementation(
             name="flax.Centering",
             op="centering",

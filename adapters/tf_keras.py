@@ -22,6 +22,7 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 PROCESSES = [
     {
         "name": "tf-keras",
+        "shared": "tf-keras",
         "group": "tensorflow",
         # Without the switch tf.compat.v1.layers is Keras 3's, which has none of its layers.
         "environment": {

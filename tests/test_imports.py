@@ -33,6 +33,7 @@ FAMILIES = {
     "jax_nn": {"jax", "jaxlib", "optax"},
     # Keras and each of its backends.
     "keras": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
+    "keras_masked": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "keras_ops": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "mlx": {"mlx"},
     "numpy": set[str](),
@@ -43,6 +44,7 @@ FAMILIES = {
     "tensorflow": {"keras", "tensorflow"},
     "tensorflow_fused": {"tensorflow"},
     "tf_keras": {"tensorflow", "tf_keras"},
+    "tf_keras_masked": {"tensorflow", "tf_keras"},
     "torch": {"torch"},
 }
 FRAMEWORKS = set[str]().union(*FAMILIES.values())

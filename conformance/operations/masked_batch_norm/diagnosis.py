@@ -53,6 +53,8 @@ class _Taken:
     divisor: Array
     #: What enters the sums; a value that does not count is else left out, number or not.
     x: Array | None = None
+    #: Whether the gradient is the closed form with that divisor, which is not the derivative.
+    closed: bool = False
 
 
 def _changed(
@@ -101,6 +103,9 @@ def _values(situation: Situation, taken: _Taken) -> dict[str, Array]:
 def _differentiated(upstream: Array, n: Normalization, taken: _Taken, deviation: Array) -> Gradients:
     grad_beta, grad_gamma = total(upstream), total(upstream * n.normalized)
     scale = n.gamma * n.inverse_root
+    if taken.closed:
+        pull = np.where(taken.counted, (grad_beta + n.normalized * grad_gamma) / taken.divisor, 0)
+        return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * (upstream - pull), own=n.normalized)
     to_variance = -n.gamma * n.inverse_root**2 * grad_gamma / 2
     to_mean = -scale * grad_beta - 2 * to_variance * total(deviation) / taken.divisor
     through = np.where(taken.counted, (to_mean + 2 * to_variance * deviation) / taken.divisor, 0)
@@ -171,23 +176,16 @@ def _along_features(situation: Situation) -> _Taken | None:
 
 
 def _divisor(base: Hypothesis) -> Iterator[Hypothesis]:
-    def dividing(name: str, by: Callable[[Situation], float]) -> Hypothesis:
-        def taken(situation: Situation) -> _Taken | None:
-            counted, divisor = reference.counts(situation), by(situation)
-            if not counted.any() or divisor == counted.sum():
-                return None
-            whole = np.full(situation.x.shape[1], divisor, situation.x.dtype)
-            return _Taken(counted=_alike(situation, counted), divisor=whole)
-
-        return _changed(base, f"wrong divisor: {name}", taken)
-
-    yield dividing("all positions", lambda situation: len(situation.x))
-    for added in _ADDED:
-        name = f"the positions that count, and {added:g}"
-        yield dividing(name, lambda situation, added=added: reference.counts(situation).sum() + added)  # type: ignore[misc]
-    yield dividing("one position less", lambda situation: max(1, int(reference.counts(situation).sum()) - 1))
-    yield dividing("the samples that count", lambda situation: int(_by_sample(situation)))
-    yield dividing("all samples", _samples)
+    divisors: dict[str, Callable[[Situation], float]] = {
+        "all positions": lambda situation: len(situation.x),
+        "one position less": lambda situation: max(1, int(reference.counts(situation).sum()) - 1),
+        "the samples that count": _samples_that_count,
+        "all samples": _samples,
+        **{f"the positions that count, and {each:g}": functools.partial(_more, each) for each in _ADDED},
+    }
+    for name, by in divisors.items():
+        for closed in (False, True):
+            yield _changed(base, f"wrong divisor: {name}", functools.partial(_divided, by, closed))
     yield _changed(base, "values that do not count multiplied by 0: no number stays none", _multiplied)
     for said, count in (
         ("the positions", lambda s: len(s.x)),
@@ -197,8 +195,20 @@ def _divisor(base: Hypothesis) -> Iterator[Hypothesis]:
         yield replace(base, name=f"moving variance with Bessel's correction of {said}", changed=change, only=MOVING)
 
 
-def _by_sample(situation: Situation) -> Any:
-    return max(1, reference.counts(situation).reshape(_samples(situation), -1).any(axis=1).sum())
+def _divided(by: Callable[[Situation], float], closed: bool, situation: Situation) -> _Taken | None:
+    counted, divisor = reference.counts(situation), by(situation)
+    if not counted.any() or divisor == counted.sum():
+        return None
+    whole = np.full(situation.x.shape[1], divisor, situation.x.dtype)
+    return _Taken(counted=_alike(situation, counted), divisor=whole, closed=closed)
+
+
+def _more(added: float, situation: Situation) -> float:
+    return float(reference.counts(situation).sum()) + added
+
+
+def _samples_that_count(situation: Situation) -> int:
+    return max(1, int(reference.counts(situation).reshape(_samples(situation), -1).any(axis=1).sum()))
 
 
 def _multiplied(situation: Situation) -> _Taken | None:
