@@ -33,9 +33,10 @@ def add(paths: Sequence[Path], reports: Path, *, machine: str | None = None, nar
     for run in runs:
         if run.header["narrowed"] and not narrowed:
             raise UsageError(f"{run.path}: was narrowed, or lacks a group; --narrowed publishes it, marked as that")
-    home = reports / f"{_date(runs[0])}-{machine or _machine(runs[0])}"
-    if not _NAME.fullmatch(home.name):
+    name = f"{_date(runs[0])}-{machine or _machine(runs[0])}"
+    if not _NAME.fullmatch(name):
         raise UsageError(f"--machine {machine}: expected small letters, digits, dots and dashes")
+    home = reports / name
     if home.exists():
         raise UsageError(f"{home}: is published already; a published run is not changed")
     contents = {_stem(run.path): lzma.compress(run.path.read_bytes()) for run in runs if run.path.suffix != ".xz"}
