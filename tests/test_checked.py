@@ -15,7 +15,7 @@ from conformance.versions.checked import Bisected, Checked, Side, Step, answer, 
 from conformance.versions.environments import Built, Unbuilt
 from conformance.versions.pins import Released
 from conformance.versions.summary import summary
-from tests.run_lines import record_line, run_of
+from tests.run_lines import environment_line, record_line, run_of
 from tests.run_pairs import CONFORMS, DEVIATES, NOT_STARTED, OTHER_CELL, PAIRS
 
 NOTHING = PAIRS["nothing"]
@@ -23,7 +23,8 @@ POLICY = Policy(fail_on=(FailOn.VANISHED,))
 
 
 def comparison(name: str) -> Comparison:
-    return compare(*(results_of([run], partial=True) for run in PAIRS[name]), POLICY)
+    base, new = (results_of([run], partial=True) for run in PAIRS[name])
+    return compare(base, new, POLICY)
 
 
 def side(version: str, *, kept: str = "as pinned", pair: str = "nothing", **packages: str) -> Side:
@@ -94,7 +95,7 @@ def test_what_differs_between_the_environments_is_told_by_group() -> None:
 
 
 def test_what_was_not_built_and_what_did_not_start_are_told_apart() -> None:
-    run = run_of(CONFORMS, environments=(*run_of(CONFORMS).environments, NOT_STARTED))
+    run = run_of(CONFORMS, environments=(environment_line(), NOT_STARTED))
     unbuilt = Unbuilt(group="torch", log=Path("install.log"), reason="ERROR: No matching distribution")
     found = Side(
         at=Released(version=Version("1")),

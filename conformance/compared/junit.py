@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from conformance.compared.telling import Entry, entry, headline, sections
-from conformance.compared.values import Comparison
+from conformance.compared.values import Appeared, Comparison, EnvironmentChange, GradeChange, Vanished
 from conformance.xml_text import legal
 
 
@@ -49,7 +49,9 @@ def _tested(comparison: Comparison) -> Iterator[_Tested]:
             for cell in change.cells:
                 score = f"score {cell.base_score} → {cell.new_score}"
                 yield _Tested(who=cell.column, name=cell.case, failure=told, said=score)
-    for told_of in (*comparison.grades, *comparison.environments, *comparison.vanished, *comparison.appeared):
+    others: list[GradeChange | EnvironmentChange | Vanished | Appeared]
+    others = [*comparison.grades, *comparison.environments, *comparison.vanished, *comparison.appeared]
+    for told_of in others:
         if told_of.regression:
             found = entry(told_of)
             yield _Tested(

@@ -9,7 +9,8 @@ from conformance.compare import compare
 from conformance.compared.telling import headline
 from conformance.compared.text import text
 from conformance.compared.values import Policy
-from conformance.results import Column, Results, Row, Score
+from conformance.observed import Column
+from conformance.results import Results, Row, Score
 from conformance.verdict import Standing, Verdict
 
 

@@ -23,8 +23,9 @@ from conformance.verdict import Standing, Verdict
 from conformance.xml_text import legal
 
 _FOLDER = Path(__file__).parent
-_ASSETS = _FOLDER.parent / "report" / "assets"
-_STYLES = ("base.css", "marks.css", "pages.css")
+_REPORT = _FOLDER.parent / "report"
+#: Style sheets by the folder of the package that has them.
+_STYLES = {"base.css": _REPORT, "marks.css": _REPORT, "published.css": _FOLDER}
 #: Two colours, each with white letters at more than 4.5 : 1; the numbers say the same.
 _ALL, _SOME = "#0a58a8", "#7a2e00"
 #: Of the badge's font at its size, on the average; `textLength` fits what a browser draws.
@@ -94,8 +95,8 @@ def site(folders: Sequence[Path], *, address: str = "") -> Iterator[tuple[str, b
     for each in kept:
         yield f"badges/{named[each.implementation]}.svg", _badge(templates, each)
     yield from _pages(templates, editions, entries, kept, named)
-    for name in _STYLES:
-        yield f"assets/{name}", (_ASSETS / name).read_bytes()
+    for name, package in _STYLES.items():
+        yield f"assets/{name}", (package / "assets" / name).read_bytes()
 
 
 def _pages(

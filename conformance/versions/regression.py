@@ -20,7 +20,7 @@ from conformance.results import Results, results_of
 from conformance.shipped import root
 from conformance.versions.bisection import Answer, bisect
 from conformance.versions.checked import Bisected, Checked, Side, Step, answer, failures, followed, restricted
-from conformance.versions.environments import Built, Environment, build, released
+from conformance.versions.environments import Built, Environment, Unbuilt, build, released
 from conformance.versions.pins import Pins, Released, Source, holding, pinned_version, pins
 
 _TAIL = 3_000
@@ -170,8 +170,11 @@ def _run(file: Path, environments: Sequence[Environment], selection: Sequence[st
     file.unlink(missing_ok=True)
     words = ["--grouped", "--out", str(file), *selection]
     for each in environments:
-        built = isinstance(each, Built)
-        words += ["--python", f"{each.group}={each.python}"] if built else ["--unbuilt", f"{each.group}={each.log}"]
+        match each:
+            case Built(group=group, python=python):
+                words += ["--python", f"{group}={python}"]
+            case Unbuilt(group=group, log=install):
+                words += ["--unbuilt", f"{group}={install}"]
     log = file.with_suffix(".log")
     with log.open("w") as output:
         # A run is a process of its own, so that pytest begins anew in each.
