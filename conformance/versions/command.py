@@ -67,5 +67,7 @@ def regression(
     checked = check(request)
     if bisect:
         checked = located(request, checked)
+        if checked.bisected is None:
+            print(f"{package}: no cell changed its verdict, so there is no version to find")
     print(write(checked, out), end="")
     raise SystemExit(1 if checked.comparison.regression else 0)

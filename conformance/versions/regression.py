@@ -65,12 +65,13 @@ def pinned(package: str, of: Sequence[Pins]) -> Source:
 def check(request: Request) -> Checked:
     """Return what changed from the base to the head. Raises `UsageError` where there is nothing to compare."""
     request = replace(request, policy=_policy(request.policy))
-    base, head = _side(request, request.base, "base"), _side(request, request.head, "head")
-    results = _comparable(request, base), _comparable(request, head)
-    if not results[0].cells:
+    base = _side(request, request.base, "base")
+    before = _comparable(request, base)
+    if not before.cells:
         why = "; ".join(failures(base)) or "no cell was selected"
         raise UsageError(f"{request.package} {base.at}: nothing to compare with: {why}")
-    found = compare(*results, request.policy)
+    head = _side(request, request.head, "head")
+    found = compare(before, _comparable(request, head), request.policy)
     return Checked(package=request.package, base=base, head=head, comparison=found)
 
 
