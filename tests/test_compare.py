@@ -300,3 +300,14 @@ def test_environments_of_one_name_in_several_runs_are_one() -> None:
     newer = dataclasses.replace(runs[1], environments=(environment_line(version="2.13.0"),))
     found = compare(results_of(runs), results_of([runs[0], newer]))
     assert [(each.name, each.base, each.new) for each in found.environments] == [("torch", "2.12.0 / 2.13.0", "2.13.0")]
+
+
+def test_where_an_object_lay_in_memory_is_no_change() -> None:
+    """It is another place in every process; what else a message says counts."""
+    said = "TypeError: <function f at {}> takes no keyword"
+    base, new, other = (
+        results_of([run_of(record_line("refused", None, diagnosis=text))])
+        for text in (said.format("0x7fb1bbc6a520"), said.format("0x7faea1576520"), "TypeError: otherwise")
+    )
+    assert compare(base, new).changes == ()
+    assert [change.kind for change in compare(base, other).changes] == [Kind.OTHERWISE]
