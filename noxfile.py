@@ -83,6 +83,23 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
+def regression(session: nox.Session) -> None:
+    """Compare two versions of one package: `-- --package flax --base 0.12.0 --head 0.12.8`, and `--bisect`."""
+    _install(session, ".[report]")
+    kept = Path(session.cache_dir).parent / "versions"
+    session.run(
+        "conformance", "regression", "--environments", str(kept), "--out", str(RESULTS / "regression"), *session.posargs
+    )
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Build the site over all published runs; run files named after `--` are published first."""
+    _install(session, ".[report]")
+    session.run("conformance", "publish", "--out", str(RESULTS / "site"), *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the suite's own tests: the core alone, no framework."""
     _install(session, ".[report]", *nox.project.dependency_groups(PYPROJECT, "tests"))
@@ -115,10 +132,12 @@ def contracts(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting."""
+    """Check style and formatting, and the workflow that the documentation hands out."""
     _install(session, *nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    workflow = ROOT / "docs" / "examples" / "framework-regression.yml"
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(workflow))
 
 
 @nox.session

@@ -21,7 +21,9 @@ from rich.table import Table
 
 from conformance.compared.values import Comparison, FailOn
 from conformance.errors import ConformanceError, SuiteError, UsageError
+from conformance.publication.command import publish
 from conformance.tier import Tier
+from conformance.versions.command import regression
 
 app = typer.Typer(
     name="conformance",
@@ -46,6 +48,7 @@ class Form(StrEnum):
     TEXT = "text"
     MARKDOWN = "markdown"
     JSON = "json"
+    JUNIT = "junit"
 
 
 _Python = Annotated[
@@ -137,6 +140,9 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     unbuilt: Annotated[
         list[str] | None, typer.Option(metavar="GROUP=LOG", help="A group whose environment was not built.")
     ] = None,
+    grouped: Annotated[
+        bool, typer.Option("--grouped", help="Leave out what is of no group, so that runs of several groups merge.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes alive at once; omitted: one per core.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run file to write.")] = None,
     resume: Annotated[bool, typer.Option(help="Complete the run file --out.")] = False,
@@ -161,6 +167,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             tier=tier,
         ),
         adapters=tuple(adapter or ()),
+        grouped=grouped,
         interpreters=_pairs("--python", python),
         unbuilt={group: Path(log) for group, log in _pairs("--unbuilt", unbuilt).items()},
         workers=workers or os.cpu_count() or 1,
@@ -202,7 +209,9 @@ def compare(
     new: Annotated[list[Path], typer.Option(metavar="RUN", help="The same, of what is compared with it.")],
     form: Annotated[
         Form,
-        typer.Option("--format", metavar="text|markdown|json", help="For a terminal, a pull request or a program."),
+        typer.Option(
+            "--format", metavar="text|markdown|json|junit", help="For a terminal, a pull request, a program or CI."
+        ),
     ] = Form.TEXT,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there; omitted: print it.")] = None,
     fail_on: Annotated[
@@ -250,6 +259,7 @@ def compare(
 
 
 def _written(comparison: Comparison, form: Form) -> str:
+    from conformance.compared.junit import junit
     from conformance.compared.markdown import markdown
     from conformance.compared.text import text
     from conformance.json_text import text_of
@@ -261,6 +271,12 @@ def _written(comparison: Comparison, form: Form) -> str:
             return markdown(comparison)
         case Form.JSON:
             return text_of(comparison)
+        case Form.JUNIT:
+            return junit(comparison)
+
+
+app.command()(regression)
+app.command()(publish)
 
 
 @app.command()

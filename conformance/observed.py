@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,8 @@ from conformance.record import Line, Run, number, number_from
 from conformance.verdict import Standing, Verdict, standing
 
 _SHOWN = 240
+#: Where an object lay in memory: another place in every process, which is no other message.
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{8,16}\b")
 _MODES = ("eager", "compiled", "xla")
 
 #: Why an environment judged nothing; empty where it did.
@@ -137,7 +140,7 @@ def worst_quantity(cell: Cell) -> tuple[Line, Line] | None:
 def what(cell: Cell) -> str:
     """Return in one line what decided the verdict: the diagnosis, a message, a reason."""
     text = next(_accounts(cell), "")
-    line = " ".join(text.split())
+    line = " ".join(_ADDRESS.sub("0x…", text).split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import lzma
 import math
 import os
 from collections import Counter
@@ -26,6 +27,7 @@ from conformance.errors import UsageError
 from conformance.verdict import Verdict
 
 FORMAT = 1
+_XZ = b"\xfd7zXZ\x00"
 #: Kind of line -> the key by which the others refer to it, or by which a run is known to be whole.
 _NAMES = {"header": "planned", "environment": "id", "case": "id", "record": "cell"}
 
@@ -118,10 +120,7 @@ def number_from(value: float | str | None) -> float | None:
 
 def read(path: Path) -> Run:
     """Return the run file at `path`; an unfinished last line counts as not written. Raises `UsageError`."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    raw = _content(path)
     lines = [_parse(line, path, index) for index, line in enumerate(raw.splitlines(keepends=True), 1) if _whole(line)]
     if not lines or lines[0].get("kind") != "header":
         raise UsageError(f"{path}:1: not a run file: its first line is no header")
@@ -148,13 +147,24 @@ def read(path: Path) -> Run:
     )
 
 
+def _content(path: Path) -> bytes:
+    """Return the lines of a run file, which may be compressed by xz, as published ones are. Raises `UsageError`."""
+    try:
+        raw = path.read_bytes()
+        return lzma.decompress(raw) if raw.startswith(_XZ) else raw
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except lzma.LZMAError as error:
+        raise UsageError(f"{path}: not whole: {error}") from error
+
+
 def read_all(paths: Iterable[Path]) -> list[Run]:
     """Return the run files at `paths`, each a file or a folder of them. Raises `UsageError`."""
     files: list[Path] = []
     for path in paths:
-        found = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        found = sorted([*path.glob("*.jsonl"), *path.glob("*.jsonl.xz")]) if path.is_dir() else [path]
         if not found:
-            raise UsageError(f"{path}: holds no run file (*.jsonl)")
+            raise UsageError(f"{path}: holds no run file (*.jsonl, *.jsonl.xz)")
         files.extend(found)
     return [read(file) for file in files]
 

@@ -70,11 +70,13 @@ def limited(key: WorkerKey, threads: int) -> WorkerKey:
     )
 
 
-def keys(interpreters: Mapping[str, str], adapters: Iterable[str] = ()) -> tuple[WorkerKey, ...]:
+def keys(
+    interpreters: Mapping[str, str], adapters: Iterable[str] = (), *, grouped: bool = False
+) -> tuple[WorkerKey, ...]:
     """Return the processes of every adapter, or of the named ones alone. Raises `UsageError`.
 
     `interpreters` maps a group to its interpreter; a group it does not name runs in this one, unless some
-    are named: then only adapters of named groups, and of no group, take part.
+    are named: then only adapters of named groups, and of no group, take part. `grouped`: of named groups alone.
     """
     named = [_named(each) for each in adapters]
     found = named or [*((str(file), "ADAPTER") for file in adapter_files()), *_installed()]
@@ -82,6 +84,8 @@ def keys(interpreters: Mapping[str, str], adapters: Iterable[str] = ()) -> tuple
     for file, attribute in found:
         for process in processes(Path(file)):
             group = process["group"]
+            if grouped and group not in interpreters:
+                continue
             if interpreters and group is not None and group not in interpreters and not named:
                 continue
             result.append(

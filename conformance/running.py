@@ -35,6 +35,8 @@ class Options:
 
     selection: Selection
     adapters: tuple[str, ...] = ()
+    #: Whether adapters of no group are left out, which a run of another group has.
+    grouped: bool = False
     interpreters: Mapping[str, str]
     #: Group -> log of the installer that failed.
     unbuilt: Mapping[str, Path]
@@ -61,7 +63,7 @@ def run(options: Options) -> int:
         ids = [each.case.id for each in spec.cases]
         divergences = load_divergences(spec_folder() / "divergences.yaml", ids)
         tiers = load_tiers(spec_folder() / "tiers.yaml", ids)
-    wanted = keys(options.interpreters, options.adapters)
+    wanted = keys(options.interpreters, options.adapters, grouped=options.grouped)
     _check_interpreters(options)
     with Workers(options.workers, FOLDER, options.limits, stages) as workers:
         failures = {group: _unbuilt(group, log) for group, log in options.unbuilt.items()}

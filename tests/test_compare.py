@@ -300,3 +300,17 @@ def test_environments_of_one_name_in_several_runs_are_one() -> None:
     newer = dataclasses.replace(runs[1], environments=(environment_line(version="2.13.0"),))
     found = compare(results_of(runs), results_of([runs[0], newer]))
     assert [(each.name, each.base, each.new) for each in found.environments] == [("torch", "2.12.0 / 2.13.0", "2.13.0")]
+
+
+def test_cells_that_refuse_alike_are_one_change_wherever_objects_lay_in_memory() -> None:
+    """The place is another one in every process."""
+    said = "TypeError: <function f at {}> takes no keyword"
+    places = {"a.one": "0x7fb1bbc6a520", "a.two": "0x7faea1576520"}
+    refused = [record_line("refused", None, of=name, diagnosis=said.format(at)) for name, at in places.items()]
+    base, new = (results_of([each]) for each in (run_of(*map(conforming, places)), run_of(*refused)))
+    (change,) = compare(base, new).changes
+    assert change.what == "TypeError: <function f at 0x…> takes no keyword"
+
+
+def conforming(name: str) -> dict[str, Any]:
+    return record_line(of=name)

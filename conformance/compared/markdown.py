@@ -20,12 +20,12 @@ def markdown(comparison: Comparison) -> str:
 
     Words that are not ours stand in code, where nothing in them is a mention, a reference or a mark.
     """
-    blocks = [f"**{_escaped(headline(comparison))}**"]
+    blocks = [f"**{escaped(headline(comparison))}**"]
     told = sections(comparison)
     if told or notes(comparison):
         sides = (("base", comparison.base), ("new", comparison.new))
-        listed = [f"- {name}: {_code(', '.join(side.files))}: {_escaped(side_line(side))}" for name, side in sides]
-        blocks.append("\n".join([*listed, *(f"- {_escaped(note)}" for note in notes(comparison))]))
+        listed = [f"- {name}: {code(', '.join(side.files))}: {escaped(side_line(side))}" for name, side in sides]
+        blocks.append("\n".join([*listed, *(f"- {escaped(note)}" for note in notes(comparison))]))
     for section in told:
         blocks.extend(_open(section) if section.title == "Regressions" else _folded(section))
     return "\n\n".join(blocks) + "\n"
@@ -39,7 +39,7 @@ def _open(section: Section) -> list[str]:
             rows = [
                 "| case | score |",
                 "| --- | --- |",
-                *(f"| {_code(name)} | {_escaped(said)} |" for name, said in entry.rows[:_NAMED]),
+                *(f"| {code(name)} | {escaped(said)} |" for name, said in entry.rows[:_NAMED]),
             ]
             blocks.append(f"<details><summary>{_line(entry)}</summary>\n\n" + "\n".join(rows))
             blocks.append(f"{_rest(len(entry.rows) - _NAMED, 'case')}</details>")
@@ -57,18 +57,19 @@ def _folded(section: Section) -> list[str]:
 
 
 def _line(entry: Entry) -> str:
-    what = f": {_code(entry.what)}" if entry.what else ""
-    return f"{_code(entry.who)}: {_escaped(entry.said)}{what}"
+    what = f": {code(entry.what)}" if entry.what else ""
+    return f"{code(entry.who)}: {escaped(entry.said)}{what}"
 
 
 def _rest(count: int, word: str) -> str:
     return f"And {counted(count, word)} more. " if count > 0 else ""
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Return words that are not ours as code, with entities for what Markdown would take as marks of its own."""
-    return f"<code>{_escaped(text)}</code>"
+    return f"<code>{escaped(text)}</code>"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return words of ours with entities for what Markdown or HTML would take as marks."""
     return _MARKS.sub(lambda found: f"&#{ord(found[0])};", html.escape(text, quote=False))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from conformance.errors import UsageError
 from conformance.json_text import text_of
 from conformance.record import Run
 from conformance.report.folder import check, write_folder
-from conformance.report.model import build
+from conformance.report.model import Report, build
 from conformance.report.site import single, site
 from conformance.results import Results, results_of
 from conformance.shipped import spec_folder
@@ -31,11 +30,8 @@ def write(
     runs that do not belong together; for more cells than a single file holds; where `out` holds something else;
     and where Jinja2 or pygal is absent.
     """
-    report = build(runs, partial=partial)
-    documents = {"results": text_of(results_of(runs, partial=partial))}
-    if baseline is not None:
-        documents["baseline"] = text_of(baseline)
     if single_file:
+        report, documents = _made(runs, partial=partial, baseline=baseline)
         if len(report.cells) > SINGLE:
             raise UsageError(f"{len(report.cells)} cells: --single-file takes up to {SINGLE}; write a folder")
         if out.is_dir():
@@ -43,7 +39,22 @@ def write(
         write_whole(out, single(report, documents))
         return out
     check(out)
-    schema = (spec_folder() / SCHEMA).read_bytes()
-    published = [("results.json", documents["results"].encode()), (SCHEMA, schema)]
-    write_folder(out, itertools.chain(site(report, documents), published))
+    write_folder(out, files(runs, partial=partial, baseline=baseline))
     return out / "index.html"
+
+
+def files(
+    runs: Sequence[Run], *, partial: bool = False, baseline: Results | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Yield path and bytes of every file of the report of `runs`. Raises `UsageError` as `write` does."""
+    report, documents = _made(runs, partial=partial, baseline=baseline)
+    yield from site(report, documents)
+    yield "results.json", documents["results"].encode()
+    yield SCHEMA, (spec_folder() / SCHEMA).read_bytes()
+
+
+def _made(runs: Sequence[Run], *, partial: bool, baseline: Results | None) -> tuple[Report, dict[str, str]]:
+    documents = {"results": text_of(results_of(runs, partial=partial))}
+    if baseline is not None:
+        documents["baseline"] = text_of(baseline)
+    return build(runs, partial=partial), documents

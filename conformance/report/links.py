@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -33,3 +35,16 @@ class Links:
 
 def _fragment(query: dict[str, str]) -> str:
     return "#" + "&".join(f"{name}={quote(value, safe='/:+,@')}" for name, value in query.items()) if query else ""
+
+
+def slugs(names: Sequence[str]) -> Mapping[str, str]:
+    """Return a file name for every implementation: its own name, of letters, digits, dots and dashes."""
+    found: dict[str, str] = {}
+    for name in names:
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "implementation"
+        taken = {each.lower() for each in found.values()}
+        number = 1
+        while (unique := slug if number == 1 else f"{slug}-{number}").lower() in taken:
+            number += 1
+        found[name] = unique
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from conformance.report.determinism import Bits, determinism
 from conformance.report.dialects import Dialect, dialects
 from conformance.report.families import Families, families
 from conformance.report.findings import Finding, findings
+from conformance.report.links import slugs
 from conformance.report.matrix import Matrix, matrix
 from conformance.report.missing import Missing, by_field, missing
 from conformance.report.probes import Probed, probed
@@ -168,7 +168,7 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
         whats=whats,
         homes=homes,
         missing=absent,
-        slugs=_slugs(list(dict.fromkeys(each.implementation for each in columns))),
+        slugs=slugs(list(dict.fromkeys(each.implementation for each in columns))),
     )
 
 
@@ -214,16 +214,3 @@ def _summary(run: Run) -> RunSummary:
         complete=run.complete,
         host={name: str(value) for name, value in run.header["host"].items()},
     )
-
-
-def _slugs(names: Sequence[str]) -> Mapping[str, str]:
-    """Return a file name for every implementation: its own name, of letters, digits, dots and dashes."""
-    found: dict[str, str] = {}
-    for name in names:
-        slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "implementation"
-        taken = {each.lower() for each in found.values()}
-        number = 1
-        while (unique := slug if number == 1 else f"{slug}-{number}").lower() in taken:
-            number += 1
-        found[name] = unique
-    return found

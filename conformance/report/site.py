@@ -140,7 +140,7 @@ def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, by
     `documents` are JSON texts by name that scripts ask for beside their own data: `results`, and `baseline`
     where there is one.
     """
-    templates = _templates()
+    templates = templates_in(_FOLDER)
     found = pages(report, compared="baseline" in documents)
     for page in found:
         links = Links(page=page.path, single=False)
@@ -155,7 +155,7 @@ def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, by
 
 def single(report: Report, documents: Mapping[str, str]) -> bytes:
     """Return the whole site as one HTML file. Raises `UsageError` where Jinja2 or pygal is absent."""
-    templates = _templates()
+    templates = templates_in(_FOLDER)
     found = pages(report, compared="baseline" in documents)
     contents = [_content(templates, page, report, Links(page=page.path, single=True)) for page in found]
     data = list(_data(report, documents))
@@ -207,14 +207,15 @@ def _layout(
     )
 
 
-def _templates() -> Any:
+def templates_in(folder: Path) -> Any:
+    """Return the templates beside a package's modules. Raises `UsageError` where Jinja2 is absent."""
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
         message = "the report needs Jinja2: pip install 'batchnorm-conformance[report]'"
         raise UsageError(message) from error
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER / "templates"),
+        loader=FileSystemLoader(folder / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

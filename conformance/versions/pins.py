@@ -1,0 +1,155 @@
+"""The pinned requirements of framework groups with one package replaced: pure functions of `pyproject.toml` as parsed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from packaging.dependency_groups import resolve_dependency_groups
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from conformance.errors import UsageError
+
+#: What a worker needs of its interpreter, beside the framework.
+WORKER = ("numpy", "ml_dtypes")
+#: Packages of a group that are installed without their dependencies.
+_ALONE = "-alone"
+_GPU = "-gpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """A version from the package index."""
+
+    version: Version
+
+    def __str__(self) -> str:
+        return str(self.version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """A wheel, or a checkout to build one of."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return self.path.name
+
+
+Source: TypeAlias = Released | Local
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """The requirements of one group."""
+
+    group: str
+    #: Resolved together.
+    together: tuple[str, ...]
+    #: Installed after them, without dependencies.
+    alone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One attempt to install: how far the other pins are kept, and the requirements that follow."""
+
+    kept: str
+    together: tuple[str, ...]
+    alone: tuple[str, ...]
+
+
+def source(text: str) -> Source:
+    """Return the version or the path that a person named. Raises `UsageError` for what is neither."""
+    path = Path(text)
+    if path.exists() or path.suffix == ".whl" or "/" in text:
+        if not (path.is_dir() or (path.is_file() and path.suffix == ".whl")):
+            raise UsageError(f"{text}: no wheel and no checkout there")
+        return Local(path=path.resolve())
+    try:
+        return Released(version=Version(text))
+    except InvalidVersion:
+        raise UsageError(f"{text}: expected a version, such as 1.2.3, or the path of a wheel or a checkout") from None
+
+
+def pins(project: Mapping[str, Any], groups: Sequence[str], *, gpu: bool = False) -> tuple[Pins, ...]:
+    """Return the pins of those groups, in their order, from a parsed `pyproject.toml`."""
+    declared = project["dependency-groups"]
+    return tuple(
+        Pins(
+            group=group,
+            together=resolve_dependency_groups(declared, f"{group}{_GPU}" if gpu else group),
+            alone=resolve_dependency_groups(declared, group + _ALONE) if group + _ALONE in declared else (),
+        )
+        for group in groups
+    )
+
+
+def holding(found: Sequence[Pins], package: str) -> tuple[Pins, ...]:
+    """Return the groups that pin the package. Raises `UsageError` where none does."""
+    holders = tuple(each for each in found if package_of(each, package) is not None)
+    if not holders:
+        names = sorted({Requirement(text).name for each in found for text in (*each.together, *each.alone)})
+        near = difflib.get_close_matches(package, names, 1)
+        meant = f" did you mean {near[0]}?" if near else f" pinned are {', '.join(names)};"
+        raise UsageError(f"--package {package}: no group pins it;{meant} --group names a group to add it to")
+    return holders
+
+
+def package_of(of: Pins, package: str) -> Requirement | None:
+    """Return the requirement by which a group pins the package."""
+    return next((each for each in map(Requirement, (*of.together, *of.alone)) if _same(each, package)), None)
+
+
+def pinned_version(of: Sequence[Pins], package: str) -> Released | None:
+    """Return the version at which those groups pin the package."""
+    for each in of:
+        found = package_of(each, package)
+        for specifier in found.specifier if found else ():
+            if specifier.operator == "==":
+                return Released(version=Version(specifier.version))
+    return None
+
+
+def rungs(of: Pins, package: str, replacement: str) -> tuple[Rung, ...]:
+    """Return what to install, one attempt after the other, with the package at `replacement`.
+
+    `replacement` is a specifier, ` @ ` and a URL, or empty to leave the pins as they are. First every other pin is
+    kept. Where they do not go together, the others may be older, since a resolver then takes the nearest below
+    the pin; last, any version.
+    """
+    kept = [("as pinned", "=="), ("as pinned or older", "<="), ("free", "")]
+    tried = [_rung(of, package, replacement, name, operator) for name, operator in kept]
+    return tuple(tried) if replacement else tuple(tried[:1])
+
+
+def _rung(of: Pins, package: str, replacement: str, kept: str, operator: str) -> Rung:
+    together = [_replaced(each, package, replacement, operator) for each in of.together]
+    alone = [_replaced(each, package, replacement, operator) for each in of.alone]
+    if replacement and package_of(of, package) is None:
+        together.append(f"{package}{replacement}")
+    needed = [each for each in WORKER if not any(_same(Requirement(text), each) for text in together)]
+    return Rung(kept=kept, together=(*together, *needed), alone=tuple(alone))
+
+
+def _replaced(text: str, package: str, replacement: str, operator: str) -> str:
+    """Return a requirement with the package replaced, or as another one that is kept by `operator`."""
+    requirement = Requirement(text)
+    name = f"{requirement.name}[{','.join(sorted(requirement.extras))}]" if requirement.extras else requirement.name
+    marker = f" ; {requirement.marker}" if requirement.marker else ""
+    if _same(requirement, package) and replacement:
+        return f"{name}{replacement}{marker}"
+    if operator == "==":
+        return text
+    pinned = next((each.version for each in requirement.specifier if each.operator == "=="), "")
+    return f"{name}{f'{operator}{pinned}' if operator and pinned else ''}{marker}"
+
+
+def _same(requirement: Requirement, package: str) -> bool:
+    return canonicalize_name(requirement.name) == canonicalize_name(package)
