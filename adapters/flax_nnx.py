@@ -229,6 +229,14 @@ def sgd(live: Any, learning_rate: float) -> None:
     nnx.Optimizer(live.layer, optax.sgd(learning_rate), wrt=nnx.Param).update(live.layer, live.gradients)
 
 
+def put(array: Any, device: str) -> Any:
+    return jax.device_put(array, jax.devices(device)[0])
+
+
+def wait(live: Any, results: Any) -> None:
+    jax.block_until_ready(results)
+
+
 def compilations(live: Any) -> int:
     return int(live.step.jitted_fn._cache_size()) if live.mode == "compiled" else 0
 
@@ -260,6 +268,7 @@ def implementation(name: str, call: Callable[[Configuration], Call]) -> Implemen
         start=start,
         state=state,
         steps={"train": train, "infer": infer, "reload": reload, "sgd": sgd},
+        timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
         compilations=compilations,
         documentation=DOCUMENTATION,
     )

@@ -21,6 +21,8 @@ from rich.table import Table
 
 from conformance.compared.values import Comparison, FailOn
 from conformance.errors import ConformanceError, SuiteError, UsageError
+from conformance.pairs import pairs
+from conformance.throughput.command import throughput
 from conformance.tier import Tier
 
 app = typer.Typer(
@@ -68,6 +70,9 @@ def main() -> None:
         raise SystemExit(2) from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+app.command()(throughput)
 
 
 @app.command("list")
@@ -160,8 +165,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
             tier=tier,
         ),
         adapters=tuple(adapter or ()),
-        interpreters=_pairs("--python", python),
-        unbuilt={group: Path(log) for group, log in _pairs("--unbuilt", unbuilt).items()},
+        interpreters=pairs("--python", python),
+        unbuilt={group: Path(log) for group, log in pairs("--unbuilt", unbuilt).items()},
         workers=workers or os.cpu_count() or 1,
         out=out,
         resume=resume,
@@ -282,7 +287,7 @@ def reproduce(
     from conformance.running import FOLDER
     from conformance.whole import write_whole
 
-    evidence = recorded(cell, runs) if runs else performed(cell, _pairs("--python", python), adapter or [], FOLDER)
+    evidence = recorded(cell, runs) if runs else performed(cell, pairs("--python", python), adapter or [], FOLDER)
     text = script(evidence, whole=whole)
     if out is None:
         print(text, end="")
@@ -338,7 +343,7 @@ def _implementation_rows(python: list[str] | None, adapter: list[str] | None) ->
     from conformance.registry import keys
     from conformance.running import FOLDER
 
-    wanted = keys(_pairs("--python", python), adapter or [])
+    wanted = keys(pairs("--python", python), adapter or [])
     rows: dict[str, dict[str, object]] = {}
     with Workers(os.cpu_count() or 1, FOLDER) as workers:
         for found in survey(wanted, [], workers):
@@ -357,16 +362,6 @@ def _implementation_rows(python: list[str] | None, adapter: list[str] | None) ->
                 }
                 rows.setdefault(each.name, row)
     return [rows[name] for name in sorted(rows)]
-
-
-def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for text in texts or []:
-        group, equals, value = text.partition("=")
-        if not (group and equals and value):
-            raise UsageError(f"{option} {text}: expected GROUP=PATH")
-        pairs[group] = value
-    return pairs
 
 
 if __name__ == "__main__":

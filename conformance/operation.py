@@ -122,6 +122,16 @@ Observer = Callable[[Sequence[Pass], Precision], dict[str, str]]
 Terms = Callable[[Situation], Mapping[str, Mapping[str, Array]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """How many tensors of the input's size one pass must move, each read or written once."""
+
+    #: With everything that can be fused kept out of memory.
+    compulsory: int
+    #: Where the data are too many to be kept and must be read again once their statistics are known.
+    streaming: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One operation of the spec."""
@@ -145,6 +155,8 @@ class Operation:
     #: What deviating numbers are weighed by where no hypothesis explains them, in training and in inference.
     train_terms: Terms
     infer_terms: Terms
+    #: By pass that throughput times (infer, train_forward, train); empty where none is timed.
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
 
 
 def flatten(array: Array, configuration: Configuration) -> Array:

@@ -30,6 +30,8 @@ class Offered:
     lacks: tuple[str, ...]
     profile: tuple[Declared, ...]
     documentation: str
+    #: What it is timed by: its passes among them.
+    timed: tuple[str, ...] = ()
     #: `start`, `state` and each step's kind -> its function, as the adapter's file names it.
     functions: Mapping[str, str] = field(default_factory=dict)
 
@@ -199,7 +201,7 @@ def _offered(described: Mapping[str, Any]) -> Offered:
         Declared(**{**each, "ranks": None if each["ranks"] is None else tuple(each["ranks"])})
         for each in described["profile"]
     )
-    listed = ("modes", "devices", "dtypes", "steps", "lacks")
+    listed = ("modes", "devices", "dtypes", "steps", "lacks", "timed")
     return Offered(**{**described, **{name: tuple(described[name]) for name in listed}, "profile": profile})
 
 

@@ -6,11 +6,11 @@ literal `PROCESSES` (read without importing the file) and an `ADAPTER`:
     PROCESSES = [{"name": "torch", "group": "torch", "environment": {}}]
 
 Each entry is one worker process: the group of packages whose interpreter runs it (None: the interpreter of
-the run itself), the environment variables set before anything is imported (`{caches}` stands for a folder
-of the process's own that outlives the run), where one process cannot serve them all the `dtypes` it serves,
-and under `threads` the variables that limit its threads. Functions take and give NumPy arrays (bfloat16
-through `ml_dtypes`), in the shapes and the axis order that the library's own user would see. An adapter never
-transposes, casts a result, compares, or catches an exception: what that user would get is what is recorded.
+the run itself), the environment variables set before anything is imported (`{caches}` stands for a folder of the
+process's own that outlives the run), where one process cannot serve them all the `dtypes` it serves, and under `threads`
+the variables that limit its threads. Functions take and give NumPy arrays (bfloat16 through `ml_dtypes`) in the shapes
+and the axis order that the library's own user would see. An adapter never transposes, casts a result, compares, or
+catches an exception: what that user would get is what is recorded.
 """
 
 from __future__ import annotations
@@ -106,9 +106,9 @@ class Declared:
 class Implementation:
     """One native thing a user would call: a column of the report.
 
-    `call(configuration)` gives the native call. `start(native, configuration, state, mode, device)` puts
-    the state into it, moves it to the device, prepares the mode, and returns whatever the steps need.
-    `state(live)` reads the state back. `steps` maps a step's kind to its function:
+    `call(configuration)` gives the native call. `start(native, configuration, state, mode, device)` puts the state into
+    it, moves it to the device, prepares the mode, and returns whatever the steps need. `state(live)` reads it back.
+    `steps` maps a step's kind to its function:
 
         train(live, x, upstream) -> Quantities          infer(live, x, upstream or None) -> Quantities
         reload(live) -> live    freeze(live)    unfreeze(live)    sgd(live, learning_rate)
@@ -116,6 +116,10 @@ class Implementation:
     Each is a function at the top level of the file, or a `functools.partial` of one with literals or names of the
     file, and uses this module in annotations alone: its source becomes the script of `conformance reproduce`. A
     kind without a function is unsupported. `compilations(live)` counts its graphs: the proof that it compiled.
+
+    `timed` serves throughput and converts nothing: put(array, device) -> native, get(native) -> array, wait(live,
+    results) until they are computed, where the device has its own clock(live) -> seconds; and the passes infer,
+    train_forward, train, infer_into (an output buffer it reuses): pass(live, x, upstream or None) -> native results.
     """
 
     name: str
@@ -132,6 +136,7 @@ class Implementation:
     compilations: Callable[[Any], int] | None = None
     #: Quantities that the API does not give, such as gradients where there is no differentiation.
     lacks: tuple[str, ...] = ()
+    timed: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     #: The page of the library's documentation.
     documentation: str = ""
 
@@ -143,7 +148,6 @@ class Adapter:
     library: str
     versions: Mapping[str, str]
     settings: Mapping[str, str] = field(default_factory=dict)
-    #: Where the library does not tell how many threads it has, they are counted on Linux: how the names of those that
-    #: importing the adapter starts begin; empty: they keep the name of the process. None: the settings tell.
+    #: How the names of its threads begin, which are counted where the library tells no number; empty: the process's own.
     pool: str | None = None
     implementations: tuple[Implementation, ...]

@@ -6,6 +6,7 @@ interpreter needs NumPy, ml_dtypes and the library alone. Requests and answers a
     (first)                                        -> offer | failure
     {"do": "support", "configurations": [...]}     -> {implementation: [reason or None, ...]}
     {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true, "again": ...}
+    {"do": "time", "step": ..., ...}               -> as `conformance.throughput.timing` has it, or {"refused": ...}
 
 An exception raised by a step is that step's answer. Anything that ends the process, SystemExit included, is
 the end of the pipe, which the run reads as this cell's crash.
@@ -99,6 +100,7 @@ def describe(adapter: Adapter, counted: Mapping[str, str], module: ModuleType) -
                 "devices": list(each.devices),
                 "dtypes": list(each.dtypes),
                 "steps": sorted(each.steps),
+                "timed": sorted(each.timed),
                 "lacks": list(each.lacks),
                 "profile": [asdict(declared) for declared in each.profile],
                 "documentation": each.documentation,
@@ -288,6 +290,7 @@ def _raised(error: BaseException) -> dict[str, Any]:
 
 def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: BinaryIO) -> None:
     implementations = {each.name: each for each in adapter.implementations}
+    bench: Any = None
     while True:
         try:
             request = wire.receive(requests)
@@ -307,6 +310,15 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
                     {"again": difference(given, perform(implementation, module, request))} if request["again"] else {}
                 )
                 wire.send(answers, {"done": True, **again})
+            case "time":
+                try:
+                    # Late: of all that a worker does this alone needs pytest.
+                    timing = importlib.import_module("conformance.throughput.timing")
+                    bench = bench or timing.Bench(adapter, module)
+                    answer = bench.answer(request)
+                except Exception as error:  # noqa: BLE001 - a refusal is data
+                    answer = {"refused": _raised(error)}
+                wire.send(answers, answer)
             case unknown:
                 raise ValueError(f"unknown request {unknown!r}")
 

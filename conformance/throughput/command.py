@@ -1,0 +1,59 @@
+"""The options of `conformance throughput`; what they lead to is imported when it is asked for."""
+
+# ruff: noqa: PLC0415 - heavy imports late, so that --help answers at once
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conformance.tier import Tier
+
+
+def throughput(  # noqa: PLR0913, PLR0917 - one parameter per option
+    implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
+    case: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
+    mode: Annotated[list[str] | None, typer.Option(metavar="MODE", help="eager, compiled or xla.")] = None,
+    device: Annotated[list[str] | None, typer.Option(metavar="DEVICE", help="cpu or gpu.")] = None,
+    tier: Annotated[Tier, typer.Option(help="How many of the cases.")] = Tier.STANDARD,
+    adapter: Annotated[
+        list[str] | None, typer.Option("--adapter", metavar="FILE.py:NAME", help="Time this adapter alone.")
+    ] = None,
+    python: Annotated[
+        list[str] | None, typer.Option("--python", metavar="GROUP=PATH", help="The interpreter of a framework group.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run file to write.")] = Path(
+        ".conformance/throughput.jsonl"
+    ),
+    batches: Annotated[int, typer.Option(min=1, help="Batches of each call, in turn with all others.")] = 2,
+    seconds: Annotated[float, typer.Option(min=0.001, help="Of one batch.")] = 0.15,
+    within: Annotated[float | None, typer.Option(min=1, help="Begin no case after so many seconds.")] = None,
+) -> None:
+    """Time the cases of throughput and write a run file, of which a report is made together with others.
+
+    Nothing else should use the machine meanwhile: what was disturbed is measured again, and voided in the end.
+    """
+    from conformance.execute import Limits
+    from conformance.pairs import pairs
+    from conformance.plan import Selection
+    from conformance.throughput.measuring import Effort
+    from conformance.throughput.running import Options, run
+
+    options = Options(
+        selection=Selection(
+            implementations=tuple(implementation or ()),
+            cases=tuple(case or ()),
+            modes=tuple(mode or ()),
+            devices=tuple(device or ()),
+            tier=tier,
+        ),
+        adapters=tuple(adapter or ()),
+        interpreters=pairs("--python", python),
+        out=out,
+        effort=Effort(batches=batches, seconds=seconds),
+        limits=Limits(cell=120.0),
+        within=within,
+    )
+    raise SystemExit(run(options))
