@@ -321,7 +321,10 @@ def timed_gradients(forward: Any, x: Any, upstream: Any, parameters: Any) -> Any
     x = x.detach().requires_grad_()
     output = forward(x)
     gradients = torch.autograd.grad(output, [x, *parameters.values()], upstream)
-    return {"output": output, **dict(zip(["grad_input", *(names[name] for name in parameters)], gradients, strict=True))}
+    return {
+        "output": output,
+        **dict(zip(["grad_input", *(names[name] for name in parameters)], gradients, strict=True)),
+    }
 
 
 def compilations(live: Any) -> int:

@@ -200,9 +200,19 @@ def report(
 
 
 @app.command()
-def compare(
-    base: Annotated[list[Path], typer.Option(metavar="RUN", help="Run files, folders of them, or a results.json.")],
-    new: Annotated[list[Path], typer.Option(metavar="RUN", help="The same, of what is compared with it.")],
+def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
+    base: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="Run files, folders of them, or a results.json.")
+    ] = None,
+    new: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="The same, of what is compared with it.")
+    ] = None,
+    base_python: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP=PATH", help="In place of runs: compare the speed of this")
+    ] = None,
+    new_python: Annotated[list[str] | None, typer.Option(metavar="GROUP=PATH", help="interpreter and of this.")] = None,
+    implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="What is timed.")] = None,
+    case: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The cases that time it.")] = None,
     form: Annotated[
         Form,
         typer.Option("--format", metavar="text|markdown|json", help="For a terminal, a pull request or a program."),
@@ -234,7 +244,19 @@ def compare(
 
     - new or newly supported cells that disagree (appeared); cells that are gone since the run was narrowed, is
     partial or of another tier, or lacks the case or the environment (vanished).
+
+    With two interpreters in place of two runs, their speed is compared, in pairs of fresh processes: a regression is
+    a call that became slower, or whose error grew.
     """
+    if base_python or new_python:
+        if base or new:
+            raise UsageError("compare: expected runs (--base, --new) or interpreters (--base-python, --new-python)")
+        from conformance.throughput.command import compare_speed
+
+        sides = pairs("--base-python", base_python), pairs("--new-python", new_python)
+        raise SystemExit(compare_speed(*sides, tuple(implementation or ()), tuple(case or ()), form.value, out))
+    if not (base and new):
+        raise UsageError("compare: expected --base RUN and --new RUN, or --base-python and --new-python")
     from conformance.compare import compare as compare_results
     from conformance.compared.values import Policy
     from conformance.results_reading import load

@@ -49,7 +49,9 @@ class Bandwidth:
         each = (bytes_each or _TIMES * last_level_cache()) // 4 // count
         # Made by the thread that uses them, so that their pages lie near its core.
         self.pool = ThreadPoolExecutor(count)
-        self.parts = list(self.pool.map(lambda _: tuple(np.full(each, 1.0, np.float32) for _ in range(3)), range(count)))
+        self.parts = list(
+            self.pool.map(lambda _: tuple(np.full(each, 1.0, np.float32) for _ in range(3)), range(count))
+        )
 
     def __call__(self) -> float:
         """Return the better of copy and add, each the fastest of a few: other work only ever slows."""

@@ -1,7 +1,5 @@
 """The options of `conformance throughput`; what they lead to is imported when it is asked for."""
 
-# ruff: noqa: PLC0415 - heavy imports late, so that --help answers at once
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -57,3 +55,29 @@ def throughput(  # noqa: PLR0913, PLR0917 - one parameter per option
         within=within,
     )
     raise SystemExit(run(options))
+
+
+def compare_speed(
+    base: dict[str, str],
+    new: dict[str, str],
+    implementations: tuple[str, ...],
+    cases: tuple[str, ...],
+    form: str,
+    out: Path | None,
+) -> int:
+    """Compare the speed of two interpreters, write what was found, and return the exit code: 1 on a regression."""
+    from conformance.json_text import text_of
+    from conformance.plan import Selection
+    from conformance.throughput.comparing import Speed
+    from conformance.throughput.pairing import compared, surveyed
+    from conformance.throughput.telling import told
+    from conformance.whole import write_whole
+
+    selection = Selection(implementations=implementations, cases=cases)
+    found = Speed(findings=compared(surveyed(base, (), selection), surveyed(new, (), selection)))
+    text = text_of(found) if form == "json" else told(found, marked=form == "markdown")
+    if out is None:
+        print(text, end="")
+    else:
+        write_whole(out, text.encode())
+    return 1 if found.regression else 0

@@ -20,6 +20,8 @@ from conformance.throughput.subject import (
     Line,
     Measured,
     Subject,
+    can_be_timed,
+    left_out,
     measured_line,
     passes_of,
     unmeasured_line,
@@ -79,11 +81,10 @@ def measure(cells: Sequence[Cell], machine: Machine) -> Iterator[Line]:
     """Yield one line for every pass of the cells, which are of one case, and for every cell that offers none."""
     subjects = []
     for cell in cells:
-        names = passes_of(cell)
-        if cell.unsupported is not None or not names:
-            yield unmeasured_line(cell, "", cell.unsupported or "its adapter offers no call to time")
+        if can_be_timed(cell):
+            subjects.extend(Subject(cell=cell, name=name) for name in passes_of(cell))
         else:
-            subjects.extend(Subject(cell=cell, name=name) for name in names)
+            yield from left_out(cell, "")
     yield from measure_subjects(subjects, machine)
 
 
@@ -188,7 +189,7 @@ def _line(each: _Progress, x: Any, upstream: Any, machine: Machine) -> Line:
     features = features_judged(subject.cell.case.configuration.feature_count)
     turn = each.settled["turn"]
     found = accuracy(
-        subject.cell, subject.name, np.roll(x, turn, 0), np.roll(upstream, turn, 0), each.settled["quantities"], features
+        subject.cell, subject.name, np.roll(x, turn, 0), np.roll(upstream, turn, 0), each.settled, features
     )
     evidence = Evidence(
         moved=2 * tensor_bytes(subject.cell.case.configuration),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from conformance.shipped import spec_folder
 from conformance.spec import Spec, load
 from conformance.throughput.bandwidth import Bandwidth, last_level_cache
 from conformance.throughput.measuring import Effort, Machine, measure
-from conformance.throughput.subject import Line, passes_of
+from conformance.throughput.subject import Line, left_out
 from conformance.tier import load_tiers
 
 FOLDER = Path(".conformance")
@@ -98,7 +97,7 @@ def _open(
 ) -> None:
     """Write what comes before the lines; a run of throughput alone plans no cell."""
     header = lines.header_line(load(spec_folder()), options.selection, (), 0, narrowed=False)
-    subjects = sum(max(1, len(passes_of(cell))) if cell.unsupported is None else 1 for cell in cells)
+    subjects = sum(len(list(left_out(cell, ""))) for cell in cells)
     effort = {"batches": options.effort.batches, "seconds": options.effort.seconds, "rounds": options.effort.rounds}
     about = {"planned": subjects, "effort": effort, "cache": last_level_cache()}
     writer.add("header", {**header, "throughput": about, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
@@ -116,7 +115,7 @@ def _timed(cells: Sequence[Cell], machine: Machine, within: float | None) -> Ite
     started = time.monotonic()
     for number, group in enumerate(groups, 1):
         if within is not None and time.monotonic() - started > within:
-            print(f"stopped after {within:g} s: {len(groups) - number + 1} cases were not timed", file=sys.stderr)
-            return
+            yield from (line for cell in group for line in left_out(cell, f"the {within:g} s given were over"))
+            continue
         yield from measure(group, machine)
         print(f"{number} of {len(groups)} cases: {group[0].case.id}, {time.monotonic() - started:.0f} s", flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -62,6 +62,11 @@ def passes_of(cell: Cell) -> tuple[str, ...]:
     return tuple(name for name in wanted if name in cell.implementation.timed)
 
 
+def can_be_timed(cell: Cell) -> bool:
+    """Return whether the implementation can express the case and offers a pass of it to be timed."""
+    return cell.unsupported is None and bool(passes_of(cell))
+
+
 def measured_line(subject: Subject, measured: Measured) -> Line:
     """Return the line of a subject that was measured."""
     traffic = OPERATIONS[subject.cell.case.op].traffic[PASSES[subject.name]]
@@ -82,6 +87,14 @@ def measured_line(subject: Subject, measured: Measured) -> Line:
         "verdict": measured.accuracy.verdict.value,
         "score": number(measured.accuracy.score),
     }
+
+
+def left_out(cell: Cell, why: str) -> Iterator[Line]:
+    """Yield the lines of a cell that is not measured: one for each pass, or one where there is none."""
+    if can_be_timed(cell):
+        yield from (unmeasured_line(cell, name, why) for name in passes_of(cell))
+    else:
+        yield unmeasured_line(cell, "", cell.unsupported or "its adapter offers no call to time")
 
 
 def unmeasured_line(cell: Cell, name: str, why: str) -> Line:

@@ -6,7 +6,7 @@ Requests, each with one answer:
     {"step": "arrays", "input": ..., "upstream": ..., "copies": n}     -> {}
     {"step": "prepare", "number": k, "pass": ..., ...}                 -> seconds of start, first and second call, peak
     {"step": "measure", "number": k, "seconds": s, "rounds": n}        -> statistics as pytest-benchmark has them
-    {"step": "settle", "number": k, "features": [...]}                 -> what the last call gave, of those features
+    {"step": "settle", "number": k, "features": [...]}                 -> what one more call gives, of those features
     {"step": "forget"}                                                 -> {}
 """
 
@@ -119,12 +119,12 @@ class TimedPass:
         self.clock: Callable[..., float] | None = implementation.timed.get("clock")
         self.waits = self.clock is None
         self.started = started
-        self.turn = -1
+        self.calls = 0
         self.results: Mapping[str, Any] = {}
 
-    def __call__(self) -> None:
-        self.turn = (self.turn + 1) % len(self.inputs)
-        x, upstream = self.inputs[self.turn]
+    def __call__(self) -> None:  # noqa: D102 - what a pass does when it is called is the class's own sentence
+        x, upstream = self.inputs[self.calls % len(self.inputs)]
+        self.calls += 1
         self.results = {}  # freed before the next is made, as a training loop frees its activations
         self.results = self.function(self.live, x, upstream if self.differentiates else None)
         if self.waits:
@@ -148,23 +148,26 @@ class TimedPass:
         }
 
     def settled(self, features: Sequence[int]) -> dict[str, Any]:
-        """Return what the last timed call gave, cut to some features, the input it had, and how long reading takes.
+        """Return what one more call gives, cut to some features, with the state around it and how long reading takes.
 
         A result that was not computed when it was waited for is computed when it is first read: then the first
         reading takes longer than the second.
         """
+        trained, turn, before = self.calls, self.calls % len(self.inputs), self._state(features)
+        self()
         given = {name: self._cut(self.get(value), features) for name, value in self.results.items()}
-        turn, reads = self.turn, []
+        found = {"trained": trained, "before": before, "quantities": given, "after": self._state(features)}
+        reads: list[list[float]] = []
         for _ in range(_READS):
             self()
             self.wait(self.live, self.results)
             reads.append([self._read(), self._read()])
-        state = {name: self._cut(np.asarray(each), features) for name, each in self._state().items()}
         self.results = {}
-        return {"quantities": given, "turn": turn, "reads": reads, "state": state}
+        return {**found, "turn": turn, "reads": reads}
 
-    def _state(self) -> Mapping[str, Array]:
-        return self.implementation.state(self.live)
+    def _state(self, features: Sequence[int]) -> dict[str, Array]:
+        stored = self.implementation.state(self.live)
+        return {name: self._cut(np.asarray(value), features) for name, value in stored.items()}
 
     def _timed(self) -> float:
         started = time.perf_counter()
@@ -186,7 +189,6 @@ class TimedPass:
         if value.size == count:
             return np.take(value.reshape(-1), features)
         return value
-
 
 
 def rotated(x: Array, upstream: Array, copies: int) -> list[tuple[Array, Array]]:

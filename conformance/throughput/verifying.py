@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Case
+from conformance.case import Case, Train
 from conformance.inputs import StepInputs, inputs_of
 from conformance.outcome import Produced
 from conformance.plan import Cell
-from conformance.protocol import Declared
 from conformance.reference import References
 from conformance.step_judge import StepJudge, Walk
 from conformance.verdict import Verdict, worst
@@ -21,8 +20,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Judged features: the first, the last and two between, where a mistake of blocking would show.
 _JUDGED = 4
-#: The state of a timed call is its caller's: of many calls in a row none has its state judged.
-_CALLER = Declared(field="state", value="caller", source="observed", where="a timed call")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +39,12 @@ def features_judged(count: int) -> list[int]:
 
 
 def accuracy(
-    cell: Cell, name: str, x: Array, upstream: Array, given: Mapping[str, Array], features: Sequence[int]
+    cell: Cell, name: str, x: Array, upstream: Array, settled: Mapping[str, Any], features: Sequence[int]
 ) -> Accuracy:
-    """Return how right the quantities `given` are, of those features of the input `x`.
+    """Return how right one call of the pass `name` was, of those features of the input `x`.
 
-    `name` is the pass: without gradients, none are asked for.
+    `settled` is what the worker says of it: the number of calls before it, the state before and after, and what it
+    gave. Gradients are asked of the pass that has them.
     """
     narrow = narrowed(cell.case, len(features))
     axis = cell.case.configuration.feature_axes[0]
@@ -56,16 +54,14 @@ def accuracy(
         input=np.take(x, features, axis),
         upstream=np.take(upstream, features, axis) if name == "train" else None,
     )
-    implementation = replace(cell.implementation, profile=(*cell.implementation.profile, _CALLER))
-    narrow_cell = replace(cell, case=narrow, implementation=implementation)
-    walk = Walk(state=dict(inputs_of(narrow).initial))
-    outcome = Produced(quantities=given, state={}, seconds=0.0, compilations=1)
-    judged = StepJudge(narrow_cell, 1, inputs, walk, References()).judge(outcome).quantities
+    walk = Walk(state={each: settled["before"].get(each, value) for each, value in inputs_of(narrow).initial.items()})
+    walk.trained = settled["trained"] if isinstance(step.step, Train) else 0
+    outcome = Produced(quantities=settled["quantities"], state=settled["after"], seconds=0.0, compilations=1)
+    judged = StepJudge(replace(cell, case=narrow), 1, inputs, walk, References()).judge(outcome).quantities
     scores = [each.score for each in judged if each.score is not None]
     formless = tuple(f"{each.quantity} ({each.reason})" for each in judged if each.score is None and each.reason)
-    return Accuracy(
-        verdict=worst(each.verdict for each in judged), score=max(scores, default=None), missing=formless
-    )
+    verdict = worst(each.verdict for each in judged)
+    return Accuracy(verdict=verdict, score=max(scores, default=None), missing=formless)
 
 
 def narrowed(case: Case, count: int) -> Case:

@@ -1,0 +1,137 @@
+"""Implementations to be timed, each with one fault that no clock shows by itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+
+import numpy as np
+
+from conformance.protocol import Adapter, Call, Implementation
+
+PROCESSES = [{"name": "timed", "group": None, "environment": {}}]
+
+
+class Layer:
+    def __init__(self, axes, epsilon):
+        self.axes, self.epsilon = axes, epsilon
+
+
+def start(layer, configuration, state, mode, device):
+    return SimpleNamespace(layer=layer, state=dict(state), decay=np.float32(configuration.decay), kept=None)
+
+
+def normalized(live, x, training):
+    axes = live.layer.axes
+    shape = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
+    s = {name: value.reshape(shape) for name, value in live.state.items()}
+    mean, variance = s["moving_mean"], s["moving_variance"]
+    if training:
+        mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+        for name, batch in (("moving_mean", mean), ("moving_variance", variance)):
+            live.state[name] = live.decay * live.state[name] + (1 - live.decay) * batch.reshape(-1)
+    inverse = 1 / np.sqrt(variance + np.float32(live.layer.epsilon))
+    return (x - mean) * inverse, inverse, s
+
+
+def infer(live, x, upstream):
+    hat, _, s = normalized(live, x, False)
+    return {"output": s["gamma"] * hat + s["beta"]}
+
+
+def train(live, x, upstream):
+    hat, inverse, s = normalized(live, x, True)
+    output = s["gamma"] * hat + s["beta"]
+    if upstream is None:
+        return {"output": output}
+    axes, count = live.layer.axes, x.size // live.state["gamma"].size
+    beta, gamma = upstream.sum(axes, keepdims=True), (upstream * hat).sum(axes, keepdims=True)
+    grad = s["gamma"] * inverse * (upstream - beta / count - hat * (gamma / count))
+    return {"output": output, "grad_input": grad, "grad_gamma": gamma.reshape(-1), "grad_beta": beta.reshape(-1)}
+
+
+def dropping(live, x, upstream):
+    results = train(live, x, upstream)
+    results.pop("grad_input", None)
+    return results
+
+
+class Later:
+    """Computes when it is read, the first time."""
+
+    def __init__(self, function):
+        self.function, self.value = function, None
+
+    def read(self):
+        if self.value is None:
+            self.value = self.function()
+        return self.value
+
+
+def lazy(live, x, upstream):
+    return {"output": Later(lambda: infer(live, x, None)["output"])}
+
+
+def stale(live, x, upstream):
+    live.kept = live.kept or infer(live, x, None)
+    return live.kept
+
+
+def slowed(live, x, upstream):
+    started = time.perf_counter()
+    results = infer(live, x, upstream)
+    end = started + 1.1 * (time.perf_counter() - started)
+    while time.perf_counter() < end:
+        pass
+    return results
+
+
+def raising(live, x, upstream):
+    raise ValueError("not today")
+
+
+def dying(live, x, upstream):
+    os._exit(3)
+
+
+def get(value):
+    return np.array(value.read() if isinstance(value, Later) else value)
+
+
+def call(configuration):
+    keywords = {"axes": configuration.reduction_axes, "epsilon": configuration.epsilon}
+    return Call(path="Layer", keywords=keywords)
+
+
+def implementation(name, **passes):
+    tools = {"put": lambda array, device: array, "get": get, "wait": lambda live, results: None}
+    return Implementation(
+        name=f"timed.{name}",
+        op="batch_norm",
+        profile=(),
+        modes=("eager",),
+        dtypes=("float32",),
+        supports=lambda configuration: None,
+        call=call,
+        start=start,
+        state=lambda live: dict(live.state),
+        steps={"train": train, "infer": infer},
+        timed={**tools, **passes} if passes else {},
+    )
+
+
+ADAPTER = Adapter(
+    library="timed",
+    versions={},
+    implementations=(
+        implementation("healthy", infer=infer, train_forward=train, train=train),
+        implementation("dropping", train=dropping),
+        implementation("lazy", infer=lazy),
+        implementation("stale", infer=stale),
+        implementation("slowed", infer=slowed),
+        implementation("raising", infer=raising),
+        implementation("dying", infer=dying),
+        implementation("untimed"),
+    ),
+)
