@@ -106,6 +106,7 @@ def check(
     from conformance.published import check as check_published
     from conformance.shipped import spec_folder
     from conformance.spec import load
+    from conformance.throughput.running import check_timed
     from conformance.tier import load_tiers
 
     if write_schema:
@@ -122,6 +123,7 @@ def check(
     entries = load_divergences(spec_folder() / "divergences.yaml", ids)
     if not files:
         load_tiers(spec_folder() / "tiers.yaml", ids)
+        check_timed()
     print(f"{len(spec.cases)} cases, {len(spec.clauses)} clauses, {len(entries)} divergences: in order")
     if reference:
         from conformance.crosscheck import check as check_references

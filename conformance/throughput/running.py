@@ -47,6 +47,12 @@ def load_timed() -> Spec:
     return load(folder, sorted(path for path in (folder / CASES).glob("*.yaml") if path.stem != "tiers"))
 
 
+def check_timed() -> None:
+    """Check the cases that are timed and their tiers. Raises `SpecErrors`."""
+    spec = load_timed()
+    load_tiers(spec_folder() / CASES / "tiers.yaml", [each.case.id for each in spec.cases])
+
+
 def planned(
     spec: Spec, wanted: Sequence[WorkerKey], selection: Selection, workers: Workers
 ) -> tuple[list[Cell], list[Offer], list[tuple[WorkerError, WorkerKey]]]:
