@@ -87,6 +87,8 @@ class Finding:
     """Whether the screening flagged it, so that it was measured again."""
     probability: float
     """Of so large an effect by chance, adjusted for all that was screened; 1 where the screening flagged nothing."""
+    noise: float
+    """Standard deviation of one process's seconds, as a part of them, by all its pairs' ratios."""
     detectable: float
     """The smallest slowdown that would have been found 19 times in 20, with this noise: 0.1 is 10 %."""
     base_score: float | None
@@ -159,6 +161,7 @@ def _finding(name: str, pairs: Pairs, confirmed: bool, adjusted: float) -> Findi
         pairs=len(pairs.base),
         confirmed=confirmed,
         probability=adjusted,
+        noise=stdev(pairs.ratios) / math.sqrt(2),
         detectable=detectable(pairs.ratios),
         base_score=pairs.base_score,
         new_score=pairs.new_score,
