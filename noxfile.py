@@ -18,8 +18,8 @@ import nox
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-#: Seconds after which the short pass of throughput, at the end of the main job, begins no further case.
-SHORT = 180
+#: Seconds after which the short pass of throughput, at the end of the main job, begins nothing further.
+SHORT = 170
 GROUPS = ("torch", "tensorflow", "jax", "portable")
 
 nox.needs_version = ">=2025.2"

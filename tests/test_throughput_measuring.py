@@ -74,7 +74,7 @@ def test_every_pass_of_a_train_case_is_timed_and_judged(measuring: Measuring) ->
     assert lines[1]["traffic"] == {"compulsory": 5, "streaming": 8}
 
 
-def test_the_first_case_is_its_own_smallest_and_so_launch_bound(measuring: Measuring) -> None:
+def test_a_case_that_moves_next_to_nothing_is_launch_bound(measuring: Measuring) -> None:
     """A larger case, by the same row, is measured against it."""
     machine = Machine(measuring.workers, lambda: SLOW, NONE, QUICK)
     (small,) = measuring.lines("healthy", timed("infer", (8, 4)), machine)
@@ -141,9 +141,16 @@ def test_a_bandwidth_that_never_settles_voids(measuring: Measuring) -> None:
 def test_a_bandwidth_that_settles_is_measured_again(measuring: Measuring) -> None:
     bandwidths = iter([SLOW, 1.12 * SLOW, *[1.12 * SLOW] * 10])
     machine = Machine(measuring.workers, lambda: next(bandwidths), NONE, QUICK)
-    machine.launch["timed.healthy-eager-cpu", "infer"] = 1, 1e-9
+    machine.launch["timed.healthy-eager-cpu", "infer"] = 1e-9
     (line,) = measuring.lines("healthy", timed("infer"), machine)
     assert line["standing"] == "scored"
+
+
+def test_time_that_is_over_begins_nothing_further(measuring: Measuring) -> None:
+    machine = Machine(measuring.workers, lambda: SLOW, NONE, QUICK, end=0.0)
+    (line,) = measuring.lines("healthy", timed("infer"), machine)
+    assert line["standing"] == "unmeasured"
+    assert line["why"] == "the time that was given was over"
 
 
 def test_ten_per_cent_more_time_shows(measuring: Measuring) -> None:

@@ -27,7 +27,7 @@ def throughput(  # noqa: PLR0913, PLR0917 - one parameter per option
     ),
     batches: Annotated[int, typer.Option(min=1, help="Batches of each call, in turn with all others.")] = 2,
     seconds: Annotated[float, typer.Option(min=0.001, help="Of one batch.")] = 0.15,
-    within: Annotated[float | None, typer.Option(min=1, help="Begin no case after so many seconds.")] = None,
+    within: Annotated[float | None, typer.Option(min=1, help="Begin nothing after so many seconds.")] = None,
 ) -> None:
     """Time the cases of throughput and write a run file, of which a report is made together with others.
 

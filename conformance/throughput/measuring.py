@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import median
@@ -21,7 +23,6 @@ from conformance.throughput.subject import (
     Measured,
     Subject,
     can_be_timed,
-    left_out,
     measured_line,
     passes_of,
     unmeasured_line,
@@ -30,6 +31,8 @@ from conformance.throughput.verifying import accuracy, features_judged
 
 #: A batch whose bandwidths drifted is measured so many times in all before it is void.
 _TRIES = 3
+#: A case tells what a call costs before it moves anything where so few bytes must move.
+SMALL = 2**17
 #: Inputs are used in turn, so many that they fill the last-level cache so many times, but no more than that.
 _FILLS, _MOST = 2, 32
 
@@ -46,11 +49,20 @@ class Effort:
 class Machine:
     """What all cases of a run share: the workers, the bandwidth, and how long the smallest case took."""
 
-    def __init__(self, workers: Workers, bandwidth: Callable[[], float], cache: int, effort: Effort) -> None:
+    def __init__(
+        self, workers: Workers, bandwidth: Callable[[], float], cache: int, effort: Effort, end: float = math.inf
+    ) -> None:
         self.workers, self.bandwidth, self.cache, self.effort = workers, bandwidth, cache, effort
         self.last = bandwidth()
-        #: By row: bytes of the smallest case so far, and its seconds.
-        self.launch: dict[tuple[str, str], tuple[int, float]] = {}
+        #: Of the time that was given, on the monotonic clock.
+        self.end = end
+        #: By row: the seconds of its smallest case.
+        self.launch: dict[tuple[str, str], float] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether the time that was given is over."""
+        return time.monotonic() > self.end
 
     def ask(self, key: WorkerKey, message: Mapping[str, Any]) -> Any:
         """Return what the worker of that key answers; where it is not alive, arrays for a new case start it."""
@@ -84,7 +96,7 @@ def measure(cells: Sequence[Cell], machine: Machine) -> Iterator[Line]:
         if can_be_timed(cell):
             subjects.extend(Subject(cell=cell, name=name) for name in passes_of(cell))
         else:
-            yield from left_out(cell, "")
+            yield unmeasured_line(cell, "", cell.unsupported or "its adapter offers no call to time")
     yield from measure_subjects(subjects, machine)
 
 
@@ -104,10 +116,13 @@ def measure_subjects(subjects: Sequence[Subject], machine: Machine) -> Iterator[
     for each in progress:
         _prepare(each, machine)
     for number in range(machine.effort.batches):
+        if number and machine.over:
+            break
         # Each round begins with another, so that none always follows the same.
         for position in range(len(progress)):
-            each = progress[(position + number) % len(progress)]
-            _batch(each, machine, last=number == machine.effort.batches - 1)
+            _batch(progress[(position + number) % len(progress)], machine)
+    for each in progress:
+        _settle(each, machine)
     for key in keys:
         if key in machine.workers.live:
             machine.ask(key, {"step": "forget"})
@@ -121,6 +136,8 @@ def copies_of(size: int, cache: int) -> int:
 
 
 def _prepare(each: _Progress, machine: Machine) -> None:
+    if machine.over:
+        each.why = each.why or "the time that was given was over"
     if each.why:
         return
     cell = each.subject.cell
@@ -140,8 +157,8 @@ def _prepare(each: _Progress, machine: Machine) -> None:
         each.why = f"mode {cell.mode} was asked for, and nothing proves that anything was compiled"
 
 
-def _batch(each: _Progress, machine: Machine, *, last: bool) -> None:
-    """Measure one batch between two bandwidths, again while they drift; after the last, keep what it gave."""
+def _batch(each: _Progress, machine: Machine) -> None:
+    """Measure one batch between two bandwidths, again while they drift."""
     if each.why:
         return
     key, effort = each.subject.cell.key, machine.effort
@@ -156,10 +173,15 @@ def _batch(each: _Progress, machine: Machine, *, last: bool) -> None:
         if not drifted(before, machine.last) or attempt == _TRIES - 1:
             each.batches.append(Batch(seconds=answer["median"], before=before, after=machine.last))
             each.statistics.append(answer)
-            break
-    if last:
-        features = features_judged(each.subject.cell.case.configuration.feature_count)
-        each.settled = machine.ask(key, {"step": "settle", "number": each.number, "features": features})
+            return
+
+
+def _settle(each: _Progress, machine: Machine) -> None:
+    """Let one more call be made, and keep what it gave."""
+    if not each.why:
+        cell = each.subject.cell
+        features = features_judged(cell.case.configuration.feature_count)
+        each.settled = machine.ask(cell.key, {"step": "settle", "number": each.number, "features": features})
         _blame([each], each.settled)
 
 
@@ -208,9 +230,11 @@ def _line(each: _Progress, x: Any, upstream: Any, machine: Machine) -> Line:
 
 
 def _launch(each: _Progress, moved: int, machine: Machine) -> float | None:
-    """Return what the smallest case so far takes, this one among them; cases come in the order of their size."""
-    seconds = median(batch.seconds for batch in each.batches)
-    least, _ = machine.launch.get(each.subject.row, (moved, seconds))
-    if moved <= least:
-        machine.launch[each.subject.row] = moved, seconds
-    return machine.launch[each.subject.row][1]
+    """Return what a call costs before it moves anything: the seconds of a case so small that it moves next to nothing.
+
+    Cases come in the order of their size. None where no small one was measured.
+    """
+    if moved <= SMALL:
+        seconds = median(batch.seconds for batch in each.batches)
+        machine.launch.setdefault(each.subject.row, seconds)
+    return machine.launch.get(each.subject.row)

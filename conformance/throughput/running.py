@@ -19,7 +19,7 @@ from conformance.shipped import spec_folder
 from conformance.spec import Spec, load
 from conformance.throughput.bandwidth import Bandwidth, last_level_cache
 from conformance.throughput.measuring import Effort, Machine, measure
-from conformance.throughput.subject import Line, left_out
+from conformance.throughput.subject import Line, can_be_timed, passes_of
 from conformance.tier import load_tiers
 
 FOLDER = Path(".conformance")
@@ -37,7 +37,7 @@ class Options:
     out: Path
     effort: Effort
     limits: Limits
-    #: Seconds after which no further case is begun; None: none.
+    #: Seconds after which nothing further is begun; None: none.
     within: float | None = None
 
 
@@ -84,9 +84,10 @@ def run(options: Options) -> int:
         with RunWriter(options.out) as writer:
             _open(writer, options, cells, offers, failures)
             bandwidth = Bandwidth()
-            machine = Machine(workers, bandwidth, last_level_cache(), options.effort)
+            end = math.inf if options.within is None else time.monotonic() + options.within
+            machine = Machine(workers, bandwidth, last_level_cache(), options.effort, end)
             timed = 0
-            for line in _timed(cells, machine, options.within):
+            for line in _timed(cells, machine):
                 writer.add("throughput", line)
                 timed += 1
             writer.close_run({"ended": True, "timed": timed, "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
@@ -103,7 +104,7 @@ def _open(
 ) -> None:
     """Write what comes before the lines; a run of throughput alone plans no cell."""
     header = lines.header_line(load(spec_folder()), options.selection, (), 0, narrowed=False)
-    subjects = sum(len(list(left_out(cell, ""))) for cell in cells)
+    subjects = sum(len(passes_of(cell)) if can_be_timed(cell) else 1 for cell in cells)
     effort = {"batches": options.effort.batches, "seconds": options.effort.seconds, "rounds": options.effort.rounds}
     about = {"planned": subjects, "effort": effort, "cache": last_level_cache()}
     writer.add("header", {**header, "throughput": about, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
@@ -113,15 +114,12 @@ def _open(
         writer.add("environment", lines.failure_line(error, key))
 
 
-def _timed(cells: Sequence[Cell], machine: Machine, within: float | None) -> Iterator[Line]:
+def _timed(cells: Sequence[Cell], machine: Machine) -> Iterator[Line]:
     """Yield the lines of the cells, case by case, and say on a terminal how far it is."""
     groups = [list(group) for _, group in itertools.groupby(cells, key=lambda cell: cell.case.id)]
     # The smallest first: what it takes tells what a call costs before it moves anything.
     groups.sort(key=lambda group: math.prod(group[0].case.shape))
     started = time.monotonic()
     for number, group in enumerate(groups, 1):
-        if within is not None and time.monotonic() - started > within:
-            yield from (line for cell in group for line in left_out(cell, f"the {within:g} s given were over"))
-            continue
         yield from measure(group, machine)
         print(f"{number} of {len(groups)} cases: {group[0].case.id}, {time.monotonic() - started:.0f} s", flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -87,14 +87,6 @@ def measured_line(subject: Subject, measured: Measured) -> Line:
         "verdict": measured.accuracy.verdict.value,
         "score": number(measured.accuracy.score),
     }
-
-
-def left_out(cell: Cell, why: str) -> Iterator[Line]:
-    """Yield the lines of a cell that is not measured: one for each pass, or one where there is none."""
-    if can_be_timed(cell):
-        yield from (unmeasured_line(cell, name, why) for name in passes_of(cell))
-    else:
-        yield unmeasured_line(cell, "", cell.unsupported or "its adapter offers no call to time")
 
 
 def unmeasured_line(cell: Cell, name: str, why: str) -> Line:
