@@ -313,6 +313,7 @@ ADAPTER = Adapter(
                 "freeze": freeze_centering,
                 "unfreeze": unfreeze_centering,
             },
+            timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
             compilations=compilations,
         ),
     ),

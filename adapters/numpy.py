@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -195,7 +196,7 @@ def timed_infer_into(live: Any, x: Any, upstream: Any) -> Quantities:
     return {"output": live.buffer}
 
 
-TIMED = {"put": put, "get": np.array, "wait": wait}
+TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": np.array, "wait": wait}
 DTYPES = ("float32", "float64")
 
 ADAPTER = Adapter(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -206,7 +207,7 @@ CALLER_STATE = Declared(
     source="documentation",
     where="tf.raw_ops.FusedBatchNormV3: batch_mean and batch_variance, to be used to compute the running values",
 )
-TIMED = {"put": put, "get": get, "wait": wait, "infer": timed_infer}
+TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": get, "wait": wait, "infer": timed_infer}
 MODES = ("eager", "compiled", "xla")
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("cpu", "gpu") if tf.config.list_physical_devices("GPU") else ("cpu",)

@@ -370,7 +370,7 @@ TIMED: dict[str, Callable[..., Any]] = {
     "train_forward": timed_train,
     "train": timed_train,
 }
-TIMED_FUNCTION = {
+TIMED_FUNCTION: dict[str, Callable[..., Any]] = {
     **TIMED,
     "infer": timed_infer_function,
     "infer_into": timed_infer_into,

@@ -253,6 +253,8 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     if base_python or new_python:
         if base or new:
             raise UsageError("compare: expected runs (--base, --new) or interpreters (--base-python, --new-python)")
+        if not (base_python and new_python):
+            raise UsageError("compare: expected --base-python and --new-python")
         from conformance.throughput.command import compare_speed
 
         sides = pairs("--base-python", base_python), pairs("--new-python", new_python)

@@ -201,8 +201,14 @@ def _offered(described: Mapping[str, Any]) -> Offered:
         Declared(**{**each, "ranks": None if each["ranks"] is None else tuple(each["ranks"])})
         for each in described["profile"]
     )
-    listed = ("modes", "devices", "dtypes", "steps", "lacks", "timed")
-    return Offered(**{**described, **{name: tuple(described[name]) for name in listed}, "profile": profile})
+    timed = described.get("timed", [])
+    lacking = {"put", "get", "wait"} - set(timed)
+    if timed and lacking:
+        raise UsageError(f"{described['name']}: `timed` has no {', '.join(sorted(lacking))}")
+    listed = ("modes", "devices", "dtypes", "steps", "lacks")
+    return Offered(
+        **{**described, "timed": tuple(timed), **{name: tuple(described[name]) for name in listed}, "profile": profile}
+    )
 
 
 def _unsupported(case: Case, implementation: Offered) -> str | None:

@@ -40,9 +40,9 @@ def pairs(rng: np.random.Generator, count: int, *, noise: float, factor: float =
 
 def campaign(rng: np.random.Generator, cells: int, **other: float) -> tuple[Finding, ...]:
     """Screen so many cells and confirm what is flagged, as `compared` does."""
-    screened = {str(number): pairs(rng, PAIRS, **other) for number in range(cells)}  # type: ignore[arg-type]
+    screened = {str(number): pairs(rng, PAIRS, **other) for number in range(cells)}
     again = [name for name, each in screened.items() if flagged(each)]
-    return findings(screened, {name: pairs(rng, CONFIRMING, **other) for name in again})  # type: ignore[arg-type]
+    return findings(screened, {name: pairs(rng, CONFIRMING, **other) for name in again})
 
 
 def alarms(found: Sequence[Finding]) -> int:

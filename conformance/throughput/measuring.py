@@ -88,10 +88,14 @@ class _Progress:
     settled: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
 
+    def failed(self) -> bool:
+        """Return whether there is a reason why it is not measured."""
+        return bool(self.why)
+
 
 def measure(cells: Sequence[Cell], machine: Machine) -> Iterator[Line]:
     """Yield one line for every pass of the cells, which are of one case, and for every cell that offers none."""
-    subjects = []
+    subjects: list[Subject] = []
     for cell in cells:
         if can_be_timed(cell):
             subjects.extend(Subject(cell=cell, name=name) for name in passes_of(cell))
@@ -138,7 +142,7 @@ def copies_of(size: int, cache: int) -> int:
 def _prepare(each: _Progress, machine: Machine) -> None:
     if machine.over:
         each.why = each.why or "the time that was given was over"
-    if each.why:
+    if each.failed():
         return
     cell = each.subject.cell
     request = {
@@ -153,13 +157,13 @@ def _prepare(each: _Progress, machine: Machine) -> None:
     }
     each.warmed = machine.ask(cell.key, request)
     _blame([each], each.warmed)
-    if not each.why and cell.mode != "eager" and each.warmed["compilations"] == 0:
+    if not each.failed() and cell.mode != "eager" and each.warmed["compilations"] == 0:
         each.why = f"mode {cell.mode} was asked for, and nothing proves that anything was compiled"
 
 
 def _batch(each: _Progress, machine: Machine) -> None:
     """Measure one batch between two bandwidths, again while they drift."""
-    if each.why:
+    if each.failed():
         return
     key, effort = each.subject.cell.key, machine.effort
     request = {"step": "measure", "number": each.number, "seconds": effort.seconds, "rounds": effort.rounds}
@@ -168,7 +172,7 @@ def _batch(each: _Progress, machine: Machine) -> None:
         answer = machine.ask(key, request)
         machine.last = machine.bandwidth()
         _blame([each], answer)
-        if each.why:
+        if each.failed():
             return
         if not drifted(before, machine.last) or attempt == _TRIES - 1:
             each.batches.append(Batch(seconds=answer["median"], before=before, after=machine.last))
@@ -178,7 +182,7 @@ def _batch(each: _Progress, machine: Machine) -> None:
 
 def _settle(each: _Progress, machine: Machine) -> None:
     """Let one more call be made, and keep what it gave."""
-    if not each.why:
+    if not each.failed():
         cell = each.subject.cell
         features = features_judged(cell.case.configuration.feature_count)
         each.settled = machine.ask(cell.key, {"step": "settle", "number": each.number, "features": features})
@@ -206,7 +210,7 @@ def _blame(progress: Sequence[_Progress], answer: Any) -> None:
 
 def _line(each: _Progress, x: Any, upstream: Any, machine: Machine) -> Line:
     subject = each.subject
-    if each.why:
+    if each.failed():
         return unmeasured_line(subject.cell, subject.name, each.why)
     features = features_judged(subject.cell.case.configuration.feature_count)
     turn = each.settled["turn"]

@@ -12,12 +12,13 @@ from conformance.execute import Limits, Workers
 from conformance.plan import Selection
 from conformance.record import number_from
 from conformance.registry import keys
+from conformance.running import FOLDER, check_interpreters
 from conformance.throughput.comparing import CONFIRMING, PAIRS, Finding, Pairs, findings, flagged
 from conformance.throughput.measuring import Effort, Machine, measure_subjects
-from conformance.throughput.running import FOLDER, load_timed, planned
+from conformance.throughput.running import load_timed, planned
 from conformance.throughput.subject import Subject, can_be_timed, passes_of
 
-#: Of one process one batch counts, by its quicker calls: what disturbs a call only ever slows it.
+#: Of one process one batch counts, by its quickest round: what disturbs a call only ever slows it.
 EFFORT = Effort(batches=1, seconds=0.1, rounds=10)
 #: Stands for a bandwidth that is not asked for, and for a cache that nothing fits into.
 _STEADY, _NONE = 1.0, 0
@@ -47,6 +48,7 @@ Visit = Callable[[Side, Sequence[str]], Mapping[str, Reading]]
 
 def surveyed(interpreters: Mapping[str, str], adapters: tuple[str, ...], selection: Selection) -> Side:
     """Return a side with the passes that it has. Raises `UsageError` where a worker does not start."""
+    check_interpreters(interpreters, adapters)
     wanted = keys(interpreters, adapters)
     with Workers(len(wanted), FOLDER, Limits()) as workers:
         cells, _, failures = planned(load_timed(), wanted, selection, workers)
@@ -67,7 +69,7 @@ def visit(side: Side, names: Sequence[str]) -> Mapping[str, Reading]:
             for _, of_case in itertools.groupby(of_worker, key=lambda each: each.cell.case.id):
                 for line in measure_subjects(list(of_case), machine):
                     if "seconds" in line:
-                        quick = line["statistics"][0]["q1"]
+                        quick = line["statistics"][0]["min"]
                         found[line["timed"]] = Reading(seconds=quick, score=number_from(line["score"]))
     return found
 

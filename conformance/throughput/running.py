@@ -15,6 +15,7 @@ from conformance.execute import Limits, Workers, survey
 from conformance.plan import Cell, Offer, Selection, plan
 from conformance.record import RunWriter
 from conformance.registry import WorkerKey, keys
+from conformance.running import FOLDER, check_interpreters
 from conformance.shipped import spec_folder
 from conformance.spec import Spec, load
 from conformance.throughput.bandwidth import Bandwidth, last_level_cache
@@ -22,7 +23,6 @@ from conformance.throughput.measuring import Effort, Machine, measure
 from conformance.throughput.subject import Line, can_be_timed, passes_of
 from conformance.tier import load_tiers
 
-FOLDER = Path(".conformance")
 #: The cases that are timed, in a folder of the spec of their own: no run judges all of their values.
 CASES = "throughput"
 
@@ -76,6 +76,7 @@ def planned(
 def run(options: Options) -> int:
     """Time the selected passes, write the run file, and return the exit code. Raises `SpecErrors`, `UsageError`."""
     spec = load_timed()
+    check_interpreters(options.interpreters, options.adapters)
     wanted = keys(options.interpreters, options.adapters)
     with Workers(len(wanted), FOLDER, options.limits) as workers:
         cells, offers, failures = planned(spec, wanted, options.selection, workers)

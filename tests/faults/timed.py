@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from conformance.protocol import Adapter, Call, Implementation
 
-PROCESSES = [{"name": "timed", "group": None, "environment": {}}]
+PROCESSES: list[dict[str, Any]] = [{"name": "timed", "group": None, "environment": {}}]
 
 
 class Layer:
-    def __init__(self, axes, epsilon):
+    def __init__(self, axes: Any, epsilon: Any) -> None:
         self.axes, self.epsilon = axes, epsilon
 
 
-def start(layer, configuration, state, mode, device):
+def start(layer: Any, configuration: Any, state: Any, mode: Any, device: Any) -> Any:
     return SimpleNamespace(layer=layer, state=dict(state), decay=np.float32(configuration.decay), kept=None)
 
 
-def normalized(live, x, training):
+def normalized(live: Any, x: Any, training: Any) -> Any:
     axes = live.layer.axes
     shape = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
     s = {name: value.reshape(shape) for name, value in live.state.items()}
@@ -35,12 +36,12 @@ def normalized(live, x, training):
     return (x - mean) * inverse, inverse, s
 
 
-def infer(live, x, upstream):
+def infer(live: Any, x: Any, upstream: Any) -> Any:
     hat, _, s = normalized(live, x, False)
     return {"output": s["gamma"] * hat + s["beta"]}
 
 
-def train(live, x, upstream):
+def train(live: Any, x: Any, upstream: Any) -> Any:
     hat, inverse, s = normalized(live, x, True)
     output = s["gamma"] * hat + s["beta"]
     if upstream is None:
@@ -51,7 +52,7 @@ def train(live, x, upstream):
     return {"output": output, "grad_input": grad, "grad_gamma": gamma.reshape(-1), "grad_beta": beta.reshape(-1)}
 
 
-def dropping(live, x, upstream):
+def dropping(live: Any, x: Any, upstream: Any) -> Any:
     results = train(live, x, upstream)
     results.pop("grad_input", None)
     return results
@@ -60,25 +61,25 @@ def dropping(live, x, upstream):
 class Later:
     """Computes when it is read, the first time."""
 
-    def __init__(self, function):
+    def __init__(self, function: Any) -> None:
         self.function, self.value = function, None
 
-    def read(self):
+    def read(self) -> Any:
         if self.value is None:
             self.value = self.function()
         return self.value
 
 
-def lazy(live, x, upstream):
+def lazy(live: Any, x: Any, upstream: Any) -> Any:
     return {"output": Later(lambda: infer(live, x, None)["output"])}
 
 
-def stale(live, x, upstream):
+def stale(live: Any, x: Any, upstream: Any) -> Any:
     live.kept = live.kept or infer(live, x, None)
     return live.kept
 
 
-def slowed(live, x, upstream):
+def slowed(live: Any, x: Any, upstream: Any) -> Any:
     started = time.perf_counter()
     results = infer(live, x, upstream)
     end = started + 1.1 * (time.perf_counter() - started)
@@ -87,25 +88,25 @@ def slowed(live, x, upstream):
     return results
 
 
-def raising(live, x, upstream):
+def raising(live: Any, x: Any, upstream: Any) -> Any:
     raise ValueError("not today")
 
 
-def dying(live, x, upstream):
+def dying(live: Any, x: Any, upstream: Any) -> Any:
     os._exit(3)
 
 
-def get(value):
+def get(value: Any) -> Any:
     return np.array(value.read() if isinstance(value, Later) else value)
 
 
-def call(configuration):
+def call(configuration: Any) -> Any:
     keywords = {"axes": configuration.reduction_axes, "epsilon": configuration.epsilon}
     return Call(path="Layer", keywords=keywords)
 
 
-def implementation(name, **passes):
-    tools = {"put": lambda array, device: array, "get": get, "wait": lambda live, results: None}
+def implementation(name: Any, **passes: Any) -> Any:
+    tools: dict[str, Any] = {"put": lambda array, device: array, "get": get, "wait": lambda live, results: None}
     return Implementation(
         name=f"timed.{name}",
         op="batch_norm",
