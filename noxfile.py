@@ -18,6 +18,8 @@ import nox
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+#: Seconds after which the short pass of throughput, at the end of the main job, begins nothing further.
+SHORT = 170
 GROUPS = ("torch", "tensorflow", "jax", "portable")
 
 nox.needs_version = ">=2025.2"
@@ -29,7 +31,7 @@ nox.options.sessions = ["lint", "typing", "tests"]
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """Run the matrix on every framework group and make the HTML report: the main job."""
+    """Run the matrix on every framework group, time the short cases, and make the HTML report: the main job."""
     for group in _asked(session).group:
         session.notify(f"environment({group})", session.posargs)
     session.notify("matrix", session.posargs)
@@ -40,7 +42,7 @@ def conformance(session: nox.Session) -> None:
 def environment(session: nox.Session, group: str) -> None:
     """Install one group's pinned packages; an environment that is ready is used as it is."""
     folder = _environment(session, group)
-    pins = nox.project.dependency_groups(PYPROJECT, _pinned(session, group))
+    pins = nox.project.dependency_groups(PYPROJECT, _pinned(session, group), "timing")
     alone = _alone(group)
     wanted = "\n".join([*pins, *alone])
     ready = folder / "ready"
@@ -60,18 +62,44 @@ def environment(session: nox.Session, group: str) -> None:
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """Run the cells over the environments that are ready and make the report; `conformance` calls it."""
+    """Run the cells over the environments that are ready, time, and make the report; `conformance` calls it."""
     options = _asked(session)
     _install(session, ".[report]")
     name = "run" if not session.posargs else "narrowed"
     out, pages = RESULTS / f"{name}.jsonl", RESULTS / ("report" if name == "run" else "report-narrowed")
     out.unlink(missing_ok=True)
     shutil.rmtree(pages, ignore_errors=True)
+    timed = RESULTS / "throughput.jsonl"
     try:
         session.run("conformance", "run", "--out", str(out), *_interpreters(session, options), *options.rest)
     finally:
         if out.is_file():
-            session.run("conformance", "report", str(out), "--out", str(pages))
+            runs = [str(out)]
+            if not options.rest:
+                short = ("--tier", "smoke", "--within", str(SHORT))
+                _time(session, options, timed, *short)
+                runs.append(str(timed))
+            session.run("conformance", "report", *runs, "--out", str(pages))
+
+
+@nox.session
+def throughput(session: nox.Session) -> None:
+    """Time every case on every framework group, alone on the machine: `-- --tier full` and the like narrow or widen."""
+    for group in _asked(session).group:
+        session.notify(f"environment({group})", session.posargs)
+    session.notify("timing", session.posargs)
+
+
+@nox.session
+def timing(session: nox.Session) -> None:
+    """Time over the environments that are ready and make the report; `throughput` calls it."""
+    options = _asked(session)
+    _install(session, ".[report,throughput]")
+    timed = RESULTS / "throughput.jsonl"
+    _time(session, options, timed, *options.rest)
+    run = RESULTS / "run.jsonl"
+    runs = [str(each) for each in (run, timed) if each.is_file()]
+    session.run("conformance", "report", *runs, "--out", str(RESULTS / "report"))
 
 
 @nox.session
@@ -102,7 +130,7 @@ def publish(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the suite's own tests: the core alone, no framework."""
-    _install(session, ".[report]", *nox.project.dependency_groups(PYPROJECT, "tests"))
+    _install(session, ".[report,throughput]", *nox.project.dependency_groups(PYPROJECT, "tests"))
     session.run("pytest", "-m", "not frameworks and not browser", *session.posargs)
 
 
@@ -126,7 +154,7 @@ def contracts(session: nox.Session) -> None:
     """Run the contract tests over the environments that are ready; `adapters` calls it."""
     options = _asked(session)
     _install(session, ".[report]", *nox.project.dependency_groups(PYPROJECT, "tests"))
-    pairs = [each for each in _interpreters(session, options) if "=" in each]
+    pairs = _built(session, options)
     session.run("pytest", "-m", "frameworks", *options.rest, env={"CONFORMANCE_PYTHONS": "\n".join(pairs)})
 
 
@@ -144,7 +172,7 @@ def lint(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """Check types, strictly."""
     groups = nox.project.dependency_groups(PYPROJECT, "typing", "tests")
-    _install(session, ".[report]", *groups, "nox")
+    _install(session, ".[report,throughput]", *groups, "nox")
     session.run("mypy")
 
 
@@ -181,6 +209,17 @@ def _interpreters(session: nox.Session, options: argparse.Namespace) -> list[str
         built = (folder / "ready").is_file()
         words += ["--python", f"{group}={python}"] if built else ["--unbuilt", f"{group}={folder / 'install.log'}"]
     return words
+
+
+def _built(session: nox.Session, options: argparse.Namespace) -> list[str]:
+    """Return each group that was built with its interpreter, as GROUP=PATH."""
+    words = _interpreters(session, options)
+    return [pair for option, pair in zip(words[::2], words[1::2], strict=True) if option == "--python"]
+
+
+def _time(session: nox.Session, options: argparse.Namespace, out: Path, *words: str) -> None:
+    pythons = (word for pair in _built(session, options) for word in ("--python", pair))
+    session.run("conformance", "throughput", "--out", str(out), *pythons, *words)
 
 
 def _install(session: nox.Session, *packages: str) -> None:

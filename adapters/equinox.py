@@ -211,6 +211,14 @@ def sgd(live: Any, learning_rate: float) -> None:
     live.layer = eqx.apply_updates(live.layer, updates)
 
 
+def put(array: Any, device: str) -> Any:
+    return jax.device_put(array, jax.devices(device)[0])
+
+
+def wait(live: Any, results: Any) -> None:
+    jax.block_until_ready(results)
+
+
 def compilations(live: Any) -> int:
     return int(live.step._cached._cache_size()) if live.mode == "compiled" else 0
 
@@ -255,6 +263,7 @@ def implementation(mode: str, call: Callable[[Configuration], Call], profile: tu
         start=start,
         state=state,
         steps={"train": train, "infer": infer, "reload": reload, "sgd": sgd},
+        timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
         compilations=compilations,
         documentation="https://docs.kidger.site/equinox/api/nn/normalisation/#equinox.nn.BatchNorm",
     )

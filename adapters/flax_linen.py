@@ -183,6 +183,14 @@ def sgd(live: Any, learning_rate: float) -> None:
     live.variables = {**live.variables, "params": optax.apply_updates(params, updates)}
 
 
+def put(array: Any, device: str) -> Any:
+    return jax.device_put(array, jax.devices(device)[0])
+
+
+def wait(live: Any, results: Any) -> None:
+    jax.block_until_ready(results)
+
+
 def compilations(live: Any) -> int:
     return int(live.step._cache_size()) if live.mode == "compiled" else 0
 
@@ -212,6 +220,7 @@ def implementation(name: str, call: Callable[[Configuration], Call], op: str = "
         start=start,
         state=state,
         steps={"train": train, "infer": infer, "reload": reload, "sgd": sgd},
+        timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
         compilations=compilations,
         documentation=DOCUMENTATION,
     )

@@ -235,6 +235,14 @@ def sgd(live: Any, learning_rate: float) -> None:
     nnx.Optimizer(live.layer, optax.sgd(learning_rate), wrt=nnx.Param).update(live.layer, live.gradients)
 
 
+def put(array: Any, device: str) -> Any:
+    return jax.device_put(array, jax.devices(device)[0])
+
+
+def wait(live: Any, results: Any) -> None:
+    jax.block_until_ready(results)
+
+
 def compilations(live: Any) -> int:
     return int(live.step.jitted_fn._cache_size()) if live.mode == "compiled" else 0
 
@@ -266,6 +274,7 @@ def implementation(name: str, call: Callable[[Configuration], Call], op: str = "
         start=start,
         state=state,
         steps={"train": train, "infer": infer, "reload": reload, "sgd": sgd},
+        timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
         compilations=compilations,
         documentation=DOCUMENTATION,
     )
@@ -312,6 +321,7 @@ ADAPTER = Adapter(
                 "freeze": freeze_centering,
                 "unfreeze": unfreeze_centering,
             },
+            timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
             compilations=compilations,
         ),
     ),

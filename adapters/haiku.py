@@ -228,6 +228,14 @@ def sgd(live: Any, learning_rate: float) -> None:
     live.parameters = optax.apply_updates(live.parameters, updates)
 
 
+def put(array: Any, device: str) -> Any:
+    return jax.device_put(array, jax.devices(device)[0])
+
+
+def wait(live: Any, results: Any) -> None:
+    jax.block_until_ready(results)
+
+
 def compilations(live: Any) -> int:
     return int(live.step._cache_size()) if live.mode == "compiled" else 0
 
@@ -275,6 +283,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps={"train": train, "infer": infer, "sgd": sgd},
+            timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
             compilations=compilations,
             documentation=DOCUMENTATION + "batchnorm",
         ),
@@ -290,6 +299,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps={"train": train, "infer": infer},
+            timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
             compilations=compilations,
             documentation=DOCUMENTATION + "exponentialmovingaverage",
         ),

@@ -146,6 +146,14 @@ def sgd(live: Any, learning_rate: float) -> None:
     live.parameters = optax.apply_updates(live.parameters, updates)
 
 
+def put(array: Any, device: str) -> Any:
+    return jax.device_put(array, jax.devices(device)[0])
+
+
+def wait(live: Any, results: Any) -> None:
+    jax.block_until_ready(results)
+
+
 def compilations(live: Any) -> int:
     return int(live.step._cache_size()) if live.mode == "compiled" else 0
 
@@ -173,6 +181,7 @@ def implementation(name: str, call: Callable[[Configuration], Call]) -> Implemen
         start=start,
         state=state,
         steps={"train": train, "infer": infer, "sgd": sgd},
+        timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
         compilations=compilations,
         documentation="https://docs.jax.dev/en/latest/_autosummary/jax.nn.standardize.html",
     )

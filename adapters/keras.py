@@ -252,11 +252,11 @@ def run(live: Any, x: Any, upstream: Any, training: bool) -> Any:
 
 def differentiate_tensorflow(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
     """Output and gradients; those of gamma and beta while they are trainable."""
+    if upstream is None:
+        return {"output": layer(x, training=training)}
     with tf.GradientTape() as tape:
         tape.watch(x)
         output = layer(x, training=training)
-    if upstream is None:
-        return {"output": output}
     learned = {f"grad_{variable.name}": variable.value for variable in layer.trainable_variables}
     gradients = tape.gradient(output, {"grad_input": x, **learned}, output_gradients=upstream)
     return {"output": output, **gradients}
@@ -337,6 +337,31 @@ def sgd(live: Any, learning_rate: float) -> None:
     keras.optimizers.SGD(learning_rate).apply(gradients, variables)
 
 
+def put(value: Any, device: str) -> Any:
+    with keras.device(device):
+        return tensor(value)
+
+
+def wait(live: Any, results: Any) -> None:
+    match BACKEND:
+        case "tensorflow" if live.device == "gpu":
+            tf.test.experimental.sync_devices()
+        case "torch" if live.device == "gpu":
+            torch.cuda.synchronize()
+        case "jax":
+            jax.block_until_ready(results)
+        case _:  # a CPU computes at once
+            pass
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    return live.forward(x, upstream, training=False)
+
+
+def timed_train(live: Any, x: Any, upstream: Any) -> Any:
+    return live.forward(x, upstream, training=True)
+
+
 def compilations(live: Any) -> int:
     if live.mode == "eager":
         return 0
@@ -399,6 +424,14 @@ STEPS: dict[str, Callable[..., Any]] = {
     "freeze": freeze,
     "unfreeze": unfreeze,
 }
+TIMED: dict[str, Callable[..., Any]] = {
+    "put": put,
+    "get": array,
+    "wait": wait,
+    "infer": timed_infer,
+    "train_forward": timed_train,
+    **({} if LACKS else {"train": timed_train}),
+}
 
 ADAPTER = Adapter(
     library="keras",
@@ -419,6 +452,7 @@ ADAPTER = Adapter(
             state=state,
             steps=STEPS if LACKS else {**STEPS, "sgd": sgd},
             lacks=LACKS,
+            timed=TIMED,
             compilations=compilations,
             documentation="https://keras.io/api/layers/normalization_layers/batch_normalization/",
         ),
@@ -451,6 +485,7 @@ ADAPTER = Adapter(
             state=state,
             steps=STEPS,
             lacks=LACKS,
+            timed=TIMED,
             compilations=compilations,
         ),
     ),

@@ -201,6 +201,31 @@ def run(live: Any, x: Any, upstream: Any, moving: Any) -> Quantities:
     return {name: array(value) for name, value in results.items()}
 
 
+def put(value: Any, device: str) -> Any:
+    with keras.device(device):
+        return tensor(value)
+
+
+def wait(live: Any, results: Any) -> None:
+    match BACKEND:
+        case "tensorflow" if live.device == "gpu":
+            tf.test.experimental.sync_devices()
+        case "torch" if live.device == "gpu":
+            torch.cuda.synchronize()
+        case "jax":
+            jax.block_until_ready(results)
+        case _:  # a CPU computes at once
+            pass
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    return live.step(x, upstream, live.learned, live.moving)
+
+
+def timed_train(live: Any, x: Any, upstream: Any) -> Any:
+    return live.step(x, upstream, live.learned, {})
+
+
 def normalize(function: Any, axes: Any, x: Any, learned: Any, moving: Any) -> Any:
     """Normalizes with the moving values where they are given, else with the moments of x."""
     if moving:
@@ -351,6 +376,14 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps={"train": train, "infer": infer},
+            timed={
+                "put": put,
+                "get": array,
+                "wait": wait,
+                "infer": timed_infer,
+                "train_forward": timed_train,
+                **({} if BACKEND == "numpy" else {"train": timed_train}),
+            },
             lacks=GRADIENTS if BACKEND == "numpy" else (),
             compilations=compilations,
             documentation="https://keras.io/api/ops/nn/",

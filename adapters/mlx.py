@@ -89,7 +89,7 @@ def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     )
 
 
-def differentiate(live: Any, x: Any, upstream: Any) -> Quantities:
+def gradients_of(live: Any, x: Any, upstream: Any) -> Any:
     """By a loss whose gradient with respect to the output is the upstream one."""
 
     def loss(parameters: Any, x: Any) -> Any:
@@ -98,11 +98,43 @@ def differentiate(live: Any, x: Any, upstream: Any) -> Quantities:
         return (output * upstream).sum(), output
 
     value_and_grad = mx.value_and_grad(loss, argnums=(0, 1))
-    (_, output), (live.gradients, grad_input) = value_and_grad(live.layer.trainable_parameters(), x)
+    (_, output), (gradients, grad_input) = value_and_grad(live.layer.trainable_parameters(), x)
+    return output, gradients, grad_input
+
+
+def differentiate(live: Any, x: Any, upstream: Any) -> Quantities:
+    output, live.gradients, grad_input = gradients_of(live, x, upstream)
     mx.eval(output, live.gradients, grad_input, live.layer.parameters())
     names = {"grad_gamma": "weight", "grad_beta": "bias"}
     learned = {ours: array(live.gradients[theirs]) for ours, theirs in names.items() if theirs in live.gradients}
     return {"output": array(output), "grad_input": array(grad_input), **learned}
+
+
+def put(value: Any, device: str) -> Any:
+    return tensor(value)
+
+
+def wait(live: Any, results: Any) -> None:
+    """Computes what was only written down so far, the moving values among it."""
+    mx.eval(results, live.layer.parameters())
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    live.layer.eval()
+    return {"output": live.layer(x)}
+
+
+def timed_train(live: Any, x: Any, upstream: Any) -> Any:
+    live.layer.train()
+    if upstream is None:
+        return {"output": live.layer(x)}
+    output, gradients, grad_input = gradients_of(live, x, upstream)
+    return {
+        "output": output,
+        "grad_input": grad_input,
+        "grad_gamma": gradients["weight"],
+        "grad_beta": gradients["bias"],
+    }
 
 
 def reload(live: Any) -> Any:
@@ -157,6 +189,14 @@ ADAPTER = Adapter(
             call=call,
             start=start,
             state=state,
+            timed={
+                "put": put,
+                "get": array,
+                "wait": wait,
+                "infer": timed_infer,
+                "train_forward": timed_train,
+                "train": timed_train,
+            },
             steps={
                 "train": train,
                 "infer": infer,

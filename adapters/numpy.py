@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -164,6 +165,38 @@ def unfreeze(live: Any) -> None:
     live.layer.frozen = False
 
 
+def put(array: Any, device: str) -> Any:
+    return array
+
+
+def wait(live: Any, results: Any) -> None:
+    """NumPy computes at once."""
+
+
+def timed_train_forward(live: Any, x: Any, upstream: Any) -> Quantities:
+    layer = live.layer
+    mean = x.mean(layer.axes, keepdims=True)
+    variance = np.square(x - mean).mean(layer.axes, keepdims=True)
+    normalized, _ = layer.normalize(x, mean, variance)
+    layer.update("moving_mean", mean)
+    layer.update("moving_variance", variance)
+    return {"output": layer.spread("gamma", x) * normalized + layer.spread("beta", x)}
+
+
+def timed_infer_into(live: Any, x: Any, upstream: Any) -> Quantities:
+    """The same formula, each operation into one buffer."""
+    layer = live.layer
+    if not hasattr(live, "buffer"):
+        live.buffer = np.empty_like(x)
+    inverse = 1 / np.sqrt(layer.spread("moving_variance", x) + x.dtype.type(layer.epsilon))
+    np.subtract(x, layer.spread("moving_mean", x), out=live.buffer)
+    np.multiply(live.buffer, inverse, out=live.buffer)
+    np.multiply(live.buffer, layer.spread("gamma", x), out=live.buffer)
+    np.add(live.buffer, layer.spread("beta", x), out=live.buffer)
+    return {"output": live.buffer}
+
+
+TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": np.array, "wait": wait}
 DTYPES = ("float32", "float64")
 
 ADAPTER = Adapter(
@@ -181,6 +214,13 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps={"train": train, "infer": infer, "reload": reload, "sgd": sgd},
+            timed={
+                **TIMED,
+                "infer": infer,
+                "infer_into": timed_infer_into,
+                "train_forward": timed_train_forward,
+                "train": train,
+            },
         ),
         Implementation(
             name="numpy.Centering",
@@ -199,6 +239,7 @@ ADAPTER = Adapter(
                 "freeze": freeze,
                 "unfreeze": unfreeze,
             },
+            timed={**TIMED, "infer": infer_centering, "train": train_centering},
         ),
     ),
 )

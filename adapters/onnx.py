@@ -132,6 +132,14 @@ def run(live: Any, x: Any, training: bool) -> Any:
     return live.sessions[training].run(None, {"X": x, **feeds})
 
 
+def put(array: Any, device: str) -> Any:
+    return array
+
+
+def wait(live: Any, results: Any) -> None:
+    """It computes at once."""
+
+
 def reload(live: Any) -> Any:
     """The moving values are the caller's, who keeps them as ONNX tensors."""
     saved = {name: onnx.numpy_helper.from_array(value).SerializeToString() for name, value in live.state.items()}
@@ -142,6 +150,13 @@ def reload(live: Any) -> Any:
 
 
 STEPS: Mapping[str, Callable[..., Any]] = {"train": train, "infer": infer, "reload": reload}
+TIMED: Mapping[str, Callable[..., Any]] = {
+    "put": put,
+    "get": np.array,
+    "wait": wait,
+    "infer": infer,
+    "train_forward": train,
+}
 LACKS = ("grad_input", "grad_gamma", "grad_beta")
 DOCUMENTATION = "https://onnx.ai/onnx/operators/onnx__BatchNormalization.html"
 
@@ -168,6 +183,7 @@ ADAPTER = Adapter(
             start=functools.partial(start, runtime),
             state=state,
             steps=STEPS,
+            timed=TIMED,
             lacks=LACKS,
             documentation=DOCUMENTATION,
         ),
@@ -182,6 +198,7 @@ ADAPTER = Adapter(
             start=functools.partial(start, reference),
             state=state,
             steps=STEPS,
+            timed=TIMED,
             lacks=LACKS,
             documentation="https://onnx.ai/onnx/api/reference.html",
         ),

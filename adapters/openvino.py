@@ -59,6 +59,23 @@ def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     return {"output": live.compiled(x)[0].copy()}
 
 
+def put(array: Any, device: str) -> Any:
+    return array
+
+
+def get(result: Any) -> Any:
+    return result.copy()
+
+
+def wait(live: Any, results: Any) -> None:
+    """A call returns when it is computed."""
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    """Into the buffer of the compiled model."""
+    return {"output": live.compiled(x)[0]}
+
+
 ADAPTER = Adapter(
     library="openvino",
     versions={"openvino": importlib.metadata.version("openvino")},
@@ -81,6 +98,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps={"infer": infer},
+            timed={"put": put, "get": get, "wait": wait, "infer_into": timed_infer},
             lacks=("grad_input", "grad_gamma", "grad_beta"),
             documentation="https://docs.openvino.ai/2026/documentation/openvino-ir-format/operation-sets/operation-specs/normalization/batch-norm-inference-5.html",
         ),

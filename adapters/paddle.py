@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -144,6 +146,51 @@ def differentiate(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
     return {"output": output.numpy(), **{name: each.numpy() for name, each in gradients.items() if each is not None}}
 
 
+def put(array: Any, device: str) -> Any:
+    paddle.device.set_device(PLACES[device])
+    return paddle.to_tensor(array)
+
+
+def get(tensor: Any) -> Any:
+    return tensor.numpy()
+
+
+def wait(live: Any, results: Any) -> None:
+    """A CPU computes at once."""
+    if paddle.device.get_device() != "cpu":
+        paddle.device.synchronize()
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    live.layer.eval()
+    with paddle.no_grad():
+        return {"output": live.layer(x)}
+
+
+def timed_train(live: Any, x: Any, upstream: Any) -> Any:
+    live.layer.train()
+    return timed_gradients(live, live.layer, x, upstream)
+
+
+def timed_infer_function(live: Any, x: Any, upstream: Any) -> Any:
+    with paddle.no_grad():
+        return {"output": live.function(x, training=False, **live.tensors)}
+
+
+def timed_train_function(live: Any, x: Any, upstream: Any) -> Any:
+    return timed_gradients(live, functools.partial(live.function, training=True, **live.tensors), x, upstream)
+
+
+def timed_gradients(live: Any, forward: Any, x: Any, upstream: Any) -> Any:
+    if upstream is None:
+        return {"output": forward(x)}
+    x = x.detach()
+    x.stop_gradient = False
+    output = forward(x)
+    gradients = paddle.grad([output], [x, *live.learned.values()], [upstream])
+    return {"output": output, **dict(zip(("grad_input", *live.learned), gradients, strict=True))}
+
+
 def reload(live: Any) -> Any:
     file = io.BytesIO()
     paddle.save(live.layer.state_dict(), file)
@@ -185,6 +232,8 @@ DEVICES = ("cpu", "gpu") if paddle.device.is_compiled_with_cuda() else ("cpu",)
 DTYPES = ("float64", "float32")
 DOCUMENTATION = "https://www.paddlepaddle.org.cn/documentation/docs/en/api/paddle/nn/"
 
+TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": get, "wait": wait}
+
 ADAPTER = Adapter(
     library="paddle",
     versions={"paddlepaddle": paddle.__version__},
@@ -204,6 +253,7 @@ ADAPTER = Adapter(
             call=call,
             start=start,
             state=state,
+            timed={**TIMED, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
             steps={
                 "train": train,
                 "infer": infer,
@@ -227,6 +277,12 @@ ADAPTER = Adapter(
             start=start_function,
             state=state_function,
             steps={"train": train_function, "infer": infer_function, "sgd": sgd},
+            timed={
+                **TIMED,
+                "infer": timed_infer_function,
+                "train_forward": timed_train_function,
+                "train": timed_train_function,
+            },
             documentation=DOCUMENTATION + "functional/batch_norm_en.html",
         ),
     ),

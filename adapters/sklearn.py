@@ -92,6 +92,16 @@ EMPTY_BATCH = Declared(
     error="ValueError",
     where="sklearn.utils.validation.check_array: ensure_min_samples=1, the default",
 )
+
+
+def put(array: Any, device: str) -> Any:
+    return array
+
+
+def wait(live: Any, results: Any) -> None:
+    """It computes at once."""
+
+
 STEPS: Mapping[str, Callable[..., Any]] = {"train": train, "infer": infer, "reload": reload}
 LACKS = ("grad_input", "grad_gamma", "grad_beta")
 DTYPES = ("float64", "float32")
@@ -113,6 +123,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps=STEPS,
+            timed={"put": put, "get": np.array, "wait": wait, "infer": infer, "train_forward": train},
             lacks=LACKS,
             documentation=DOCUMENTATION,
         ),
@@ -127,6 +138,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps=STEPS,
+            timed={"put": put, "get": np.array, "wait": wait, "infer": infer, "train_forward": train},
             lacks=LACKS,
             documentation=DOCUMENTATION,
         ),

@@ -179,8 +179,8 @@ def differentiate_batch(function: Any, axes: Any, shape: Any, x: Any, upstream: 
         tape.watch((x, learned))
         mean, variance = tf.nn.moments(x, axes, keepdims=True)
         output = normalize(function, shape, x, mean, variance, learned)
-    gradients = differentiate(tape, output, x, upstream, learned)
-    return {"output": output, "batch_mean": mean, "batch_variance": variance, **gradients}
+    quantities = {"output": output, "batch_mean": mean, "batch_variance": variance}
+    return quantities if upstream is None else {**quantities, **differentiate(tape, output, x, upstream, learned)}
 
 
 def differentiate_moving(function: Any, shape: Any, x: Any, upstream: Any, learned: Any, moving: Any) -> Any:
@@ -213,6 +213,37 @@ def differentiate_layer(layer: Any, x: Any, upstream: Any, training: bool) -> An
     if upstream is None:
         return {"output": output}
     return {"output": output, "grad_input": tape.gradient(output, x, output_gradients=upstream)}
+
+
+def put(array: Any, device: str) -> Any:
+    with tf.device(device):
+        return tf.constant(array)
+
+
+def get(tensor: Any) -> Any:
+    return tensor.numpy()
+
+
+def wait(live: Any, results: Any) -> None:
+    """A CPU computes at once."""
+    if live.device == "gpu":
+        tf.test.experimental.sync_devices()
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    return live.infer_step(x, upstream, live.learned, live.moving)
+
+
+def timed_train(live: Any, x: Any, upstream: Any) -> Any:
+    return live.train_step(x, upstream, live.learned)
+
+
+def timed_infer_centering(live: Any, x: Any, upstream: Any) -> Any:
+    return live.step(x, upstream, False)
+
+
+def timed_train_centering(live: Any, x: Any, upstream: Any) -> Any:
+    return live.step(x, upstream, True)
 
 
 def reload(live: Any) -> Any:
@@ -249,6 +280,7 @@ CALLER_STATE = Declared(
     source="documentation",
     where="tf.nn.batch_normalization: mean and variance are arguments, at inference running averages of the moments",
 )
+TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": get, "wait": wait}
 MODES = ("eager", "compiled", "xla")
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 DEVICES = ("cpu", "gpu") if tf.config.list_physical_devices("GPU") else ("cpu",)
@@ -281,6 +313,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps={"train": train, "infer": infer},
+            timed={**TIMED, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
             compilations=compilations,
             documentation="https://www.tensorflow.org/api_docs/python/tf/nn/batch_normalization",
         ),
@@ -301,6 +334,12 @@ ADAPTER = Adapter(
                 "reload": reload,
                 "freeze": freeze,
                 "unfreeze": unfreeze,
+            },
+            timed={
+                **TIMED,
+                "infer": timed_infer_centering,
+                "train_forward": timed_train_centering,
+                "train": timed_train_centering,
             },
             compilations=compilations_centering,
         ),

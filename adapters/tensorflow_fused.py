@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -149,6 +150,43 @@ def differentiate(function: Any, x: Any, upstream: Any, tensors: Any, training: 
     return {"output": output, **tape.gradient(output, sources, output_gradients=upstream)}, statistics
 
 
+def put(array: Any, device: str) -> Any:
+    with tf.device(device):
+        return tf.constant(array)
+
+
+def get(tensor: Any) -> Any:
+    return tensor.numpy()
+
+
+def wait(live: Any, results: Any) -> None:
+    """A CPU computes at once."""
+    if live.device == "gpu":
+        tf.test.experimental.sync_devices()
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    quantities, _ = live.step(x, upstream, read(live.tensors), False)
+    return quantities
+
+
+def timed_train(live: Any, x: Any, upstream: Any) -> Any:
+    quantities, statistics = live.step(x, upstream, read(live.tensors), True)
+    for name, value in statistics.items():
+        live.tensors[name].assign(value)
+    return quantities
+
+
+def timed_train_raw(live: Any, x: Any, upstream: Any) -> Any:
+    given = {**live.tensors, "mean": tf.constant([]), "variance": tf.constant([])}
+    quantities, statistics = live.step(x, upstream, read(given), True)
+    return {**quantities, **{f"batch_{name}": value for name, value in statistics.items()}}
+
+
+def read(tensors: Any) -> Any:
+    return {name: tf.convert_to_tensor(value) for name, value in tensors.items()}
+
+
 def sgd(live: Any, learning_rate: float) -> None:
     pairs = [(live.gradients[f"grad_{name}"], live.tensors[NAMES[name]]) for name in ("gamma", "beta")]
     tf.compat.v1.train.GradientDescentOptimizer(learning_rate).apply_gradients(pairs)
@@ -170,6 +208,7 @@ CALLER_STATE = Declared(
     source="documentation",
     where="tf.raw_ops.FusedBatchNormV3: batch_mean and batch_variance, to be used to compute the running values",
 )
+TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": get, "wait": wait, "infer": timed_infer}
 MODES = ("eager", "compiled", "xla")
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("cpu", "gpu") if tf.config.list_physical_devices("GPU") else ("cpu",)
@@ -203,6 +242,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps={"train": train, "infer": infer, "sgd": sgd},
+            timed={**TIMED, "train_forward": timed_train, "train": timed_train},
             compilations=compilations,
             documentation=DOCUMENTATION + "compat/v1/nn/fused_batch_norm",
         ),
@@ -218,6 +258,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps={"train": train_raw, "infer": infer},
+            timed={**TIMED, "train_forward": timed_train_raw, "train": timed_train_raw},
             compilations=compilations,
             documentation=DOCUMENTATION + "raw_ops/FusedBatchNormV3",
         ),

@@ -300,6 +300,37 @@ def differentiate_function(step: Any, x: Any, upstream: Any, tensors: Any) -> An
     return {**quantities, **tape.gradient(quantities["output"], sources, output_gradients=upstream)}
 
 
+def put(array: Any, device: str) -> Any:
+    with tf.device(device):
+        return tf.constant(array)
+
+
+def get(tensor: Any) -> Any:
+    return tensor.numpy()
+
+
+def wait(live: Any, results: Any) -> None:
+    """A CPU computes at once."""
+    if live.device == "gpu":
+        tf.test.experimental.sync_devices()
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    return live.forward(x, upstream, False)
+
+
+def timed_train(live: Any, x: Any, upstream: Any) -> Any:
+    return live.forward(x, upstream, True)
+
+
+def timed_infer_function(live: Any, x: Any, upstream: Any) -> Any:
+    return live.infer_step(x, upstream, live.tensors)
+
+
+def timed_train_function(live: Any, x: Any, upstream: Any) -> Any:
+    return live.train_step(x, upstream, live.tensors)
+
+
 def compilations(live: Any) -> int:
     return 0 if live.mode == "eager" else int(live.forward.experimental_get_tracing_count())
 
@@ -341,6 +372,14 @@ LAYER: dict[str, Any] = {
     "state": state,
     "compilations": compilations,
 }
+TIMED: dict[str, Callable[..., Any]] = {
+    "put": put,
+    "get": get,
+    "wait": wait,
+    "infer": timed_infer,
+    "train_forward": timed_train,
+    "train": timed_train,
+}
 STEPS: dict[str, Callable[..., Any]] = {
     "train": train,
     "infer": infer,
@@ -373,6 +412,7 @@ ADAPTER = Adapter(
             profile=(FROZEN, MOVING_CORRECTION),
             call=call,
             steps=STEPS,
+            timed=TIMED,
             documentation="https://www.tensorflow.org/versions/r2.15/api_docs/python/tf/keras/layers/BatchNormalization",
             **LAYER,
         ),
@@ -381,6 +421,7 @@ ADAPTER = Adapter(
             profile=(FROZEN,),
             call=call_unfused,
             steps=STEPS,
+            timed=TIMED,
             documentation="https://www.tensorflow.org/versions/r2.15/api_docs/python/tf/keras/layers/BatchNormalization",
             **LAYER,
         ),
@@ -389,6 +430,7 @@ ADAPTER = Adapter(
             profile=(MOVING_CORRECTION,),
             call=call_v1,
             steps={**STEPS, "reload": reload_v1, "sgd": sgd_v1},
+            timed=TIMED,
             documentation="https://www.tensorflow.org/versions/r2.15/api_docs/python/tf/compat/v1/layers/BatchNormalization",
             **LAYER,
         ),
@@ -420,6 +462,12 @@ ADAPTER = Adapter(
             start=start_function,
             state=state_function,
             steps={"train": train_function, "infer": infer_function},
+            timed={
+                **TIMED,
+                "infer": timed_infer_function,
+                "train_forward": timed_train_function,
+                "train": timed_train_function,
+            },
             compilations=compilations_function,
         ),
     ),

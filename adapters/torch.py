@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable
 from dataclasses import replace
@@ -230,6 +231,7 @@ def start_function(function: Any, configuration: Configuration, state: Quantitie
     return SimpleNamespace(
         tensors=tensors,
         forward=prepare(function, mode),
+        epsilon=function.keywords["eps"],
         optimizer=torch.optim.SGD(list(learned.values())) if learned else None,
         device=device,
     )
@@ -258,6 +260,71 @@ def differentiate_function(live: Any, x: Any, upstream: Any, training: bool) -> 
     learned = {"grad_gamma": live.tensors.get("weight"), "grad_beta": live.tensors.get("bias")}
     gradients = {name: array(value.grad) for name, value in learned.items() if value is not None}
     return {"output": array(output), "grad_input": array(x.grad), **gradients}
+
+
+def put(array: Any, device: str) -> Any:
+    return tensor(array, "cuda" if device == "gpu" else device)
+
+
+def wait(live: Any, results: Any) -> None:
+    """A CPU computes at once."""
+    if live.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def clock(live: Any) -> float:
+    """Seconds on the device's own clock since the first reading."""
+    now = torch.cuda.Event(enable_timing=True)
+    now.record()
+    now.synchronize()
+    vars(live).setdefault("origin", now)
+    return live.origin.elapsed_time(now) / 1000
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    live.layer.eval()
+    with torch.no_grad():
+        return {"output": live.forward(x)}
+
+
+def timed_train(live: Any, x: Any, upstream: Any) -> Any:
+    live.layer.train()
+    if upstream is None:
+        return {"output": live.forward(x)}
+    return timed_gradients(live.forward, x, upstream, dict(live.layer.named_parameters()))
+
+
+def timed_infer_function(live: Any, x: Any, upstream: Any) -> Any:
+    with torch.no_grad():
+        return {"output": live.forward(x, training=False, **live.tensors)}
+
+
+def timed_train_function(live: Any, x: Any, upstream: Any) -> Any:
+    forward = functools.partial(live.forward, training=True, **live.tensors)
+    if upstream is None:
+        return {"output": forward(x)}
+    return timed_gradients(forward, x, upstream, {name: live.tensors[name] for name in ("weight", "bias")})
+
+
+def timed_infer_into(live: Any, x: Any, upstream: Any) -> Any:
+    """The kernel behind the function, which takes buffers for its output and for the statistics that it leaves empty."""
+    if not hasattr(live, "buffers"):
+        live.buffers = torch.empty_like(x), x.new_empty(0), x.new_empty(0)
+    tensors = [live.tensors[name] for name in ("weight", "bias", "running_mean", "running_var")]
+    with torch.no_grad():
+        torch.native_batch_norm(x, *tensors, False, 0.0, live.epsilon, out=live.buffers)
+    return {"output": live.buffers[0]}
+
+
+def timed_gradients(forward: Any, x: Any, upstream: Any, parameters: Any) -> Any:
+    names = {"weight": "grad_gamma", "bias": "grad_beta"}
+    x = x.detach().requires_grad_()
+    output = forward(x)
+    gradients = torch.autograd.grad(output, [x, *parameters.values()], upstream)
+    return {
+        "output": output,
+        **dict(zip(["grad_input", *(names[name] for name in parameters)], gradients, strict=True)),
+    }
 
 
 def compilations(live: Any) -> int:
@@ -294,6 +361,22 @@ STEPS: dict[str, Callable[..., Any]] = {
     "unfreeze": unfreeze,
     "sgd": sgd,
 }
+TIMED: dict[str, Callable[..., Any]] = {
+    "put": put,
+    "get": array,
+    "wait": wait,
+    **({"clock": clock} if "gpu" in DEVICES else {}),
+    "infer": timed_infer,
+    "train_forward": timed_train,
+    "train": timed_train,
+}
+TIMED_FUNCTION: dict[str, Callable[..., Any]] = {
+    **TIMED,
+    "infer": timed_infer_function,
+    "infer_into": timed_infer_into,
+    "train_forward": timed_train_function,
+    "train": timed_train_function,
+}
 DOCUMENTATION = "https://docs.pytorch.org/docs/stable/generated/torch.nn."
 
 ADAPTER = Adapter(
@@ -320,6 +403,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps=STEPS,
+            timed=TIMED,
             compilations=compilations,
             documentation=DOCUMENTATION + "BatchNorm2d.html",
         ),
@@ -336,6 +420,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps=STEPS,
+            timed=TIMED,
             compilations=compilations,
             documentation=DOCUMENTATION + "BatchNorm2d.html",
         ),
@@ -351,6 +436,7 @@ ADAPTER = Adapter(
             start=start_function,
             state=state_function,
             steps={"train": train_function, "infer": infer_function, "sgd": sgd},
+            timed=TIMED_FUNCTION,
             compilations=compilations,
             documentation=DOCUMENTATION + "functional.batch_norm.html",
         ),
@@ -372,6 +458,7 @@ ADAPTER = Adapter(
                 "freeze": freeze_centering,
                 "unfreeze": unfreeze_centering,
             },
+            timed=TIMED,
             compilations=compilations,
         ),
     ),

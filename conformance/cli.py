@@ -21,7 +21,9 @@ from rich.table import Table
 
 from conformance.compared.values import Comparison, FailOn
 from conformance.errors import ConformanceError, SuiteError, UsageError
+from conformance.pairs import pairs
 from conformance.publication.command import publish
+from conformance.throughput.command import throughput
 from conformance.tier import Tier
 from conformance.versions.command import regression
 
@@ -73,6 +75,9 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
+app.command()(throughput)
+
+
 @app.command("list")
 def list_(
     what: Listable,
@@ -104,6 +109,7 @@ def check(
     from conformance.published import check as check_published
     from conformance.shipped import spec_folder
     from conformance.spec import load
+    from conformance.throughput.running import check_timed
     from conformance.tier import load_tiers
 
     if write_schema:
@@ -120,6 +126,7 @@ def check(
     entries = load_divergences(spec_folder() / "divergences.yaml", ids)
     if not files:
         load_tiers(spec_folder() / "tiers.yaml", ids)
+        check_timed()
     print(f"{len(spec.cases)} cases, {len(spec.clauses)} clauses, {len(entries)} divergences: in order")
     if reference:
         from conformance.crosscheck import check as check_references
@@ -168,8 +175,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         ),
         adapters=tuple(adapter or ()),
         grouped=grouped,
-        interpreters=_pairs("--python", python),
-        unbuilt={group: Path(log) for group, log in _pairs("--unbuilt", unbuilt).items()},
+        interpreters=pairs("--python", python),
+        unbuilt={group: Path(log) for group, log in pairs("--unbuilt", unbuilt).items()},
         workers=workers or os.cpu_count() or 1,
         out=out,
         resume=resume,
@@ -204,9 +211,19 @@ def report(
 
 
 @app.command()
-def compare(
-    base: Annotated[list[Path], typer.Option(metavar="RUN", help="Run files, folders of them, or a results.json.")],
-    new: Annotated[list[Path], typer.Option(metavar="RUN", help="The same, of what is compared with it.")],
+def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
+    base: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="Run files, folders of them, or a results.json.")
+    ] = None,
+    new: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="The same, of what is compared with it.")
+    ] = None,
+    base_python: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP=PATH", help="In place of runs: compare the speed of this")
+    ] = None,
+    new_python: Annotated[list[str] | None, typer.Option(metavar="GROUP=PATH", help="interpreter and of this.")] = None,
+    implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="What is timed.")] = None,
+    case: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The cases that time it.")] = None,
     form: Annotated[
         Form,
         typer.Option(
@@ -240,7 +257,21 @@ def compare(
 
     - new or newly supported cells that disagree (appeared); cells that are gone since the run was narrowed, is
     partial or of another tier, or lacks the case or the environment (vanished).
+
+    With two interpreters in place of two runs, their speed is compared, in pairs of fresh processes: a regression is
+    a call that became slower, or whose error grew.
     """
+    if base_python or new_python:
+        if base or new:
+            raise UsageError("compare: expected runs (--base, --new) or interpreters (--base-python, --new-python)")
+        if not (base_python and new_python):
+            raise UsageError("compare: expected --base-python and --new-python")
+        from conformance.throughput.command import compare_speed
+
+        sides = pairs("--base-python", base_python), pairs("--new-python", new_python)
+        raise SystemExit(compare_speed(*sides, tuple(implementation or ()), tuple(case or ()), form.value, out))
+    if not (base and new):
+        raise UsageError("compare: expected --base RUN and --new RUN, or --base-python and --new-python")
     from conformance.compare import compare as compare_results
     from conformance.compared.values import Policy
     from conformance.results_reading import load
@@ -300,7 +331,7 @@ def reproduce(
     from conformance.running import FOLDER
     from conformance.whole import write_whole
 
-    evidence = recorded(cell, runs) if runs else performed(cell, _pairs("--python", python), adapter or [], FOLDER)
+    evidence = recorded(cell, runs) if runs else performed(cell, pairs("--python", python), adapter or [], FOLDER)
     text = script(evidence, whole=whole)
     if out is None:
         print(text, end="")
@@ -356,7 +387,7 @@ def _implementation_rows(python: list[str] | None, adapter: list[str] | None) ->
     from conformance.registry import keys
     from conformance.running import FOLDER
 
-    wanted = keys(_pairs("--python", python), adapter or [])
+    wanted = keys(pairs("--python", python), adapter or [])
     rows: dict[str, dict[str, object]] = {}
     with Workers(os.cpu_count() or 1, FOLDER) as workers:
         for found in survey(wanted, [], workers):
@@ -375,16 +406,6 @@ def _implementation_rows(python: list[str] | None, adapter: list[str] | None) ->
                 }
                 rows.setdefault(each.name, row)
     return [rows[name] for name in sorted(rows)]
-
-
-def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for text in texts or []:
-        group, equals, value = text.partition("=")
-        if not (group and equals and value):
-            raise UsageError(f"{option} {text}: expected GROUP=PATH")
-        pairs[group] = value
-    return pairs
 
 
 if __name__ == "__main__":

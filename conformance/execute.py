@@ -212,6 +212,29 @@ def _begin(key: WorkerKey, idle: Sequence[WorkerKey], workers: Workers) -> Any:
     return _STARTING
 
 
+def converse(process: Process, message: Mapping[str, Any] | None, workers: Workers, seconds: float) -> Any:
+    """Return what that process answers to one request, or to its start, while no other has anything to say.
+
+    Where it ends or is late instead, it is ended, and the answer is the `Crashed` or `TimedOut` that this is.
+    """
+    if message is not None:
+        workers.ask(process, message, seconds)
+    while True:
+        for one, answer in workers.wait():
+            if one is not process:
+                continue
+            match answer:
+                case _Died():
+                    found: Outcome = Crashed(how=process.ending(), recurs=False, before=(), output=process.output())
+                case _Late():
+                    found = TimedOut(limit=seconds, output=process.output())
+                case _:
+                    process.deadline = float("inf")
+                    return answer
+            workers.end(process.key)
+            return found
+
+
 def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Outcomes]]:
     """Yield each cell with its outcomes, as they end.
 

@@ -60,12 +60,14 @@ class Cell:
 def in_order(runs: Sequence[Run], *, partial: bool) -> list[Run]:
     """Return the runs by their start. Raises `UsageError` where they do not belong together.
 
-    That is: where one did not end, unless `partial`; where they ran different specs or share a cell.
+    That is: where one did not end, unless `partial`; where they ran different specs or share a cell. Runs of
+    throughput are none of them where others are, since they have no cells.
     """
     if not runs:
         raise UsageError("no run file to report")
     runs = sorted(runs, key=lambda run: (run.header.get("started", ""), run.path.name))
     files: dict[str, Run] = {}
+    judging = [run for run in runs if not run.times] or runs
     for run in runs:
         if not run.complete and not partial:
             count = f"{len(run.records)} of {run.header['planned']} planned cells"
@@ -77,7 +79,7 @@ def in_order(runs: Sequence[Run], *, partial: bool) -> list[Run]:
             first = files.setdefault(record["cell"], run)
             if first is not run:
                 raise UsageError(f"{run.path}: the cell {record['cell']} is in {first.path} too")
-    return runs
+    return judging
 
 
 def columns_of(runs: Sequence[Run]) -> list[Column]:

@@ -127,6 +127,16 @@ Shaped = Literal["input", "mask"]
 Terms = Callable[[Situation], Mapping[str, Mapping[str, Array]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """How many tensors of the input's size one pass must move, each read or written once."""
+
+    #: With everything that can be fused kept out of memory.
+    compulsory: int
+    #: Where the data are too many to be kept and must be read again once their statistics are known.
+    streaming: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One operation of the spec."""
@@ -162,6 +172,8 @@ class Operation:
     shaped_like_input: frozenset[str] = frozenset({"output", "grad_input"})
     #: Whether every number of a pass depends on its own feature alone, so that a large step may be judged in parts.
     by_feature: bool = False
+    #: By pass that throughput times (infer, train_forward, train); empty where none is timed.
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
 
 
 def flatten(array: Array, configuration: Configuration) -> Array:

@@ -30,6 +30,8 @@ class Offered:
     lacks: tuple[str, ...]
     profile: tuple[Declared, ...]
     documentation: str
+    #: What it is timed by: its passes among them.
+    timed: tuple[str, ...] = ()
     #: `start`, `state` and each step's kind -> its function, as the adapter's file names it.
     functions: Mapping[str, str] = field(default_factory=dict)
 
@@ -200,8 +202,14 @@ def _offered(described: Mapping[str, Any]) -> Offered:
         Declared(**{**each, "ranks": None if each["ranks"] is None else tuple(each["ranks"])})
         for each in described["profile"]
     )
+    timed = described.get("timed", [])
+    lacking = {"put", "get", "wait"} - set(timed)
+    if timed and lacking:
+        raise UsageError(f"{described['name']}: `timed` has no {', '.join(sorted(lacking))}")
     listed = ("modes", "devices", "dtypes", "steps", "lacks")
-    return Offered(**{**described, **{name: tuple(described[name]) for name in listed}, "profile": profile})
+    return Offered(
+        **{**described, "timed": tuple(timed), **{name: tuple(described[name]) for name in listed}, "profile": profile}
+    )
 
 
 def _unsupported(case: Case, implementation: Offered) -> str | None:

@@ -109,9 +109,9 @@ class Declared:
 class Implementation:
     """One native thing a user would call: a column of the report.
 
-    `call(configuration)` gives the native call. `start(native, configuration, state, mode, device)` puts
-    the state into it, moves it to the device, prepares the mode, and returns whatever the steps need.
-    `state(live)` reads the state back. `steps` maps a step's kind to its function:
+    `call(configuration)` gives the native call. `start(native, configuration, state, mode, device)` puts the state into
+    it, moves it to the device, prepares the mode, and returns whatever the steps need. `state(live)` reads it back.
+    `steps` maps a step's kind to its function:
 
         train(live, x, upstream) -> Quantities          infer(live, x, upstream or None) -> Quantities
         reload(live) -> live    freeze(live)    unfreeze(live)    sgd(live, learning_rate)
@@ -121,6 +121,10 @@ class Implementation:
     Each is a function at the top level of the file, or a `functools.partial` of one with literals or names of the file,
     and uses this module in annotations alone: its source becomes the script of `conformance reproduce`. A kind without
     a function is unsupported. `compilations(live)` counts its graphs: the proof that it compiled.
+
+    `timed` serves throughput and converts nothing: put(array, device) -> native, get(native) -> array, wait(live,
+    results) until they are computed, where the device has its own clock(live) -> seconds; and the passes infer,
+    train_forward, train, infer_into (an output buffer it reuses): pass(live, x, upstream or None) -> native results.
     """
 
     name: str
@@ -137,6 +141,7 @@ class Implementation:
     compilations: Callable[[Any], int] | None = None
     #: Quantities that the API does not give, such as gradients where there is no differentiation.
     lacks: tuple[str, ...] = ()
+    timed: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     #: The page of the library's documentation.
     documentation: str = ""
 
@@ -148,7 +153,6 @@ class Adapter:
     library: str
     versions: Mapping[str, str]
     settings: Mapping[str, str] = field(default_factory=dict)
-    #: Where the library does not tell how many threads it has, they are counted on Linux: how the names of those that
-    #: importing the adapter starts begin; empty: they keep the name of the process. None: the settings tell.
+    #: How the names of its threads begin, which are counted where the library tells no number; empty: the process's own.
     pool: str | None = None
     implementations: tuple[Implementation, ...]

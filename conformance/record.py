@@ -4,6 +4,7 @@
     {"kind": "environment", ...}   one per worker: versions, settings, host; or why it did not start
     {"kind": "case", ...}          one per case, with its formulas, so that a report needs no spec
     {"kind": "record", ...}        one per cell, as it ends
+    {"kind": "throughput", ...}    one per pass that was timed, in a run of throughput, which has no record
     {"kind": "footer", ...}        how many were recorded; without it the run did not end
 
 Each line is written at once, so that a run killed at any moment loses at most its last. Numbers that JSON
@@ -29,7 +30,7 @@ from conformance.verdict import Verdict
 FORMAT = 1
 _XZ = b"\xfd7zXZ\x00"
 #: Kind of line -> the key by which the others refer to it, or by which a run is known to be whole.
-_NAMES = {"header": "planned", "environment": "id", "case": "id", "record": "cell"}
+_NAMES = {"header": "planned", "environment": "id", "case": "id", "record": "cell", "throughput": "timed"}
 
 Line = Mapping[str, Any]
 
@@ -43,12 +44,19 @@ class Run:
     environments: tuple[Line, ...] = ()
     cases: Mapping[str, Line] = field(default_factory=dict)
     records: tuple[Line, ...] = ()
+    throughput: tuple[Line, ...] = ()
     footer: Line | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every planned cell was recorded and the run ended."""
-        return self.footer is not None and self.header["planned"] == len(self.records)
+        """Whether every planned cell and every planned timing was recorded and the run ended."""
+        timed = self.header.get("throughput", {}).get("planned", 0) == len(self.throughput)
+        return self.footer is not None and self.header["planned"] == len(self.records) and timed
+
+    @property
+    def times(self) -> bool:
+        """Whether it is a run of throughput, which judges no cell."""
+        return "throughput" in self.header
 
 
 class RunWriter:
@@ -143,6 +151,7 @@ def read(path: Path) -> Run:
         environments=tuple(kinds.get("environment", [])),
         cases={case["id"]: case for case in kinds.get("case", [])},
         records=records,
+        throughput=tuple(kinds.get("throughput", [])),
         footer=footers[-1] if footers else None,
     )
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def run(options: Options) -> int:
         divergences = load_divergences(spec_folder() / "divergences.yaml", ids)
         tiers = load_tiers(spec_folder() / "tiers.yaml", ids)
     wanted = keys(options.interpreters, options.adapters, grouped=options.grouped)
-    _check_interpreters(options)
+    check_interpreters(options.interpreters, options.adapters, options.unbuilt)
     with Workers(options.workers, FOLDER, options.limits, stages) as workers:
         failures = {group: _unbuilt(group, log) for group, log in options.unbuilt.items()}
         offers = _survey(wanted, spec, workers, failures)
@@ -205,12 +205,15 @@ def _resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> record.Ru
     return old
 
 
-def _check_interpreters(options: Options) -> None:
-    for group, path in options.interpreters.items():
+def check_interpreters(
+    interpreters: Mapping[str, str], adapters: Iterable[str] = (), unbuilt: Iterable[str] = ()
+) -> None:
+    """Raise `UsageError` where an interpreter is none, or no adapter runs in a group that is named."""
+    for group, path in interpreters.items():
         if not (Path(path).is_file() and os.access(path, os.X_OK)):
             raise UsageError(f"--python {group}={path}: no interpreter there")
-    known = {key.group for key in keys({}, options.adapters)}
-    for group in [*options.interpreters, *options.unbuilt]:
+    known = {key.group for key in keys({}, adapters)}
+    for group in [*interpreters, *unbuilt]:
         if group not in known:
             raise UsageError(
                 f"no adapter runs in group {group!r}: expected one of {sorted(each for each in known if each)}"

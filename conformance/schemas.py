@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from conformance import spec
 from conformance.compared.values import Comparison
 from conformance.results import Results
+from conformance.throughput.comparing import Speed
 
 
 def results_schema() -> dict[str, Any]:
@@ -24,6 +25,11 @@ def comparison_schema() -> dict[str, Any]:
     return _schema(Comparison, "What changed between two results")
 
 
+def speed_schema() -> dict[str, Any]:
+    """Return the JSON Schema of what `conformance compare --format json` writes of two interpreters."""
+    return _schema(Speed, "How fast one interpreter is beside another")
+
+
 def _schema(document: type, title: str) -> dict[str, Any]:
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, **TypeAdapter(document).json_schema(), "title": title}
@@ -34,6 +40,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "cases.schema.json": spec.file_schema,
     "comparison.schema.json": comparison_schema,
     "results.schema.json": results_schema,
+    "speed.schema.json": speed_schema,
 }
 
 

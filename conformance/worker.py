@@ -7,6 +7,7 @@ interpreter needs NumPy, ml_dtypes and the library alone. Requests and answers a
     {"do": "support", "configurations": [...]}     -> {implementation: [reason or None, ...]}
     {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true, "again": ...,
                                                       "calls": from when to when it was in the library}
+    {"do": "time", "step": ..., ...}               -> as `conformance.throughput.timing` has it, or {"refused": ...}
 
 An exception raised by a step is that step's answer. Anything that ends the process, SystemExit included, is
 the end of the pipe, which the run reads as this cell's crash.
@@ -107,6 +108,7 @@ def describe(adapter: Adapter, counted: Mapping[str, str], module: ModuleType) -
                 "devices": list(each.devices),
                 "dtypes": list(each.dtypes),
                 "steps": sorted(each.steps),
+                "timed": sorted(each.timed),
                 "lacks": list(each.lacks),
                 "profile": [asdict(declared) for declared in each.profile],
                 "documentation": each.documentation,
@@ -325,6 +327,7 @@ def _raised(error: BaseException) -> dict[str, Any]:
 def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: BinaryIO) -> tuple[str, str] | None:
     """Answer until another adapter is asked for, and return its file and name; None at the end of the requests."""
     implementations = {each.name: each for each in adapter.implementations}
+    bench: Any = None
     while True:
         try:
             request = wire.receive(requests)
@@ -346,6 +349,15 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
                 second = perform(implementation, module, request, calls) if request["again"] else None
                 again = {} if second is None else {"again": difference(given, second)}
                 wire.send(answers, {"done": True, "calls": calls, **again})
+            case "time":
+                try:
+                    # Late: of all that a worker does this alone needs pytest.
+                    timing = importlib.import_module("conformance.throughput.timing")
+                    bench = bench or timing.Bench(adapter, module)
+                    answer = bench.answer(request)
+                except Exception as error:  # noqa: BLE001 - a refusal is data
+                    answer = {"refused": _raised(error)}
+                wire.send(answers, answer)
             case unknown:
                 raise ValueError(f"unknown request {unknown!r}")
 

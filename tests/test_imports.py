@@ -17,13 +17,25 @@ CORE = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE
 REPORT = sorted((PACKAGE / "report").rglob("*.py"))
 
 #: What the core may import beside the standard library: the dependencies of pyproject.toml and what comes with pytest.
-CORE_PACKAGES = {"ml_dtypes", "numpy", "packaging", "pydantic", "pydantic_core", "pytest", "rich", "typer", "yaml"}
+CORE_PACKAGES = {
+    "ml_dtypes",
+    "numpy",
+    "packaging",
+    "pydantic",
+    "pydantic_core",
+    "pytest",
+    "rich",
+    "scipy",
+    "typer",
+    "yaml",
+}
 REPORT_OURS = {
     f"conformance.{name}"
     for name in ("errors", "json_text", "ladder", "observed", "record", "results", "shipped", "verdict", "whole")
 }
-#: Modules that run inside the frameworks' processes.
-WORKER = ("protocol", "wire", "worker")
+#: Modules that run inside the frameworks' processes; and those that do so where throughput is timed, with pytest.
+WORKER = ("protocol", "wire", "worker", "throughput.timing")
+TIMING = ("throughput.timing", "throughput.timed_pass")
 FAMILIES = {
     "equinox": {"equinox", "jax", "jaxlib", "optax"},
     "flax_linen": {"flax", "jax", "jaxlib", "optax"},
@@ -108,10 +120,11 @@ def test_what_the_report_imports_imports_nothing_else_of_ours(name: str) -> None
     assert foreign((PACKAGE / f"{name}.py").read_text(), set(), REPORT_OURS) == set()
 
 
-@pytest.mark.parametrize("name", WORKER)
+@pytest.mark.parametrize("name", dict.fromkeys((*WORKER, *TIMING)))
 def test_a_worker_imports_numpy_and_ml_dtypes_alone(name: str) -> None:
     ours = {f"conformance.{each}" for each in WORKER}
-    assert foreign((PACKAGE / f"{name}.py").read_text(), {"ml_dtypes", "numpy"}, ours) == set()
+    packages = {"ml_dtypes", "numpy", *(("pytest",) if name in TIMING else ())}
+    assert foreign((PACKAGE / f"{name.replace('.', '/')}.py").read_text(), packages, ours) == set()
 
 
 @pytest.mark.parametrize("path", adapter_files(), ids=lambda path: path.stem)

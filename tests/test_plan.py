@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conformance.errors import UsageError
 from conformance.plan import Cell, Selection, offer_from, plan, thread_keys
 from conformance.protocol import Declared
 from conformance.registry import limited
@@ -227,3 +228,11 @@ def test_an_offer_in_json_values_is_read_back_as_it_was_described() -> None:
     assert layer.profile == (Declared(field="update", value="none", source="documentation", where="p", ranks=(2,)),)
     assert (found.source, layer.functions) == ("ADAPTER = None", {"train": "train"})
     assert (found.library, found.versions, found.settings) == ("fake", {"fake": "1"}, {"threads": "1"})
+
+
+def test_what_is_timed_needs_what_it_is_timed_by() -> None:
+    """Without `wait` a call would be timed that has only begun."""
+    layer: dict[str, Any] = DESCRIBED["implementations"][0]
+    described = {**DESCRIBED, "implementations": [{**layer, "timed": ["get", "infer", "put"]}]}
+    with pytest.raises(UsageError, match=r"fake\.Layer: `timed` has no wait"):
+        offer_from(key(), described, {"fake.Layer": [None]})

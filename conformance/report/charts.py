@@ -26,8 +26,8 @@ class Axis:
     limit: float | None = None
 
 
-def chart(curves: Sequence[Curve], *, title: str, across: Axis, up: Axis, dots: bool) -> str:
-    """Return the curves as an SVG element named `title`. Raises `UsageError` where pygal is absent."""
+def chart(curves: Sequence[Curve], *, title: str, across: Axis, up: Axis, dots: bool, joined: bool = True) -> str:
+    """Return the curves, or points that are not `joined`, as an SVG element named `title`. Raises `UsageError` where pygal is absent."""
     try:
         import pygal
         from pygal.etree import etree
@@ -36,7 +36,7 @@ def chart(curves: Sequence[Curve], *, title: str, across: Axis, up: Axis, dots: 
     etree.to_etree()  # not lxml, where that is installed: its trees are not the standard library's
     drawing = pygal.XY(
         width=280, height=180, margin=4, margin_right=14, css=[], js=[], no_prefix=True,
-        show_legend=False, show_dots=dots, dots_size=2.5, allow_interruptions=True,
+        show_legend=False, stroke=joined, show_dots=dots, dots_size=2.5, allow_interruptions=True,
         xrange=(across.low, across.high), range=(up.low, up.high),
         x_labels=[{"value": value, "label": label} for value, label in across.ticks],
         y_labels=[{"value": value, "label": label} for value, label in up.ticks],

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from conformance.report.charts import Axis, chart
 from conformance.report.scores import HIGHEST, LOWEST, Curve, Scores
+from conformance.report.throughput import HIGH, LOW, Scattered
 
+#: Of the bandwidth: 1 is the limit.
+_LIMIT = Axis(low=0.0, high=1.1, ticks=((0.0, "0"), (0.25, "¼"), (0.5, "½"), (0.75, "¾"), (1.0, "1")), limit=1.0)
 _SHARES = Axis(low=0.0, high=1.0, ticks=((0.0, "0 %"), (0.5, "50 %"), (0.9, "90 %"), (1.0, "100 %")))
 
 
@@ -27,6 +30,25 @@ def drawn(found: Sequence[Scores]) -> Mapping[str, Drawn]:
     low, high = math.floor(min([-1.0, *heights])), math.ceil(max([1.0, *heights]))
     up = _scores(low, high, [power for power in range(low, high + 1) if power % 2 == 0])
     return {each.framework: _drawn(each, up) for each in found}
+
+
+def scattered(found: Sequence[Scattered]) -> Mapping[str, Mapping[str, str]]:
+    """Return the charts of throughput by framework and by title, on one scale. Raises `UsageError` without pygal."""
+    across = _scores(LOW, HIGH, range(LOW, HIGH + 1, 2))
+    return {
+        each.framework: {
+            title: chart(
+                curves,
+                title=f"Fraction of the limit by score, {each.framework}: {title}",
+                across=across,
+                up=_LIMIT,
+                dots=True,
+                joined=False,
+            )
+            for title, curves in each.curves.items()
+        }
+        for each in found
+    }
 
 
 def _drawn(of: Scores, up: Axis) -> Drawn:

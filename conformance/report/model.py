@@ -89,6 +89,8 @@ class Report:
     homes: Mapping[str, int]
     #: What the columns offer and no run holds.
     missing: tuple[Missing, ...]
+    #: What was timed, by runs of throughput, each with its framework.
+    timed: tuple[Line, ...]
     #: Implementation -> the name of its page.
     slugs: Mapping[str, str]
 
@@ -128,6 +130,7 @@ class Report:
 
 def build(runs: Sequence[Run], *, partial: bool) -> Report:
     """Return the report of the run files. Raises `UsageError` where they cannot be shown (together)."""
+    timed = tuple(each for run in runs for each in _timed(run))
     runs = in_order(runs, partial=partial)
     environments = [each for run in runs for each in _environments(run, several=len(runs) > 1)]
     columns = columns_of(runs)
@@ -168,8 +171,15 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
         whats=whats,
         homes=homes,
         missing=absent,
+        timed=timed,
         slugs=slugs(list(dict.fromkeys(each.implementation for each in columns))),
     )
+
+
+def _timed(run: Run) -> Iterator[Line]:
+    libraries = {line["id"]: line.get("library", "") for line in run.environments}
+    for line in run.throughput:
+        yield {**line, "framework": libraries[line["environment"]]}
 
 
 def framework_of(column: Column) -> str:

@@ -24,6 +24,7 @@ from conformance.report.pairs import pairs
 from conformance.report.scores import scores
 from conformance.report.seconds import KINDS, timed
 from conformance.report.shards import shards
+from conformance.report.throughput import PASSES, STANDINGS, throughput
 from conformance.report.wording import OBSERVED, STANDS, VERDICTS, stand
 
 _FOLDER = Path(__file__).parent
@@ -76,6 +77,7 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
     names = named(columns, report.cells)
     found = implementations(report, names)
     spread = scores(columns, report.cells)
+    measured = throughput(report.timed)
     return (
         Page(path="index.html", title="What was found", template="index.html.j2", menu="Matrix", values={}),
         Page(
@@ -104,7 +106,14 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             title="Throughput",
             template="throughput.html.j2",
             menu="Throughput",
-            values={"timed": timed(report.cells), "kinds": KINDS},
+            values={
+                "timed": measured,
+                "scatters": drawings.scattered(measured.scattered),
+                "passes": PASSES,
+                "standings": STANDINGS,
+                "took": timed(report.cells),
+                "kinds": KINDS,
+            },
         ),
         Page(
             path="environments.html",

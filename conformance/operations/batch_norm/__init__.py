@@ -14,7 +14,7 @@ from conformance.dialect import CANONICAL
 from conformance.dialect import Dialect as Dialect
 from conformance.grade import UNSTABLE as UNSTABLE
 from conformance.moving import debiasing, moved_bound, weights
-from conformance.operation import Expected, Operation, Situation
+from conformance.operation import Expected, Operation, Situation, Traffic
 from conformance.operation import Hypothesis as Hypothesis
 from conformance.operations.batch_norm import diagnosis, probe, reference, terms, tolerance
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
@@ -301,4 +301,6 @@ BATCH_NORM = Operation(
     train_terms=terms.train_terms,
     infer_terms=terms.infer_terms,
     by_feature=True,
+    # Forward: x in, y out, x a second time for its statistics. Backward: x and g in, dx out, x and g a second time.
+    traffic={"infer": Traffic(2, 2), "train_forward": Traffic(2, 3), "train": Traffic(2 + 3, 3 + 5)},
 )

@@ -14,7 +14,7 @@ import numpy as np
 from conformance import observation
 from conformance.dialect import Dialect
 from conformance.moving import debiasing, moved, moved_bound, weights
-from conformance.operation import Expected, Hypothesis, Operation, Situation
+from conformance.operation import Expected, Hypothesis, Operation, Situation, Traffic
 from conformance.operations.batch_norm.reference import batch_mean
 from conformance.precision import Precision, theta
 from conformance.protocol import Configuration
@@ -151,4 +151,6 @@ CENTERING = Operation(
     train_terms=lambda situation: _terms(situation, batch_mean(situation.x)),
     infer_terms=lambda situation: _terms(situation, situation.state["moving_mean"]),
     by_feature=True,
+    # Two or three each way: what comes in, what goes out, and what comes in a second time for its mean.
+    traffic={"infer": Traffic(2, 2), "train_forward": Traffic(2, 3), "train": Traffic(2 + 2, 3 + 3)},
 )

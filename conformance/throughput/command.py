@@ -1,0 +1,83 @@
+"""The options of `conformance throughput`; what they lead to is imported when it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conformance.tier import Tier
+
+
+def throughput(
+    implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
+    case: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
+    mode: Annotated[list[str] | None, typer.Option(metavar="MODE", help="eager, compiled or xla.")] = None,
+    device: Annotated[list[str] | None, typer.Option(metavar="DEVICE", help="cpu or gpu.")] = None,
+    tier: Annotated[Tier, typer.Option(help="How many of the cases.")] = Tier.STANDARD,
+    adapter: Annotated[
+        list[str] | None, typer.Option("--adapter", metavar="FILE.py:NAME", help="Time this adapter alone.")
+    ] = None,
+    python: Annotated[
+        list[str] | None, typer.Option("--python", metavar="GROUP=PATH", help="The interpreter of a framework group.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run file to write.")] = Path(
+        ".conformance/throughput.jsonl"
+    ),
+    batches: Annotated[int, typer.Option(min=1, help="Batches of each call, in turn with all others.")] = 2,
+    seconds: Annotated[float, typer.Option(min=0.001, help="Of one batch.")] = 0.15,
+    within: Annotated[float | None, typer.Option(min=1, help="Begin nothing after so many seconds.")] = None,
+) -> None:
+    """Time the cases of throughput and write a run file, of which a report is made together with others.
+
+    Nothing else should use the machine meanwhile: what was disturbed is measured again, and voided in the end.
+    """
+    from conformance.execute import Limits
+    from conformance.pairs import pairs
+    from conformance.plan import Selection
+    from conformance.throughput.measuring import Effort
+    from conformance.throughput.running import Options, run
+
+    options = Options(
+        selection=Selection(
+            implementations=tuple(implementation or ()),
+            cases=tuple(case or ()),
+            modes=tuple(mode or ()),
+            devices=tuple(device or ()),
+            tier=tier,
+        ),
+        adapters=tuple(adapter or ()),
+        interpreters=pairs("--python", python),
+        out=out,
+        effort=Effort(batches=batches, seconds=seconds),
+        limits=Limits(cell=120.0),
+        within=within,
+    )
+    raise SystemExit(run(options))
+
+
+def compare_speed(
+    base: dict[str, str],
+    new: dict[str, str],
+    implementations: tuple[str, ...],
+    cases: tuple[str, ...],
+    form: str,
+    out: Path | None,
+) -> int:
+    """Compare the speed of two interpreters, write what was found, and return the exit code: 1 on a regression."""
+    from conformance.json_text import text_of
+    from conformance.plan import Selection
+    from conformance.throughput.comparing import Speed
+    from conformance.throughput.pairing import compared, surveyed
+    from conformance.throughput.telling import told
+    from conformance.whole import write_whole
+
+    selection = Selection(implementations=implementations, cases=cases)
+    found = Speed(findings=compared(surveyed(base, (), selection), surveyed(new, (), selection)))
+    text = text_of(found) if form == "json" else told(found, marked=form == "markdown")
+    if out is None:
+        print(text, end="")
+    else:
+        write_whole(out, text.encode())
+    return 1 if found.regression else 0

@@ -1,0 +1,118 @@
+"""Pairs of fresh processes: one of the base and one of the new, in turn, each timing every pass once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conformance.errors import UsageError
+from conformance.execute import Limits, Workers
+from conformance.plan import Selection
+from conformance.record import number_from
+from conformance.registry import keys
+from conformance.running import FOLDER, check_interpreters
+from conformance.throughput.comparing import CONFIRMING, PAIRS, Finding, Pairs, findings, flagged
+from conformance.throughput.measuring import Effort, Machine, measure_subjects
+from conformance.throughput.running import load_timed, planned
+from conformance.throughput.subject import Subject, can_be_timed, passes_of
+
+#: Of one process one batch counts, by its quickest round: what disturbs a call only ever slows it.
+EFFORT = Effort(batches=1, seconds=0.1, rounds=10)
+#: Stands for a bandwidth that is not asked for, and for a cache that nothing fits into.
+_STEADY, _NONE = 1.0, 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of the two: interpreters by group, and adapters where not the suite's own."""
+
+    interpreters: Mapping[str, str]
+    adapters: tuple[str, ...] = ()
+    #: The passes it has, by id.
+    subjects: Mapping[str, Subject] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one fresh process says of a subject: the seconds of a call, and its score."""
+
+    seconds: float
+    score: float | None
+
+
+#: Subject -> reading, for those that could be measured.
+Visit = Callable[[Side, Sequence[str]], Mapping[str, Reading]]
+
+
+def surveyed(interpreters: Mapping[str, str], adapters: tuple[str, ...], selection: Selection) -> Side:
+    """Return a side with the passes that it has. Raises `UsageError` where a worker does not start."""
+    check_interpreters(interpreters, adapters)
+    wanted = keys(interpreters, adapters)
+    with Workers(len(wanted), FOLDER, Limits()) as workers:
+        cells, _, failures = planned(load_timed(), wanted, selection, workers)
+    if failures:
+        raise UsageError(str(failures[0][0]))
+    able = [cell for cell in cells if can_be_timed(cell)]
+    subjects = [Subject(cell=cell, name=name) for cell in able for name in passes_of(cell)]
+    return Side(interpreters=interpreters, adapters=adapters, subjects={each.id: each for each in subjects})
+
+
+def visit(side: Side, names: Sequence[str]) -> Mapping[str, Reading]:
+    """Return the readings of one fresh process for each worker that those subjects need."""
+    found: dict[str, Reading] = {}
+    subjects = [side.subjects[name] for name in names]
+    for _, of_worker in itertools.groupby(sorted(subjects, key=_worker), key=_worker):
+        with Workers(1, Path(FOLDER), Limits()) as workers:
+            machine = Machine(workers, lambda: _STEADY, _NONE, EFFORT)
+            for _, of_case in itertools.groupby(of_worker, key=lambda each: each.cell.case.id):
+                for line in measure_subjects(list(of_case), machine):
+                    if "seconds" in line:
+                        quick = line["statistics"][0]["min"]
+                        found[line["timed"]] = Reading(seconds=quick, score=number_from(line["score"]))
+    return found
+
+
+def _worker(subject: Subject) -> str:
+    return subject.cell.key.name
+
+
+def paired(base: Side, new: Side, names: Sequence[str], count: int, visiting: Visit = visit) -> dict[str, Pairs]:
+    """Return so many pairs of those subjects; each pair begins with the other side than the one before it.
+
+    A subject that one of the processes could not measure has none.
+    """
+    befores: list[Mapping[str, Reading]] = []
+    afters: list[Mapping[str, Reading]] = []
+    for number in range(count):
+        if number % 2 == 0:
+            befores.append(visiting(base, names))
+            afters.append(visiting(new, names))
+        else:
+            afters.append(visiting(new, names))
+            befores.append(visiting(base, names))
+    return {
+        name: Pairs(
+            base=[each[name].seconds for each in befores],
+            new=[each[name].seconds for each in afters],
+            base_score=befores[-1][name].score,
+            new_score=afters[-1][name].score,
+        )
+        for name in names
+        if all(name in each for each in (*befores, *afters))
+    }
+
+
+def compared(base: Side, new: Side, visiting: Visit = visit) -> tuple[Finding, ...]:
+    """Screen every pass that both sides have, confirm what it flags by fresh pairs, and return what was found.
+
+    Raises `UsageError` where they have none in common.
+    """
+    names = [name for name in base.subjects if name in new.subjects]
+    if not names:
+        raise UsageError("nothing to compare: no timed pass is of both")
+    screened = paired(base, new, names, PAIRS, visiting)
+    again = [name for name, pairs in screened.items() if flagged(pairs)]
+    confirming = paired(base, new, again, CONFIRMING, visiting) if again else {}
+    return findings(screened, confirming)

@@ -1,0 +1,126 @@
+"""`conformance throughput`: from a command line to a run file of what was timed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conformance import lines
+from conformance.errors import UsageError, WorkerError
+from conformance.execute import Limits, Workers, survey
+from conformance.plan import Cell, Offer, Selection, plan
+from conformance.record import RunWriter
+from conformance.registry import WorkerKey, keys
+from conformance.running import FOLDER, check_interpreters
+from conformance.shipped import spec_folder
+from conformance.spec import Spec, load
+from conformance.throughput.bandwidth import Bandwidth, last_level_cache
+from conformance.throughput.measuring import Effort, Machine, measure
+from conformance.throughput.subject import Line, can_be_timed, passes_of
+from conformance.tier import load_tiers
+
+#: The cases that are timed, in a folder of the spec of their own: no run judges all of their values.
+CASES = "throughput"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a person asked to be timed."""
+
+    selection: Selection
+    adapters: tuple[str, ...] = ()
+    interpreters: Mapping[str, str]
+    out: Path
+    effort: Effort
+    limits: Limits
+    #: Seconds after which nothing further is begun; None: none.
+    within: float | None = None
+
+
+def load_timed() -> Spec:
+    """Return the spec with the cases that are timed alone. Raises `SpecErrors`."""
+    folder = spec_folder()
+    return load(folder, sorted(path for path in (folder / CASES).glob("*.yaml") if path.stem != "tiers"))
+
+
+def check_timed() -> None:
+    """Check the cases that are timed and their tiers. Raises `SpecErrors`."""
+    spec = load_timed()
+    load_tiers(spec_folder() / CASES / "tiers.yaml", [each.case.id for each in spec.cases])
+
+
+def planned(
+    spec: Spec, wanted: Sequence[WorkerKey], selection: Selection, workers: Workers
+) -> tuple[list[Cell], list[Offer], list[tuple[WorkerError, WorkerKey]]]:
+    """Return the cells to be timed, the offers they come from, and the workers that did not start."""
+    by_name = {key.name: key for key in wanted}
+    offers, failures = [], []
+    for found in survey(wanted, [each.case.configuration for each in spec.cases], workers):
+        match found:
+            case Offer():
+                offers.append(found)
+            case WorkerError(worker=name, missing=missing) if missing is None or by_name[name].asked:
+                failures.append((found, by_name[name]))
+            case WorkerError():
+                pass
+    order = {name: position for position, name in enumerate(by_name)}
+    offers.sort(key=lambda offer: order[offer.key.name])
+    tiers = load_tiers(spec_folder() / CASES / "tiers.yaml", [each.case.id for each in spec.cases])
+    return list(plan(spec.cases, offers, selection, tiers)), offers, failures
+
+
+def run(options: Options) -> int:
+    """Time the selected passes, write the run file, and return the exit code. Raises `SpecErrors`, `UsageError`."""
+    spec = load_timed()
+    check_interpreters(options.interpreters, options.adapters)
+    wanted = keys(options.interpreters, options.adapters)
+    with Workers(len(wanted), FOLDER, options.limits) as workers:
+        cells, offers, failures = planned(spec, wanted, options.selection, workers)
+        if not cells:
+            raise UsageError("nothing selected: no case of throughput matches")
+        with RunWriter(options.out) as writer:
+            _open(writer, options, cells, offers, failures)
+            bandwidth = Bandwidth()
+            end = math.inf if options.within is None else time.monotonic() + options.within
+            machine = Machine(workers, bandwidth, last_level_cache(), options.effort, end)
+            timed = 0
+            for line in _timed(cells, machine):
+                writer.add("throughput", line)
+                timed += 1
+            writer.close_run({"ended": True, "timed": timed, "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    print(f"{timed} lines: {options.out}")
+    return 0
+
+
+def _open(
+    writer: RunWriter,
+    options: Options,
+    cells: Sequence[Cell],
+    offers: Sequence[Offer],
+    failures: Sequence[tuple[WorkerError, WorkerKey]],
+) -> None:
+    """Write what comes before the lines; a run of throughput alone plans no cell."""
+    header = lines.header_line(load(spec_folder()), options.selection, (), 0, narrowed=False)
+    subjects = sum(len(passes_of(cell)) if can_be_timed(cell) else 1 for cell in cells)
+    effort = {"batches": options.effort.batches, "seconds": options.effort.seconds, "rounds": options.effort.rounds}
+    about = {"planned": subjects, "effort": effort, "cache": last_level_cache()}
+    writer.add("header", {**header, "throughput": about, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    for offer in offers:
+        writer.add("environment", lines.environment_line(offer))
+    for error, key in failures:
+        writer.add("environment", lines.failure_line(error, key))
+
+
+def _timed(cells: Sequence[Cell], machine: Machine) -> Iterator[Line]:
+    """Yield the lines of the cells, case by case, and say on a terminal how far it is."""
+    groups = [list(group) for _, group in itertools.groupby(cells, key=lambda cell: cell.case.id)]
+    # The smallest first: what it takes tells what a call costs before it moves anything.
+    groups.sort(key=lambda group: math.prod(group[0].case.shape))
+    started = time.monotonic()
+    for number, group in enumerate(groups, 1):
+        yield from measure(group, machine)
+        print(f"{number} of {len(groups)} cases: {group[0].case.id}, {time.monotonic() - started:.0f} s", flush=True)

@@ -1,0 +1,71 @@
+"""Judging what a timed call gave: on a few of its features, whose numbers follow from nothing but themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conformance.case import Case, Train
+from conformance.inputs import StepInputs, inputs_of
+from conformance.outcome import Produced
+from conformance.plan import Cell
+from conformance.reference import References
+from conformance.step_judge import StepJudge, Walk
+from conformance.verdict import Verdict, worst
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Judged features: the first, the last and two between, where a mistake of blocking would show.
+_JUDGED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """How right the timed call was."""
+
+    verdict: Verdict
+    #: The largest score of its quantities; None where nothing was measured.
+    score: float | None
+    #: Quantities that it did not give, or gave in another form, with what is wrong.
+    missing: tuple[str, ...]
+
+
+def features_judged(count: int) -> list[int]:
+    """Return the features on which a call with so many is judged."""
+    return sorted({round(position * (count - 1) / (_JUDGED - 1)) for position in range(_JUDGED)})
+
+
+def accuracy(
+    cell: Cell, name: str, x: Array, upstream: Array, settled: Mapping[str, Any], features: Sequence[int]
+) -> Accuracy:
+    """Return how right one call of the pass `name` was, of those features of the input `x`.
+
+    `settled` is what the worker says of it: the number of calls before it, the state before and after, and what it
+    gave. Gradients are asked of the pass that has them.
+    """
+    narrow = narrowed(cell.case, len(features))
+    axis = cell.case.configuration.feature_axes[0]
+    (step,) = inputs_of(narrow).steps
+    inputs = StepInputs(
+        step=step.step,
+        input=np.take(x, features, axis),
+        upstream=np.take(upstream, features, axis) if name == "train" else None,
+    )
+    walk = Walk(state={each: settled["before"].get(each, value) for each, value in inputs_of(narrow).initial.items()})
+    walk.trained = settled["trained"] if isinstance(step.step, Train) else 0
+    outcome = Produced(quantities=settled["quantities"], state=settled["after"], seconds=0.0, compilations=1)
+    judged = StepJudge(replace(cell, case=narrow), 1, inputs, walk, References()).judge(outcome).quantities
+    scores = [each.score for each in judged if each.score is not None]
+    formless = tuple(f"{each.quantity} ({each.reason})" for each in judged if each.score is None and each.reason)
+    verdict = worst(each.verdict for each in judged)
+    return Accuracy(verdict=verdict, score=max(scores, default=None), missing=formless)
+
+
+def narrowed(case: Case, count: int) -> Case:
+    """Return the case with so many features and nothing else changed."""
+    (axis,) = case.configuration.feature_axes
+    shape = [count if each == axis else size for each, size in enumerate(case.shape)]
+    return Case.model_validate({**case.model_dump(exclude_none=True), "shape": shape})
