@@ -253,12 +253,13 @@ class _Step:
         upstream: list[float] | None,
         arrays: Mapping[str, exact.Numbers],
     ) -> exact.Quantities:
-        request, shape = self.request, () if self.request.inputs.input is None else self.request.inputs.input.shape
+        request, input_ = self.request, self.request.inputs.input
         state, gradients = _numbers(self.before, feature), _numbers(self.gradients, feature)
         held: exact.Quantities = {name: [value] for name, value in state.items()}
         match request.inputs.step:
             case Train() | Infer():
                 assert x is not None
+                assert input_ is not None
                 passes, mask = PASSES[request.configuration.op], request.inputs.arrays.get("mask")
                 given = exact.Feature(
                     x=exact.rationals(x),
@@ -267,7 +268,7 @@ class _Step:
                     beta=state.get("beta"),
                     moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
                     state=state,
-                    samples=shape[0],
+                    samples=input_.shape[0],
                     arrays=arrays,
                     mask=None if mask is None else mask.reshape(-1).tolist(),
                 )

@@ -188,7 +188,7 @@ def test_every_shipped_cell_has_an_id_of_its_own_that_pytest_and_globs_take() ->
     assert all(ID.fullmatch(each) for each in found)
 
 
-DESCRIBED = {
+DESCRIBED: dict[str, Any] = {
     "library": "fake",
     "versions": {"fake": "1"},
     "settings": {"threads": "1"},
@@ -232,7 +232,7 @@ def test_an_offer_in_json_values_is_read_back_as_it_was_described() -> None:
 
 def test_what_is_timed_needs_what_it_is_timed_by() -> None:
     """Without `wait` a call would be timed that has only begun."""
-    layer: dict[str, Any] = DESCRIBED["implementations"][0]
+    layer: Any = DESCRIBED["implementations"][0]
     described = {**DESCRIBED, "implementations": [{**layer, "timed": ["get", "infer", "put"]}]}
     with pytest.raises(UsageError, match=r"fake\.Layer: `timed` has no wait"):
         offer_from(key(), described, {"fake.Layer": [None]})

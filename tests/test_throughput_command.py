@@ -30,7 +30,7 @@ def test_the_cases_of_the_spec_are_in_order() -> None:
         case = located.case
         assert len(case.performed) == 1
         assert len(case.configuration.feature_axes) == 1
-        initial = [value for _, value in case.initial if value is not None]
+        initial = list(case.initial.values())
         assert initial
         assert all(value.kind == "constant" for value in initial)
 
