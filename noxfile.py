@@ -137,7 +137,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def browser(session: nox.Session) -> None:
     """Run the tests of the report in the Chromium on PATH, or in the one CONFORMANCE_CHROMIUM names."""
-    _install(session, ".[report]", *nox.project.dependency_groups(PYPROJECT, "tests", "browser"))
+    _install(session, ".[report,throughput]", *nox.project.dependency_groups(PYPROJECT, "tests", "browser"))
     session.run("pytest", "-m", "browser", *session.posargs)
 
 
@@ -153,7 +153,7 @@ def adapters(session: nox.Session) -> None:
 def contracts(session: nox.Session) -> None:
     """Run the contract tests over the environments that are ready; `adapters` calls it."""
     options = _asked(session)
-    _install(session, ".[report]", *nox.project.dependency_groups(PYPROJECT, "tests"))
+    _install(session, ".[report,throughput]", *nox.project.dependency_groups(PYPROJECT, "tests"))
     pairs = _built(session, options)
     session.run("pytest", "-m", "frameworks", *options.rest, env={"CONFORMANCE_PYTHONS": "\n".join(pairs)})
 
