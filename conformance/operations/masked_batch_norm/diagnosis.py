@@ -315,7 +315,7 @@ def _found(situation: Situation, upstream: Array, counted: Array) -> Gradients:
 
 
 def _upstream_counted(situation: Situation, counted: Array) -> dict[str, Array]:
-    g = _found(situation, np.where(counted, situation.upstream, 0), counted)
+    g = _found(situation, np.where(counted, np.asarray(situation.upstream), 0), counted)
     return {"grad_input": g.input, "grad_gamma": g.gamma, "grad_beta": g.beta}
 
 
