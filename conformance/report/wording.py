@@ -99,6 +99,8 @@ OBSERVED = {
     "single_value": Observable(title="One value", families=("edges",)),
     "empty_batch": Observable(title="Empty batch", families=("edges", "centering"), kept=True),
     "frozen_implies_inference": Observable(title="Frozen infers", families=("freezing",)),
-    "statistics_dtype": Observable(title="Dtype of moving values", families=("moving", "precision"), kept=True),
+    "statistics_dtype": Observable(
+        title="Dtype of moving values", families=("moving", "precision", "masked"), kept=True
+    ),
     "state": Observable(title="Moving values kept by", families=("moving", "centering")),
 }

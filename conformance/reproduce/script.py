@@ -109,7 +109,7 @@ class _Script:
             for each in (*_fields(), *_PROPERTIES)
             if each in used
         ]
-        head = "class Configuration:\n"
+        head = "@dataclass(frozen=True)\nclass Configuration:\n"
         return head + "\n".join(lines or ["    pass"]) + "\n\n\nconfiguration = Configuration()"
 
     # Data
