@@ -232,6 +232,7 @@ def compare(
     - new or newly supported cells that disagree (appeared); cells that are gone since the run was narrowed, is
     partial or of another tier, or lacks the case or the environment (vanished).
     """
+    gc.disable()  # as for a report
     from conformance.compare import compare as compare_results
     from conformance.compared.values import Policy
     from conformance.results_reading import load
