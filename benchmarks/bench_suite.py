@@ -1,4 +1,4 @@
-"""The stages of the suite, each by itself: `pytest benchmarks`, quick; `-m ""` for the large ones too."""
+"""The stages of the suite, each by itself: `pytest -c benchmarks/pytest.ini benchmarks`; with `-m ""` the large ones too."""
 
 from __future__ import annotations
 

@@ -272,6 +272,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
         raise SystemExit(compare_speed(*sides, tuple(implementation or ()), tuple(case or ()), form.value, out))
     if not (base and new):
         raise UsageError("compare: expected --base RUN and --new RUN, or --base-python and --new-python")
+    gc.disable()  # as for a report
     from conformance.compare import compare as compare_results
     from conformance.compared.values import Policy
     from conformance.results_reading import load

@@ -8,7 +8,7 @@ that expand beyond a limit are refused.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,20 @@ class Document:
 
     file: str
     value: Any
-    #: Where each begins, as its line and column counted from 0.
-    marks: dict[tuple[str | int, ...], tuple[int, int]] = field(default_factory=dict)
+    #: What the values were built from; None of an empty file.
+    root: yaml.Node | None = None
 
     def place(self, path: tuple[str | int, ...]) -> Place:
         """Return the place of the longest part of `path` that the file has."""
-        while path and path not in self.marks:
-            path = path[:-1]
-        line, column = self.marks.get(path, (0, 0))
-        return Place(file=self.file, line=line + 1, column=column + 1)
+        if self.root is None:
+            return Place(file=self.file)
+        mark, node = self.root.start_mark, self.root
+        for part in path:
+            found = _child(node, part)
+            if found is None:
+                break
+            mark, node = found
+        return _place(mark, self.file)
 
     def error(self, path: tuple[str | int, ...], message: str, key: str | None = None) -> SpecError:
         """Return the error that something is wrong at `path`."""
@@ -83,10 +88,7 @@ def parse(text: str, file: str) -> Document:
     except yaml.YAMLError as error:
         first = str(error).partition("\n")[0]
         raise SpecError(place=Place(file=file), key="", message=f"not YAML: {first}") from error
-    document = Document(file=file, value=None)
-    if node is not None:
-        document.value = _Builder(document).build(node, ())
-    return document
+    return Document(file=file, value=None if node is None else _Builder(file).build(node, 0), root=node)
 
 
 def _scan(text: str, file: str) -> None:
@@ -113,28 +115,38 @@ def _place(mark: Any, file: str) -> Place:
     return Place(file=file, line=mark.line + 1, column=mark.column + 1)
 
 
-class _Builder:
-    """Turns composed nodes into values and notes their places."""
+def _child(node: yaml.Node, part: str | int) -> tuple[Any, yaml.Node] | None:
+    """Return where a part of a collection begins, a mapping's at its key, and the part; None where there is none."""
+    match node, part:
+        case yaml.MappingNode(), str():
+            return next(((key.start_mark, value) for key, value in node.value if str(key.value) == part), None)
+        case yaml.SequenceNode(), int() if 0 <= part < len(node.value):
+            return node.value[part].start_mark, node.value[part]
+        case _:
+            return None
 
-    def __init__(self, document: Document) -> None:
-        self.document = document
+
+class _Builder:
+    """Turns composed nodes into values."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
         self.count = 0
 
-    def build(self, node: yaml.Node, path: tuple[str | int, ...]) -> Any:
-        self.document.marks[path] = (node.start_mark.line, node.start_mark.column)
+    def build(self, node: yaml.Node, depth: int) -> Any:
         self.count += 1
-        if self.count > VALUE_LIMIT or len(path) > DEPTH_LIMIT:
+        if self.count > VALUE_LIMIT or depth > DEPTH_LIMIT:
             limit = f"{VALUE_LIMIT:,} values" if self.count > VALUE_LIMIT else f"{DEPTH_LIMIT} levels"
             raise self._error(node, f"expands to more than {limit}")
         match node:
             case yaml.MappingNode():
-                return self._mapping(node, path)
+                return self._mapping(node, depth)
             case yaml.SequenceNode():
-                return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+                return [self.build(item, depth + 1) for item in node.value]
             case _:
                 return node.value if getattr(node, "style", None) else self._scalar(node)
 
-    def _mapping(self, node: yaml.MappingNode, path: tuple[str | int, ...]) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
@@ -142,8 +154,7 @@ class _Builder:
                 raise self._error(key_node, "a key must be a plain word")
             if key in result:
                 raise self._error(key_node, "stands twice in this mapping", key)
-            result[key] = self.build(value_node, (*path, key))
-            self.document.marks[*path, key] = (key_node.start_mark.line, key_node.start_mark.column)
+            result[key] = self.build(value_node, depth + 1)
         return result
 
     def _scalar(self, node: yaml.Node) -> Any:
@@ -153,7 +164,7 @@ class _Builder:
             raise self._error(node, f"not a number to read: {error}") from error
 
     def _error(self, node: yaml.Node, message: str, key: str = "") -> SpecError:
-        return SpecError(place=_place(node.start_mark, self.document.file), key=key, message=message)
+        return SpecError(place=_place(node.start_mark, self.file), key=key, message=message)
 
 
 def _scalar(text: str) -> Any:
