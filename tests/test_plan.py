@@ -188,7 +188,7 @@ def test_every_shipped_cell_has_an_id_of_its_own_that_pytest_and_globs_take() ->
     assert all(ID.fullmatch(each) for each in found)
 
 
-DESCRIBED = {
+DESCRIBED: dict[str, Any] = {
     "library": "fake",
     "versions": {"fake": "1"},
     "settings": {"threads": "1"},
