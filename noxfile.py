@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
@@ -69,17 +70,27 @@ def matrix(session: nox.Session) -> None:
     out, pages = RESULTS / f"{name}.jsonl", RESULTS / ("report" if name == "run" else "report-narrowed")
     out.unlink(missing_ok=True)
     shutil.rmtree(pages, ignore_errors=True)
-    timed = RESULTS / "throughput.jsonl"
+    runs = [str(out)]
     try:
-        session.run("conformance", "run", "--out", str(out), *_interpreters(session, options), *options.rest)
+        _run_and_time(session, options, runs)
     finally:
         if out.is_file():
-            runs = [str(out)]
-            if not options.rest:
-                short = ("--tier", "smoke", "--within", str(SHORT))
-                _time(session, options, timed, *short)
-                runs.append(str(timed))
             session.run("conformance", "report", *runs, "--out", str(pages))
+
+
+def _run_and_time(session: nox.Session, options: argparse.Namespace, runs: list[str]) -> None:
+    """Run the matrix and, whatever it found, time the short cases of a whole one; what was timed joins `runs`."""
+    failed: CommandFailed | None = None
+    try:
+        session.run("conformance", "run", "--out", runs[0], *_interpreters(session, options), *options.rest)
+    except CommandFailed as error:
+        failed = error
+    if not options.rest and Path(runs[0]).is_file():
+        timed = RESULTS / "throughput.jsonl"
+        _time(session, options, timed, "--tier", "smoke", "--within", str(SHORT))
+        runs.append(str(timed))
+    if failed is not None:
+        raise failed
 
 
 @nox.session

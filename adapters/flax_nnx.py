@@ -243,10 +243,24 @@ def wait(live: Any, results: Any) -> None:
     jax.block_until_ready(results)
 
 
+def copy(live: Any, x: Any) -> Any:
+    return jnp.copy(x)
+
+
 def compilations(live: Any) -> int:
     return int(live.step.jitted_fn._cache_size()) if live.mode == "compiled" else 0
 
 
+#: Steps that convert nothing where they are given JAX's own arrays.
+TIMED: dict[str, Callable[..., Any]] = {
+    "put": put,
+    "get": np.asarray,
+    "wait": wait,
+    "copy": copy,
+    "infer": infer,
+    "train_forward": train,
+    "train": train,
+}
 STATISTICS = Declared(
     field="statistics_dtype",
     value="float32",
@@ -274,7 +288,7 @@ def implementation(name: str, call: Callable[[Configuration], Call], op: str = "
         start=start,
         state=state,
         steps={"train": train, "infer": infer, "reload": reload, "sgd": sgd},
-        timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
+        timed=TIMED,
         compilations=compilations,
         documentation=DOCUMENTATION,
     )
@@ -321,7 +335,7 @@ ADAPTER = Adapter(
                 "freeze": freeze_centering,
                 "unfreeze": unfreeze_centering,
             },
-            timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
+            timed=TIMED,
             compilations=compilations,
         ),
     ),

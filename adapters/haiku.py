@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -236,10 +237,24 @@ def wait(live: Any, results: Any) -> None:
     jax.block_until_ready(results)
 
 
+def copy(live: Any, x: Any) -> Any:
+    return jnp.copy(x)
+
+
 def compilations(live: Any) -> int:
     return int(live.step._cache_size()) if live.mode == "compiled" else 0
 
 
+#: Steps that convert nothing where they are given JAX's own arrays.
+TIMED: dict[str, Callable[..., Any]] = {
+    "put": put,
+    "get": np.asarray,
+    "wait": wait,
+    "copy": copy,
+    "infer": infer,
+    "train_forward": train,
+    "train": train,
+}
 DEBIASED = Declared(
     field="update",
     value="zero_debiased",
@@ -283,7 +298,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps={"train": train, "infer": infer, "sgd": sgd},
-            timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
+            timed=TIMED,
             compilations=compilations,
             documentation=DOCUMENTATION + "batchnorm",
         ),
@@ -299,7 +314,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps={"train": train, "infer": infer},
-            timed={"put": put, "get": np.asarray, "wait": wait, "infer": infer, "train_forward": train, "train": train},
+            timed=TIMED,
             compilations=compilations,
             documentation=DOCUMENTATION + "exponentialmovingaverage",
         ),

@@ -231,7 +231,6 @@ def start_function(function: Any, configuration: Configuration, state: Quantitie
     return SimpleNamespace(
         tensors=tensors,
         forward=prepare(function, mode),
-        epsilon=function.keywords["eps"],
         optimizer=torch.optim.SGD(list(learned.values())) if learned else None,
         device=device,
     )
@@ -281,6 +280,10 @@ def clock(live: Any) -> float:
     return live.origin.elapsed_time(now) / 1000
 
 
+def copy(live: Any, x: Any) -> Any:
+    return x.clone()
+
+
 def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
     live.layer.eval()
     with torch.no_grad():
@@ -312,7 +315,7 @@ def timed_infer_into(live: Any, x: Any, upstream: Any) -> Any:
         live.buffers = torch.empty_like(x), x.new_empty(0), x.new_empty(0)
     tensors = [live.tensors[name] for name in ("weight", "bias", "running_mean", "running_var")]
     with torch.no_grad():
-        torch.native_batch_norm(x, *tensors, False, 0.0, live.epsilon, out=live.buffers)
+        torch.native_batch_norm(x, *tensors, False, 0.0, live.forward.keywords["eps"], out=live.buffers)
     return {"output": live.buffers[0]}
 
 
@@ -365,6 +368,7 @@ TIMED: dict[str, Callable[..., Any]] = {
     "put": put,
     "get": array,
     "wait": wait,
+    "copy": copy,
     **({"clock": clock} if "gpu" in DEVICES else {}),
     "infer": timed_infer,
     "train_forward": timed_train,

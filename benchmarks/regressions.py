@@ -1,9 +1,9 @@
-"""What a comparison of speed finds: `python benchmarks/regressions.py aa|slowed PYTHON [COMPARISONS] [CASE-GLOB]...`.
+"""What a comparison of speed finds: `python benchmarks/regressions.py aa|slowed numpy|torch=PYTHON [COMPARISONS] [CASE-GLOB]...`.
 
-PYTHON is an interpreter with PyTorch, pytest and pytest-benchmark. With `aa` both sides are the same: every alarm is
+PYTHON is an interpreter with PyTorch, pytest and pytest-benchmark; NumPy is timed in the interpreter at hand. With `aa` both sides are the same: every alarm is
 false; with `slowed` the new side takes a tenth longer at every call: every cell that is not called slower is missed.
 Campaigns of screening and confirmation go on until so many comparisons are made; each finding is printed, then the
-rates. Nothing else may use the machine meanwhile: 400 comparisons take about half an hour of two idle cores.
+rates. Nothing else may use the machine meanwhile: 400 comparisons take about half an hour.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ CASES = ("throughput.*/128x64/float32", "throughput.*/8x64x56x56/float32")
 QUIET = 0.02
 
 
-def main(what: str, python: str, comparisons: int, cases: tuple[str, ...]) -> None:
+def main(what: str, subject: str, comparisons: int, cases: tuple[str, ...]) -> None:
     """Compare until so many comparisons are made, and print what was found."""
     selection = Selection(cases=cases, modes=("eager",))
-    ours = f"{ROOT / 'adapters' / 'torch.py'}:ADAPTER"
-    theirs = f"{ROOT / 'benchmarks' / 'slowed.py'}:ADAPTER" if what == "slowed" else ours
-    base = surveyed({"torch": python}, (ours,), selection)
-    new = surveyed({"torch": python}, (theirs,), selection)
+    name, _, python = subject.partition("=")
+    interpreters = {name: python} if python else {}
+    ours = f"{ROOT / 'adapters' / name}.py:ADAPTER"
+    theirs = f"{ROOT / 'benchmarks' / f'slowed_{name}'}.py:ADAPTER" if what == "slowed" else ours
+    base = surveyed(interpreters, (ours,), selection)
+    new = surveyed(interpreters, (theirs,), selection)
     found: list[Finding] = []
     started = time.monotonic()
     while len(found) < comparisons:
@@ -59,5 +61,5 @@ def main(what: str, python: str, comparisons: int, cases: tuple[str, ...]) -> No
 
 
 if __name__ == "__main__":
-    mode, interpreter, *rest = sys.argv[1:]
-    main(mode, interpreter, int(rest[0]) if rest else 400, tuple(rest[1:]) or CASES)
+    mode, library, *rest = sys.argv[1:]
+    main(mode, library, int(rest[0]) if rest else 400, tuple(rest[1:]) or CASES)

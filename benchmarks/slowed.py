@@ -1,4 +1,4 @@
-"""PyTorch's adapter with every timed pass a tenth slower than it is: what a comparison of speed must find."""
+"""An adapter with every timed pass a tenth slower than it is: what a comparison of speed must find."""
 
 from __future__ import annotations
 
@@ -12,21 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from conformance.protocol import Implementation
+from conformance.protocol import Adapter, Implementation
 
-PROCESSES = [
-    {
-        "name": "torch",
-        "group": "torch",
-        "environment": {"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": "{caches}"},
-    }
-]
 PLANTED = 0.10
 PASSES = ("infer", "infer_into", "train_forward", "train")
 
 
-def loaded(name: str) -> ModuleType:
-    """Return the suite's adapter of that name."""
+def adapter_file(name: str) -> ModuleType:
+    """Return the suite's adapter of that name, imported from its file."""
     file = Path(__file__).parents[1] / "adapters" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"slowed_{name}", file)
     assert spec is not None
@@ -47,16 +40,14 @@ def delayed(function: Callable[..., Any], live: Any, x: Any, upstream: Any) -> A
     return results
 
 
-def slowed(implementation: Implementation) -> Implementation:
-    """Return the implementation with its passes delayed."""
+def slowed(adapter: Adapter) -> Adapter:
+    """Return the adapter with all its passes delayed."""
+    return replace(adapter, implementations=tuple(_slowed(each) for each in adapter.implementations))
+
+
+def _slowed(implementation: Implementation) -> Implementation:
     timed = {
         name: functools.partial(delayed, function) if name in PASSES else function
         for name, function in implementation.timed.items()
     }
-    # `Centering` is named by its place in the adapter's own file, which this is not.
     return replace(implementation, timed=timed)
-
-
-_TORCH = loaded("torch")
-Centering = _TORCH.Centering
-ADAPTER = replace(_TORCH.ADAPTER, implementations=tuple(slowed(each) for each in _TORCH.ADAPTER.implementations))

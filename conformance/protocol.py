@@ -99,10 +99,8 @@ class Declared:
     source: Literal["documentation", "source code", "observed"]
     #: The place, and the sentence or the line that says it.
     where: str
-    #: For the value "error": the exception's type by name.
-    error: str | None = None
-    #: The ranks of the input for which it holds; None for all.
-    ranks: tuple[int, ...] | None = None
+    error: str | None = None  #: For the value "error": the exception's type by name.
+    ranks: tuple[int, ...] | None = None  #: Of the input, for which it holds; None for all.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +121,8 @@ class Implementation:
     a function is unsupported. `compilations(live)` counts its graphs: the proof that it compiled.
 
     `timed` serves throughput and converts nothing: put(array, device) -> native, get(native) -> array, wait(live,
-    results) until they are computed, where the device has its own clock(live) -> seconds; and the passes infer,
-    train_forward, train, infer_into (an output buffer it reuses): pass(live, x, upstream or None) -> native results.
+    results) until they are computed; of a device beside the CPU clock(live) -> seconds and copy(live, x); the passes
+    infer, train_forward, train, infer_into (a buffer it reuses): pass(live, x, upstream or None) -> native results.
     """
 
     name: str
@@ -142,8 +140,7 @@ class Implementation:
     #: Quantities that the API does not give, such as gradients where there is no differentiation.
     lacks: tuple[str, ...] = ()
     timed: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    #: The page of the library's documentation.
-    documentation: str = ""
+    documentation: str = ""  #: The page of the library's own.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

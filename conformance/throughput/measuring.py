@@ -167,17 +167,31 @@ def _batch(each: _Progress, machine: Machine) -> None:
         return
     key, effort = each.subject.cell.key, machine.effort
     request = {"step": "measure", "number": each.number, "seconds": effort.seconds, "rounds": effort.rounds}
+    before = _bandwidth(each, machine, fresh=False)
     for attempt in range(_TRIES):
-        before = machine.last
         answer = machine.ask(key, request)
-        machine.last = machine.bandwidth()
         _blame([each], answer)
+        after = _bandwidth(each, machine, fresh=True)
         if each.failed():
             return
-        if not drifted(before, machine.last) or attempt == _TRIES - 1:
-            each.batches.append(Batch(seconds=answer["median"], before=before, after=machine.last))
+        if not drifted(before, after) or attempt == _TRIES - 1:
+            each.batches.append(Batch(seconds=answer["median"], before=before, after=after))
             each.statistics.append(answer)
             return
+        before = after
+
+
+def _bandwidth(each: _Progress, machine: Machine, *, fresh: bool) -> float:
+    """Return the bandwidth of the subject's device: the CPU's is that of the whole machine, and was just measured."""
+    cell = each.subject.cell
+    if cell.device == "cpu":
+        machine.last = machine.bandwidth() if fresh else machine.last
+        return machine.last
+    if each.failed():
+        return math.nan
+    answer = machine.ask(cell.key, {"step": "bandwidth", "number": each.number})
+    _blame([each], answer)
+    return math.nan if each.failed() else float(answer["bandwidth"])
 
 
 def _settle(each: _Progress, machine: Machine) -> None:

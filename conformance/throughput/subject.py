@@ -56,9 +56,14 @@ class Measured:
 
 
 def passes_of(cell: Cell) -> tuple[str, ...]:
-    """Return the passes of the case's steps that the implementation offers to be timed."""
+    """Return the passes of the case's steps that the implementation offers to be timed.
+
+    A kernel that is given its buffer is called as it is: in no other mode than eager.
+    """
     kinds = {step.step for step in cell.case.performed}
-    wanted = [name for name in PASSES if name.partition("_")[0] in kinds]
+    wanted = [
+        name for name in PASSES if name.partition("_")[0] in kinds and (name != "infer_into" or cell.mode == "eager")
+    ]
     return tuple(name for name in wanted if name in cell.implementation.timed)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -79,15 +78,6 @@ def stale(live: Any, x: Any, upstream: Any) -> Any:
     return live.kept
 
 
-def slowed(live: Any, x: Any, upstream: Any) -> Any:
-    started = time.perf_counter()
-    results = infer(live, x, upstream)
-    end = started + 1.1 * (time.perf_counter() - started)
-    while time.perf_counter() < end:
-        pass
-    return results
-
-
 def raising(live: Any, x: Any, upstream: Any) -> Any:
     raise ValueError("not today")
 
@@ -105,13 +95,14 @@ def call(configuration: Any) -> Any:
     return Call(path="Layer", keywords=keywords)
 
 
-def implementation(name: Any, **passes: Any) -> Any:
+def implementation(name: Any, devices: Any = ("cpu",), **passes: Any) -> Any:
     tools: dict[str, Any] = {"put": lambda array, device: array, "get": get, "wait": lambda live, results: None}
     return Implementation(
         name=f"timed.{name}",
         op="batch_norm",
         profile=(),
         modes=("eager",),
+        devices=devices,
         dtypes=("float32",),
         supports=lambda configuration: None,
         call=call,
@@ -130,9 +121,10 @@ ADAPTER = Adapter(
         implementation("dropping", train=dropping),
         implementation("lazy", infer=lazy),
         implementation("stale", infer=stale),
-        implementation("slowed", infer=slowed),
         implementation("raising", infer=raising),
         implementation("dying", infer=dying),
         implementation("untimed"),
+        implementation("device", devices=("gpu",), infer=infer, copy=lambda live, x: x.copy()),
+        implementation("uncopied", devices=("gpu",), infer=infer),
     ),
 )
