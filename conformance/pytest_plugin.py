@@ -269,6 +269,9 @@ def arguments(prepared: Prepared, cache: Path, extra: Iterable[str]) -> list[str
         "--assert=plain",
         "-p",
         "no:hypothesispytest",
+        # Nor a function to time: it would leave a folder of its own.
+        "-p",
+        "no:benchmark",
         *files,
         *extra,
     ]
