@@ -192,7 +192,8 @@ def begin_nnx(build: Any, configuration: Configuration, state: Quantities) -> An
 
 
 def apply_nnx(definition: Any, parameters: Any, moving: Any, x: Any, training: bool) -> Any:
-    layer = nnx.merge(definition, parameters, moving)
+    # Its variables made anew: those of another trace level cannot be mutated, flax.errors.TraceContextError.
+    layer = nnx.merge(definition, parameters, jax.tree.map(jnp.asarray, moving))
     return layer(x, use_running_average=not training), nnx.state(layer, nnx.BatchStat)
 
 
@@ -385,7 +386,7 @@ DEBIASED = Declared(
     field="update",
     value="zero_debiased",
     source="documentation",
-    where="haiku.ExponentialMovingAverage: zero_debias is true by default",
+    where="haiku.ExponentialMovingAverage: This uses the Adam debiasing procedure (zero_debias=True by default)",
 )
 
 
@@ -419,7 +420,7 @@ def rows() -> Any:
         first, *_, last = routes
         yield implementation("flax.nnx.BatchNorm", begin_nnx, call_nnx, supports_nnx, first, axis, **nnx_fields)
         yield implementation("haiku.BatchNorm", begin_haiku, call_haiku, supports_haiku, last, axis, **haiku)
-        yield implementation("equinox.nn.BatchNorm+ema", begin_equinox, call_equinox, supports_equinox, last, axis, **equinox)
+        yield implementation("equinox.nn.BatchNorm+ema", begin_equinox, call_equinox, supports_equinox, first, axis, **equinox)
 
 
 ADAPTER = Adapter(
