@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -366,7 +365,13 @@ HALF_STATISTICS = Declared(
     field="statistics_dtype",
     value="float32",
     source="source code",
-    where="flax/linen/normalization.py, BatchNorm: the moving values begin as float32",
+    where="flax/linen/normalization.py, BatchNorm.__call__: jnp.zeros(s, jnp.float32 if force_float32_reductions ...)",
+)
+NNX_STATISTICS = Declared(
+    field="statistics_dtype",
+    value="float32",
+    source="source code",
+    where="flax/nnx/nn/normalization.py, BatchNorm.__init__: nnx.BatchStat(jnp.zeros(feature_shape, jnp.float32))",
 )
 EMA = (
     Declared(
@@ -411,7 +416,7 @@ def implementation(
 
 def rows() -> Any:
     linen = {"profile": () if X64 else (HALF_STATISTICS,), "steps": {**STEPS, "reload": reload}}
-    nnx_fields: dict[str, Any] = {"profile": (), "steps": STEPS}
+    nnx_fields: dict[str, Any] = {"profile": (NNX_STATISTICS,), "steps": STEPS}
     haiku = {"profile": (DEBIASED,), "steps": STEPS}
     equinox = {"profile": EMA, "steps": STEPS}
     for axis, routes in ((AXIS, (by_vmap, by_pmap, by_shard_map)), (None, (by_vmap, by_pmap, by_shard_map))):
@@ -420,7 +425,9 @@ def rows() -> Any:
         first, *_, last = routes
         yield implementation("flax.nnx.BatchNorm", begin_nnx, call_nnx, supports_nnx, first, axis, **nnx_fields)
         yield implementation("haiku.BatchNorm", begin_haiku, call_haiku, supports_haiku, last, axis, **haiku)
-        yield implementation("equinox.nn.BatchNorm+ema", begin_equinox, call_equinox, supports_equinox, first, axis, **equinox)
+        yield implementation(
+            "equinox.nn.BatchNorm+ema", begin_equinox, call_equinox, supports_equinox, first, axis, **equinox
+        )
 
 
 ADAPTER = Adapter(

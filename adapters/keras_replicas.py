@@ -129,9 +129,7 @@ def call_centering(configuration: Configuration) -> Call:
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     sizes = configuration.options["shards"]
     # Collectives, the default, refuse a second strategy of another size in one process.
-    strategy = tf.distribute.MirroredStrategy(
-        CPUS[: len(sizes)], cross_device_ops=tf.distribute.ReductionToOneDevice()
-    )
+    strategy = tf.distribute.MirroredStrategy(CPUS[: len(sizes)], cross_device_ops=tf.distribute.ReductionToOneDevice())
     with strategy.scope():
         layer.build(configuration.shape)
         for name in NAMES:

@@ -70,9 +70,7 @@ def call_synchronized(configuration: Configuration) -> Call:
     return Call(path="torch.nn.SyncBatchNorm", keywords=call(configuration).keywords)
 
 
-def start(
-    broadcasts: bool, layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str
-) -> Any:
+def start(broadcasts: bool, layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     layer.to(getattr(torch, configuration.parameter_dtype))
     named = {theirs: torch.from_numpy(state[ours]) for ours, theirs in NAMES.items() if ours in state}
     layer.load_state_dict({**layer.state_dict(), **named})

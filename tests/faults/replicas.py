@@ -93,14 +93,11 @@ def saved(live: Any) -> Any:
 
 
 HEALTHY = {
-    function.__name__: function
-    for function in (sums, statistics, entering, joined, through, learned, inferring, saved)
+    function.__name__: function for function in (sums, statistics, entering, joined, through, learned, inferring, saved)
 }
 
 
-def start(
-    fault: Fault, layer: Layer, configuration: Configuration, state: Quantities, mode: str, device: str
-) -> Any:
+def start(fault: Fault, layer: Layer, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     sizes = configuration.options["shards"]
     own = [name for name in ("moving_mean", "moving_variance") if name in state]
     live = SimpleNamespace(
@@ -279,8 +276,13 @@ def added(live: Any, moving: Any) -> Any:
 
 def by_size(live: Any, moving: Any) -> Any:
     total = sum(live.sizes)
-    weighed = [{name: size * value / total for name, value in each.items()} for size, each in zip(live.sizes, moving, strict=True)]
-    return added(live, [{name: value.astype(moving[0][name].dtype) for name, value in each.items()} for each in weighed])
+    weighed = [
+        {name: size * value / total for name, value in each.items()}
+        for size, each in zip(live.sizes, moving, strict=True)
+    ]
+    return added(
+        live, [{name: value.astype(moving[0][name].dtype) for name, value in each.items()} for each in weighed]
+    )
 
 
 def apart(live: Any, moving: Any) -> Any:
@@ -299,8 +301,18 @@ def one_pass(live: Any, parts: Any) -> Any:
 
 FAULTS = (
     Fault("own", SYNCHRONIZED, "each replica normalizes by its own shard", {"statistics": own, "through": through_own}),
-    Fault("one_size", SYNCHRONIZED, "shards averaged as if they had one size", {"statistics": one_size, "through": through_one_size}),
-    Fault("without_spread", SYNCHRONIZED, "without the spread of their means", {"statistics": without_spread, "through": through_without_spread}),
+    Fault(
+        "one_size",
+        SYNCHRONIZED,
+        "shards averaged as if they had one size",
+        {"statistics": one_size, "through": through_one_size},
+    ),
+    Fault(
+        "without_spread",
+        SYNCHRONIZED,
+        "without the spread of their means",
+        {"statistics": without_spread, "through": through_without_spread},
+    ),
     Fault("mean_of_means", SYNCHRONIZED, "", {"sums": mean_of_means}),
     Fault("local_through", SYNCHRONIZED, "gradients do not pass to other replicas", {"through": local_through}),
     Fault("counted_again", SYNCHRONIZED, "counted once per replica", {"through": counted_again}),

@@ -82,7 +82,8 @@ def _rows_terms(of: Operation, kind: str, situation: Situation) -> Mapping[str, 
         rows = [(part.x.shape, terms[name]) for part, terms in every if name in terms]
         if rows:
             found[name] = {
-                term: np.concatenate([np.broadcast_to(each[term], shape) for shape, each in rows]) for term in rows[0][1]
+                term: np.concatenate([np.broadcast_to(each[term], shape) for shape, each in rows])
+                for term in rows[0][1]
             }
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -145,7 +146,7 @@ def _rows(situation: Situation) -> tuple[Array, list[slice]]:
     """Return how many values each row's shard has, and the rows of each shard that has any."""
     sizes = np.array(shards.of(situation.configuration)) * (len(situation.x) // sum(shards.of(situation.configuration)))
     ends = np.cumsum([0, *sizes])
-    slices = [slice(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True) if end > start]
+    slices = [slice(start, end) for start, end in itertools.pairwise(ends) if end > start]
     return np.repeat(sizes, sizes)[:, None].astype(situation.x.dtype), slices
 
 

@@ -6,6 +6,7 @@ suffix `_k`: `moving_mean`, `moving_mean_2`, …; gamma and beta are one for all
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -83,7 +84,7 @@ def parts(situation: Situation) -> Iterator[Situation]:
     sizes = of(situation.configuration)
     each = situation.x.shape[0] // max(1, sum(sizes))
     ends = np.cumsum([0, *sizes]) * each
-    for replica, (start, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for replica, (start, end) in enumerate(itertools.pairwise(ends)):
         upstream = None if situation.upstream is None else situation.upstream[start:end]
         own = held(situation.state, replica)
         yield replace(situation, x=situation.x[start:end], upstream=upstream, state=own)
