@@ -252,7 +252,8 @@ class _Step:
         upstream: list[float] | None,
         arrays: Mapping[str, exact.Numbers],
     ) -> exact.Quantities:
-        request, shape = self.request, () if self.request.inputs.input is None else self.request.inputs.input.shape
+        request = self.request
+        shape: tuple[int, ...] = () if request.inputs.input is None else request.inputs.input.shape
         state, gradients = _numbers(self.before, feature), _numbers(self.gradients, feature)
         held: exact.Quantities = {name: [value] for name, value in state.items()}
         match request.inputs.step:

@@ -62,14 +62,14 @@ def added(parts: Sequence[Array]) -> tuple[Array, Array]:
     """Sums and counts are added, then again of the squared deviations."""
     count = F(sum(len(each) for each in parts))
     mean = sum((each.sum(0) for each in parts), F(0)) / count
-    return mean, sum((np.square(each - mean).sum(0) for each in parts), F(0)) / count
+    return np.asarray(mean), np.asarray(sum((np.square(each - mean).sum(0) for each in parts), F(0)) / count)
 
 
 def averaged(parts: Sequence[Array]) -> tuple[Array, Array]:
     """Means of equal shards are averaged, as pmean does."""
     replicas = F(len(parts))
     mean = sum((each.mean(0) for each in parts), F(0)) / replicas
-    return mean, sum((np.square(each - mean).mean(0) for each in parts), F(0)) / replicas
+    return np.asarray(mean), np.asarray(sum((np.square(each - mean).mean(0) for each in parts), F(0)) / replicas)
 
 
 def merged(parts: Sequence[Array]) -> tuple[Array, Array]:
@@ -137,7 +137,7 @@ def test_averaging_before_or_after_the_update_keeps_the_bound(before: bool) -> N
         a, replicas, found = F(s.configuration.decay), F(len(sizes)), {}
         for name, take in (("moving_mean", np.mean), ("moving_variance", np.var)):
             old, batches = s.state[name].astype(F), [take(each, axis=0) for each in parts]
-            found[name] = (
+            found[name] = np.asarray(
                 a * old + (1 - a) * (sum(batches, F(0)) / replicas)
                 if before
                 else sum((a * old + (1 - a) * each for each in batches), F(0)) / replicas

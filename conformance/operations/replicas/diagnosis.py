@@ -103,7 +103,7 @@ def misjoined(base: Hypothesis) -> Iterator[Hypothesis]:
 def _every(choose: Callable[[Situation, Sequence[Array]], Any], situation: Situation, found: Found) -> Found:
     """Return the same moving values for every replica, chosen from those of all."""
     replicas = range(len(shards.of(situation.configuration)))
-    result = {}
+    result: Found = {}
     for name in (name for name in MOVING if name in found):
         every = [found[named(name, each)] for each in replicas]
         value = np.asarray(choose(situation, [each.value for each in every]))
