@@ -253,22 +253,22 @@ class _Step:
         arrays: Mapping[str, exact.Numbers],
     ) -> exact.Quantities:
         request = self.request
-        shape: tuple[int, ...] = () if request.inputs.input is None else request.inputs.input.shape
         state, gradients = _numbers(self.before, feature), _numbers(self.gradients, feature)
         held: exact.Quantities = {name: [value] for name, value in state.items()}
         match request.inputs.step:
             case Train() | Infer():
                 assert x is not None
+                assert request.inputs.input is not None
                 passes = PASSES[request.configuration.op]
                 given = exact.Feature(
                     x=exact.rationals(x),
                     upstream=None if upstream is None else exact.rationals(upstream),
                     gamma=state.get("gamma"),
                     beta=state.get("beta"),
-                    moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
-                    held=state,
-                    samples=shape[0],
+                    moving=exact.Moments(mean=state.get("moving_mean"), variance=state.get("moving_variance")),
+                    samples=request.inputs.input.shape[0],
                     arrays=arrays,
+                    held=state,
                 )
                 return held | (passes.train if self.trains else passes.infer)(given, _rule(request))
             case Sgd(learning_rate=rate) if not request.frozen:

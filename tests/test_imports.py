@@ -46,6 +46,7 @@ FAMILIES = {
     "tensorflow": {"keras", "tensorflow"},
     "tensorflow_fused": {"tensorflow"},
     "tf_keras": {"tensorflow", "tf_keras"},
+    "tf_keras_replicas": {"tensorflow", "tf_keras"},
     "torch": {"torch"},
     "torch_replicas": {"torch"},
 }

@@ -12,8 +12,8 @@ import pytest
 
 from conformance.document import load as load_document
 from conformance.errors import SpecErrors
-from conformance.shipped import spec_folder
 from conformance.operations import OPERATIONS
+from conformance.shipped import spec_folder
 from conformance.spec import Spec, file_schema, load, load_clauses
 
 HEAD = """- id: fam.one
