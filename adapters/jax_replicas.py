@@ -33,7 +33,6 @@ PROCESSES = [
             "JAX_ENABLE_X64": "0",
             "JAX_COMPILATION_CACHE_DIR": "{caches}",
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         },
         "dtypes": ["float32", "float16", "bfloat16"],
         "threads": {"NPROC": "{threads}"},
@@ -48,7 +47,6 @@ PROCESSES = [
             "JAX_ENABLE_X64": "1",
             "JAX_COMPILATION_CACHE_DIR": "{caches}",
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         },
         "dtypes": ["float64"],
         "threads": {"NPROC": "{threads}"},
@@ -71,9 +69,7 @@ def supports(configuration: Configuration) -> str | None:
     sizes = configuration.options["shards"]
     if len(set(sizes)) > 1:
         return "vmap, pmap and shard_map split an axis into equal parts"
-    if len(sizes) > len(jax.devices()):
-        return f"the process has {len(jax.devices())} devices"
-    return None
+    return None if len(sizes) <= len(jax.devices()) else f"the process has {len(jax.devices())} devices"
 
 
 def supports_nnx(configuration: Configuration) -> str | None:
@@ -82,9 +78,9 @@ def supports_nnx(configuration: Configuration) -> str | None:
     return supports(configuration)
 
 
-def supports_haiku(configuration: Configuration) -> str | None:
+def supports_one_dtype(configuration: Configuration) -> str | None:
     if configuration.parameter_dtype != configuration.dtype:
-        return "the parameters have the dtype of the inputs, without a mixed precision policy"
+        return "parameters and statistics have the dtype of the inputs"
     return supports(configuration)
 
 
@@ -93,45 +89,31 @@ def supports_equinox(configuration: Configuration) -> str | None:
         return "within `vmap` an example has the shape (input_size, dim_1, ..., dim_N): the features are axis 1"
     if configuration.scale != configuration.center:
         return "`channelwise_affine` switches weight and bias together"
-    if configuration.parameter_dtype != configuration.dtype:
-        return "`dtype` is that of the running statistics, weight and bias, and the output is promoted to it"
-    return supports(configuration)
+    return supports_one_dtype(configuration)
+
+
+def flax_keywords(configuration: Configuration, axis: str | None) -> dict[str, Any]:
+    axes = configuration.feature_axes
+    return {
+        "axis": axes[0] if len(axes) == 1 else axes,
+        "momentum": configuration.decay,
+        "epsilon": configuration.epsilon,
+        "dtype": configuration.dtype,
+        "param_dtype": configuration.parameter_dtype,
+        "use_bias": configuration.center,
+        "use_scale": configuration.scale,
+        "axis_name": axis,
+    }
 
 
 def call_linen(configuration: Configuration, axis: str | None) -> Call:
-    axes = configuration.feature_axes
-    return Call(
-        path="flax.linen.BatchNorm",
-        keywords={
-            "axis": axes[0] if len(axes) == 1 else axes,
-            "momentum": configuration.decay,
-            "epsilon": configuration.epsilon,
-            "dtype": configuration.dtype,
-            "param_dtype": configuration.parameter_dtype,
-            "use_bias": configuration.center,
-            "use_scale": configuration.scale,
-            "axis_name": axis,
-        },
-    )
+    return Call(path="flax.linen.BatchNorm", keywords=flax_keywords(configuration, axis))
 
 
 def call_nnx(configuration: Configuration, axis: str | None) -> Call:
     """The constructor without its `rngs`, which is not data."""
-    return Call(
-        path="flax.nnx.BatchNorm",
-        keywords={
-            "num_features": configuration.feature_count,
-            "axis": configuration.feature_axes[0],
-            "momentum": configuration.decay,
-            "epsilon": configuration.epsilon,
-            "dtype": configuration.dtype,
-            "param_dtype": configuration.parameter_dtype,
-            "use_bias": configuration.center,
-            "use_scale": configuration.scale,
-            "axis_name": axis,
-        },
-        function=True,
-    )
+    keywords = {"num_features": configuration.feature_count, **flax_keywords(configuration, axis)}
+    return Call(path="flax.nnx.BatchNorm", keywords=keywords, function=True)
 
 
 def call_haiku(configuration: Configuration, axis: str | None) -> Call:
@@ -166,10 +148,8 @@ def call_equinox(configuration: Configuration, axis: str | None) -> Call:
     )
 
 
-# Of each library: the parameters and the moving values of a layer, its call on them, and how to read either.
-
-
 def begin_linen(layer: Any, configuration: Configuration, state: Quantities) -> Any:
+    """The parameters and the moving values of a layer, its call on them, and how to read either."""
     held = {theirs: jnp.asarray(state[ours]) for ours, theirs in FLAX.items() if ours in state}
     moving = {name: held.pop(name) for name in ("mean", "var")}
     return held, moving, functools.partial(apply_linen, layer), read_flax
@@ -205,7 +185,8 @@ def read_flax(tree: Any) -> Any:
 
 
 def begin_haiku(build: Any, configuration: Configuration, state: Quantities) -> Any:
-    pure = hk.transform_with_state(functools.partial(called, build))
+    # A module is made within the function that is transformed, and nowhere else.
+    pure = hk.transform_with_state(lambda x, training: build()(x, training))  # noqa: PLW0108
     # Initialized within the axis, whose name has a meaning nowhere else.
     initialize = jax.vmap(functools.partial(pure.init, training=True), (None, 0), axis_name=AXIS)
     x = jax.ShapeDtypeStruct((1, *configuration.shape), jnp.dtype(configuration.dtype))
@@ -216,10 +197,6 @@ def begin_haiku(build: Any, configuration: Configuration, state: Quantities) -> 
             tree = moving if ours.startswith("moving") else parameters
             tree[module][theirs] = state[ours].reshape(tree[module][theirs].shape)
     return parameters, moving, functools.partial(apply_haiku, pure), read_haiku
-
-
-def called(build: Any, x: Any, training: bool) -> Any:
-    return build()(x, training)
 
 
 def apply_haiku(pure: Any, parameters: Any, moving: Any, x: Any, training: bool) -> Any:
@@ -252,9 +229,6 @@ def read_equinox(index: Any, tree: Any) -> Any:
         return dict(zip(("moving_mean", "moving_variance"), tree.get(index), strict=True))
     learned = {ours: getattr(tree, theirs) for ours, theirs in EQUINOX.items()}
     return {name: value for name, value in learned.items() if value is not None}
-
-
-# The replicas.
 
 
 def start(
@@ -361,37 +335,22 @@ def compilations(live: Any) -> int:
 
 X64 = jax.config.jax_enable_x64
 STEPS = {"train": train, "infer": infer}
-HALF_STATISTICS = Declared(
-    field="statistics_dtype",
-    value="float32",
-    source="source code",
-    where="flax/linen/normalization.py, BatchNorm.__call__: jnp.zeros(s, jnp.float32 if force_float32_reductions ...)",
-)
-NNX_STATISTICS = Declared(
-    field="statistics_dtype",
-    value="float32",
-    source="source code",
-    where="flax/nnx/nn/normalization.py, BatchNorm.__init__: nnx.BatchStat(jnp.zeros(feature_shape, jnp.float32))",
-)
+
+
+def declared(field: str, value: str, source: Any, where: str) -> Declared:
+    return Declared(field=field, value=value, source=source, where=where)
+
+
+SINGLE = "statistics_dtype", "float32", "source code"
+LINEN = declared(*SINGLE, "flax/linen/normalization.py, BatchNorm.__call__: jnp.float32 if force_float32_reductions")
+NNX = declared(*SINGLE, "flax/nnx/nn/normalization.py, BatchNorm.__init__: jnp.zeros(feature_shape, jnp.float32)")
+ADAM = "haiku.ExponentialMovingAverage: This uses the Adam debiasing procedure (zero_debias=True by default)"
+DEBIASED = declared("update", "zero_debiased", "documentation", ADAM)
+FILLED = "equinox.nn.BatchNorm: the batch statistics are used to fill in the running statistics until populated"
+MOVED = "equinox/nn/_batch_norm.py, BatchNorm.__call__: mean and var are the running statistics just updated"
 EMA = (
-    Declared(
-        field="update",
-        value="first_batch",
-        source="documentation",
-        where="equinox.nn.BatchNorm: the batch statistics are used to fill in the running statistics until populated",
-    ),
-    Declared(
-        field="normalizes_with",
-        value="moving_after",
-        source="source code",
-        where="equinox/nn/_batch_norm.py, BatchNorm.__call__: mean and var are the running statistics just updated",
-    ),
-)
-DEBIASED = Declared(
-    field="update",
-    value="zero_debiased",
-    source="documentation",
-    where="haiku.ExponentialMovingAverage: This uses the Adam debiasing procedure (zero_debias=True by default)",
+    declared("update", "first_batch", "documentation", FILLED),
+    declared("normalizes_with", "moving_after", "source code", MOVED),
 )
 
 
@@ -409,42 +368,32 @@ def implementation(
         start=functools.partial(start, begin, route),
         state=state,
         compilations=compilations,
-        documentation="https://docs.jax.dev/en/latest/notebooks/shard_map.html",
         **fields,
     )
 
 
-def rows() -> Any:
-    linen = {"profile": () if X64 else (HALF_STATISTICS,), "steps": {**STEPS, "reload": reload}}
-    nnx_fields: dict[str, Any] = {"profile": (NNX_STATISTICS,), "steps": STEPS}
-    haiku = {"profile": (DEBIASED,), "steps": STEPS}
-    equinox = {"profile": EMA, "steps": STEPS}
-    for axis, routes in ((AXIS, (by_vmap, by_pmap, by_shard_map)), (None, (by_vmap, by_pmap, by_shard_map))):
-        for route in routes:
-            yield implementation("flax.linen.BatchNorm", begin_linen, call_linen, supports, route, axis, **linen)
-        first, *_, last = routes
-        yield implementation("flax.nnx.BatchNorm", begin_nnx, call_nnx, supports_nnx, first, axis, **nnx_fields)
-        yield implementation("haiku.BatchNorm", begin_haiku, call_haiku, supports_haiku, last, axis, **haiku)
-        yield implementation(
-            "equinox.nn.BatchNorm+ema", begin_equinox, call_equinox, supports_equinox, first, axis, **equinox
-        )
+def rows(axis: str | None) -> Any:
+    linen: Any = {"profile": () if X64 else (LINEN,), "steps": {**STEPS, "reload": reload}}
+    haiku: Any = {"profile": (DEBIASED,), "steps": STEPS}
+    ema: Any = {"profile": EMA, "steps": STEPS}
+    for route in (by_vmap, by_pmap, by_shard_map):
+        yield implementation("flax.linen.BatchNorm", begin_linen, call_linen, supports, route, axis, **linen)
+    named = begin_nnx, call_nnx, supports_nnx, by_vmap, axis
+    yield implementation("flax.nnx.BatchNorm", *named, profile=(NNX,), steps=STEPS)
+    yield implementation("haiku.BatchNorm", begin_haiku, call_haiku, supports_one_dtype, by_shard_map, axis, **haiku)
+    yield implementation(
+        "equinox.nn.BatchNorm+ema", begin_equinox, call_equinox, supports_equinox, by_vmap, axis, **ema
+    )
 
 
 ADAPTER = Adapter(
     library="jax",
-    versions={
-        "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
-        "flax": flax.__version__,
-        "dm-haiku": hk.__version__,
-        "equinox": eqx.__version__,
-    },
+    versions={each.__name__: each.__version__ for each in (jax, jaxlib, flax, eqx)} | {"dm-haiku": hk.__version__},
     settings={
         "x64": str(X64),
-        "platform": jax.default_backend(),
         "devices": str(len(jax.devices())),
         "XLA flags": os.environ.get("XLA_FLAGS", ""),
     },
     pool="tf_XLAEigen",
-    implementations=tuple(rows()),
+    implementations=(*rows(AXIS), *rows(None)),
 )
