@@ -42,11 +42,14 @@ FAMILIES = {
     "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "haiku": {"haiku", "jax", "jaxlib", "jmp", "optax"},
     "jax": {"jax", "jaxlib", "optax"},
+    # The batch norms of the libraries on JAX, over its replicas.
+    "jax_replicas": {"equinox", "flax", "haiku", "jax", "jaxlib"},
     "jax_nn": {"jax", "jaxlib", "optax"},
     # Keras and each of its backends.
     "keras": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "keras_masked": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "keras_ops": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
+    "keras_replicas": {"keras", "tensorflow"},
     "mlx": {"mlx"},
     "numpy": set[str](),
     "onnx": {"onnx", "onnxruntime"},
@@ -57,7 +60,9 @@ FAMILIES = {
     "tensorflow_fused": {"tensorflow"},
     "tf_keras": {"tensorflow", "tf_keras"},
     "tf_keras_masked": {"tensorflow", "tf_keras"},
+    "tf_keras_replicas": {"tensorflow", "tf_keras"},
     "torch": {"torch"},
+    "torch_replicas": {"torch"},
 }
 FRAMEWORKS = set[str]().union(*FAMILIES.values())
 

@@ -75,6 +75,11 @@ FIELDS = {
     "frozen_implies_inference": "whether a layer made untrainable infers when called in training; in the spec, no",
     "statistics_dtype": "dtype of the stored moving values; the spec's is that of the parameters",
     "state": "who keeps the moving values; the spec's is the layer",
+    "replica_moving": (
+        "what becomes of the moving values of replicas with statistics of their own: apart, the spec's for batch "
+        "normalization; the mean of all, the spec's for centering; or the first replica's before every pass"
+    ),
+    "replica_gradients": "how the replicas' gradients of gamma and beta are joined; the spec's is their sum",
 }
 
 

@@ -70,7 +70,9 @@ def _together(situation: Situation, each: Sequence[Mapping[str, Expected]], work
     # A lone value that passes as it is has no gradients of gamma and beta.
     given = [name for name in each[0] if all(name in one for one in each)]
     shaped = {name: joined([one[name] for one in each]) for name in _SHAPED if name in given}
-    learned = {name: summed([one[name] for one in each], worked, divisor) for name in _LEARNED if name in given}
+    # An empty shard adds nothing, even where its replica's moving values are NaN.
+    adding = [one for one in each if one["output"].value.size] or each
+    learned = {name: summed([one[name] for one in adding], worked, divisor) for name in _LEARNED if name in given}
     return shaped | learned
 
 

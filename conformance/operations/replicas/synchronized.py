@@ -37,7 +37,9 @@ def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
     each = [batch_norm.infer(part, worked) for part in shards.parts(situation)]
     rows = {name: joined([one[name] for one in each]) for name in ("output", "grad_input") if name in each[0]}
     learned = [name for name in ("grad_gamma", "grad_beta") if name in each[0]]
-    return _divided(rows | {name: summed([one[name] for one in each], worked) for name in learned}, situation, worked)
+    # An empty shard adds nothing, even where its replica's moving values are NaN.
+    adding = [one for one in each if one["output"].value.size] or each
+    return _divided(rows | {name: summed([one[name] for one in adding], worked) for name in learned}, situation, worked)
 
 
 def _divided(found: Mapping[str, Expected], situation: Situation, worked: Precision) -> dict[str, Expected]:
