@@ -1,4 +1,4 @@
-"""Flax's batch normalization through transformations: checkpoints, donated buffers, stacks, accumulated gradients.
+"""Flax's batch normalization through transformations: checkpoints, donated buffers, stacks, accumulation, derivatives.
 
 `flax.linen.BatchNorm` is a pure function of its variables, which JAX transforms; `flax.nnx.BatchNorm` keeps its state, and
 has transformations of nnx's own.
@@ -217,6 +217,47 @@ def accumulated(layer: Any, parts: int, variables: Any, x: Any, upstream: Any, t
     return jax.tree.map(lambda array: array.reshape(x.shape), quantities), gradients, variables
 
 
+def train_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    return run_further(live, x, upstream, tangent, training=True)
+
+
+def infer_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    return run_further(live, x, upstream, tangent, training=False)
+
+
+def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Quantities:
+    given = [jax.device_put(each, live.device) for each in (x, upstream, tangent)]
+    quantities, gradients, second, live.variables = live.step(live.variables, *given, training=training)
+    again = {"second_grad_gamma": second["scale"]} if "scale" in second else {}
+    return {**named(quantities, gradients), **again}
+
+
+def derivatives(layer: Any, _: int, variables: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Any:
+    """Forward along the tangent, backward, and the input gradient backward once more."""
+
+    def forward(params: Any, x: Any) -> Any:
+        given = {**variables, "params": params}
+        return layer.apply(given, x, use_running_average=not training, mutable=["batch_stats"])
+
+    def backward(params: Any, x: Any, upstream: Any) -> Any:
+        output, pullback, updated = jax.vjp(forward, params, x, has_aux=True)
+        gradients, grad_input = pullback(upstream)
+        return grad_input, (output, gradients, updated)
+
+    params = variables["params"]
+    _, along, _ = jax.jvp(functools.partial(forward, params), (x,), (tangent,), has_aux=True)
+    grad_input, pullback, (output, gradients, updated) = jax.vjp(backward, params, x, upstream, has_aux=True)
+    second, second_input, second_upstream = pullback(tangent)
+    quantities = {
+        "output": output,
+        "grad_input": grad_input,
+        "tangent_output": along,
+        "second_grad_input": second_input,
+        "second_grad_upstream": second_upstream,
+    }
+    return quantities, gradients, second, {**variables, **updated}
+
+
 def sgd(live: Any, learning_rate: float) -> None:
     optimizer, params = optax.sgd(learning_rate), live.variables["params"]
     updates, _ = optimizer.update(live.gradients, optimizer.init(params))
@@ -385,6 +426,13 @@ ADAPTER = Adapter(
         linen("donated", TRANSFORMED, "jax.jit.html", plain, donates=True),
         linen("vmap", TRANSFORMED, "jax.vmap.html", stacked, supports=supports_stack),
         linen("accumulation", "virtual_batch_norm", "jax.lax.scan.html", accumulated),
+        linen(
+            "derivatives",
+            "differentiated_batch_norm",
+            "jax.jvp.html",
+            derivatives,
+            steps={"train": train_further, "infer": infer_further},
+        ),
         of_nnx("remat", "flax.nnx.remat", rematted, supports_nnx),
         of_nnx("vmap", "flax.nnx.vmap", mapped, supports_stack),
     ),

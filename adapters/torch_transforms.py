@@ -1,4 +1,4 @@
-"""PyTorch's batch normalization through transformations: checkpoints, stateless calls, stacks, accumulated gradients."""
+"""PyTorch's batch normalization through transformations: checkpoints, stateless calls, stacks, accumulation, derivatives."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import torch
+import torch.autograd.forward_ad
 import torch.utils.checkpoint
 
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
@@ -156,6 +157,35 @@ def infer_whole(live: Any, x: Any, upstream: Any) -> Quantities:
         return {"output": array(output)}
     output.backward(tensor(upstream, live.device))
     return {"output": array(output), "grad_input": array(x.grad), **learned(live)}
+
+
+def train_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    live.layer.train()
+    return further(live, x, upstream, tangent)
+
+
+def infer_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    live.layer.eval()
+    return further(live, x, upstream, tangent)
+
+
+def further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    """One forward pass of dual tensors; backward, and through the graph of that backward again."""
+    x, pull, along = (tensor(each, live.device) for each in (x, upstream, tangent))
+    x, pull = x.requires_grad_(), pull.requires_grad_()
+    learned = dict(zip(("gamma", "beta"), live.layer.parameters(), strict=False))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, along)
+        output, forward = torch.autograd.forward_ad.unpack_dual(live.layer(dual))
+    first = torch.autograd.grad(output, [x, *learned.values()], pull, create_graph=True)
+    sources = {"input": x, "upstream": pull, **learned}
+    # What the input gradient does not depend on has the gradient zero, as in inference.
+    second = torch.autograd.grad(first[0], list(sources.values()), along, allow_unused=True, materialize_grads=True)
+    named = dict(zip(sources, second, strict=True))
+    given = {"output": output, "grad_input": first[0], "tangent_output": forward}
+    given |= {f"grad_{name}": each for name, each in zip(learned, first[1:], strict=True)}
+    given |= {f"second_grad_{name}": each for name, each in named.items() if name != "beta"}
+    return {name: array(each) for name, each in given.items()}
 
 
 def sgd(live: Any, learning_rate: float) -> None:
@@ -330,6 +360,12 @@ ADAPTER = Adapter(
             "virtual_batch_norm",
             "generated/torch.nn.BatchNorm2d.html",
             {"train": accumulate, "infer": infer_whole, "reload": reload, "sgd": sgd},
+        ),
+        implementation(
+            "derivatives",
+            "differentiated_batch_norm",
+            "generated/torch.autograd.forward_ad.make_dual.html",
+            {"train": train_further, "infer": infer_further},
         ),
     ),
 )

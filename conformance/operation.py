@@ -156,6 +156,8 @@ class Operation:
     misfit: Callable[[Configuration, tuple[int, ...]], str] = lambda _configuration, _shape: ""
     #: What its steps may have beside input and upstream gradient.
     arrays: Mapping[str, Shaped] = field(default_factory=dict)
+    #: What every step that is differentiated gives beside its output and the gradients of input, gamma and beta.
+    required: frozenset[str] = frozenset()
     #: The quantities that have the input's shape; every other has one value per feature.
     shaped_like_input: frozenset[str] = frozenset({"output", "grad_input"})
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 from conformance.operation import Operation
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.centering import CENTERING
+from conformance.operations.differentiated_batch_norm import DIFFERENTIATED_BATCH_NORM
 from conformance.operations.transformed_batch_norm import TRANSFORMED_BATCH_NORM
 from conformance.operations.virtual_batch_norm import VIRTUAL_BATCH_NORM
 
 OPERATIONS: dict[str, Operation] = {
-    operation.name: operation for operation in (BATCH_NORM, CENTERING, TRANSFORMED_BATCH_NORM, VIRTUAL_BATCH_NORM)
+    operation.name: operation
+    for operation in (
+        BATCH_NORM,
+        CENTERING,
+        DIFFERENTIATED_BATCH_NORM,
+        TRANSFORMED_BATCH_NORM,
+        VIRTUAL_BATCH_NORM,
+    )
 }
