@@ -61,6 +61,8 @@ def supports_stack(configuration: Configuration) -> str | None:
 
 
 def supports_parameters(configuration: Configuration) -> str | None:
+    if not 2 <= configuration.rank - (0 in configuration.feature_axes) <= 5:
+        return "BatchNorm1d, 2d and 3d take inputs of rank 2 to 5"
     if configuration.scale != configuration.center:
         return "`affine` switches weight and bias together"
     half = configuration.dtype in ("float16", "bfloat16")
