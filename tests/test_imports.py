@@ -28,12 +28,14 @@ FAMILIES = {
     "equinox": {"equinox", "jax", "jaxlib", "optax"},
     "flax_linen": {"flax", "jax", "jaxlib", "optax"},
     "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
+    "flax_transforms": {"flax", "jax", "jaxlib", "optax"},
     "haiku": {"haiku", "jax", "jaxlib", "jmp", "optax"},
     "jax": {"jax", "jaxlib", "optax"},
     "jax_nn": {"jax", "jaxlib", "optax"},
     # Keras and each of its backends.
     "keras": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "keras_ops": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
+    "keras_transforms": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "mlx": {"mlx"},
     "numpy": set[str](),
     "onnx": {"onnx", "onnxruntime"},
@@ -43,7 +45,9 @@ FAMILIES = {
     "tensorflow": {"keras", "tensorflow"},
     "tensorflow_fused": {"tensorflow"},
     "tf_keras": {"tensorflow", "tf_keras"},
+    "tf_keras_transforms": {"tensorflow", "tf_keras"},
     "torch": {"torch"},
+    "torch_transforms": {"torch"},
 }
 FRAMEWORKS = set[str]().union(*FAMILIES.values())
 

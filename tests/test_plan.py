@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conformance.operations import OPERATIONS
 from conformance.plan import Cell, Selection, offer_from, plan, thread_keys
 from conformance.protocol import Declared
 from conformance.registry import limited
@@ -180,7 +181,7 @@ def test_every_shipped_cell_has_an_id_of_its_own_that_pytest_and_globs_take() ->
     names = ("torch.nn.BatchNorm", "keras.layers.BatchNormalization+jax")
     offers = [
         offer(*(offered(name=name, op=op, modes=("eager", "compiled", "xla")) for name in names), cases=len(cases))
-        for op in ("batch_norm", "centering")
+        for op in OPERATIONS
     ]
     found = [cell.id for each in offers for cell in plan(cases, [each], Selection())]
     assert len(found) == len(set(found)) == len(cases) * len(names) * 3

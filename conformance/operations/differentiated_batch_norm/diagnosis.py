@@ -63,6 +63,11 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
         *second,
     )
     yield changed(
+        "mean taken for a constant of the variance by the second gradient",
+        lambda s, n, d: d.values["second_grad_input"] - _scale(n) * n.inverse_root * d.b * total(_v(s)) / len(s.x),
+        *second,
+    )
+    yield changed(
         "half of the second gradient of the input", lambda s, n, d: d.values["second_grad_input"] / 2, *second
     )
     yield changed("second gradient of gamma missing", lambda s, n, d: 0 * n.gamma, "second_grad_gamma")
