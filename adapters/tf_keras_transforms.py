@@ -132,8 +132,8 @@ def infer_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
 
 def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Quantities:
     with tf.device(live.device):
-        given = [tf.constant(each) for each in (x, upstream, tangent)]
-        found = further(live.layer, *given, training)
+        arrays = (tf.constant(x), tf.constant(upstream), tf.constant(tangent))
+        found = further(live.layer, *arrays, training=training)
     return {name: value.numpy() for name, value in found.items()}
 
 

@@ -313,7 +313,7 @@ def implementation(
 
 
 def checkpoint(name: str, reentrant: bool) -> Implementation:
-    steps = {
+    steps: dict[str, Callable[..., Any]] = {
         "train": functools.partial(train, reentrant=reentrant),
         "infer": functools.partial(infer, reentrant=reentrant),
         "sgd": sgd,

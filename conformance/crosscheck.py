@@ -253,12 +253,13 @@ class _Step:
         upstream: list[float] | None,
         arrays: Mapping[str, exact.Numbers],
     ) -> exact.Quantities:
-        request, shape = self.request, () if self.request.inputs.input is None else self.request.inputs.input.shape
+        request = self.request
         state, gradients = _numbers(self.before, feature), _numbers(self.gradients, feature)
         held: exact.Quantities = {name: [value] for name, value in state.items()}
         match request.inputs.step:
             case Train() | Infer():
                 assert x is not None
+                assert request.inputs.input is not None
                 passes = PASSES[request.configuration.op]
                 given = exact.Feature(
                     x=exact.rationals(x),
@@ -266,7 +267,7 @@ class _Step:
                     gamma=state.get("gamma"),
                     beta=state.get("beta"),
                     moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
-                    samples=shape[0],
+                    samples=request.inputs.input.shape[0],
                     arrays=arrays,
                 )
                 return held | (passes.train if self.trains else passes.infer)(given, _rule(request))

@@ -28,6 +28,7 @@ FAMILIES = {
     "equinox": {"equinox", "jax", "jaxlib", "optax"},
     "flax_linen": {"flax", "jax", "jaxlib", "optax"},
     "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
+    "flax_nnx_transforms": {"flax", "jax", "jaxlib", "optax"},
     "flax_transforms": {"flax", "jax", "jaxlib", "optax"},
     "haiku": {"haiku", "jax", "jaxlib", "jmp", "optax"},
     "jax": {"jax", "jaxlib", "optax"},

@@ -195,7 +195,7 @@ def call(configuration: Configuration) -> Call:
 
 
 def interleaved(l: Layer, samples: int) -> Any:
-    return np.arange(samples).reshape(l.size, -1).T
+    return np.arange(samples).reshape(l.size or samples, -1).T
 
 
 def whole(l: Layer, samples: int) -> Any:
