@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,6 +84,11 @@ def call(configuration: Configuration) -> Call:
             "affine": configuration.scale,
         },
     )
+
+
+def call_untracked(configuration: Configuration) -> Call:
+    tracked = call(configuration)
+    return replace(tracked, keywords={**tracked.keywords, "track_running_stats": False})
 
 
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -362,6 +368,13 @@ ADAPTER = Adapter(
             "virtual_batch_norm",
             "generated/torch.nn.BatchNorm2d.html",
             {"train": accumulate, "infer": infer_whole, "reload": reload, "sgd": sgd},
+        ),
+        implementation(
+            "untracked",
+            "untracked_batch_norm",
+            "generated/torch.nn.BatchNorm2d.html",
+            {"train": accumulate, "infer": infer_whole, "reload": reload, "sgd": sgd},
+            call=call_untracked,
         ),
         implementation(
             "derivatives",

@@ -266,7 +266,7 @@ class _Step:
                     upstream=None if upstream is None else exact.rationals(upstream),
                     gamma=state.get("gamma"),
                     beta=state.get("beta"),
-                    moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
+                    moving=exact.Moments(mean=state.get("moving_mean"), variance=state.get("moving_variance")),
                     samples=request.inputs.input.shape[0],
                     arrays=arrays,
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance import exact, exact_differentiated, exact_virtual
+from conformance import exact, exact_differentiated, exact_untracked, exact_virtual
 from conformance.exact import Passes
 
 PASSES = {
@@ -10,5 +10,6 @@ PASSES = {
     "centering": Passes(train=exact.train_centering, infer=exact.infer_centering),
     "differentiated_batch_norm": Passes(train=exact_differentiated.train, infer=exact_differentiated.infer),
     "transformed_batch_norm": Passes(train=exact.train_batch_norm, infer=exact.infer_batch_norm),
+    "untracked_batch_norm": Passes(train=exact_untracked.performed, infer=exact_untracked.performed),
     "virtual_batch_norm": Passes(train=exact_virtual.train, infer=exact.infer_batch_norm),
 }

@@ -47,9 +47,9 @@ def name(each: Any) -> str:
 
 @pytest.mark.parametrize(("kind", "fault"), HEALTHY, ids=name)
 def test_the_healthy_layer_passes_every_case(kind: str, fault: Any, records: Records) -> None:
-    """With at least ten cases of its operation."""
+    """With at least seven cases of its operation."""
     found = records[f"{kind}.{fault.name}"]
-    assert len(found) >= 10
+    assert len(found) >= 7
     assert {each["status"] for each in found} == {"passed"}
 
 

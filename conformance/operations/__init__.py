@@ -7,6 +7,7 @@ from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.centering import CENTERING
 from conformance.operations.differentiated_batch_norm import DIFFERENTIATED_BATCH_NORM
 from conformance.operations.transformed_batch_norm import TRANSFORMED_BATCH_NORM
+from conformance.operations.untracked_batch_norm import UNTRACKED_BATCH_NORM
 from conformance.operations.virtual_batch_norm import VIRTUAL_BATCH_NORM
 
 OPERATIONS: dict[str, Operation] = {
@@ -16,6 +17,7 @@ OPERATIONS: dict[str, Operation] = {
         CENTERING,
         DIFFERENTIATED_BATCH_NORM,
         TRANSFORMED_BATCH_NORM,
+        UNTRACKED_BATCH_NORM,
         VIRTUAL_BATCH_NORM,
     )
 }
