@@ -116,11 +116,14 @@ def start(
         )
         variables[COLLECTIONS[NAMES[ours]]][NAMES[ours]] = jax.device_put(kept, device)
     parts = configuration.options.get("virtual_batch", configuration.shape[0])
-    plain = replace(configuration, memory="contiguous", options={})
     pure = functools.partial(transform, layer, parts)
+    if mode == "eager":
+        step = pure
+    else:
+        step = compiled(layer, transform, parts, replace(configuration, memory="contiguous"), donates)
     return SimpleNamespace(
         variables=variables,
-        step=pure if mode == "eager" else compiled(layer, transform, parts, plain, donates),
+        step=step,
         mode=mode,
         device=device,
         gradients={},
