@@ -1,7 +1,6 @@
-"""Flax's batch normalization through transformations: checkpoints, donated buffers, stacks, accumulated gradients.
+"""Flax's `flax.linen.BatchNorm`, a pure function of its variables, through JAX's transformations.
 
-`flax.linen.BatchNorm` is a pure function of its variables, which JAX transforms; `flax.nnx.BatchNorm` keeps its state, and
-has transformations of nnx's own.
+Checkpoints, donated buffers, stacks, accumulated gradients, further derivatives.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 import optax
-from flax import nnx
 
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 
@@ -85,21 +83,9 @@ def supports_stack(configuration: Configuration) -> str | None:
     return None
 
 
-def supports_nnx(configuration: Configuration) -> str | None:
-    if len(configuration.feature_axes) != 1:
-        return "`num_features` is one integer, and `axis` the one feature axis"
-    return supports(configuration)
-
-
 def call(configuration: Configuration) -> Call:
     """Two passes: what a transformation does shall not hide behind what one pass loses."""
     return Call(path="flax.linen.BatchNorm", keywords=keywords(configuration))
-
-
-def call_nnx(configuration: Configuration) -> Call:
-    """The constructor without its `rngs`, which is not data."""
-    count = configuration.features[-1]
-    return Call(path="flax.nnx.BatchNorm", keywords={"num_features": count, **keywords(configuration)}, function=True)
 
 
 def keywords(configuration: Configuration) -> dict[str, Any]:
@@ -130,11 +116,14 @@ def start(
         )
         variables[COLLECTIONS[NAMES[ours]]][NAMES[ours]] = jax.device_put(kept, device)
     parts = configuration.options.get("virtual_batch", configuration.shape[0])
-    plain = replace(configuration, memory="contiguous", options={})
     pure = functools.partial(transform, layer, parts)
+    if mode == "eager":
+        step = pure
+    else:
+        step = compiled(layer, transform, parts, replace(configuration, memory="contiguous"), donates)
     return SimpleNamespace(
         variables=variables,
-        step=pure if mode == "eager" else compiled(layer, transform, parts, plain, donates),
+        step=step,
         mode=mode,
         device=device,
         gradients={},
@@ -207,14 +196,55 @@ def accumulated(layer: Any, parts: int, variables: Any, x: Any, upstream: Any, t
         return step(layer, False, variables, x, upstream, training)
 
     def each(carried: Any, given: Any) -> Any:
-        gradients, variables = carried
-        quantities, own, variables = step(layer, False, variables, *given, True)
+        (gradients, variables), (x, upstream) = carried, given
+        quantities, own, variables = step(layer, False, variables, x, upstream, training=True)
         return (jax.tree.map(jnp.add, gradients, own), variables), quantities
 
     divided = [array.reshape(-1, parts, *array.shape[1:]) for array in (x, upstream)]
     none = jax.tree.map(jnp.zeros_like, variables["params"])
     (gradients, variables), quantities = jax.lax.scan(each, (none, variables), divided)
     return jax.tree.map(lambda array: array.reshape(x.shape), quantities), gradients, variables
+
+
+def train_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    return run_further(live, x, upstream, tangent, training=True)
+
+
+def infer_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    return run_further(live, x, upstream, tangent, training=False)
+
+
+def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Quantities:
+    given = [jax.device_put(each, live.device) for each in (x, upstream, tangent)]
+    quantities, gradients, second, live.variables = live.step(live.variables, *given, training=training)
+    again = {"second_grad_gamma": second["scale"]} if "scale" in second else {}
+    return {**named(quantities, gradients), **again}
+
+
+def derivatives(layer: Any, _: int, variables: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Any:
+    """Forward along the tangent, backward, and the input gradient backward once more."""
+
+    def forward(params: Any, x: Any) -> Any:
+        given = {**variables, "params": params}
+        return layer.apply(given, x, use_running_average=not training, mutable=["batch_stats"])
+
+    def backward(params: Any, x: Any, upstream: Any) -> Any:
+        output, pullback, updated = jax.vjp(forward, params, x, has_aux=True)
+        gradients, grad_input = pullback(upstream)
+        return grad_input, (output, gradients, updated)
+
+    params = variables["params"]
+    _, along, _ = jax.jvp(functools.partial(forward, params), (x,), (tangent,), has_aux=True)
+    grad_input, pullback, (output, gradients, updated) = jax.vjp(backward, params, x, upstream, has_aux=True)
+    second, second_input, second_upstream = pullback(tangent)
+    quantities = {
+        "output": output,
+        "grad_input": grad_input,
+        "tangent_output": along,
+        "second_grad_input": second_input,
+        "second_grad_upstream": second_upstream,
+    }
+    return quantities, gradients, second, {**variables, **updated}
 
 
 def sgd(live: Any, learning_rate: float) -> None:
@@ -232,79 +262,6 @@ def reload(live: Any) -> Any:
 
 def compilations(live: Any) -> int:
     return int(live.step._cache_size()) if live.mode == "compiled" else 0
-
-
-def start_nnx(
-    build: Any, configuration: Configuration, state: Quantities, mode: str, device: str, transform: Any
-) -> Any:
-    device = jax.devices(device)[0]
-    with jax.default_device(device):
-        layer = made(build, configuration)
-    for ours, value in state.items():
-        variable = getattr(layer, NAMES[ours])
-        variable[...] = jax.device_put(value.astype(variable[...].dtype), device)
-    step = functools.partial(transform)
-    return SimpleNamespace(
-        layer=layer, step=nnx.jit(step) if mode == "compiled" else step, mode=mode, device=device, gradients={}
-    )
-
-
-def made(build: Any, configuration: Configuration) -> Any:
-    """A layer, or a stack of them."""
-    if configuration.feature_axes[0] != 0:
-        return build(rngs=nnx.Rngs(0))
-    keys = jax.random.split(jax.random.key(0), configuration.shape[0])
-    return nnx.vmap(lambda key: build(rngs=nnx.Rngs(key)))(keys)
-
-
-def state_nnx(live: Any) -> Quantities:
-    stored = nnx.to_pure_dict(nnx.state(live.layer))
-    return {ours: np.asarray(stored[theirs]) for ours, theirs in NAMES.items() if theirs in stored}
-
-
-def train_nnx(live: Any, x: Any, upstream: Any) -> Quantities:
-    live.layer.train()
-    return run_nnx(live, x, upstream)
-
-
-def infer_nnx(live: Any, x: Any, upstream: Any) -> Quantities:
-    live.layer.eval()
-    return run_nnx(live, x, upstream)
-
-
-def run_nnx(live: Any, x: Any, upstream: Any) -> Quantities:
-    upstream = None if upstream is None else jax.device_put(upstream, live.device)
-    quantities, live.gradients = live.step(live.layer, jax.device_put(x, live.device), upstream)
-    return named(quantities, nnx.to_pure_dict(live.gradients))
-
-
-def rematted(layer: Any, x: Any, upstream: Any) -> Any:
-    return differentiate(nnx.remat(forward), layer, x, upstream)
-
-
-def mapped(layer: Any, x: Any, upstream: Any) -> Any:
-    return differentiate(nnx.vmap(forward), layer, x, upstream)
-
-
-def differentiate(call: Any, layer: Any, x: Any, upstream: Any) -> Any:
-    """Quantities and gradients of the parameters; the layer keeps its statistics."""
-    if upstream is None:
-        return {"output": call(layer, x)}, nnx.State({})
-    output, pullback = nnx.vjp(call, layer, x, graph=False)
-    gradients, grad_input = pullback(upstream)
-    return {"output": output, "grad_input": grad_input}, nnx.state(gradients, nnx.Param)
-
-
-def forward(layer: Any, x: Any) -> Any:
-    return layer(x)
-
-
-def sgd_nnx(live: Any, learning_rate: float) -> None:
-    nnx.Optimizer(live.layer, optax.sgd(learning_rate), wrt=nnx.Param).update(live.layer, live.gradients)
-
-
-def compilations_nnx(live: Any) -> int:
-    return int(live.step.jitted_fn._cache_size()) if live.mode == "compiled" else 0
 
 
 STATISTICS = Declared(
@@ -342,25 +299,6 @@ def linen(
     )
 
 
-def of_nnx(name: str, page: str, transform: Callable[..., Any], supports: Callable[..., str | None]) -> Implementation:
-    """A row: the layer of nnx through one of its own transformations."""
-    return Implementation(
-        name=f"flax.nnx.BatchNorm+{name}",
-        op="transformed_batch_norm",
-        profile=(STATISTICS,),
-        modes=("eager", "compiled"),
-        devices=("cpu", "gpu") if jax.default_backend() == "gpu" else ("cpu",),
-        dtypes=("float64",) if X64 else ("float32", "float16", "bfloat16"),
-        supports=supports,
-        call=call_nnx,
-        start=functools.partial(start_nnx, transform=transform),
-        state=state_nnx,
-        steps={"train": train_nnx, "infer": infer_nnx, "sgd": sgd_nnx},
-        compilations=compilations_nnx,
-        documentation="https://flax.readthedocs.io/en/latest/api_reference/flax.nnx/transforms.html#" + page,
-    )
-
-
 TRANSFORMED = "transformed_batch_norm"
 
 ADAPTER = Adapter(
@@ -385,7 +323,12 @@ ADAPTER = Adapter(
         linen("donated", TRANSFORMED, "jax.jit.html", plain, donates=True),
         linen("vmap", TRANSFORMED, "jax.vmap.html", stacked, supports=supports_stack),
         linen("accumulation", "virtual_batch_norm", "jax.lax.scan.html", accumulated),
-        of_nnx("remat", "flax.nnx.remat", rematted, supports_nnx),
-        of_nnx("vmap", "flax.nnx.vmap", mapped, supports_stack),
+        linen(
+            "derivatives",
+            "differentiated_batch_norm",
+            "jax.jvp.html",
+            derivatives,
+            steps={"train": train_further, "infer": infer_further},
+        ),
     ),
 )

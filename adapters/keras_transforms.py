@@ -207,6 +207,8 @@ VERSIONS = {
     "jax": lambda: {"jax": jax.__version__, "jaxlib": jaxlib.__version__},
 }
 
+SETTINGS = {"torch": lambda: {"threads": str(torch.get_num_threads())}}
+
 
 def implementation(way: str, page: str) -> Implementation:
     """A row: the layer called in one way."""
@@ -240,7 +242,7 @@ ADAPTER = Adapter(
         "backend": BACKEND,
         "floatx": keras.config.floatx(),
         "image data format": keras.config.image_data_format(),
-        "threads": str(torch.get_num_threads()) if BACKEND == "torch" else "automatic",
+        **SETTINGS.get(BACKEND, dict)(),
         "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "XLA flags": os.environ.get("XLA_FLAGS", ""),
     },

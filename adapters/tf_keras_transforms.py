@@ -1,4 +1,4 @@
-"""Legacy Keras: virtual batches of the layers that offer them, and a layer recomputed by `tf.recompute_grad`."""
+"""Legacy Keras: virtual batches of the layers that offer them, `tf.recompute_grad`, and further derivatives."""
 
 from __future__ import annotations
 
@@ -122,6 +122,44 @@ def differentiate(layer: Any, recomputes: bool, x: Any, upstream: Any, training:
     return {"output": output, **gradients}
 
 
+def train_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    return run_further(live, x, upstream, tangent, training=True)
+
+
+def infer_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    return run_further(live, x, upstream, tangent, training=False)
+
+
+def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Quantities:
+    with tf.device(live.device):
+        arrays = (tf.constant(x), tf.constant(upstream), tf.constant(tangent))
+        found = further(live.layer, *arrays, training=training)
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def further(layer: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Any:
+    """One forward pass under an accumulator and two tapes; the outer differentiates the inner's gradient."""
+    learned = {name: getattr(layer, name) for name in ("gamma", "beta") if getattr(layer, name) is not None}
+    with tf.autodiff.ForwardAccumulator(x, tangent) as forward, tf.GradientTape() as outer:
+        outer.watch((x, upstream))
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            output = layer(x, training=training)
+        along = forward.jvp(output, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        named = {f"grad_{name}": variable for name, variable in learned.items()}
+        gradients = inner.gradient(output, {"grad_input": x, **named}, output_gradients=upstream)
+    sources = {"second_grad_input": x, "second_grad_upstream": upstream}
+    if "gamma" in learned:
+        sources["second_grad_gamma"] = learned["gamma"]
+    second = outer.gradient(
+        gradients["grad_input"],
+        sources,
+        output_gradients=tangent,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return {"output": output, "tangent_output": along, **gradients, **second}
+
+
 def reload(live: Any) -> Any:
     shape = live.configuration.shape
     model = tf_keras.Sequential([tf_keras.Input(shape[1:], dtype=live.configuration.dtype), live.layer])
@@ -204,6 +242,17 @@ ADAPTER = Adapter(
             "tensorflow.compat.v1.layers.BatchNormalization",
             "compat/v1/layers/BatchNormalization",
             STEPS,
+        ),
+        Implementation(
+            **{**COMMON, "modes": ("eager",)},
+            name="tf_keras.layers.BatchNormalization+derivatives",
+            op="differentiated_batch_norm",
+            profile=(MOVING_CORRECTION,),
+            supports=supports_single,
+            call=call,
+            start=functools.partial(start, recomputes=False),
+            steps={"train": train_further, "infer": infer_further},
+            documentation=DOCUMENTATION + "autodiff/ForwardAccumulator",
         ),
         Implementation(
             name="tf_keras.layers.BatchNormalization+recompute_grad",

@@ -1,15 +1,17 @@
-"""PyTorch's batch normalization through transformations: checkpoints, stateless calls, stacks, accumulated gradients."""
+"""PyTorch's batch normalization through transformations: checkpoints, stateless calls, stacks, accumulation, derivatives."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import torch
+import torch.autograd.forward_ad
 import torch.utils.checkpoint
 
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
@@ -60,6 +62,8 @@ def supports_stack(configuration: Configuration) -> str | None:
 
 
 def supports_parameters(configuration: Configuration) -> str | None:
+    if not 2 <= configuration.rank - (0 in configuration.feature_axes) <= 5:
+        return "BatchNorm1d, 2d and 3d take inputs of rank 2 to 5"
     if configuration.scale != configuration.center:
         return "`affine` switches weight and bias together"
     half = configuration.dtype in ("float16", "bfloat16")
@@ -80,6 +84,11 @@ def call(configuration: Configuration) -> Call:
             "affine": configuration.scale,
         },
     )
+
+
+def call_untracked(configuration: Configuration) -> Call:
+    tracked = call(configuration)
+    return replace(tracked, keywords={**tracked.keywords, "track_running_stats": False})
 
 
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -156,6 +165,35 @@ def infer_whole(live: Any, x: Any, upstream: Any) -> Quantities:
         return {"output": array(output)}
     output.backward(tensor(upstream, live.device))
     return {"output": array(output), "grad_input": array(x.grad), **learned(live)}
+
+
+def train_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    live.layer.train()
+    return further(live, x, upstream, tangent)
+
+
+def infer_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    live.layer.eval()
+    return further(live, x, upstream, tangent)
+
+
+def further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+    """One forward pass of dual tensors; backward, and through the graph of that backward again."""
+    x, pull, along = (tensor(each, live.device) for each in (x, upstream, tangent))
+    x, pull = x.requires_grad_(), pull.requires_grad_()
+    learned = dict(zip(("gamma", "beta"), live.layer.parameters(), strict=False))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, along)
+        output, forward = torch.autograd.forward_ad.unpack_dual(live.layer(dual))
+    first = torch.autograd.grad(output, [x, *learned.values()], pull, create_graph=True)
+    sources = {"input": x, "upstream": pull, **learned}
+    # What the input gradient does not depend on has the gradient zero, as in inference.
+    second = torch.autograd.grad(first[0], list(sources.values()), along, allow_unused=True, materialize_grads=True)
+    named = dict(zip(sources, second, strict=True))
+    given = {"output": output, "grad_input": first[0], "tangent_output": forward}
+    given |= {f"grad_{name}": each for name, each in zip(learned, first[1:], strict=True)}
+    given |= {f"second_grad_{name}": each for name, each in named.items() if name != "beta"}
+    return {name: array(each) for name, each in given.items()}
 
 
 def sgd(live: Any, learning_rate: float) -> None:
@@ -281,7 +319,7 @@ def implementation(
 
 
 def checkpoint(name: str, reentrant: bool) -> Implementation:
-    steps = {
+    steps: dict[str, Callable[..., Any]] = {
         "train": functools.partial(train, reentrant=reentrant),
         "infer": functools.partial(infer, reentrant=reentrant),
         "sgd": sgd,
@@ -330,6 +368,19 @@ ADAPTER = Adapter(
             "virtual_batch_norm",
             "generated/torch.nn.BatchNorm2d.html",
             {"train": accumulate, "infer": infer_whole, "reload": reload, "sgd": sgd},
+        ),
+        implementation(
+            "untracked",
+            "untracked_batch_norm",
+            "generated/torch.nn.BatchNorm2d.html",
+            {"train": accumulate, "infer": infer_whole, "reload": reload, "sgd": sgd},
+            call=call_untracked,
+        ),
+        implementation(
+            "derivatives",
+            "differentiated_batch_norm",
+            "generated/torch.autograd.forward_ad.make_dual.html",
+            {"train": train_further, "infer": infer_further},
         ),
     ),
 )

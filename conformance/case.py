@@ -42,12 +42,15 @@ class Train(_Entry):
     input: Recipe
     upstream: Recipe = Field(description="Gradient of the loss with respect to the output.")
     mask: Recipe | None = Field(None, description="1 where a value counts, 0 where it does not.")
+    tangent: Recipe | None = Field(
+        None, description="The direction of the input along which the output is differentiated."
+    )
     shape: _Shape | None = Field(None, description="Shape of this step's input, where it differs from the case's.")
 
     @property
     def arrays(self) -> dict[str, Recipe]:
         """What the step has beside its input and its upstream gradient, by name."""
-        return {} if self.mask is None else {"mask": self.mask}
+        return {name: each for name, each in (("mask", self.mask), ("tangent", self.tangent)) if each is not None}
 
 
 class Infer(_Entry):
@@ -56,12 +59,15 @@ class Infer(_Entry):
     step: Literal["infer"]
     input: Recipe
     upstream: Recipe | None = None
+    tangent: Recipe | None = Field(
+        None, description="The direction of the input along which the output is differentiated."
+    )
     shape: _Shape | None = Field(None, description="Shape of this step's input, where it differs from the case's.")
 
     @property
     def arrays(self) -> dict[str, Recipe]:
         """What the step has beside its input and its upstream gradient, by name."""
-        return {}
+        return {} if self.tangent is None else {"tangent": self.tangent}
 
 
 class Reload(_Entry):

@@ -59,7 +59,7 @@ def _column(situation: Situation, feature: int, trains: bool) -> exact.Quantitie
             upstream=None if situation.upstream is None else _rationals(situation.upstream, feature),
             gamma=state.get("gamma"),
             beta=state.get("beta"),
-            moving=exact.Moments(mean=state["moving_mean"], variance=state.get("moving_variance")),
+            moving=exact.Moments(mean=state.get("moving_mean"), variance=state.get("moving_variance")),
             state=state,
             samples=situation.shape[0] if situation.shape else 0,
             arrays={name: _rationals(array, feature) for name, array in situation.arrays.items() if array.ndim == 2},

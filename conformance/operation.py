@@ -168,6 +168,8 @@ class Operation:
     begins_as: Mapping[str, str] = field(default_factory=dict)
     #: What its steps may have beside input and upstream gradient.
     arrays: Mapping[str, Shaped] = field(default_factory=dict)
+    #: What every step that is differentiated gives beside its output and the gradients of input, gamma and beta.
+    required: frozenset[str] = frozenset()
     #: The quantities that have the input's shape; every other has one value per feature.
     shaped_like_input: frozenset[str] = frozenset({"output", "grad_input"})
     #: Whether every number of a pass depends on its own feature alone, so that a large step may be judged in parts.

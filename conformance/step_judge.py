@@ -166,6 +166,7 @@ class StepJudge:
                     if not self.frozen:
                         learned = {"gamma", "beta"} & set(self.operation.state(self.configuration))
                         required |= {f"grad_{name}" for name in learned}
+                        required |= self.operation.required
             case _:
                 pass
         return required - set(self.cell.implementation.lacks)

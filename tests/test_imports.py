@@ -40,6 +40,8 @@ FAMILIES = {
     "equinox": {"equinox", "jax", "jaxlib", "optax"},
     "flax_linen": {"flax", "jax", "jaxlib", "optax"},
     "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
+    "flax_nnx_transforms": {"flax", "jax", "jaxlib", "optax"},
+    "flax_transforms": {"flax", "jax", "jaxlib", "optax"},
     "haiku": {"haiku", "jax", "jaxlib", "jmp", "optax"},
     "jax": {"jax", "jaxlib", "optax"},
     # The batch norms of the libraries on JAX, over its replicas.
@@ -50,6 +52,7 @@ FAMILIES = {
     "keras_masked": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "keras_ops": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "keras_replicas": {"keras", "tensorflow"},
+    "keras_transforms": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "mlx": {"mlx"},
     "numpy": set[str](),
     "onnx": {"onnx", "onnxruntime"},
@@ -61,8 +64,10 @@ FAMILIES = {
     "tf_keras": {"tensorflow", "tf_keras"},
     "tf_keras_masked": {"tensorflow", "tf_keras"},
     "tf_keras_replicas": {"tensorflow", "tf_keras"},
+    "tf_keras_transforms": {"tensorflow", "tf_keras"},
     "torch": {"torch"},
     "torch_replicas": {"torch"},
+    "torch_transforms": {"torch"},
 }
 FRAMEWORKS = set[str]().union(*FAMILIES.values())
 

@@ -6,10 +6,20 @@ from conformance.operation import Operation
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_renorm import BATCH_RENORM
 from conformance.operations.centering import CENTERING
+from conformance.operations.differentiated_batch_norm import DIFFERENTIATED_BATCH_NORM
 from conformance.operations.masked_batch_norm import MASKED_BATCH_NORM
 from conformance.operations.replicas import REPLICAS
 from conformance.operations.transformed_batch_norm import TRANSFORMED_BATCH_NORM
+from conformance.operations.untracked_batch_norm import UNTRACKED_BATCH_NORM
 from conformance.operations.virtual_batch_norm import VIRTUAL_BATCH_NORM
 
-_VARIANTS = (BATCH_RENORM, MASKED_BATCH_NORM, *REPLICAS, TRANSFORMED_BATCH_NORM, VIRTUAL_BATCH_NORM)
+_VARIANTS = (
+    BATCH_RENORM,
+    DIFFERENTIATED_BATCH_NORM,
+    MASKED_BATCH_NORM,
+    *REPLICAS,
+    TRANSFORMED_BATCH_NORM,
+    UNTRACKED_BATCH_NORM,
+    VIRTUAL_BATCH_NORM,
+)
 OPERATIONS: dict[str, Operation] = {each.name: each for each in (BATCH_NORM, CENTERING, *_VARIANTS)}

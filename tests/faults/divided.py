@@ -114,9 +114,27 @@ def loaded(l: Layer) -> None:
     """What else a reload does."""
 
 
+def remembers(l: Layer) -> bool:
+    """Whether a layer without moving values has some all the same."""
+    return False
+
+
 HEALTHY: dict[str, Callable[..., Any]] = {
     each.__name__: each
-    for each in (rows, unrows, grouping, statistics, entering, update, inverse, gathered, inferring, ended, loaded)
+    for each in (
+        rows,
+        unrows,
+        grouping,
+        statistics,
+        entering,
+        update,
+        inverse,
+        gathered,
+        inferring,
+        ended,
+        loaded,
+        remembers,
+    )
 }
 
 
@@ -167,6 +185,14 @@ def infer(l: Layer, x: Any, upstream: Any) -> Any:
     return {**found, "grad_input": l.unrows(l.value("gamma") * root * g, x), **owned(l)}
 
 
+def infer_untracked(l: Layer, x: Any, upstream: Any) -> Any:
+    """By its own batch; a fault may have it infer by what training left behind."""
+    if l.remembers():
+        return infer(l, x, upstream)
+    found = train(l, x, np.zeros_like(x) if upstream is None else upstream)
+    return {"output": found["output"]} if upstream is None else found
+
+
 def reload(l: Layer) -> Layer:
     l.state = {name: value.copy() for name, value in l.state.items()}
     l.loaded()
@@ -180,11 +206,17 @@ def sgd(l: Layer, learning_rate: float) -> None:
 
 
 def start(native: Any, configuration: Configuration, state: Quantities, mode: str, device: str, fault: Fault) -> Layer:
-    return Layer(native, configuration, state, fault)
+    zero = np.zeros(configuration.features, configuration.parameter_dtype)
+    hidden = {} if "moving_mean" in state else {"moving_mean": zero, "moving_variance": zero + 1}
+    return Layer(native, configuration, {**state, **hidden}, fault)
 
 
 def state(l: Layer) -> Quantities:
     return {name: value.copy() for name, value in l.state.items()}
+
+
+def state_untracked(l: Layer) -> Quantities:
+    return {name: value for name, value in state(l).items() if not name.startswith("moving")}
 
 
 def call(configuration: Configuration) -> Call:
@@ -195,7 +227,7 @@ def call(configuration: Configuration) -> Call:
 
 
 def interleaved(l: Layer, samples: int) -> Any:
-    return np.arange(samples).reshape(l.size, -1).T
+    return np.arange(samples).reshape(l.size or samples, -1).T
 
 
 def whole(l: Layer, samples: int) -> Any:
@@ -236,6 +268,15 @@ def outside(l: Layer, spread: Any) -> Any:
     return 1 / (np.sqrt(spread) + l.t(l.native.epsilon))
 
 
+def always(l: Layer) -> bool:
+    return True
+
+
+def unbiased(l: Layer, x: Any, number: int) -> Any:
+    center, spread = statistics(l, x, number)
+    return center, spread * l.t(len(x)) / l.t(len(x) - 1)
+
+
 def moved_in_inference(l: Layer, kind: str, x: Any, flat: Any) -> None:
     if kind == "infer":
         l.update(*statistics(l, flat, 0))
@@ -262,8 +303,8 @@ def only_the_first(l: Layer, center: Any, spread: Any) -> None:
             l.state[name][1:] = before[1:]
 
 
-VIRTUAL, TRANSFORMED = "virtual_batch_norm", "transformed_batch_norm"
-NOTHING = (Fault("nothing", VIRTUAL, None), Fault("nothing-transformed", TRANSFORMED, None))
+VIRTUAL, TRANSFORMED, UNTRACKED = "virtual_batch_norm", "transformed_batch_norm", "untracked_batch_norm"
+NOTHING = tuple(Fault(f"nothing-{op.partition('_')[0]}", op, None) for op in (VIRTUAL, TRANSFORMED, UNTRACKED))
 PLANTED = (
     Fault("interleaved", VIRTUAL, "interleaved samples", {"grouping": interleaved}),
     Fault("once-by-the-mean", VIRTUAL, "updated once, by the mean", {"entering": mean_of}),
@@ -291,11 +332,17 @@ PLANTED = (
     Fault("overwrites", TRANSFORMED, None, {"ended": overwritten}),
     Fault("over-the-stack", TRANSFORMED, None, {"statistics": over_the_stack}),
     Fault("first-of-the-stack", TRANSFORMED, None, {"update": only_the_first}),
+    Fault("never-moved", UNTRACKED, "mean 0 and variance 1", {"remembers": always, "update": lambda l, *batch: None}),
+    Fault("tracked-all-the-same", UNTRACKED, None, {"remembers": always}),
+    Fault("untracked-epsilon", UNTRACKED, "epsilon outside", {"inverse": outside}),
+    Fault("untracked-correction", UNTRACKED, None, {"statistics": unbiased}),
 )
 
 
 def implementation(fault: Fault) -> Implementation:
-    steps: dict[str, Callable[..., Any]] = {"train": train, "infer": infer, "reload": reload, "sgd": sgd}
+    untracked = fault.op == UNTRACKED
+    infers = infer_untracked if untracked else infer
+    steps: dict[str, Callable[..., Any]] = {"train": train, "infer": infers, "reload": reload, "sgd": sgd}
     return Implementation(
         name=f"divided.{fault.name}",
         op=fault.op,
@@ -305,7 +352,7 @@ def implementation(fault: Fault) -> Implementation:
         supports=lambda configuration: None,
         call=call,
         start=partial(start, fault=fault),
-        state=state,
+        state=state_untracked if untracked else state,
         steps=steps,
     )
 

@@ -266,9 +266,9 @@ def _output(base: Hypothesis) -> Iterator[Hypothesis]:
 
         return replace(base, name=f"output where a position does not count: {name}", changed=came, only=_OUTPUT)
 
-    yield elsewhere("0", lambda situation, output: 0)  # noqa: ARG005 - one signature for all
-    yield elsewhere("the input", lambda situation, output: situation.x)  # noqa: ARG005
-    yield elsewhere("beta", lambda situation, output: situation.state.get("beta", 0.0))  # noqa: ARG005
+    yield elsewhere("0", lambda situation, output: 0)
+    yield elsewhere("the input", lambda situation, output: situation.x)
+    yield elsewhere("beta", lambda situation, output: situation.state.get("beta", 0.0))
     yield elsewhere("normalized with the moving values", _by_moving)
 
 

@@ -138,7 +138,7 @@ def _first_alone(situation: Situation, found: Found) -> Found:
     }
 
 
-def _multiplied(names: frozenset[str], factor: int, situation: Situation, found: Found) -> Found:  # noqa: ARG001
+def _multiplied(names: frozenset[str], factor: int, situation: Situation, found: Found) -> Found:
     return {name: changed_to(found[name], factor * found[name].value) for name in names & found.keys()}
 
 

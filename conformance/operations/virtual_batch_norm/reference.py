@@ -54,7 +54,7 @@ def train_in(situation: Situation, worked: Precision, grouping: Grouping) -> Fou
     rows = grouping(situation.x.shape[0], parts_of(situation))
     steps = list(_steps(situation, rows))
     found = [batch_norm.train(step, worked) for step in steps]
-    joined: dict[str, Expected] = {
+    joined: Found = {
         name: _joined([each[name] for each in found], rows) for name in ("output", "grad_input") if name in found[0]
     }
     with np.errstate(all="ignore"):

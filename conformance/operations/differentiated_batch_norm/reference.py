@@ -1,0 +1,144 @@
+"""The derivative of the output along a direction v, and the gradients of ⟨v, dx⟩: one function per clause of section 26.
+
+With x̂ and r of the step, a = mean(v x̂), b = mean(g x̂), Pw = w - mean(w) - x̂ mean(w x̂), T = mean(v Pg):
+
+    tangent_output = second_grad_upstream = γ r Pv           since the Jacobian is symmetric
+    second_grad_gamma = r m T
+    second_grad_input = -γ r² (x̂ T + b Pv + a Pg)            from dr/dx = -r² x̂/m, da/dx = r Pv/m, db/dx = r Pg/m
+
+In inference, where x̂ and r follow nothing, Pw = w and the second gradient of the input is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conformance.operation import Expected, Situation
+from conformance.operations import batch_norm
+from conformance.operations.batch_norm import terms
+from conformance.operations.batch_norm.reference import Normalization, inference, total, training
+from conformance.operations.differentiated_batch_norm import tolerance
+from conformance.precision import Precision
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Found = dict[str, Expected]
+
+SHAPED = frozenset({"tangent_output", "second_grad_input", "second_grad_upstream"})
+QUANTITIES = SHAPED | {"second_grad_gamma"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Derivatives:
+    """The derivatives of one step and what they are made of."""
+
+    #: Pv and Pg, of shape (m, C).
+    along: Array
+    back: Array
+    #: a, b and T, of shape (C,).
+    a: Array
+    b: Array
+    product: Array
+    values: Mapping[str, Array]
+
+
+def derivatives(n: Normalization, upstream: Array, tangent: Array) -> Derivatives:
+    """Return the derivatives of a step; where nothing follows the batch, those of inference."""
+    count = len(upstream)
+    follows = upstream.dtype.type(1 if n.coupling else 0)
+    a, b = follows * total(tangent * n.normalized) / count, follows * total(upstream * n.normalized) / count
+    along = tangent - follows * total(tangent) / count - n.normalized * a
+    back = upstream - follows * total(upstream) / count - n.normalized * b
+    product = total(tangent * back) / count
+    scale = n.gamma * n.inverse_root
+    second = n.normalized * product + b * along + a * back
+    values = {
+        "tangent_output": scale * along,
+        "second_grad_upstream": scale * along,
+        "second_grad_gamma": n.inverse_root * count * product,
+        "second_grad_input": -follows * scale * n.inverse_root * second,
+    }
+    return Derivatives(along=along, back=back, a=a, b=b, product=product, values=values)
+
+
+def train(situation: Situation, worked: Precision) -> Found:
+    """Return what one train step must give."""
+    found = batch_norm.train(situation, worked)
+    if not situation.x.size:
+        return found
+    with np.errstate(all="ignore"):
+        return found | _further(situation, training(situation)[2], found, worked)
+
+
+def infer(situation: Situation, worked: Precision) -> Found:
+    """Return what one inference step must give."""
+    found = batch_norm.infer(situation, worked)
+    if not situation.x.size:
+        return found
+    with np.errstate(all="ignore"):
+        return found | _further(situation, inference(situation), found, worked)
+
+
+def _further(situation: Situation, n: Normalization, found: Found, worked: Precision) -> Found:
+    tangent, upstream = situation.arrays.get("tangent"), situation.upstream
+    if tangent is None or upstream is None:
+        return {}
+    of = derivatives(n, upstream, tangent)
+    names = [name for name in of.values if name != "second_grad_gamma" or "gamma" in situation.state]
+    sizes = tolerance.sizes(situation, n, upstream, tangent)
+    limits = {
+        grade: tolerance.bounds(sizes, of.a, of.b, of.product, of.values, algorithm)
+        for grade, algorithm in tolerance.classes(situation, worked).items()
+    }
+    magnitudes = tolerance.magnitudes(sizes)
+    return {
+        name: Expected(
+            value=of.values[name],
+            bound=limits[""][name],
+            magnitude=magnitudes[name],
+            in_domain=found["output"].in_domain,
+            narrower={grade: each[name] for grade, each in limits.items() if grade},
+        )
+        for name in names
+    }
+
+
+def train_terms(situation: Situation) -> Mapping[str, Mapping[str, Array]]:
+    """Return the terms of one train step."""
+    return {**terms.train_terms(situation), **_terms(situation, training)} if situation.x.size else {}
+
+
+def infer_terms(situation: Situation) -> Mapping[str, Mapping[str, Array]]:
+    """Return the terms of one inference step."""
+    return {**terms.infer_terms(situation), **_terms(situation, lambda s: (inference(s),))} if situation.x.size else {}
+
+
+def _terms(situation: Situation, performed: Any) -> Mapping[str, Mapping[str, Array]]:
+    tangent, upstream = situation.arrays.get("tangent"), situation.upstream
+    if tangent is None or upstream is None:
+        return {}
+    n = performed(situation)[-1]
+    of = derivatives(replace(n, coupling=1.0), upstream, tangent)
+    scale = n.gamma * n.inverse_root
+    forward = {
+        "γ·r·v": scale * tangent,
+        "γ·r·mean(v)": scale * tangent.mean(axis=0),
+        "γ·r·x̂·a": scale * n.normalized * of.a,
+    }
+    squared = scale * n.inverse_root
+    return {
+        "tangent_output": forward,
+        "second_grad_upstream": forward,
+        "second_grad_gamma": {
+            "r·Σv·g": n.inverse_root * (tangent * upstream).sum(axis=0),
+            "r·Σv·Pg": of.values["second_grad_gamma"],
+        },
+        "second_grad_input": {
+            "γ·r²·x̂·T": squared * n.normalized * of.product,
+            "γ·r²·b·Pv": squared * of.b * of.along,
+            "γ·r²·a·Pg": squared * of.a * of.back,
+        },
+    }
