@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from conformance import cli, crosscheck, exact, inputs, moving, operation
+from conformance import cli, crosscheck, inputs, moving, operation
 from conformance import reference as requests
 from conformance.case import Case
 from conformance.crosscheck import ALLOWED, Comparison, Disagreement, Summary, compare
