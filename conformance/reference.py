@@ -105,16 +105,15 @@ class References:
 def _numeric(request: Request) -> Dialect:
     """Return the request's dialect with the choices in place of which any other gives the same numbers.
 
-    Who keeps the state and in which dtype, and what is refused, move no number; training alone follows the dialect.
+    Who keeps the state and in which dtype, and what is refused, move no number. Inference follows the dialect only in
+    what replicas start it from, and in the correction of a batch that normalizes there too.
     """
     canonical = OPERATIONS[request.configuration.op].dialect
     if not _trains(request):
-        return canonical
-    given = request.inputs.input
-    single = given is not None and given.size == request.configuration.feature_count
+        kept = ("replica_moving", "normalizing_correction")
+        return replace(canonical, **{field: getattr(request.dialect, field) for field in kept})
     return replace(
         request.dialect,
-        single_value=request.dialect.single_value if single else canonical.single_value,
         empty_batch=canonical.empty_batch,
         frozen_implies_inference=canonical.frozen_implies_inference,
         statistics_dtype=canonical.statistics_dtype,

@@ -164,9 +164,10 @@ def test_anything_that_differs_is_computed_anew(
 @pytest.mark.parametrize(
     ("step", "fields"),
     [
-        (TRAIN, {"state": "caller", "statistics_dtype": "float64", "empty_batch": "error", "single_value": "identity"}),
+        (TRAIN, {"state": "caller", "statistics_dtype": "float64", "empty_batch": "error"}),
         (TRAIN, {"frozen_implies_inference": True}),
         (INFER, {"moving_correction": 1, "update": "merge", "normalizes_with": "moving_after"}),
+        (INFER, {"replica_gradients": "mean"}),
         (RELOAD, {"moving_correction": 1}),
     ],
 )
@@ -186,6 +187,13 @@ def test_one_value_a_feature_is_computed_anew_where_it_passes_as_it_is(computed:
     references, made = References(), case(TRAIN, shape=[1, 3])
     references.expected(request(made), STATE, {})
     references.expected(request(made, dialect=Dialect(single_value="identity")), STATE, {})
+    assert len(computed) == 2
+
+
+def test_inference_is_computed_anew_where_replicas_start_it_from_the_first(computed: list[Request]) -> None:
+    references, made = References(), case(INFER)
+    references.expected(request(made), STATE, {})
+    references.expected(request(made, dialect=Dialect(replica_moving="first")), STATE, {})
     assert len(computed) == 2
 
 

@@ -104,10 +104,11 @@ class _Script:
         if "configuration" not in _words(program.main):
             return ""
         used = _words(program.definitions)
+        values = {each: getattr(self.configuration, each) for each in (*_fields(), *_PROPERTIES) if each in used}
+        # A dataclass takes no dict for a default: without a type it is the class's own, which `replace` keeps as well.
         lines = [
-            f"    {each}: object = {written(getattr(self.configuration, each))}"
-            for each in (*_fields(), *_PROPERTIES)
-            if each in used
+            f"    {each}{'' if isinstance(value, dict) else ': object'} = {written(value)}"
+            for each, value in values.items()
         ]
         head = "@dataclass(frozen=True)\nclass Configuration:\n"
         return head + "\n".join(lines or ["    pass"]) + "\n\n\nconfiguration = Configuration()"
