@@ -116,9 +116,11 @@ def measure_subjects(subjects: Sequence[Subject], machine: Machine) -> Iterator[
     keys = list(dict.fromkeys(each.cell.key for each in subjects))
     for key in keys:
         sent = machine.ask(key, {"step": "arrays", "input": step.input, "upstream": upstream, "copies": copies})
-        _blame([each for each in progress if each.subject.cell.key == key], sent)
-    for each in progress:
-        _prepare(each, machine)
+        of_key = [each for each in progress if each.subject.cell.key == key]
+        _blame(of_key, sent)
+        for each in of_key:
+            _prepare(each, machine)
+        machine.ask(key, {"step": "prepared"})
     for number in range(machine.effort.batches):
         if number and machine.over:
             break

@@ -5,6 +5,7 @@ Requests, each with one answer:
 
     {"step": "arrays", "input": ..., "upstream": ..., "copies": n}     -> {}
     {"step": "prepare", "number": k, "pass": ..., ...}                 -> seconds of start, first and second call, peak
+    {"step": "prepared"}                                               -> {}; what was prepared has its own arrays
     {"step": "measure", "number": k, "seconds": s, "rounds": n}        -> statistics as pytest-benchmark has them
     {"step": "bandwidth", "number": k}                                 -> bytes a second that copies on its device move
     {"step": "settle", "number": k, "features": [...]}                 -> what one more call gives, of those features
@@ -43,6 +44,7 @@ class Bench:
         self.implementations = {each.name: each for each in adapter.implementations}
         self.module = module
         self.arrays: list[tuple[Array, Array]] = []
+        self.size = 0
         self.native: dict[Any, list[tuple[Any, Any]]] = {}
         self.passes: dict[int, TimedPass] = {}
 
@@ -50,17 +52,20 @@ class Bench:
         """Return the answer to one request."""
         match request["step"]:
             case "arrays":
-                self.native, self.passes = {}, {}
+                self.native, self.passes, self.size = {}, {}, request["input"].nbytes
                 self.arrays = rotated(request["input"], request["upstream"], request["copies"])
                 return {}
             case "prepare":
                 timed = self._prepared(request)
                 self.passes[request["number"]] = timed
                 return timed.warmed()
+            case "prepared":
+                self.arrays = []
+                return {}
             case "measure":
                 return measured(self.passes[request["number"]], request["seconds"], request["rounds"])
             case "bandwidth":
-                return {"bandwidth": self.passes[request["number"]].bandwidth(self.arrays[0][0].nbytes)}
+                return {"bandwidth": self.passes[request["number"]].bandwidth(self.size)}
             case "settle":
                 return self.passes[request["number"]].settled(request["features"])
             case "forget":
@@ -84,7 +89,9 @@ class Bench:
         )
         seconds = time.perf_counter() - started
         inputs = self._native(implementation, configuration, request["device"])
-        return TimedPass(implementation, configuration, live, inputs, request["pass"], seconds)
+        # The clock of another device says nothing of the CPU.
+        clock = implementation.timed.get("clock") if request["device"] != "cpu" else None
+        return TimedPass(implementation, configuration, live, inputs, request["pass"], seconds, clock)
 
     def _native(
         self, implementation: Implementation, configuration: Configuration, device: str
@@ -115,14 +122,14 @@ class TimedPass:
         inputs: Sequence[tuple[Any, Any]],
         name: str,
         started: float,
+        clock: Callable[..., float] | None,
     ) -> None:
         self.implementation, self.configuration, self.live, self.inputs = implementation, configuration, live, inputs
         self.function = implementation.timed[name]
         self.differentiates = name == "train"
         self.wait, self.get = implementation.timed["wait"], implementation.timed["get"]
         #: A device with a clock of its own is waited for by the clock, once a round.
-        self.clock: Callable[..., float] | None = implementation.timed.get("clock")
-        self.waits = self.clock is None
+        self.clock, self.waits = clock, clock is None
         self.started = started
         self.calls = 0
         self.results: Mapping[str, Any] = {}
@@ -143,12 +150,13 @@ class TimedPass:
         while calls < len(self.inputs) or time.perf_counter() < end:
             self()
             calls += 1
-        compilations = self.implementation.compilations
+        compilations, grown = self.implementation.compilations, peak(self._timed)
+        self.results = {}  # between its batches a pass holds nothing that another would miss
         return {
             "start": self.started,
             "first": first,
             "second": second,
-            "peak": peak(self._timed),
+            "peak": grown,
             "compilations": None if compilations is None else compilations(self.live),
         }
 
@@ -274,6 +282,7 @@ def measured(timed: TimedPass, seconds: float, rounds: int) -> dict[str, Any]:
         )  # fmt: skip
         if code != pytest.ExitCode.OK:
             raise RuntimeError(f"the benchmark ended with exit code {int(code)}")
+        timed.results = {}
         (found,) = json.loads(out.read_text(encoding="utf-8"))["benchmarks"]
     kept = ("min", "q1", "median", "q3", "max", "rounds", "iterations")
     return {key: found["stats"][key] for key in kept}
