@@ -1,16 +1,14 @@
 """What an adapter's author reads: the values an adapter is made of.
 
-An adapter is one Python file that translates between the words of the spec and one library. It holds a
-literal `PROCESSES`, read without importing the file, such as `[{"name": "torch", "group": "torch",
-"environment": {}}]`, and an `ADAPTER`.
+An adapter is one Python file that translates between the words of the spec and one library. It holds a literal
+`PROCESSES`, read without importing the file, such as `[{"name": "torch", "group": "torch", "environment": {}}]`, and an
+`ADAPTER`. Each entry is one worker process: the group of packages whose interpreter runs it (None: that of the run), the
+environment variables set before anything is imported (`{caches}`: a folder of its own that outlives the run), under
+`dtypes` those it serves where it cannot serve all, under `threads` the variables that limit its threads, and under
+`shared` a word: adapters that have it and the environment in common may follow one another in one process.
 
-Each entry is one worker process: the group of packages whose interpreter runs it (None: the interpreter of
-the run itself), the environment variables set before anything is imported (`{caches}` stands for a folder
-of the process's own that outlives the run), where one process cannot serve them all the `dtypes` it serves,
-under `threads` the variables that limit its threads, and under `shared` a word: adapters that have it in common, and
-the environment, may follow one another in one process. Functions take and give NumPy arrays (bfloat16
-through `ml_dtypes`), in the shapes and the axis order that the library's own user would see. An adapter never
-transposes, casts a result, compares, or catches an exception: what that user would get is what is recorded.
+Functions take and give NumPy arrays (bfloat16 through `ml_dtypes`), in the shapes and the axis order that the library's
+own user would see. An adapter never transposes, casts a result, compares, or catches an exception.
 """
 
 from __future__ import annotations
