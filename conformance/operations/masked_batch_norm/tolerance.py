@@ -1,7 +1,7 @@
 """How far rounding may take a healthy masked batch normalization: the bounds of batch normalization, counted anew.
 
 Leaving a value out is exact, whether it is chosen away or multiplied by 0 and added, and so is the count k: the
-statistics are those of a batch of k values. Σg and Σg·x̂ run over all m positions. `docs/tolerances.md`, section 10.1.
+statistics are those of a batch of k values. Σg and Σg·x̂ run over all m positions. `docs/tolerances.md`, section 10.2.
 """
 
 from __future__ import annotations
