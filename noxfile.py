@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 #: Seconds after which the short pass of throughput, at the end of the main job, begins nothing further.
-SHORT = 170
+SHORT = 150
 GROUPS = ("torch", "tensorflow", "jax", "portable")
 
 nox.needs_version = ">=2025.2"
