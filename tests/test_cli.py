@@ -89,7 +89,7 @@ def test_a_profile_says_how_much_of_a_run_its_slow_framework_took(case_glob: str
     table = found.stdout.partition("where the time went")[2].splitlines()[1:]
     seconds = {line[:32].strip(): float(line[32:41]) for line in table if line[41:49].endswith("%")}
     assert slept > 0
-    assert slept <= seconds["inside a framework's call"] < slept + 1
+    assert slept - 0.01 <= seconds["inside a framework's call"] < slept + 1  # printed to a hundredth
     whole = next(float(line[32:41]) for line in table if line.startswith("wall time"))
     assert sum(seconds.values()) == pytest.approx(whole, abs=0.05)
     own = float(found.stdout.partition("own share: ")[2].partition("%")[0])
