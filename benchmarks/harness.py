@@ -13,8 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conformance.execute import Workers, execute
+from conformance.execute import execute
 from conformance.outcome import Produced
+from conformance.workers import Workers
 from tests.fake_cells import row
 
 

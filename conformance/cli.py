@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import json
-import math
 import os
 import sys
 from enum import StrEnum
@@ -19,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from conformance.compared.values import Comparison, FailOn
+from conformance.compared.command import compare
 from conformance.errors import ConformanceError, SuiteError, UsageError
 from conformance.pairs import pairs
 from conformance.publication.command import publish
@@ -42,15 +41,6 @@ class Listable(StrEnum):
     CASES = "cases"
     IMPLEMENTATIONS = "implementations"
     CLAUSES = "clauses"
-
-
-class Form(StrEnum):
-    """How a comparison is written."""
-
-    TEXT = "text"
-    MARKDOWN = "markdown"
-    JSON = "json"
-    JUNIT = "junit"
 
 
 _Python = Annotated[
@@ -160,10 +150,10 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     What follows `--` goes to pytest: -k, -x, --lf, --junitxml and the like.
     """
-    from conformance.execute import Limits
     from conformance.plan import Selection
     from conformance.running import Options
     from conformance.running import run as run_cells
+    from conformance.workers import Limits
 
     options = Options(
         selection=Selection(
@@ -210,103 +200,7 @@ def report(
     print(write(read_all(runs), out, partial=partial, single_file=single_file, baseline=older))
 
 
-@app.command()
-def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
-    base: Annotated[
-        list[Path] | None, typer.Option(metavar="RUN", help="Run files, folders of them, or a results.json.")
-    ] = None,
-    new: Annotated[
-        list[Path] | None, typer.Option(metavar="RUN", help="The same, of what is compared with it.")
-    ] = None,
-    base_python: Annotated[
-        list[str] | None, typer.Option(metavar="GROUP=PATH", help="In place of runs: compare the speed of this")
-    ] = None,
-    new_python: Annotated[list[str] | None, typer.Option(metavar="GROUP=PATH", help="interpreter and of this.")] = None,
-    implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="What is timed.")] = None,
-    case: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The cases that time it.")] = None,
-    form: Annotated[
-        Form,
-        typer.Option(
-            "--format", metavar="text|markdown|json|junit", help="For a terminal, a pull request, a program or CI."
-        ),
-    ] = Form.TEXT,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there; omitted: print it.")] = None,
-    fail_on: Annotated[
-        list[FailOn] | None, typer.Option(metavar="CHANGE", help="Count it as a regression too; repeats.")
-    ] = None,
-    drift_factor: Annotated[float, typer.Option(metavar="X", min=1.0, help="A score drifted that grew so much,")] = 2.0,
-    drift_floor: Annotated[float, typer.Option(metavar="X", min=0.0, help="to such a part of its bound.")] = 0.1,
-    partial: Annotated[bool, typer.Option(help="Take runs that did not end, said on the face of it.")] = False,
-) -> None:
-    """Tell what changed between two runs, worst first; exit 1 on a regression.
-
-    A regression, expected or not, is:
-
-    - a verdict that stands worse than it did, best to worst: exact and conforms; dialect; unsupported, undecided
-    and announced refusals; refused and deviates; timed out; crashed. What was unsupported had nothing to lose.
-
-    - exact that became conforms where clause 13.4 demands exact results.
-
-    - a grade of stability that fell, over the cells that both runs have.
-
-    - an environment that worked and fails; cells that are gone though the run has their case.
-
-    Told, and a regression only where --fail-on names it:
-
-    - a score that grew without another verdict (drift); exact that became conforms elsewhere (exactness).
-
-    - new or newly supported cells that disagree (appeared); cells that are gone since the run was narrowed, is
-    partial or of another tier, or lacks the case or the environment (vanished).
-
-    With two interpreters in place of two runs, their speed is compared, in pairs of fresh processes: a regression is
-    a call that became slower, or whose error grew.
-    """
-    if base_python or new_python:
-        if base or new:
-            raise UsageError("compare: expected runs (--base, --new) or interpreters (--base-python, --new-python)")
-        if not (base_python and new_python):
-            raise UsageError("compare: expected --base-python and --new-python")
-        from conformance.throughput.command import compare_speed
-
-        sides = pairs("--base-python", base_python), pairs("--new-python", new_python)
-        raise SystemExit(compare_speed(*sides, tuple(implementation or ()), tuple(case or ()), form.value, out))
-    if not (base and new):
-        raise UsageError("compare: expected --base RUN and --new RUN, or --base-python and --new-python")
-    gc.disable()  # as for a report
-    from conformance.compare import compare as compare_results
-    from conformance.compared.values import Policy
-    from conformance.results_reading import load
-    from conformance.whole import write_whole
-
-    if not (math.isfinite(drift_factor) and math.isfinite(drift_floor)):
-        raise UsageError("--drift-factor and --drift-floor: expected a finite number")
-    policy = Policy(drift_factor=drift_factor, drift_floor=drift_floor, fail_on=tuple(dict.fromkeys(fail_on or ())))
-    found = compare_results(load(base, partial=partial), load(new, partial=partial), policy)
-    text = _written(found, form)
-    if out is None:
-        sys.stdout.write(text)
-    else:
-        write_whole(out, text.encode())
-    raise SystemExit(1 if found.regression else 0)
-
-
-def _written(comparison: Comparison, form: Form) -> str:
-    from conformance.compared.junit import junit
-    from conformance.compared.markdown import markdown
-    from conformance.compared.text import text
-    from conformance.json_text import text_of
-
-    match form:
-        case Form.TEXT:
-            return text(comparison)
-        case Form.MARKDOWN:
-            return markdown(comparison)
-        case Form.JSON:
-            return text_of(comparison)
-        case Form.JUNIT:
-            return junit(comparison)
-
-
+app.command()(compare)
 app.command()(regression)
 app.command()(publish)
 
@@ -383,10 +277,11 @@ def _clause_rows() -> list[dict[str, object]]:
 
 
 def _implementation_rows(python: list[str] | None, adapter: list[str] | None) -> list[dict[str, object]]:
-    from conformance.execute import Workers, survey
     from conformance.plan import Offer
     from conformance.registry import keys
     from conformance.running import FOLDER
+    from conformance.survey import survey
+    from conformance.workers import Workers
 
     wanted = keys(pairs("--python", python), adapter or [])
     rows: dict[str, dict[str, object]] = {}

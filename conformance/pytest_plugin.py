@@ -15,13 +15,14 @@ from typing import Any, Literal
 import pytest
 
 from conformance.divergences import Listed, find
-from conformance.execute import Workers, execute
+from conformance.execute import execute
 from conformance.judge import judge
 from conformance.lines import record_line
 from conformance.plan import Cell
 from conformance.record import RunWriter
 from conformance.reference import References
 from conformance.verdict import Verdict
+from conformance.workers import Workers
 
 Status = Literal["passed", "failed", "skipped", "xfailed"]
 

@@ -15,7 +15,6 @@ import pytest
 from conformance import lines, record
 from conformance.divergences import Listed, load_divergences, unmatched
 from conformance.errors import SuiteError, UsageError, WorkerError
-from conformance.execute import Limits, Workers, survey
 from conformance.plan import Cell, Offer, Selection, plan, thread_keys
 from conformance.pytest_plugin import Plugin, Prepared, arguments
 from conformance.record import RunWriter
@@ -23,7 +22,9 @@ from conformance.registry import WorkerKey, keys
 from conformance.shipped import root, spec_folder
 from conformance.spec import Spec, load
 from conformance.stages import Stages
+from conformance.survey import survey
 from conformance.tier import Tier, load_tiers
+from conformance.workers import Limits, Workers
 
 FOLDER = Path(".conformance")
 _LOG_TAIL = 3_000

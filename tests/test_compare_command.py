@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conformance import cli
+from conformance.compared.command import Form
 from conformance.json_text import text_of
 from conformance.record import Run
 from conformance.results import results_of
@@ -96,7 +97,7 @@ def test_the_formats_say_the_same(command: Command, tmp_path: Path) -> None:
 def test_the_same_two_runs_are_the_same_bytes(command: Command, tmp_path: Path) -> None:
     """In every format."""
     base, new = written("versions-and-settings", tmp_path)
-    for form in cli.Form:
+    for form in Form:
         both = ["--base", base, "--new", new, "--format", form.value]
         assert command(*both) == command(*both)
 

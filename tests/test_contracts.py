@@ -22,7 +22,7 @@ import pytest
 from conformance import lines
 from conformance.case import Case
 from conformance.errors import Place, WorkerError
-from conformance.execute import Outcomes, Workers, execute, survey
+from conformance.execute import Outcomes, execute
 from conformance.inputs import inputs_of
 from conformance.judge import judge
 from conformance.outcome import Crashed, Produced, TimedOut
@@ -32,6 +32,8 @@ from conformance.reference import References
 from conformance.registry import keys
 from conformance.reproduce import Evidence
 from conformance.spec import Located
+from conformance.survey import survey
+from conformance.workers import Workers
 from tests.reproduced import complaint
 
 pytestmark = pytest.mark.frameworks

@@ -14,10 +14,12 @@ import psutil
 import pytest
 
 from conformance.errors import WorkerError
-from conformance.execute import Limits, Outcomes, Workers, execute, survey
+from conformance.execute import Outcomes, execute
 from conformance.outcome import Crashed, Produced, Refused, Repeated, TimedOut
 from conformance.plan import Cell, Offer
 from conformance.process import OUTPUT_LIMIT
+from conformance.survey import survey
+from conformance.workers import Limits, Workers
 from tests.fake_cells import case, cell, key, row
 
 QUICK = Limits(start=20.0, cell=1.5)

@@ -17,7 +17,7 @@ import pytest
 from conformance import lines
 from conformance.case import Case
 from conformance.errors import UsageError
-from conformance.execute import Limits, Workers, execute, survey
+from conformance.execute import execute
 from conformance.judge import judge
 from conformance.plan import Offer, Selection, plan
 from conformance.record import RunWriter, dumped
@@ -25,6 +25,8 @@ from conformance.reference import References
 from conformance.registry import keys
 from conformance.reproduce import Evidence, recorded, script
 from conformance.reproduce.evidence import case_from
+from conformance.survey import survey
+from conformance.workers import Limits, Workers
 from tests.cells import INFER, TRAIN, case, located
 from tests.reproduced import complaint, run
 

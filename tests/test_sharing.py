@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from conformance.errors import WorkerError
-from conformance.execute import Limits, Outcomes, Workers, execute, survey
+from conformance.execute import Outcomes, execute
 from conformance.outcome import Crashed, Produced
 from conformance.plan import Cell, Offer
 from conformance.registry import WorkerKey, keys, limited
+from conformance.survey import survey
+from conformance.workers import Limits, Workers
 from tests.fake_cells import cell
 
 ADAPTER = """

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from conformance.execute import Limits, Workers, execute
+from conformance.execute import execute
 from conformance.stages import REST, Stages, partition
+from conformance.workers import Limits, Workers
 from tests.fake_cells import row
 
 WALL = (100.0, 110.0)

@@ -12,12 +12,13 @@ import pytest
 pytest.importorskip("pytest_benchmark")
 
 from conformance.case import Case
-from conformance.execute import Workers, survey
 from conformance.plan import Cell, Offer, Selection, plan
 from conformance.registry import keys
+from conformance.survey import survey
 from conformance.throughput.measuring import Effort, Machine, copies_of, measure
 from conformance.throughput.subject import Line
 from conformance.throughput.timing import rotated
+from conformance.workers import Workers
 from tests.cells import case, located
 
 ADAPTER = str(Path(__file__).parent / "faults" / "timed.py")

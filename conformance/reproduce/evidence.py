@@ -13,7 +13,7 @@ from typing import Any
 from conformance import lines, record
 from conformance.case import Case
 from conformance.errors import UsageError, WorkerError
-from conformance.execute import Workers, execute, survey
+from conformance.execute import execute
 from conformance.judge import judge
 from conformance.plan import Offer, Selection, plan, thread_keys
 from conformance.record import Line
@@ -21,6 +21,8 @@ from conformance.reference import References
 from conformance.registry import keys
 from conformance.shipped import spec_folder
 from conformance.spec import load
+from conformance.survey import survey
+from conformance.workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

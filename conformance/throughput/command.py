@@ -33,11 +33,11 @@ def throughput(
 
     Nothing else should use the machine meanwhile: what was disturbed is measured again, and voided in the end.
     """
-    from conformance.execute import Limits
     from conformance.pairs import pairs
     from conformance.plan import Selection
     from conformance.throughput.measuring import Effort
     from conformance.throughput.running import Options, run
+    from conformance.workers import Limits
 
     options = Options(
         selection=Selection(

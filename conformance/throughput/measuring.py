@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from conformance.errors import SuiteError
-from conformance.execute import Workers, converse
 from conformance.inputs import inputs_of
 from conformance.outcome import Crashed, TimedOut
 from conformance.plan import Cell
@@ -28,6 +27,7 @@ from conformance.throughput.subject import (
     unmeasured_line,
 )
 from conformance.throughput.verifying import accuracy, features_judged
+from conformance.workers import Workers, converse
 
 #: A batch whose bandwidths drifted is measured so many times in all before it is void.
 _TRIES = 3

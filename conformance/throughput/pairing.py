@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.errors import UsageError
-from conformance.execute import Limits, Workers
 from conformance.plan import Selection
 from conformance.record import number_from
 from conformance.registry import keys
@@ -17,6 +16,7 @@ from conformance.throughput.comparing import CONFIRMING, PAIRS, Finding, Pairs, 
 from conformance.throughput.measuring import Effort, Machine, measure_subjects
 from conformance.throughput.running import load_timed, planned
 from conformance.throughput.subject import Subject, can_be_timed, passes_of
+from conformance.workers import Limits, Workers
 
 #: Of one process one batch counts, by its quickest round: what disturbs a call only ever slows it.
 EFFORT = Effort(batches=1, seconds=0.1, rounds=10)

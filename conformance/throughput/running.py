@@ -11,17 +11,18 @@ from pathlib import Path
 
 from conformance import lines
 from conformance.errors import UsageError, WorkerError
-from conformance.execute import Limits, Workers, survey
 from conformance.plan import Cell, Offer, Selection, plan
 from conformance.record import RunWriter
 from conformance.registry import WorkerKey, keys
 from conformance.running import FOLDER, check_interpreters
 from conformance.shipped import spec_folder
 from conformance.spec import Spec, load
+from conformance.survey import survey
 from conformance.throughput.bandwidth import Bandwidth, last_level_cache
 from conformance.throughput.measuring import Effort, Machine, measure
 from conformance.throughput.subject import Line, can_be_timed, passes_of
 from conformance.tier import load_tiers
+from conformance.workers import Limits, Workers
 
 #: The cases that are timed, in a folder of the spec of their own: no run judges all of their values.
 CASES = "throughput"
