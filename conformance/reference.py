@@ -106,11 +106,11 @@ def _numeric(request: Request) -> Dialect:
     """Return the request's dialect with the choices in place of which any other gives the same numbers.
 
     Who keeps the state and in which dtype, and what is refused, move no number. Inference follows the dialect only in
-    what replicas start it from, and in the correction of a batch that normalizes there too.
+    what replicas start it from and make of their gradients, and in the correction of a batch that normalizes there too.
     """
     canonical = OPERATIONS[request.configuration.op].dialect
     if not _trains(request):
-        kept = ("replica_moving", "normalizing_correction")
+        kept = ("replica_moving", "replica_gradients", "normalizing_correction")
         return replace(canonical, **{field: getattr(request.dialect, field) for field in kept})
     return replace(
         request.dialect,

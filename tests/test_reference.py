@@ -167,7 +167,6 @@ def test_anything_that_differs_is_computed_anew(
         (TRAIN, {"state": "caller", "statistics_dtype": "float64", "empty_batch": "error"}),
         (TRAIN, {"frozen_implies_inference": True}),
         (INFER, {"moving_correction": 1, "update": "merge", "normalizes_with": "moving_after"}),
-        (INFER, {"replica_gradients": "mean"}),
         (RELOAD, {"moving_correction": 1}),
     ],
 )
@@ -190,10 +189,11 @@ def test_one_value_a_feature_is_computed_anew_where_it_passes_as_it_is(computed:
     assert len(computed) == 2
 
 
-def test_inference_is_computed_anew_where_replicas_start_it_from_the_first(computed: list[Request]) -> None:
+@pytest.mark.parametrize("dialect", [Dialect(replica_moving="first"), Dialect(replica_gradients="mean")])
+def test_inference_is_computed_anew_for_what_replicas_make_of_it(dialect: Dialect, computed: list[Request]) -> None:
     references, made = References(), case(INFER)
     references.expected(request(made), STATE, {})
-    references.expected(request(made, dialect=Dialect(replica_moving="first")), STATE, {})
+    references.expected(request(made, dialect=dialect), STATE, {})
     assert len(computed) == 2
 
 
