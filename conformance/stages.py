@@ -1,8 +1,10 @@
-"""Where the wall time of a run goes: to the frameworks, or to a stage of the suite while no framework was at work."""
+"""Where the time of a run goes: to the frameworks, or to a stage of the suite while no framework was at work."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float64]]
 #: From when to when, in seconds of the clock that every process of a machine shares.
 Span = tuple[float, float]
+#: A span, and the seconds of all cores that its process used meanwhile.
+Stretch = tuple[float, float, float]
 
 FRAMEWORK, IMPORT = "inside a framework's call", "importing a framework"
 REST = "the rest: pytest, loading"
@@ -21,14 +25,17 @@ REST = "the rest: pytest, loading"
 class Stages:
     """The stages of the process that runs the suite, one at a time, and what its workers say of themselves."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, processor: Callable[[], float] = lambda: sum(os.times()[:4])
+    ) -> None:
+        self._clock, self._processor = clock, processor
+        self._used_before = processor()
         self._current = REST
         self._since = self.began = clock()
         self._spans: dict[str, list[Span]] = {}
         #: While a worker was inside a call of its framework, or importing it.
-        self.calls: list[Span] = []
-        self.imports: list[Span] = []
+        self.calls: list[Stretch] = []
+        self.imports: list[Stretch] = []
 
     @contextlib.contextmanager
     def at(self, stage: str) -> Iterator[None]:
@@ -40,9 +47,11 @@ class Stages:
             self._turn(around)
 
     def profile(self) -> Profile:
-        """Return where the time went so far."""
+        """Return where the time went so far; what the workers computed counts once they have ended."""
         self._turn(self._current)
-        return partition((self.began, self._since), self._spans, self.calls, self.imports)
+        inside = sum(worked for _, _, worked in (*self.calls, *self.imports))
+        parts = partition((self.began, self._since), self._spans, _spans(self.calls), _spans(self.imports))
+        return dataclasses.replace(parts, processor=self._processor() - self._used_before, inside=inside)
 
     def _turn(self, stage: str) -> str:
         now, before = self._clock(), self._current
@@ -64,6 +73,9 @@ class Profile:
     alone: Mapping[str, float] = field(default_factory=dict)
     #: By stage, whatever the workers did meanwhile.
     whole: Mapping[str, float] = field(default_factory=dict)
+    #: The seconds of all cores that this process and its ended workers used, and those of them in calls and imports.
+    processor: float = 0.0
+    inside: float = 0.0
 
     @property
     def own(self) -> float:
@@ -81,6 +93,10 @@ class Profile:
         without = self.own - (self.importing / self.wall if self.wall else 0.0)
         text.append(f"{'wall time':<32}{self.wall:>9.2f}")
         text.append(f"the suite's own share: {self.own:.1%} ({without:.1%} without the frameworks' imports)")
+        times = f", {self.processor / self.inside:.2f} times" if self.inside else ";"
+        text.append(
+            f"processor time: {self.processor:.2f} s{times} the frameworks' calls and imports: {self.inside:.2f} s"
+        )
         return "\n".join(text)
 
 
@@ -99,6 +115,10 @@ def partition(
         alone=alone,
         whole=whole,
     )
+
+
+def _spans(stretches: Sequence[Stretch]) -> list[Span]:
+    return [(began, ended) for began, ended, _ in stretches]
 
 
 def _covered(spans: Sequence[Span], wall: Span) -> tuple[Array, Array]:

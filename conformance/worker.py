@@ -6,7 +6,7 @@ interpreter needs NumPy, ml_dtypes and the library alone. Requests and answers a
     (first), {"do": "adapter", "adapter": …}        -> offer with what importing took | failure
     {"do": "support", "configurations": [...]}     -> {implementation: [reason or None, ...]}
     {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true, "again": ...,
-                                                      "calls": from when to when it was in the library}
+                                                      "calls": each stretch of time in the library}
     {"do": "time", "step": ..., ...}               -> as `conformance.throughput.timing` has it, or {"refused": ...}
 
 An exception raised by a step is that step's answer. Anything that ends the process, SystemExit included, is
@@ -41,6 +41,8 @@ from conformance.protocol import Adapter, Call, Configuration, Implementation
 
 _PR_SET_PDEATHSIG = 1
 _MESSAGE_LIMIT = 2_000
+#: From when to when, and the seconds of all cores that the process used meanwhile.
+Stretch = tuple[float, float, float]
 
 
 def main(arguments: list[str]) -> None:
@@ -53,7 +55,7 @@ def main(arguments: list[str]) -> None:
             os.set_inheritable(stream.fileno(), False)
         before = _thread_names()
         while True:
-            imported: list[tuple[float, float]] = []
+            imported: list[Stretch] = []
             try:
                 with _noted(imported):
                     module = load_adapter(adapter_file)
@@ -146,7 +148,7 @@ def perform(
     implementation: Implementation,
     module: ModuleType,
     request: Mapping[str, Any],
-    calls: list[tuple[float, float]],
+    calls: list[Stretch],
 ) -> Iterator[dict[str, Any]]:
     """Yield one answer per step of the cell in `request`, the first of the start; note the library's own time."""
     configuration = configuration_from(request["configuration"])
@@ -194,13 +196,13 @@ def perform(
 
 
 @contextlib.contextmanager
-def _noted(spans: list[tuple[float, float]]) -> Iterator[None]:
-    """Note from when to when, by the clock that the run reads as well."""
-    began = time.monotonic()
+def _noted(stretches: list[Stretch]) -> Iterator[None]:
+    """Note from when to when, by the clock that the run reads as well, and what this process computed meanwhile."""
+    began, worked = time.monotonic(), time.process_time()
     try:
         yield
     finally:
-        spans.append((began, time.monotonic()))
+        stretches.append((began, time.monotonic(), time.process_time() - worked))
 
 
 def difference(first: list[dict[str, Any]], second: Iterator[dict[str, Any]]) -> str:
@@ -342,7 +344,7 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
             case "cell":
                 implementation = implementations[request["implementation"]]
                 given = []
-                calls: list[tuple[float, float]] = []
+                calls: list[Stretch] = []
                 for answer in perform(implementation, module, request, calls):
                     wire.send(answers, answer)
                     given.append(answer)

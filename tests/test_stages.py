@@ -82,6 +82,32 @@ def test_the_time_in_a_framework_is_what_it_slept(tmp_path: Path) -> None:
     assert found.whole["judging"] == pytest.approx(0.5, abs=0.1)
     assert found.alone["judging"] == pytest.approx(0.1, abs=0.09)
     assert len(stages.imports) == 1
+    assert sum(worked for _, _, worked in stages.calls) < 0.2
+
+
+def test_the_processor_s_time_in_a_framework_is_what_it_computed(tmp_path: Path) -> None:
+    """Five cells that compute for 0.2 s each, judged in 0.1 s of computing."""
+    stages = Stages()
+    with Workers(1, tmp_path, Limits(start=20.0, cell=5.0), stages) as workers:
+        for _ in execute(row("computes", 5, fatal=-1), workers):
+            until = time.process_time() + 0.1
+            while time.process_time() < until:
+                pass
+    found = stages.profile()
+    worked = sum(each for _, _, each in stages.calls)
+    assert worked == pytest.approx(1.0, abs=0.2)
+    assert found.inside == pytest.approx(worked + sum(each for _, _, each in stages.imports))
+    assert found.processor >= found.inside + 0.5
+
+
+def test_what_was_computed_before_the_run_is_not_its_own() -> None:
+    used = iter([7.0, 10.0])
+    stages = Stages(processor=lambda: next(used))
+    stages.calls.append((0.0, 4.0, 2.0))
+    stages.imports.append((0.0, 1.0, 0.5))
+    found = stages.profile()
+    assert (found.processor, found.inside) == (3.0, 2.5)
+    assert "processor time: 3.00 s, 1.20 times the frameworks' calls and imports: 2.50 s" in str(found)
 
 
 def test_judging_takes_nothing_from_a_worker_s_own_time(tmp_path: Path) -> None:

@@ -122,6 +122,13 @@ def sleeping_train(live: Any, x: Any, upstream: Any) -> Any:
     return _HEALTHY.steps["train"](live, x, upstream)
 
 
+def computing_train(live: Any, x: Any, upstream: Any) -> Any:
+    until = time.process_time() + 0.2
+    while time.process_time() < until:
+        pass
+    return _HEALTHY.steps["train"](live, x, upstream)
+
+
 _calls: list[int] = []
 
 
@@ -144,6 +151,7 @@ ADAPTER = Adapter(
     implementations=(
         *(dying(way) for way in WAYS),
         replace(_HEALTHY, name="dying.sleeps", steps={**_HEALTHY.steps, "train": sleeping_train}),
+        replace(_HEALTHY, name="dying.computes", steps={**_HEALTHY.steps, "train": computing_train}),
         replace(_HEALTHY, name="dying.drifting", steps={**_HEALTHY.steps, "train": drifting_train}),
     ),
 )
