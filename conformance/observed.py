@@ -70,8 +70,9 @@ def in_order(runs: Sequence[Run], *, partial: bool) -> list[Run]:
     judging = [run for run in runs if not run.times] or runs
     for run in runs:
         if not run.complete and not partial:
-            count = f"{len(run.records)} of {run.header['planned']} planned cells"
-            raise UsageError(f"{run.path}: holds {count} and is no complete run; --partial shows it, marked as that")
+            raise UsageError(
+                f"{run.path}: holds {run.progress} and is no complete run; --partial shows it, marked as that"
+            )
         if run.header["spec"] != runs[0].header["spec"]:
             specs = f"spec {run.header['spec']}, and {runs[0].path} spec {runs[0].header['spec']}"
             raise UsageError(f"{run.path}: ran {specs}: one report shows one spec")

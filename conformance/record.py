@@ -54,6 +54,13 @@ class Run:
         return self.footer is not None and self.header["planned"] == len(self.records) and timed
 
     @property
+    def progress(self) -> str:
+        """How much of what was planned it holds, in words."""
+        if self.times:
+            return f"{len(self.throughput)} of {self.header['throughput']['planned']} planned timings"
+        return f"{len(self.records)} of {self.header['planned']} planned cells"
+
+    @property
     def times(self) -> bool:
         """Whether it is a run of throughput, which judges no cell."""
         return "throughput" in self.header

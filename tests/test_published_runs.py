@@ -67,10 +67,26 @@ def test_runs_of_several_jobs_are_published_together(tmp_path: Path) -> None:
     assert sum(len(run.records) for run in read_all([home])) == 2
 
 
+TIMED = replace(run_on(1, throughput={"planned": 0}), path=Path("throughput.jsonl"))
+
+
+def test_what_was_timed_is_published_with_the_run_that_judged(tmp_path: Path) -> None:
+    home = add([write_run(run, tmp_path) for run in (FIRST, TIMED)], tmp_path / "reports", machine="linux")
+    assert sorted(each.name for each in home.iterdir()) == ["run.jsonl.xz", "throughput.jsonl.xz"]
+    write(tmp_path / "reports", tmp_path / "site")
+    assert "2026-11-01-linux" in page(tmp_path / "site").text
+
+
+def test_what_was_timed_alone_is_no_publication(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"throughput\.jsonl: judges no cell"):
+        add([write_run(TIMED, tmp_path)], tmp_path / "reports", machine="linux")
+
+
 @pytest.mark.parametrize(
     ("runs", "said"),
     [
         ([run_on(1, record_line(), planned=2)], "holds 1 of 2 planned cells"),
+        ([FIRST, run_on(1, throughput={"planned": 3})], "holds 0 of 3 planned timings"),
         ([run_on(1, record_line(), narrowed=True)], "was narrowed"),
         ([run_on(1, record_line()), run_on(1, record_line())], "is in .* too"),
         ([run_on(1, record_line()), run_on(1, record_line(of="a.two"), spec="other")], "one report shows one spec"),

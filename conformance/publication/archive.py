@@ -26,14 +26,17 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 def add(paths: Sequence[Path], reports: Path, *, machine: str | None = None, narrowed: bool = False) -> Path:
     """Publish the runs in those files together and return their folder. Raises `UsageError`.
 
-    Refused are runs that did not end, do not belong together, are published already, and unless `narrowed`, that
-    were narrowed to some cells.
+    Refused are runs that did not end, do not belong together, are published already, judge no cell and have none
+    beside them that does, and unless `narrowed`, that were narrowed to some cells.
     """
-    runs = in_order(read_all(paths), partial=False)
-    for run in runs:
+    runs = read_all(paths)
+    judging = in_order(runs, partial=False)
+    if judging[0].times:
+        raise UsageError(f"{judging[0].path}: judges no cell; publish what was timed with the run that judged")
+    for run in judging:
         if run.header["narrowed"] and not narrowed:
             raise UsageError(f"{run.path}: was narrowed, or lacks a group; --narrowed publishes it, marked as that")
-    name = f"{_date(runs[0])}-{machine or _machine(runs[0])}"
+    name = f"{_date(judging[0])}-{machine or _machine(judging[0])}"
     if not _NAME.fullmatch(name):
         raise UsageError(f"--machine {machine}: expected small letters, digits, dots and dashes")
     home = reports / name
