@@ -51,6 +51,21 @@ PROCESSES = [
         "dtypes": ["float32", "float16", "bfloat16"],
         "threads": {"NPROC": "{threads}"},
     },
+    # Without x64, jax.numpy turns float64 into float32.
+    {
+        "name": "keras-transforms-jax-x64",
+        "group": "jax",
+        "environment": {
+            "KERAS_BACKEND": "jax",
+            "JAX_ENABLE_X64": "1",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "JAX_COMPILATION_CACHE_DIR": "{caches}",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        },
+        "dtypes": ["float64"],
+        "threads": {"NPROC": "{threads}"},
+    },
 ]
 
 #: Keras has our names for the variables of the layer.
@@ -207,7 +222,17 @@ VERSIONS = {
     "jax": lambda: {"jax": jax.__version__, "jaxlib": jaxlib.__version__},
 }
 
-SETTINGS = {"torch": lambda: {"threads": str(torch.get_num_threads())}}
+def settings() -> dict[str, str]:
+    match BACKEND:
+        case "torch":
+            return {"threads": str(torch.get_num_threads())}
+        case "jax":
+            return {"x64": str(jax.config.jax_enable_x64)}
+        case _:
+            return {}
+
+
+SETTINGS = settings()
 
 
 def implementation(way: str, page: str) -> Implementation:
@@ -217,9 +242,8 @@ def implementation(way: str, page: str) -> Implementation:
         op="transformed_batch_norm",
         profile=(),
         modes=("eager", "compiled", "xla") if BACKEND == "tensorflow" else ("eager",),
-        dtypes=("float32", "float16", "bfloat16")
-        if BACKEND == "jax"
-        else ("float64", "float32", "float16", "bfloat16"),
+        # Without x64, jax.numpy has no float64.
+        dtypes=(() if SETTINGS.get("x64") == "False" else ("float64",)) + ("float32", "float16", "bfloat16"),
         supports=supports,
         call=call,
         start=functools.partial(start, way=way),
@@ -242,7 +266,7 @@ ADAPTER = Adapter(
         "backend": BACKEND,
         "floatx": keras.config.floatx(),
         "image data format": keras.config.image_data_format(),
-        **SETTINGS.get(BACKEND, dict)(),
+        **SETTINGS,
         "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "XLA flags": os.environ.get("XLA_FLAGS", ""),
     },

@@ -10,6 +10,7 @@ import pytest
 
 from conformance import registry
 from conformance.errors import UsageError
+from conformance.ladder import DTYPES
 from conformance.registry import WorkerKey, keys, limited, processes
 from conformance.shipped import adapter_files, root
 
@@ -102,6 +103,16 @@ def test_without_interpreters_every_shipped_adapter_takes_part_and_none_is_asked
 def test_shipped_processes_have_names_of_their_own() -> None:
     found = names(keys({}))
     assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize("file", adapter_files(), ids=lambda file: file.stem)
+def test_no_dtype_falls_between_the_processes_of_a_shipped_adapter(file: Path) -> None:
+    """A process that serves some dtypes has another beside it, of the same group and backend, for the rest."""
+    served: dict[tuple[str | None, str], set[str]] = {}
+    for key in keys({}, [str(file)]):
+        of = key.group, dict(key.environment).get("KERAS_BACKEND", "")
+        served.setdefault(of, set()).update(key.dtypes or DTYPES)
+    assert {of: set(DTYPES) - found for of, found in served.items()} == dict.fromkeys(served, set())
 
 
 def test_an_adapter_in_a_package_is_found_by_its_module(
