@@ -222,6 +222,7 @@ VERSIONS = {
     "jax": lambda: {"jax": jax.__version__, "jaxlib": jaxlib.__version__},
 }
 
+
 def settings() -> dict[str, str]:
     match BACKEND:
         case "torch":

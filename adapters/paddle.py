@@ -235,7 +235,7 @@ DOCUMENTATION = "https://www.paddlepaddle.org.cn/documentation/docs/en/api/paddl
 TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": get, "wait": wait}
 
 ADAPTER = Adapter(
-    library="paddle",
+    library="paddlepaddle",
     versions={"paddlepaddle": paddle.__version__},
     settings={
         "oneDNN": str(paddle.get_flags("FLAGS_use_mkldnn")["FLAGS_use_mkldnn"]),
