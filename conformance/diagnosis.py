@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,8 @@ class Evidence:
     expected: Mapping[str, Expected]
     #: Returns the terms of each quantity.
     terms: Callable[[], Mapping[str, Mapping[str, Array]]]
+    #: The hypotheses that fitted such a step of the cell before, by the quantities that they explained; it grows.
+    fitted: dict[frozenset[str], tuple[Hypothesis, ...]] = field(default_factory=dict)
 
     def contradictions(self, hypothesis: Hypothesis) -> int:
         """Return how many quantities that are as they should be would not be so under the hypothesis."""
@@ -112,9 +114,26 @@ def _fits(of: frozenset[str], evidence: Evidence) -> list[Hypothesis]:
     Where a change was made, what is left is rounding, which the bound exceeds many times; another change that fits
     leaves a part of the first as well. Those count that the fewest of the quantities which do not deviate speak against:
     the others would have been made in one place of several.
+
+    What explained an earlier step of the cell is tried first: another change would leave that one unexplained. Where
+    narrower arithmetic explains all and no change explained such a step before, none is looked for again.
     """
+    known = evidence.fitted.get(of)
+    if known == () and of <= evidence.narrowed:
+        return []
+    scores = _scores(known or (), of, evidence) or _scores(evidence.hypotheses, of, evidence)
+    evidence.fitted[of] = tuple(scores)
+    if len(scores) > 1:
+        against = {each: evidence.contradictions(each) for each in scores}
+        scores = {each: score for each, score in scores.items() if against[each] == min(against.values())}
+    limit = max(_FAR_WORSE * min((scores[each] for each in scores if not each.last), default=1.0), _CLOSE)
+    return [each for each, score in scores.items() if each.last or score <= limit]
+
+
+def _scores(tried: Iterable[Hypothesis], of: frozenset[str], evidence: Evidence) -> dict[Hypothesis, float]:
+    """Return the hypotheses that explain every one of those quantities, each with its largest score."""
     scores = {}
-    for hypothesis in evidence.hypotheses:
+    for hypothesis in tried:
         if hypothesis.only and not hypothesis.only >= of:
             continue
         if hypothesis.representable and not all(
@@ -124,11 +143,7 @@ def _fits(of: frozenset[str], evidence: Evidence) -> list[Hypothesis]:
         score = _score(hypothesis, of, evidence)
         if score <= 1:
             scores[hypothesis] = score
-    if len(scores) > 1:
-        against = {each: evidence.contradictions(each) for each in scores}
-        scores = {each: score for each, score in scores.items() if against[each] == min(against.values())}
-    limit = max(_FAR_WORSE * min((scores[each] for each in scores if not each.last), default=1.0), _CLOSE)
-    return [each for each, score in scores.items() if each.last or score <= limit]
+    return scores
 
 
 def _score(hypothesis: Hypothesis, of: frozenset[str], evidence: Evidence) -> float:

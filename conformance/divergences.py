@@ -93,6 +93,11 @@ def load_divergences(path: Path, cases: Sequence[str], shown: str | None = None)
     return tuple(found)
 
 
+def of_implementation(entries: Sequence[Listed], implementation: str) -> list[Listed]:
+    """Return the entries that list cells of that implementation: few of all, which each of its cells is held against."""
+    return [entry for entry in entries if fnmatchcase(implementation, entry.divergence.implementation)]
+
+
 def find(entries: Sequence[Listed], cell: tuple[str, str, str, str], versions: Mapping[str, str]) -> list[Listed]:
     """Return the entries that list the cell (case, implementation, mode, device) at those versions."""
     return [entry for entry in entries if entry.divergence.matches(*cell) and entry.divergence.covers(versions)]

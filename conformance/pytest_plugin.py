@@ -6,6 +6,7 @@ Passed to pytest by `conformance run`, never loaded from an entry point. The loo
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import pytest
 
-from conformance.divergences import Listed, find
+from conformance.divergences import Listed, find, of_implementation
 from conformance.execute import execute
 from conformance.judge import judge
 from conformance.lines import record_line
@@ -155,13 +156,14 @@ class Plugin:
 
     def _loop(self, session: pytest.Session, items: Mapping[str, CellItem], writer: RunWriter) -> None:
         references, stages = References(), self.prepared.workers.stages
+        listed_of = functools.cache(functools.partial(of_implementation, self.prepared.divergences))
         for cell, outcomes in execute([item.cell for item in items.values()], self.prepared.workers):
             started = time.monotonic()
             with stages.at("judging"):
                 judgement = judge(cell, outcomes, references)
             with stages.at("recording"):
                 listed = find(
-                    self.prepared.divergences,
+                    listed_of(cell.implementation.name),
                     (cell.case.id, cell.implementation.name, cell.mode, cell.device),
                     self.prepared.versions[cell.key.name],
                 )

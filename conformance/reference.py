@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections import OrderedDict
@@ -77,19 +78,7 @@ class References:
             right = replace(request, hypothesis=None)
             found = self.expected(right, before, gradients) if _starts_from_what_is_right(request) else None
             return compute(request, before, gradients, found)
-        key = (
-            request.case.id,
-            request.number,
-            request.configuration,
-            _trains(request),
-            _numeric(request),
-            request.worked.name,
-            request.frozen,
-            request.trained,
-            request.variance,
-            request.features,
-            _digest(before, gradients),
-        )
+        key = _key(request, before, gradients)
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
@@ -102,18 +91,41 @@ class References:
         return found
 
 
-def _numeric(request: Request) -> Dialect:
-    """Return the request's dialect with the choices in place of which any other gives the same numbers.
+def _key(request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]) -> tuple[Any, ...]:
+    """Return all that the numbers of a step depend on."""
+    return (
+        request.case.id,
+        request.number,
+        request.configuration,
+        *numbers(request),
+        request.worked.name,
+        request.frozen,
+        request.trained,
+        request.variance,
+        request.features,
+        _digest(before, gradients),
+    )
+
+
+def numbers(request: Request) -> tuple[bool, Dialect]:
+    """Return all that the dialect says of the numbers: whether the step trains, and how."""
+    training = _trains(request)
+    return training, _numeric(request.configuration.op, request.dialect, training)
+
+
+@functools.lru_cache(maxsize=1024)
+def _numeric(op: str, dialect: Dialect, trains: bool) -> Dialect:
+    """Return the dialect with the choices in place of which any other gives the same numbers.
 
     Who keeps the state and in which dtype, and what is refused, move no number. Inference follows the dialect only in
     what replicas start it from and make of their gradients, and in the correction of a batch that normalizes there too.
     """
-    canonical = OPERATIONS[request.configuration.op].dialect
-    if not _trains(request):
+    canonical = OPERATIONS[op].dialect
+    if not trains:
         kept = ("replica_moving", "replica_gradients", "normalizing_correction")
-        return replace(canonical, **{field: getattr(request.dialect, field) for field in kept})
+        return replace(canonical, **{field: getattr(dialect, field) for field in kept})
     return replace(
-        request.dialect,
+        dialect,
         empty_batch=canonical.empty_batch,
         frozen_implies_inference=canonical.frozen_implies_inference,
         statistics_dtype=canonical.statistics_dtype,
@@ -135,6 +147,12 @@ def _digest(*parts: Mapping[str, Array]) -> bytes:
     return digest.digest()
 
 
+@functools.lru_cache(maxsize=256)
+def hypotheses(configuration: Configuration, dialect: Dialect) -> tuple[Hypothesis, ...]:
+    """Return the changes of the formula that may explain a step of that configuration and dialect."""
+    return tuple(OPERATIONS[configuration.op].hypotheses(configuration, dialect))
+
+
 def _starts_from_what_is_right(request: Request) -> bool:
     """Return whether the hypothesis changes nothing but what comes out, which is then known."""
     hypothesis = request.hypothesis
@@ -154,7 +172,7 @@ def compute(
     `right` is what the step must give, where that is known to a hypothesis.
     """
     operation = OPERATIONS[request.configuration.op]
-    state = {name: _unchanged(value) for name, value in before.items()}
+    state = {name: _unchanged(value) for name, value in before.items()} if right is None else _kept(right, before)
     match request.inputs.step:
         case Train() | Infer():
             situation = _situation(request, before)
@@ -238,6 +256,11 @@ def _performed(
 def _too_narrow(configuration: Configuration) -> bool:
     """Return whether float64 is judged, and no float type of the platform is wide enough."""
     return "float64" in (configuration.dtype, configuration.parameter_dtype) and wide() is np.float64
+
+
+def _kept(right: Mapping[str, Expected], before: Mapping[str, Array]) -> dict[str, Expected]:
+    """Return the state that the step must leave alone, as what is right has it; the pass replaces what moves."""
+    return {name: right[name] for name in before}
 
 
 def _unchanged(value: Array) -> Expected:

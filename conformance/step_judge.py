@@ -16,12 +16,12 @@ from conformance.errors import SuiteError
 from conformance.fit import Fit
 from conformance.inputs import StepInputs, states_of
 from conformance.judgement import Judged, StepJudgement
-from conformance.operation import flatten
+from conformance.operation import Hypothesis, flatten
 from conformance.operations import OPERATIONS
 from conformance.outcome import Produced
 from conformance.plan import Cell
 from conformance.precision import HALF, Precision, precision, working
-from conformance.reference import Past, References, Request
+from conformance.reference import Past, References, Request, hypotheses, numbers
 from conformance.target import Target
 from conformance.verdict import Verdict, worst
 from conformance.wire import dtype_name
@@ -46,6 +46,8 @@ class Walk:
     outputs: dict[tuple[str, bytes], tuple[int, bytes]] = field(default_factory=dict)
     #: The last train step.
     earlier: Past | None = None
+    #: By kind of step, what explained one: by the quantities that it explained.
+    fitted: dict[str, dict[frozenset[str], tuple[Hypothesis, ...]]] = field(default_factory=dict)
 
     def follow(self, reported: Mapping[str, Array]) -> None:
         """Go on from the state that was reported; what is missing or misshapen, and judged so, stays as it was."""
@@ -140,10 +142,11 @@ class StepJudge:
             narrowed=frozenset(self.narrowed),
             agreeing=frozenset(each.quantity for each in quantities if each.verdict.agrees),
             worked=self.worked,
-            hypotheses=tuple(self.operation.hypotheses(target.request.configuration, self.dialect)),
+            hypotheses=hypotheses(target.request.configuration, self.dialect),
             under=lambda hypothesis: target.under(hypothesis, self.worked),
             expected=target.expected(self.dialect, self.worked),
             terms=lambda: target.terms(self.dialect),
+            fitted=self.walk.fitted.setdefault(self.inputs.step.step, {}),
         )
 
     def _is_open(self, judged: Judged) -> bool:
@@ -273,9 +276,13 @@ class StepJudge:
         differing = [each for each in self.declared if getattr(candidate.dialect, each) != getattr(canonical, each)]
         if len(differing) == 1:
             return tuple(differing)
+        request = self.target.request
+        same = numbers(replace(request, dialect=candidate.dialect))
         needed = []
         for each in differing:
             without = replace(candidate.dialect, **{each: getattr(canonical, each)})
+            if numbers(replace(request, dialect=without)) == same:
+                continue
             found = self._fit(name, without, candidate.worked)
             if found is None or not found.within:
                 needed.append(each)

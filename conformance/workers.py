@@ -45,6 +45,7 @@ class Workers:
         self.live: dict[WorkerKey, Process] = {}
         self.selector = selectors.DefaultSelector()
         self._numbers: dict[WorkerKey, int] = {}
+        self._looks = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -112,15 +113,20 @@ class Workers:
                     self._stop_writing(process)
             elif not process.read():
                 ended.add(process.key)
+        # What shows in no pipe is looked for now and then.
+        looks = time.monotonic() >= self._looks
+        if looks:
+            self._looks = time.monotonic() + _TICK
         for key, process in self.live.items():
             while (message := wire.take(process.inbox)) is not None:
                 happened.append((process, message))
             # A grandchild may hold the pipe open beyond its parent's death.
-            if key in ended or (process.popen.poll() is not None and not process.inbox and not happened):
+            if key in ended or (looks and process.popen.poll() is not None and not process.inbox and not happened):
                 happened.append((process, Died()))
             elif time.monotonic() > process.deadline:
                 happened.append((process, Late()))
-            process.bound_output()
+            if looks:
+                process.bound_output()
         return happened
 
     def _stop_writing(self, process: Process) -> None:
