@@ -14,7 +14,7 @@ pytest.importorskip("scipy")
 from conformance.errors import UsageError
 from conformance.json_text import text_of
 from conformance.schemas import speed_schema
-from conformance.throughput.comparing import CONFIRMING, PAIRS, Pace, Speed
+from conformance.throughput.comparing import CONFIRMING, PAIRS, Pace, Speed, findings
 from conformance.throughput.pairing import Reading, Side, Visit, compared, paired
 from conformance.throughput.subject import Subject
 from conformance.throughput.telling import told
@@ -77,6 +77,30 @@ def test_a_subject_that_one_process_could_not_measure_has_no_pairs() -> None:
         return found
 
     assert set(paired(BASE, NEW, NAMES, 2, visit)) == {"quick", "steady"}
+
+
+def wandering(before: Sequence[float], after: Sequence[float]) -> Visit:
+    """Return what stands for processes whose errors are those, one pair after another."""
+    left = {id(BASE): iter(before), id(NEW): iter(after)}
+    return lambda one, names: {name: Reading(seconds=1.0, score=next(left[id(one)])) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "grew"),
+    [
+        ([0.03, 0.16, 0.04, 0.15, 0.03], [0.16, 0.03, 0.15, 0.04, 0.16], False),  # ends high by chance
+        ([0.03, 0.05, 0.04, 0.05, 0.03], [0.16, 0.12, 0.15, 0.14, 0.13], True),
+        ([0.1] * PAIRS, [float("nan")] * PAIRS, True),
+        ([float("inf")] * PAIRS, [float("nan")] * PAIRS, False),
+    ],
+)
+def test_an_error_grew_where_the_least_of_it_is_beyond_the_most_before(
+    before: Sequence[float], after: Sequence[float], grew: bool
+) -> None:
+    pairs = paired(BASE, NEW, ["quick"], PAIRS, wandering(before, after))
+    found = findings(pairs, {})
+    assert [each.grew for each in found] == [grew]
+    jsonschema.validate(json.loads(text_of(Speed(findings=found))), speed_schema())
 
 
 def test_nothing_in_common_is_the_user_s_mistake() -> None:

@@ -92,16 +92,16 @@ class Finding:
     detectable: float
     """The smallest slowdown that would have been found 19 times in 20, with this noise: 0.1 is 10 %."""
     base_score: float | None
-    """Error of the base's output in units of its bound."""
+    """The largest error of the base's outputs in units of its bound."""
     new_score: float | None
-    """Error of the new output."""
+    """The least error of the new outputs."""
 
     @property
     def grew(self) -> bool:
         """Whether the error grew."""
         if self.base_score is None or self.new_score is None:
             return False
-        return self.new_score >= NOTICED and self.new_score >= GREW * self.base_score
+        return self.new_score >= max(NOTICED, GREW * self.base_score) and self.new_score > self.base_score
 
     @property
     def regression(self) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,12 +98,23 @@ def paired(base: Side, new: Side, names: Sequence[str], count: int, visiting: Vi
         name: Pairs(
             base=[each[name].seconds for each in befores],
             new=[each[name].seconds for each in afters],
-            base_score=befores[-1][name].score,
-            new_score=afters[-1][name].score,
+            # What a call gives may depend on how many went before it: an error grew where all are beyond all before.
+            base_score=_extreme(max, [each[name].score for each in befores]),
+            new_score=_extreme(min, [each[name].score for each in afters]),
         )
         for name in names
         if all(name in each for each in (*befores, *afters))
     }
+
+
+def _extreme(which: Callable[[Iterable[float]], float], scores: Sequence[float | None]) -> float | None:
+    """Return the least or the largest of the scores; None where one is not known.
+
+    NaN and infinity count as the largest float, since JSON has neither.
+    """
+    most = sys.float_info.max
+    known = [most if math.isnan(each) else min(each, most) for each in scores if each is not None]
+    return which(known) if len(known) == len(scores) else None
 
 
 def compared(base: Side, new: Side, visiting: Visit = visit) -> tuple[Finding, ...]:
