@@ -41,6 +41,7 @@ from conformance.protocol import Adapter, Call, Configuration, Implementation
 
 _PR_SET_PDEATHSIG = 1
 _MESSAGE_LIMIT = 2_000
+_SUITE = str(Path(__file__).parents[1])
 #: From when to when, and the seconds of all cores that the process used meanwhile.
 Stretch = tuple[float, float, float]
 
@@ -320,10 +321,15 @@ def _raised(error: BaseException) -> dict[str, Any]:
     names = [each.__name__ for each in type(error).__mro__ if each not in (object, BaseException)]
     return {
         "types": names,
-        "message": str(error)[:_MESSAGE_LIMIT],
+        "message": _without_places(str(error))[:_MESSAGE_LIMIT],
         "missing": error.name if isinstance(error, ModuleNotFoundError) else None,
         "trace": "".join(traceback.format_exception(error))[-_MESSAGE_LIMIT:],
     }
+
+
+def _without_places(text: str) -> str:
+    """Return the text with words for the folders in which this machine keeps the library and the suite."""
+    return text.replace(sys.prefix, "<environment>").replace(_SUITE, "<suite>")
 
 
 def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: BinaryIO) -> tuple[str, str] | None:

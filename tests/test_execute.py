@@ -113,6 +113,13 @@ def test_an_exception_is_a_refusal_and_the_worker_goes_on(tmp_path: Path) -> Non
     assert "more than 1 value" in refused.message
 
 
+def test_what_a_refusal_says_names_no_folder_of_the_machine(tmp_path: Path) -> None:
+    """Two machines record the same, and a published run tells nobody's home."""
+    refused = perform(row("naming_places", 1, fatal=0), tmp_path)["fake.0::dying.naming_places-eager-cpu"][-1]
+    assert isinstance(refused, Refused)
+    assert refused.message == "in <environment>/lib/layer.py, called from <suite>/tests/faults/dying.py"
+
+
 def test_two_interpreters_at_once_are_blamed_apart(second_interpreter: str, tmp_path: Path) -> None:
     """An abort in one interpreter and a hang in the other, on loaded cores, every time."""
     times = int(os.environ.get("CONFORMANCE_BLAME_RUNS", "3"))

@@ -85,6 +85,10 @@ def value_error() -> None:
     raise ValueError("expected more than 1 value per channel")
 
 
+def naming_places() -> None:
+    raise ValueError(f"in {sys.prefix}/lib/layer.py, called from {__file__}")
+
+
 def nothing() -> None:
     pass
 
@@ -103,6 +107,7 @@ WAYS = (
     forked_child_holds_the_pipe,
     once,
     value_error,
+    naming_places,
     nothing,
 )
 
