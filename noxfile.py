@@ -65,7 +65,7 @@ def environment(session: nox.Session, group: str) -> None:
 def matrix(session: nox.Session) -> None:
     """Run the cells over the environments that are ready, time, and make the report; `conformance` calls it."""
     options = _asked(session)
-    _install(session, ".[report]")
+    _install(session, ".[report,throughput]")
     name = "run" if not session.posargs else "narrowed"
     out, pages = RESULTS / f"{name}.jsonl", RESULTS / ("report" if name == "run" else "report-narrowed")
     out.unlink(missing_ok=True)

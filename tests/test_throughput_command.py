@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 pytest.importorskip("pytest_benchmark")
 pytest.importorskip("scipy")
 
+from conformance.protocol import Adapter
 from conformance.record import read
+from conformance.throughput import timing
 from conformance.throughput.running import check_timed, load_timed
 from conformance.throughput.subject import PASSES
 
@@ -44,9 +48,17 @@ def test_a_run_records_every_planned_pass_and_makes_a_report(tmp_path: Path) -> 
     assert {line["pass"] for line in run.throughput} == {"infer", "train_forward", "train"} <= set(PASSES)
     assert {line["standing"] for line in run.throughput} <= {"launch_bound", "voided"}
     assert all(line["verdict"] in ("conforms", "exact") for line in run.throughput)
+    assert {each.name for each in tmp_path.iterdir()} == {".conformance", "timed.jsonl"}
     done = conformance("report", "timed.jsonl", "--out", "pages", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "128×64, 2 timed" in (tmp_path / "pages" / "throughput.html").read_text()
+
+
+def test_an_interpreter_that_cannot_time_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the exit code of a session that could not begin."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(ModuleNotFoundError, match="needs pytest-benchmark beside the library"):
+        timing.Bench(Adapter(library="x", versions={}, implementations=()), ModuleType("x"))
 
 
 @pytest.mark.parametrize(

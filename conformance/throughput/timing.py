@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import json
 import os
 import tempfile
@@ -41,6 +42,8 @@ class Bench:
     """The passes prepared in this process for one case, by number, and the arrays they share."""
 
     def __init__(self, adapter: Adapter, module: ModuleType) -> None:
+        if importlib.util.find_spec("pytest_benchmark") is None:
+            raise ModuleNotFoundError("timing needs pytest-benchmark beside the library")
         self.implementations = {each.name: each for each in adapter.implementations}
         self.module = module
         self.arrays: list[tuple[Array, Array]] = []
@@ -277,6 +280,7 @@ def measured(timed: TimedPass, seconds: float, rounds: int) -> dict[str, Any]:
                 "-p", "no:faulthandler", "--import-mode=importlib", "-o", "python_files=timed_pass.py",
                 "--benchmark-disable-gc", f"--benchmark-json={out}", f"--benchmark-max-time={seconds}",
                 f"--benchmark-min-rounds={rounds}", "--benchmark-min-time=0.0005", "--benchmark-warmup=off",
+                f"--benchmark-storage={Path(name, 'kept').as_uri()}",
             ],
             plugins=[_Plugin(timed)],
         )  # fmt: skip
