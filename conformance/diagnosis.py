@@ -122,7 +122,7 @@ def _fits(of: frozenset[str], evidence: Evidence) -> list[Hypothesis]:
     if known == () and of <= evidence.narrowed:
         return []
     scores = _scores(known or (), of, evidence) or _scores(evidence.hypotheses, of, evidence)
-    evidence.fitted[of] = tuple(scores)
+    evidence.fitted[of] = tuple(scores) or known or ()
     if len(scores) > 1:
         against = {each: evidence.contradictions(each) for each in scores}
         scores = {each: score for each, score in scores.items() if against[each] == min(against.values())}

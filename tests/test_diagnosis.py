@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.diagnosis import diagnosis, settled
+from conformance.diagnosis import Evidence, diagnosis, explained, settled
 from conformance.judge import judge
 from conformance.judgement import Judged, Judgement, StepJudgement
+from conformance.operation import Expected, Hypothesis
+from conformance.operations import OPERATIONS
+from conformance.precision import working
 from conformance.reference import References
 from conformance.verdict import Verdict
 from tests.cells import INFER, SGD, TRAIN, UPSTREAM, case, cell
@@ -122,3 +125,47 @@ def test_an_output_of_another_shape_leaves_the_others_to_be_explained() -> None:
     made = case(TRAIN, shape=[2, 4, 3])
     given = altered(outcomes(ExactLayer(case=made, decay=0.1)), 1, "output", lambda output: output[0])
     assert judged(made, given).diagnosis == "decay inverted; has shape (4, 3), expected (2, 4, 3)"
+
+
+def tried(fits: str, fitted: dict[frozenset[str], tuple[Hypothesis, ...]], *, narrowed: bool = False) -> list[str]:
+    """Return the names of the changes that were tried on a step which the one named, if any, explains."""
+    names: list[str] = []
+    of = frozenset({"output"})
+
+    def under(hypothesis: Hypothesis) -> dict[str, Expected]:
+        names.append(hypothesis.name)
+        value = np.full(3, 1.0 if hypothesis.name == fits else 2.0)
+        return {
+            "output": Expected(value=value, bound=value * 1e-6, magnitude=value * 9, in_domain=np.ones(3, dtype=bool))
+        }
+
+    evidence = Evidence(
+        observed={"output": np.ones(3, np.float32)}, narrowed=of if narrowed else frozenset(), agreeing=frozenset(),
+        worked=working("float32"), hypotheses=CHANGES, under=under, expected={}, terms=dict, fitted=fitted,
+    )  # fmt: skip
+    explained([Judged(quantity="output", verdict=Verdict.DEVIATES)], of, evidence)
+    return names
+
+
+CHANGES = tuple(
+    Hypothesis(name=name, configuration=case(TRAIN).configuration, dialect=OPERATIONS["batch_norm"].dialect)
+    for name in ("one", "two", "three")
+)
+
+
+def test_what_explained_an_earlier_step_is_tried_first_and_the_others_where_it_fails() -> None:
+    fitted: dict[frozenset[str], tuple[Hypothesis, ...]] = {}
+    assert tried("two", fitted) == ["one", "two", "three"]
+    assert tried("two", fitted) == ["two"]
+    assert tried("three", fitted) == ["two", "one", "two", "three"]
+
+
+def test_where_narrower_arithmetic_explains_all_a_vain_search_is_not_repeated() -> None:
+    """But one that found something once is, whatever came between."""
+    fitted: dict[frozenset[str], tuple[Hypothesis, ...]] = {}
+    assert len(tried("", fitted, narrowed=True)) == 3
+    assert tried("", fitted, narrowed=True) == []
+    fitted.clear()
+    tried("two", fitted, narrowed=True)
+    tried("", fitted, narrowed=True)
+    assert "two" in tried("two", fitted, narrowed=True)
