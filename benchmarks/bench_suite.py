@@ -12,16 +12,16 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import judging
-from conformance.compare import compare
-from conformance.judge import judge
-from conformance.plan import Selection, plan
-from conformance.record import read, read_all
-from conformance.reference import References, compute
+from conformance.compare.comparison import compare
+from conformance.judging.judge import judge
+from conformance.planning.plan import Selection, plan
+from conformance.reference.expected import References, compute
 from conformance.report import write
-from conformance.results_reading import load as load_results
-from conformance.shipped import spec_folder
-from conformance.spec import load
-from conformance.tier import Tier
+from conformance.runfile.results_reading import load as load_results
+from conformance.runfile.run_file import read, read_all
+from conformance.spec.loader import load
+from conformance.spec.locations import spec_folder
+from conformance.spec.tiers import Tier
 from tests.cells import INFER, TRAIN, case, cell, offer, offered
 from tests.exact_layer import ExactLayer, altered, outcomes
 from tests.many_cells import write_many

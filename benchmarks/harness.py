@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conformance.execute import execute
+from conformance.execution.execute import execute
+from conformance.execution.pool import Workers
 from conformance.outcome import Produced
-from conformance.workers import Workers
 from tests.fake_cells import row
 
 

@@ -20,10 +20,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from conformance.dialect import CANONICAL
-from conformance.inputs import StepInputs
+from conformance.judging.feature_chunks import Target
 from conformance.precision import working
-from conformance.reference import References, Request
-from conformance.target import Target
+from conformance.reference.expected import References, Request
+from conformance.reference.inputs import StepInputs
 from tests.cells import TRAIN, case
 
 #: A step is not measured more often than takes about so many plain passes over this many values.

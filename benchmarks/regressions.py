@@ -15,7 +15,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conformance.plan import Selection
+from conformance.planning.plan import Selection
 from conformance.throughput.comparing import Finding, Pace, false_alarms
 from conformance.throughput.pairing import compared, surveyed
 from conformance.throughput.telling import pace

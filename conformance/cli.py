@@ -18,13 +18,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from conformance.compared.command import compare
+from conformance.compare.command import compare
 from conformance.errors import ConformanceError, SuiteError, UsageError
-from conformance.pairs import pairs
-from conformance.publication.command import publish
+from conformance.publish.command import publish
+from conformance.regression.command import regression
+from conformance.run.interpreters import pairs
+from conformance.spec.tiers import Tier
 from conformance.throughput.command import throughput
-from conformance.tier import Tier
-from conformance.versions.command import regression
 
 app = typer.Typer(
     name="conformance",
@@ -95,15 +95,15 @@ def check(
     ] = False,
 ) -> None:
     """Validate spec files, published numbers and divergences: file:line:column, key, what was expected."""
-    from conformance.divergences import load_divergences
-    from conformance.published import check as check_published
-    from conformance.shipped import spec_folder
-    from conformance.spec import load
+    from conformance.reference.published import check as check_published
+    from conformance.spec.divergences import load_divergences
+    from conformance.spec.loader import load
+    from conformance.spec.locations import spec_folder
+    from conformance.spec.tiers import load_tiers
     from conformance.throughput.running import check_timed
-    from conformance.tier import load_tiers
 
     if write_schema:
-        from conformance.schemas import write_schemas
+        from conformance.publish.schemas import write_schemas
 
         print(*write_schemas(spec_folder()), sep="\n")
         return
@@ -119,7 +119,7 @@ def check(
         check_timed()
     print(f"{len(spec.cases)} cases, {len(spec.clauses)} clauses, {len(entries)} divergences: in order")
     if reference:
-        from conformance.crosscheck import check as check_references
+        from conformance.reference.crosscheck import check as check_references
 
         print(check_references([each.case for each in spec.cases]))
 
@@ -150,10 +150,10 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     What follows `--` goes to pytest: -k, -x, --lf, --junitxml and the like.
     """
-    from conformance.plan import Selection
-    from conformance.running import Options
-    from conformance.running import run as run_cells
-    from conformance.workers import Limits
+    from conformance.execution.pool import Limits
+    from conformance.planning.plan import Selection
+    from conformance.run.session import Options
+    from conformance.run.session import run as run_cells
 
     options = Options(
         selection=Selection(
@@ -192,9 +192,9 @@ def report(
     # A run of many cells is millions of small objects, none of them garbage before the end: looking for some among
     # them again and again costs as much as all the rest.
     gc.disable()
-    from conformance.record import read_all
     from conformance.report import write
-    from conformance.results_reading import load
+    from conformance.runfile.results_reading import load
+    from conformance.runfile.run_file import read_all
 
     older = load(baseline, partial=partial) if baseline else None
     print(write(read_all(runs), out, partial=partial, single_file=single_file, baseline=older))
@@ -223,7 +223,7 @@ def reproduce(
     It needs the library alone, exits 1 where a number is outside its bound, and may be pasted as it is.
     """
     from conformance.reproduce import performed, recorded, script
-    from conformance.running import FOLDER
+    from conformance.run.session import FOLDER
     from conformance.whole import write_whole
 
     evidence = recorded(cell, runs) if runs else performed(cell, pairs("--python", python), adapter or [], FOLDER)
@@ -245,8 +245,8 @@ def _rows(what: Listable, python: list[str] | None, adapter: list[str] | None) -
 
 
 def _case_rows() -> list[dict[str, object]]:
-    from conformance.shipped import spec_folder
-    from conformance.spec import load
+    from conformance.spec.loader import load
+    from conformance.spec.locations import spec_folder
 
     return [
         {
@@ -262,8 +262,8 @@ def _case_rows() -> list[dict[str, object]]:
 
 
 def _clause_rows() -> list[dict[str, object]]:
-    from conformance.shipped import spec_folder
-    from conformance.spec import load
+    from conformance.spec.loader import load
+    from conformance.spec.locations import spec_folder
 
     spec = load(spec_folder())
     return [
@@ -277,11 +277,11 @@ def _clause_rows() -> list[dict[str, object]]:
 
 
 def _implementation_rows(python: list[str] | None, adapter: list[str] | None) -> list[dict[str, object]]:
-    from conformance.plan import Offer
-    from conformance.registry import keys
-    from conformance.running import FOLDER
-    from conformance.survey import survey
-    from conformance.workers import Workers
+    from conformance.execution.pool import Workers
+    from conformance.execution.survey import survey
+    from conformance.planning.discovery import keys
+    from conformance.planning.plan import Offer
+    from conformance.run.session import FOLDER
 
     wanted = keys(pairs("--python", python), adapter or [])
     rows: dict[str, dict[str, object]] = {}

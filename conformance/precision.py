@@ -10,10 +10,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from conformance.wire import dtype_named
-
 Array = np.ndarray[Any, np.dtype[Any]]
 HALF = ("float16", "bfloat16")
+_BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +26,25 @@ class Precision:
     tiny: float
     #: Largest finite number.
     largest: float
+
+
+def dtype_named(name: str) -> np.dtype[Any]:
+    """Return the NumPy dtype of that name, bfloat16 included."""
+    return _BFLOAT16 if name == "bfloat16" else np.dtype(name)
+
+
+@functools.cache
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a dtype, which NumPy puts together anew each time it is asked."""
+    return dtype.name
+
+
+def rounded(values: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    """Return `values` rounded to `dtype`; to bfloat16 by way of float32, on every version of ml_dtypes."""
+    with np.errstate(over="ignore"):
+        if dtype == "bfloat16":
+            return values.astype(np.float32).astype(dtype_named(dtype))
+        return values.astype(dtype_named(dtype))
 
 
 @functools.cache

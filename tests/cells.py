@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from conformance.case import Case
 from conformance.errors import Place
-from conformance.plan import Cell, Offer, Offered
+from conformance.planning.discovery import WorkerKey
+from conformance.planning.plan import Cell, Offer, Offered
 from conformance.protocol import Declared
-from conformance.registry import WorkerKey
-from conformance.spec import Located
+from conformance.spec.case import Case
+from conformance.spec.loader import Located
 
 NORMAL = {"kind": "normal", "seed": 11, "mean": 2.0}
 UPSTREAM = {"kind": "normal", "seed": 12, "mean": 0.5}

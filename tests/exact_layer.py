@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Case, Freeze, Infer, Reload, Sgd, Train, Unfreeze
-from conformance.inputs import inputs_of
 from conformance.outcome import Produced
-from conformance.wire import dtype_named
+from conformance.precision import dtype_named
+from conformance.reference.inputs import inputs_of
+from conformance.spec.case import Case, Freeze, Infer, Reload, Sgd, Train, Unfreeze
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from conformance.case import Case
-from conformance.plan import Cell, Offered
-from conformance.registry import WorkerKey
+from conformance.planning.discovery import WorkerKey
+from conformance.planning.plan import Cell, Offered
+from conformance.spec.case import Case
 
 DYING = Path(__file__).parent / "faults" / "dying.py"
 FATAL_DECAY = 0.125

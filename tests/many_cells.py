@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from conformance.record import RunWriter
+from conformance.runfile.run_file import RunWriter
 from tests.run_lines import header_line
 
 Line = dict[str, Any]

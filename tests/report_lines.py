@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from conformance.record import Run
 from conformance.report.matrix import Field
 from conformance.report.model import Report, build
+from conformance.runfile.run_file import Run
 from tests.run_lines import TORCH, case_line, environment_line, record_line, run_of
 
 Line = dict[str, Any]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from conformance.record import FORMAT, Run, RunWriter, read
+from conformance.runfile.run_file import FORMAT, Run, RunWriter, read
 
 Line = dict[str, Any]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from conformance.divergences import load_divergences
-from conformance.document import parse
-from conformance.recipe import Recipe
-from conformance.spec import load_clauses, load_file
+from conformance.spec.divergences import load_divergences
+from conformance.spec.loader import load_clauses, load_file
+from conformance.spec.recipe import Recipe
+from conformance.spec.yaml_document import parse
 from conformance.verdict import Verdict
 
 ROOT = Path(__file__).parents[1]

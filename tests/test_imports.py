@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from conformance.shipped import adapter_files
+from conformance.spec.locations import adapter_files
 
 PACKAGE = Path(__file__).resolve().parent.parent / "conformance"
-CORE = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "report")
-REPORT = sorted((PACKAGE / "report").rglob("*.py"))
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: From the ground up: a package or module imports what stands in a row before its own, and itself.
+LAYERS = (
+    ("cause", "errors", "json_text", "outcome", "precision", "protocol", "verdict"),
+    ("dialect", "whole"),
+    ("worker",),
+    ("operations",),
+    ("spec",),
+    ("reference",),
+    ("planning",),
+    ("execution",),
+    ("judging",),
+    ("runfile",),
+    ("run",),
+    ("throughput",),
+    ("compare", "report", "reproduce"),
+    ("publish", "regression"),
+    ("cli",),
+    ("__main__",),
+)
+FLOORS = {name: floor for floor, names in enumerate(LAYERS) for name in names}
 
 #: What the core may import beside the standard library: the dependencies of pyproject.toml and what comes with pytest.
 CORE_PACKAGES = {
@@ -29,13 +50,20 @@ CORE_PACKAGES = {
     "typer",
     "yaml",
 }
+#: Of our own, what a report is made from: vocabulary, the run file, the place of the shipped files.
 REPORT_OURS = {
-    f"conformance.{name}"
-    for name in ("errors", "json_text", "ladder", "observed", "record", "results", "shipped", "verdict", "whole")
+    "conformance.errors",
+    "conformance.json_text",
+    "conformance.report",
+    "conformance.runfile",
+    "conformance.spec.locations",
+    "conformance.verdict",
+    "conformance.whole",
 }
-#: Modules that run inside the frameworks' processes; and those that do so where throughput is timed, with pytest.
-WORKER = ("protocol", "wire", "worker", "throughput.timing")
-TIMING = ("throughput.timing", "throughput.timed_pass")
+#: Of our own, what runs inside the frameworks' processes, where nothing but NumPy and ml_dtypes is certain.
+WORKER_OURS = {"conformance.precision", "conformance.protocol", "conformance.worker"}
+#: What times there, by pytest.
+TIMING = {"timing.py", "timed_pass.py"}
 FAMILIES = {
     "equinox": {"equinox", "jax", "jaxlib", "optax"},
     "flax_linen": {"flax", "jax", "jaxlib", "optax"},
@@ -80,9 +108,7 @@ def imported(text: str) -> Iterator[str]:
                 yield from (alias.name for alias in aliases)
             case ast.ImportFrom(module=module, names=aliases, level=0):
                 assert module is not None
-                yield module
-                if module == "conformance":
-                    yield from (f"conformance.{alias.name}" for alias in aliases)
+                yield from _imported_from(module, [alias.name for alias in aliases])
             case ast.ImportFrom():
                 raise AssertionError("a relative import")
             case ast.Call(
@@ -94,47 +120,117 @@ def imported(text: str) -> Iterator[str]:
                 pass
 
 
+def _imported_from(module: str, names: list[str]) -> Iterator[str]:
+    """What `from module import names` imports: of our packages their modules, else the package itself."""
+    if module.partition(".")[0] != "conformance":
+        yield module
+        return
+    folder = PACKAGE.joinpath(*module.split(".")[1:])
+    submodules = [name for name in names if (folder / f"{name}.py").is_file() or (folder / name).is_dir()]
+    yield from (f"{module}.{name}" for name in submodules)
+    if len(submodules) < len(names):
+        yield module
+
+
 def foreign(text: str, packages: set[str], ours: set[str] | None = None) -> set[str]:
     """What the code imports beyond the standard library, those packages, and those modules of ours (None: all)."""
-    found = set()
+    beyond = set()
     for name in imported(text):
         top = name.partition(".")[0]
         if top == "conformance":
-            if (
-                ours is not None
-                and name != "conformance"
-                and not any(name == each or name.startswith(f"{each}.") for each in ours)
-            ):
-                found.add(name)
+            if ours is not None and name != "conformance" and not _is_among(name, ours):
+                beyond.add(name)
         elif top not in sys.stdlib_module_names and top not in packages:
-            found.add(name)
-    return found
+            beyond.add(name)
+    return beyond
+
+
+def _is_among(name: str, modules: set[str]) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def upward(importer: str, text: str) -> set[str]:
+    """What the code of a module or package of ours, named without `conformance.`, imports from its own row or above."""
+    tops = {name.split(".")[1] for name in imported(text) if name.startswith("conformance.")}
+    return {top for top in tops if top != importer and FLOORS[top] >= FLOORS[importer]}
 
 
 def _named(path: Path) -> str:
     return str(path.relative_to(PACKAGE.parent))
 
 
-@pytest.mark.parametrize("path", CORE, ids=_named)
+def _top(path: Path) -> str:
+    """The package or module of the top level that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_named)
+def test_imports_point_downwards_only(path: Path) -> None:
+    if path != PACKAGE / "__init__.py":
+        assert upward(_top(path), path.read_text()) == set()
+
+
+def test_every_module_and_package_has_a_floor() -> None:
+    assert {_top(path) for path in MODULES} - {"__init__"} == set(FLOORS)
+
+
+def test_few_files_stand_beside_the_packages() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 12
+
+
+def circle(graph: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """Return a module that imports itself by way of others, with those; empty where none does."""
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        return tuple(error.args[1])
+    return ()
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    graph = {_module(path): set(imported(path.read_text())) for path in MODULES}
+    assert circle(graph) == ()
+
+
+def test_a_circle_would_be_seen() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == ()
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("importer", "text", "expected"),
+    [
+        ("worker", "from conformance.worker import wire", set()),
+        ("worker", "from conformance.precision import rounded", set()),
+        ("worker", "from conformance.operations.score import fit", {"operations"}),
+        ("spec", "def f():\n    from conformance.judging import judge", {"judging"}),
+        ("compare", "from conformance.report.site import pages", {"report"}),
+        ("precision", "from conformance import protocol", {"protocol"}),
+    ],
+)
+def test_an_import_upwards_would_be_seen(importer: str, text: str, expected: set[str]) -> None:
+    assert upward(importer, text) == expected
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if _top(path) != "report"], ids=_named)
 def test_the_core_imports_no_framework_and_no_adapter(path: Path) -> None:
     assert foreign(path.read_text(), CORE_PACKAGES) == set()
 
 
-@pytest.mark.parametrize("path", REPORT, ids=_named)
+@pytest.mark.parametrize("path", [path for path in MODULES if _top(path) == "report"], ids=_named)
 def test_the_report_imports_nothing_of_ours_that_runs_or_judges(path: Path) -> None:
-    assert foreign(path.read_text(), {"jinja2", "pygal"}, REPORT_OURS | {"conformance.report"}) == set()
+    assert foreign(path.read_text(), {"jinja2", "pygal"}, REPORT_OURS) == set()
 
 
-@pytest.mark.parametrize("name", ["errors", "json_text", "ladder", "observed", "record", "results", "verdict", "whole"])
-def test_what_the_report_imports_imports_nothing_else_of_ours(name: str) -> None:
-    assert foreign((PACKAGE / f"{name}.py").read_text(), set(), REPORT_OURS) == set()
-
-
-@pytest.mark.parametrize("name", dict.fromkeys((*WORKER, *TIMING)))
-def test_a_worker_imports_numpy_and_ml_dtypes_alone(name: str) -> None:
-    ours = {f"conformance.{each}" for each in WORKER}
-    packages = {"ml_dtypes", "numpy", *(("pytest",) if name in TIMING else ())}
-    assert foreign((PACKAGE / f"{name.replace('.', '/')}.py").read_text(), packages, ours) == set()
+@pytest.mark.parametrize("path", [path for path in MODULES if _top(path) == "worker"], ids=_named)
+def test_a_worker_imports_numpy_and_ml_dtypes_alone(path: Path) -> None:
+    packages = {"ml_dtypes", "numpy", *(("pytest",) if path.name in TIMING else ())}
+    assert foreign(path.read_text(), packages, WORKER_OURS) == set()
 
 
 @pytest.mark.parametrize("path", adapter_files(), ids=lambda path: path.stem)
@@ -145,8 +241,7 @@ def test_an_adapter_imports_its_library_and_the_protocol_alone(path: Path) -> No
 
 def test_there_are_files_to_look_at() -> None:
     assert {path.stem for path in adapter_files()} == set(FAMILIES)
-    assert len(CORE) > 20
-    assert len(REPORT) > 1
+    assert len(MODULES) > 100
 
 
 @pytest.mark.parametrize(
@@ -158,15 +253,15 @@ def test_there_are_files_to_look_at() -> None:
         ("def f():\n    import torch", {"torch"}),
         ("if TYPE_CHECKING:\n    import torch", {"torch"}),
         ("importlib.import_module('torch.nn')", {"torch.nn"}),
-        ("from conformance import execute", {"conformance.execute"}),
-        ("from conformance.plan import Cell", {"conformance.plan"}),
-        ("import conformance.judge", {"conformance.judge"}),
+        ("from conformance.execution import execute", {"conformance.execution.execute"}),
+        ("from conformance.planning.plan import Cell", {"conformance.planning.plan"}),
+        ("import conformance.judging.judge", {"conformance.judging.judge"}),
         ("from conformance.recorder import x", {"conformance.recorder"}),
-        ("import os\nfrom numpy import linalg\nfrom conformance.record import read", set()),
+        ("import os\nfrom numpy import linalg\nfrom conformance.runfile.run_file import read", set()),
     ],
 )
 def test_a_forbidden_import_would_be_found(text: str, found: set[str]) -> None:
-    assert foreign(text, {"numpy"}, {"conformance.record"}) == found
+    assert foreign(text, {"numpy"}, {"conformance.runfile.run_file"}) == found
 
 
 def loaded_by(statement: str, *names: str) -> set[str]:
@@ -177,7 +272,7 @@ def loaded_by(statement: str, *names: str) -> set[str]:
 
 
 def test_the_command_line_loads_no_framework() -> None:
-    assert loaded_by("import conformance.cli, conformance.running", *FRAMEWORKS) == set()
+    assert loaded_by("import conformance.cli, conformance.run.session", *FRAMEWORKS) == set()
 
 
 def test_the_command_line_loads_nothing_heavy_before_it_is_used() -> None:
@@ -186,11 +281,15 @@ def test_the_command_line_loads_nothing_heavy_before_it_is_used() -> None:
 
 def test_a_worker_loads_none_of_the_core_s_packages() -> None:
     names = CORE_PACKAGES - {"ml_dtypes", "numpy"}
-    assert loaded_by("import conformance.worker", *names, "conformance.case", "conformance.judge") == set()
+    assert (
+        loaded_by("import conformance.worker.main", *names, "conformance.spec.case", "conformance.judging.judge")
+        == set()
+    )
 
 
 def test_the_report_loads_neither_execution_nor_judging() -> None:
-    names = [f"conformance.{name}" for name in ("execute", "judge", "plan", "reference", "registry", "spec", "worker")]
+    packages = ("execution", "judging", "operations", "planning", "reference", "worker")
+    names = [*(f"conformance.{name}" for name in packages), "conformance.spec.loader"]
     assert loaded_by("import conformance.report", *names, "numpy", "pydantic") == set()
 
 

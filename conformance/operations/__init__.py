@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from conformance.operation import Operation
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_renorm import BATCH_RENORM
 from conformance.operations.centering import CENTERING
 from conformance.operations.differentiated_batch_norm import DIFFERENTIATED_BATCH_NORM
 from conformance.operations.masked_batch_norm import MASKED_BATCH_NORM
+from conformance.operations.operation import Operation
 from conformance.operations.replicas import REPLICAS
 from conformance.operations.transformed_batch_norm import TRANSFORMED_BATCH_NORM
 from conformance.operations.untracked_batch_norm import UNTRACKED_BATCH_NORM

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from conformance.errors import UsageError
 from conformance.json_text import text_of
-from conformance.record import Run
 from conformance.report.folder import check, write_folder
 from conformance.report.model import Report, build
 from conformance.report.site import single, site
-from conformance.results import Results, results_of
-from conformance.shipped import spec_folder
+from conformance.runfile.results import Results, results_of
+from conformance.runfile.run_file import Run
+from conformance.spec.locations import spec_folder
 from conformance.whole import write_whole
 
 #: A single file holds at most so many cells: browsers and mail servers take no more.

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from conformance.observed import Cell, Column
-from conformance.record import Line
+from conformance.runfile.observed import Cell, Column
+from conformance.runfile.run_file import Line
 
 Answer = Literal["same", "differs", "unknown"]
 #: What the library says of its threads, among the settings of an environment.

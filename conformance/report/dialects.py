@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from conformance.observed import Cell
-from conformance.record import Line
 from conformance.report.probes import OBSERVED_AS, Probed, Seen
 from conformance.report.wording import FIELDS
+from conformance.runfile.observed import Cell
+from conformance.runfile.run_file import Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conformance.observed import Cell
+from conformance.runfile.observed import Cell
 from conformance.verdict import Standing
 
 

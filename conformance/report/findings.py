@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from conformance.observed import Cell, worst_quantity
+from conformance.runfile.observed import Cell, worst_quantity
 from conformance.verdict import Verdict
 
 

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from conformance.observed import Column
 from conformance.report.dialects import Dialect
 from conformance.report.findings import Finding
 from conformance.report.model import Environment, Report, framework_of
 from conformance.report.naming import Named
 from conformance.report.probes import Probed
+from conformance.runfile.observed import Column
 from conformance.verdict import Verdict
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from conformance.observed import Cell, shortened
-from conformance.record import Line
 from conformance.report.model import Report, framework_of
 from conformance.report.pool import Pool
 from conformance.report.wording import STANDS, VERDICTS, stand
+from conformance.runfile.observed import Cell, shortened
+from conformance.runfile.run_file import Line
 from conformance.verdict import Verdict
 
 _TITLE = 200

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.observed import Cell, Column
 from conformance.report.wording import ORDER, STANDS, VERDICTS, stand
+from conformance.runfile.observed import Cell, Column
 from conformance.verdict import Verdict, worst
 
 

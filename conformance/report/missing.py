@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.observed import Column
-from conformance.record import Line, Run
+from conformance.runfile.observed import Column
+from conformance.runfile.run_file import Line, Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

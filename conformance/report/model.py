@@ -7,9 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.ladder import Grade, Graded, dtypes_of, graded
-from conformance.observed import Cell, Column, cells_of, columns_of, fault_of, in_order, library_of, what
-from conformance.record import Line, Run
 from conformance.report.determinism import Bits, determinism
 from conformance.report.dialects import Dialect, dialects
 from conformance.report.families import Families, families
@@ -19,6 +16,9 @@ from conformance.report.matrix import Matrix, matrix
 from conformance.report.missing import Missing, by_field, missing
 from conformance.report.probes import Probed, probed
 from conformance.report.wording import STANDS, stand
+from conformance.runfile.ladder import Grade, Graded, dtypes_of, graded
+from conformance.runfile.observed import Cell, Column, cells_of, columns_of, fault_of, in_order, library_of, what
+from conformance.runfile.run_file import Line, Run
 from conformance.verdict import Verdict
 
 

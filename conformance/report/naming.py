@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.observed import Cell, Column
-from conformance.record import Line
+from conformance.runfile.observed import Cell, Column
+from conformance.runfile.run_file import Line
 
 Configured = Mapping[str, Any]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from conformance.observed import Cell, Column
 from conformance.report.index import kind
+from conformance.runfile.observed import Cell, Column
 from conformance.verdict import Verdict, worst
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.observed import Cell
-from conformance.record import Line
 from conformance.report.wording import OBSERVED
+from conformance.runfile.observed import Cell
+from conformance.runfile.run_file import Line
 
 #: What a profile that leaves a field alone says of it, where the run file does not hold the operation's own dialect.
 CANONICAL: Mapping[str, Any] = {

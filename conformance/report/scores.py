@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.ladder import DTYPES
-from conformance.observed import Cell, Column
-from conformance.record import Line, number_from
 from conformance.report.model import framework_of
+from conformance.runfile.ladder import DTYPES
+from conformance.runfile.observed import Cell, Column
+from conformance.runfile.run_file import Line, number_from
 
 #: Scores are drawn between these powers of ten; what lies beyond is drawn at the edge.
 LOWEST, HIGHEST = -6, 10

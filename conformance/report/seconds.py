@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from conformance.observed import Cell, Column
+from conformance.runfile.observed import Cell, Column
 
 KINDS = ("start", "train", "infer", "reload", "sgd")
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.observed import Cell, severity, shortened, worst_quantity
-from conformance.record import Line, number
 from conformance.report.model import Report
 from conformance.report.pool import Pool
 from conformance.report.wording import STANDS, stand
+from conformance.runfile.observed import Cell, severity, shortened, worst_quantity
+from conformance.runfile.run_file import Line, number
 from conformance.verdict import Verdict
 
 #: A file ends after the case that brings it to so many cells.

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from conformance.errors import UsageError
-from conformance.observed import shown
 from conformance.report import drawings
 from conformance.report.implementations import Implementation, implementations
 from conformance.report.index import index, words
@@ -26,6 +25,7 @@ from conformance.report.seconds import KINDS, timed
 from conformance.report.shards import shards
 from conformance.report.throughput import PASSES, STANDINGS, throughput
 from conformance.report.wording import OBSERVED, STANDS, VERDICTS, stand
+from conformance.runfile.observed import shown
 
 _FOLDER = Path(__file__).parent
 #: In the order in which a page loads them; each names what it needs of those before it.

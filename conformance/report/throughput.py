@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from conformance.ladder import DTYPES
-from conformance.record import Line, number_from
 from conformance.report.scores import Curve
+from conformance.runfile.ladder import DTYPES
+from conformance.runfile.run_file import Line, number_from
 
 #: In the order of the tables; what `infer_into` writes to is a buffer that it reuses.
 PASSES = {

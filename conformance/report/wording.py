@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conformance.observed import Cell
+from conformance.runfile.observed import Cell
 from conformance.verdict import Standing, Verdict
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from conformance import recipe as recipes
-from conformance import worker
 from conformance.protocol import Configuration
-from conformance.recipe import Constant, Dyadic, IllConditioned, Integers, Normal, Ramp, Recipe, Uniform
 from conformance.reproduce.fold import written
 from conformance.reproduce.program import Program, specialize
+from conformance.spec import recipe as recipes
+from conformance.spec.recipe import Constant, Dyadic, IllConditioned, Integers, Normal, Ramp, Recipe, Uniform
+from conformance.worker import layout
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -69,7 +69,7 @@ class Arrays:
         ]
         program = Program(definitions="", main="".join(statements))
         definitions = ""
-        for module in (worker, recipes):
+        for module in (layout, recipes):
             found = specialize(Program(definitions=inspect.getsource(module), main=program.main), {})
             definitions, program = found.definitions + definitions, found
         return Program(definitions=definitions, main=program.main)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.record import Line, number_from
 from conformance.reproduce.fold import written
+from conformance.runfile.run_file import Line, number_from
 
 #: Up to so many steps every one of them is checked; beyond, the worst of each quantity and what deviates.
 FEW_STEPS = 12

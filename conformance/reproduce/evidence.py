@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conformance import lines, record
-from conformance.case import Case
 from conformance.errors import UsageError, WorkerError
-from conformance.execute import execute
-from conformance.judge import judge
-from conformance.plan import Offer, Selection, plan, thread_keys
-from conformance.record import Line
-from conformance.reference import References
-from conformance.registry import keys
-from conformance.shipped import spec_folder
-from conformance.spec import load
-from conformance.survey import survey
-from conformance.workers import Workers
+from conformance.execution.execute import execute
+from conformance.execution.pool import Workers
+from conformance.execution.survey import survey
+from conformance.judging.judge import judge
+from conformance.planning.discovery import keys
+from conformance.planning.plan import Offer, Selection, plan, thread_keys
+from conformance.reference.expected import References
+from conformance.runfile import lines, run_file
+from conformance.runfile.run_file import Line
+from conformance.spec.case import Case
+from conformance.spec.loader import load
+from conformance.spec.locations import spec_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Evidence:
 
 def recorded(cell: str, paths: Iterable[Path]) -> Evidence:
     """Return what the run files at `paths` tell of a cell. Raises `UsageError`."""
-    runs = record.read_all(paths)
+    runs = run_file.read_all(paths)
     for run in runs:
         for line in run.records:
             if line["cell"] == cell:
@@ -121,7 +121,7 @@ def _numbers(value: Any) -> Any:
 
 def _as_read(line: Mapping[str, Any]) -> Line:
     """Return the line as it would be read from a run file."""
-    found: Line = json.loads(record.dumped(line))
+    found: Line = json.loads(run_file.dumped(line))
     return found
 
 

@@ -12,9 +12,9 @@ from dataclasses import fields
 from typing import Any
 
 from conformance.errors import UsageError
-from conformance.inputs import inputs_of
-from conformance.process import CACHES
+from conformance.execution.process import CACHES
 from conformance.protocol import Configuration
+from conformance.reference.inputs import inputs_of
 from conformance.reproduce.arrays import Arrays, mapping
 from conformance.reproduce.assertions import assertions
 from conformance.reproduce.checks import (

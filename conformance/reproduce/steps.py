@@ -7,13 +7,13 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from conformance.case import Freeze, Infer, Reload, Repeat, Sgd, Step, Train, Unfreeze
 from conformance.errors import UsageError
-from conformance.inputs import inputs_of, states_of
+from conformance.reference.inputs import inputs_of, states_of
 from conformance.reproduce.arrays import Arrays, mapping
 from conformance.reproduce.checks import FEW_STEPS, refusals
 from conformance.reproduce.evidence import Evidence
 from conformance.reproduce.fold import written
+from conformance.spec.case import Freeze, Infer, Reload, Repeat, Sgd, Step, Train, Unfreeze
 
 _WRITTEN_CALL = re.compile(r"(?P<path>[\w.]+)\((?P<function>…, )?(?P<keywords>.*)\)", re.DOTALL)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from conformance.tier import Tier
+from conformance.spec.tiers import Tier
 
 
 def throughput(
@@ -33,11 +33,11 @@ def throughput(
 
     Nothing else should use the machine meanwhile: what was disturbed is measured again, and voided in the end.
     """
-    from conformance.pairs import pairs
-    from conformance.plan import Selection
+    from conformance.execution.pool import Limits
+    from conformance.planning.plan import Selection
+    from conformance.run.interpreters import pairs
     from conformance.throughput.measuring import Effort
     from conformance.throughput.running import Options, run
-    from conformance.workers import Limits
 
     options = Options(
         selection=Selection(
@@ -67,7 +67,7 @@ def compare_speed(
 ) -> int:
     """Compare the speed of two interpreters, write what was found, and return the exit code: 1 on a regression."""
     from conformance.json_text import text_of
-    from conformance.plan import Selection
+    from conformance.planning.plan import Selection
     from conformance.throughput.comparing import Speed
     from conformance.throughput.pairing import compared, surveyed
     from conformance.throughput.telling import told

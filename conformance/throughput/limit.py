@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import harmonic_mean, median
 
-from conformance.operation import Traffic
+from conformance.operations.operation import Traffic
+from conformance.precision import dtype_named
 from conformance.protocol import Configuration
-from conformance.wire import dtype_named
 
 #: Above this fraction a call was faster than the memory: it did not do the work, or was not waited for.
 POSSIBLE = 1.05

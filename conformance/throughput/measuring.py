@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from conformance.errors import SuiteError
-from conformance.inputs import inputs_of
+from conformance.execution.pool import Workers, converse
 from conformance.outcome import Crashed, TimedOut
-from conformance.plan import Cell
-from conformance.registry import WorkerKey
+from conformance.planning.discovery import WorkerKey
+from conformance.planning.plan import Cell
+from conformance.reference.inputs import inputs_of
 from conformance.throughput.limit import Batch, Evidence, drifted, tensor_bytes
 from conformance.throughput.subject import (
     Line,
@@ -27,7 +28,6 @@ from conformance.throughput.subject import (
     unmeasured_line,
 )
 from conformance.throughput.verifying import accuracy, features_judged
-from conformance.workers import Workers, converse
 
 #: A batch whose bandwidths drifted is measured so many times in all before it is void.
 _TRIES = 3

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.errors import UsageError
-from conformance.plan import Selection
-from conformance.record import number_from
-from conformance.registry import keys
-from conformance.running import FOLDER, check_interpreters
+from conformance.execution.pool import Limits, Workers
+from conformance.planning.discovery import keys
+from conformance.planning.plan import Selection
+from conformance.run.session import FOLDER, check_interpreters
+from conformance.runfile.run_file import number_from
 from conformance.throughput.comparing import CONFIRMING, PAIRS, Finding, Pairs, findings, flagged
 from conformance.throughput.measuring import Effort, Machine, measure_subjects
 from conformance.throughput.running import load_timed, planned
 from conformance.throughput.subject import Subject, can_be_timed, passes_of
-from conformance.workers import Limits, Workers
 
 #: Of one process one batch counts, by its quickest round: what disturbs a call only ever slows it.
 EFFORT = Effort(batches=1, seconds=0.1, rounds=10)

@@ -9,20 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance import lines
 from conformance.errors import UsageError, WorkerError
-from conformance.plan import Cell, Offer, Selection, plan
-from conformance.record import RunWriter
-from conformance.registry import WorkerKey, keys
-from conformance.running import FOLDER, check_interpreters
-from conformance.shipped import spec_folder
-from conformance.spec import Spec, load
-from conformance.survey import survey
+from conformance.execution.pool import Limits, Workers
+from conformance.execution.survey import survey
+from conformance.planning.discovery import WorkerKey, keys
+from conformance.planning.plan import Cell, Offer, Selection, plan
+from conformance.run.session import FOLDER, check_interpreters
+from conformance.runfile import lines
+from conformance.runfile.run_file import RunWriter
+from conformance.spec.loader import Spec, load
+from conformance.spec.locations import spec_folder
+from conformance.spec.tiers import load_tiers
 from conformance.throughput.bandwidth import Bandwidth, last_level_cache
 from conformance.throughput.measuring import Effort, Machine, measure
 from conformance.throughput.subject import Line, can_be_timed, passes_of
-from conformance.tier import load_tiers
-from conformance.workers import Limits, Workers
 
 #: The cases that are timed, in a folder of the spec of their own: no run judges all of their values.
 CASES = "throughput"

@@ -8,8 +8,8 @@ from statistics import median
 from typing import Any
 
 from conformance.operations import OPERATIONS
-from conformance.plan import Cell
-from conformance.record import number
+from conformance.planning.plan import Cell
+from conformance.runfile.run_file import number
 from conformance.throughput.limit import Batch, Evidence, fractions_of, standing_of, tensor_bytes
 from conformance.throughput.verifying import Accuracy
 

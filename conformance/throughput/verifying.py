@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Case, Train
-from conformance.inputs import StepInputs, inputs_of
+from conformance.judging.step import StepJudge, Walk
 from conformance.outcome import Produced
-from conformance.plan import Cell
-from conformance.reference import References
-from conformance.step_judge import StepJudge, Walk
+from conformance.planning.plan import Cell
+from conformance.reference.expected import References
+from conformance.reference.inputs import StepInputs, inputs_of
+from conformance.spec.case import Case, Train
 from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.protocol import Adapter
-from conformance.worker import load_adapter
+from conformance.worker.main import load_adapter
 
 PROCESSES: list[dict[str, Any]] = [{"name": "dying", "group": None, "environment": {}}]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.protocol import Adapter, Declared, Implementation
-from conformance.worker import load_adapter
+from conformance.worker.main import load_adapter
 
 PROCESSES: list[dict[str, Any]] = [{"name": "nonsense", "group": None, "environment": {}}]
 

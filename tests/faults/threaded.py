@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conformance.protocol import Adapter
-from conformance.worker import load_adapter
+from conformance.worker.main import load_adapter
 
 PROCESSES: list[dict[str, Any]] = [
     {"name": "threaded", "group": None, "environment": {}, "threads": {"THREADED_THREADS": "{threads}"}}

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from conformance import observation
 from conformance.dialect import CANONICAL
 from conformance.dialect import Dialect as Dialect
-from conformance.grade import UNSTABLE as UNSTABLE
-from conformance.moving import debiasing, moved_bound, weights
-from conformance.operation import Expected, Operation, Situation, Traffic
-from conformance.operation import Hypothesis as Hypothesis
+from conformance.operations import observers
 from conformance.operations.batch_norm import diagnosis, probe, reference, terms, tolerance
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, Sizes, StatisticsBound
+from conformance.operations.moving import debiasing, moved_bound, weights
+from conformance.operations.operation import UNSTABLE as UNSTABLE
+from conformance.operations.operation import Expected, Operation, Situation, Traffic
+from conformance.operations.operation import Hypothesis as Hypothesis
 from conformance.precision import Precision
 from conformance.protocol import Configuration
 
@@ -286,16 +286,16 @@ BATCH_NORM = Operation(
     observers={
         "probe": lambda passes, worked: probe.observe(passes, train, worked),
         "edges": lambda passes, worked: {
-            **observation.single_value(passes, train, worked),
-            **observation.empty_batch(passes),
+            **observers.single_value(passes, train, worked),
+            **observers.empty_batch(passes),
         },
-        "freezing": lambda passes, worked: observation.frozen_implies_inference(passes, train, infer, worked),
+        "freezing": lambda passes, worked: observers.frozen_implies_inference(passes, train, infer, worked),
         "moving": lambda passes, worked: {
-            **observation.later_update(passes, train, worked),
-            **observation.state(passes, infer, worked),
-            **observation.statistics_dtype(passes),
+            **observers.later_update(passes, train, worked),
+            **observers.state(passes, infer, worked),
+            **observers.statistics_dtype(passes),
         },
-        "precision": lambda passes, worked: observation.statistics_dtype(passes),  # noqa: ARG005 - dtypes are exact
+        "precision": lambda passes, worked: observers.statistics_dtype(passes),  # noqa: ARG005 - dtypes are exact
     },
     hypotheses=diagnosis.hypotheses,
     train_terms=terms.train_terms,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operation import Expected
+from conformance.operations.operation import Expected
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

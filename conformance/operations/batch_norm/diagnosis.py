@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
-from conformance.grade import UNSTABLE
-from conformance.moving import moved, weights
-from conformance.operation import Expected, Hypothesis, Situation
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.changed import MOVING, changed_to
 from conformance.operations.batch_norm.misread import misread
 from conformance.operations.batch_norm.reference import Normalization
 from conformance.operations.batch_norm.taken import taken
-from conformance.precision import precision
+from conformance.operations.moving import moved, weights
+from conformance.operations.operation import UNSTABLE, Expected, Hypothesis, Situation
+from conformance.precision import precision, rounded
 from conformance.protocol import Configuration
-from conformance.recipe import rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Found = dict[str, Expected]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operation import Expected, Hypothesis, Situation, flatten, unflatten
 from conformance.operations.batch_norm.changed import MOVING
 from conformance.operations.batch_norm.taken import POWERS
+from conformance.operations.operation import Expected, Hypothesis, Situation, flatten, unflatten
 from conformance.protocol import Configuration
-from conformance.worker import lay_out
+from conformance.worker.layout import lay_out
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Found = dict[str, Expected]

@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from conformance.composition import made_of
 from conformance.dialect import CANONICAL, Dialect
-from conformance.fit import fit
-from conformance.moving import moved, weights
-from conformance.operation import Expected, Pass, Reference, Situation
 from conformance.operations.batch_norm.reference import batch_statistics, corrected
+from conformance.operations.decomposition import made_of
+from conformance.operations.moving import moved, weights
+from conformance.operations.operation import Expected, Pass, Reference, Situation
+from conformance.operations.score import fit
 from conformance.precision import Precision, precision
 
 Array = np.ndarray[Any, np.dtype[Any]]

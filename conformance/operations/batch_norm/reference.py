@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.moving import Weights, moved, weights
-from conformance.operation import Situation
+from conformance.operations.moving import Weights, moved, weights
+from conformance.operations.operation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

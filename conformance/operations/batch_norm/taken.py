@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from conformance.moving import moved, weights
-from conformance.operation import Expected, Hypothesis, Situation
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.changed import changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
-from conformance.recipe import rounded
+from conformance.operations.moving import moved, weights
+from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.precision import rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Found = dict[str, Expected]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operation import Situation
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.reference import Normalization, Statistics
+from conformance.operations.operation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Terms = Mapping[str, Mapping[str, Array]]

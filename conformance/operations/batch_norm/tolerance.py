@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operation import Situation, VarianceAlgorithm
 from conformance.operations.batch_norm.reference import Gradients, Normalization, dot
+from conformance.operations.operation import Situation, VarianceAlgorithm
 from conformance.precision import Precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance import observation
 from conformance.dialect import CANONICAL
-from conformance.operation import Expected, Operation, Situation
-from conformance.operations import batch_norm
+from conformance.operations import batch_norm, observers
 from conformance.operations.batch_norm import Step, classes_of, expected
 from conformance.operations.batch_norm import reference as plain
 from conformance.operations.batch_norm import tolerance as plain_tolerance
@@ -21,6 +19,7 @@ from conformance.operations.batch_norm.tolerance import Algorithm
 from conformance.operations.batch_renorm import diagnosis, reference, terms, tolerance
 from conformance.operations.batch_renorm.options import Options
 from conformance.operations.batch_renorm.reference import Training
+from conformance.operations.operation import Expected, Operation, Situation
 from conformance.precision import Precision
 from conformance.protocol import Configuration
 
@@ -120,8 +119,8 @@ BATCH_RENORM = Operation(
     infer=infer,
     observers={
         "renorm": lambda passes, worked: {
-            **observation.empty_batch(passes),
-            **observation.frozen_implies_inference(passes, train, infer, worked),
+            **observers.empty_batch(passes),
+            **observers.frozen_implies_inference(passes, train, infer, worked),
         }
     },
     hypotheses=diagnosis.hypotheses,

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
-from conformance.grade import UNSTABLE
-from conformance.moving import moved, weights
-from conformance.operation import Expected, Hypothesis, Situation
 from conformance.operations.batch_norm import reference as plain
 from conformance.operations.batch_norm.changed import changed_to
 from conformance.operations.batch_norm.diagnosis import epsilons, parameters
 from conformance.operations.batch_renorm import reference
 from conformance.operations.batch_renorm.options import renorm_decay
 from conformance.operations.batch_renorm.reference import Correction, Training
+from conformance.operations.moving import moved, weights
+from conformance.operations.operation import UNSTABLE, Expected, Hypothesis, Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operation import Situation
 from conformance.operations.batch_norm import reference as plain
 from conformance.operations.batch_renorm import reference
+from conformance.operations.operation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

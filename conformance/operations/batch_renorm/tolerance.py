@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from conformance.moving import moved_bound, weights
-from conformance.operation import Situation
 from conformance.operations.batch_norm import tolerance
 from conformance.operations.batch_norm.reference import Gradients
 from conformance.operations.batch_norm.tolerance import ROOT, Algorithm, GradientsBound, Sizes, StatisticsBound, size
 from conformance.operations.batch_renorm.reference import Correction, Training, averages, composed_gamma, parameters
+from conformance.operations.moving import moved_bound, weights
+from conformance.operations.operation import Situation
 from conformance.precision import Precision, storage_rounding, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance import observation
 from conformance.dialect import Dialect
-from conformance.moving import debiasing, moved, moved_bound, weights
-from conformance.operation import Expected, Hypothesis, Operation, Situation, Traffic
+from conformance.operations import observers
 from conformance.operations.batch_norm.reference import batch_mean
+from conformance.operations.moving import debiasing, moved, moved_bound, weights
+from conformance.operations.operation import Expected, Hypothesis, Operation, Situation, Traffic
 from conformance.precision import Precision, theta
 from conformance.protocol import Configuration
 
@@ -140,12 +140,12 @@ CENTERING = Operation(
     infer=infer,
     observers={
         "centering": lambda passes, worked: {
-            **observation.empty_batch(passes),
-            **observation.later_update(passes, train, worked),
-            **observation.state(passes, infer, worked),
-            **observation.statistics_dtype(passes),
+            **observers.empty_batch(passes),
+            **observers.later_update(passes, train, worked),
+            **observers.state(passes, infer, worked),
+            **observers.statistics_dtype(passes),
         },
-        "freezing": lambda passes, worked: observation.frozen_implies_inference(passes, train, infer, worked),
+        "freezing": lambda passes, worked: observers.frozen_implies_inference(passes, train, infer, worked),
     },
     hypotheses=_hypotheses,
     train_terms=lambda situation: _terms(situation, batch_mean(situation.x)),

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
-from conformance.operation import Expected, Hypothesis, Situation
 from conformance.operations.batch_norm.changed import changed_to
 from conformance.operations.batch_norm.diagnosis import hypotheses as of_batch_norm
 from conformance.operations.batch_norm.reference import Normalization, inference, total, training
 from conformance.operations.differentiated_batch_norm.reference import QUANTITIES, Derivatives, derivatives
+from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]

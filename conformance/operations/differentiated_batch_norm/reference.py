@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operation import Expected, Situation
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm import terms
 from conformance.operations.batch_norm.reference import Normalization, inference, total, training
 from conformance.operations.differentiated_batch_norm import tolerance
+from conformance.operations.operation import Expected, Situation
 from conformance.precision import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]

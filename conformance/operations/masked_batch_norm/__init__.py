@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance import observation
 from conformance.dialect import Dialect
-from conformance.operation import Expected, Operation, Situation
-from conformance.operations import batch_norm
+from conformance.operations import batch_norm, observers
 from conformance.operations.batch_norm import BATCH_NORM, ROOT_RANGE
 from conformance.operations.batch_norm.reference import Gradients
 from conformance.operations.batch_norm.tolerance import Algorithm, output_bound, root_bound, size, sizes
@@ -19,6 +17,7 @@ from conformance.operations.masked_batch_norm import diagnosis, reference, toler
 from conformance.operations.masked_batch_norm.reference import Trained
 from conformance.operations.masked_batch_norm.terms import train_terms
 from conformance.operations.masked_batch_norm.tolerance import Class
+from conformance.operations.operation import Expected, Operation, Situation
 from conformance.precision import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -169,7 +168,7 @@ MASKED_BATCH_NORM = Operation(
     },
     train=train,
     infer=batch_norm.infer,
-    observers={"masked": lambda passes, worked: observation.statistics_dtype(passes)},  # noqa: ARG005 - exact
+    observers={"masked": lambda passes, worked: observers.statistics_dtype(passes)},  # noqa: ARG005 - exact
     hypotheses=diagnosis.hypotheses,
     train_terms=train_terms,
     infer_terms=BATCH_NORM.infer_terms,

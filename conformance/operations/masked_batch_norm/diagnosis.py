@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
-from conformance.moving import moved, weights
-from conformance.operation import Expected, Hypothesis, Situation
 from conformance.operations.batch_norm import diagnosis as unmasked
 from conformance.operations.batch_norm.changed import MOVING, changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, corrected, normalize, total
 from conformance.operations.masked_batch_norm import reference
+from conformance.operations.moving import moved, weights
+from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]

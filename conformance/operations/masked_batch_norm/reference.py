@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operation import Situation
 from conformance.operations.batch_norm.reference import (
     Gradients,
     Normalization,
@@ -20,6 +19,7 @@ from conformance.operations.batch_norm.reference import (
     normalize,
     total,
 )
+from conformance.operations.operation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from conformance.moving import debiasing, moved_bound, weights
-from conformance.operation import Situation
 from conformance.operations.batch_norm import tolerance
 from conformance.operations.batch_norm.reference import Gradients, Normalization, corrected
 from conformance.operations.batch_norm.tolerance import Algorithm, GradientsBound, Sizes, StatisticsBound
 from conformance.operations.masked_batch_norm.reference import Trained, compact
+from conformance.operations.moving import debiasing, moved_bound, weights
+from conformance.operations.operation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
-from conformance.operation import Expected, Hypothesis, Operation, Situation
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.centering import CENTERING
+from conformance.operations.operation import Expected, Hypothesis, Operation, Situation
 from conformance.operations.replicas import diagnosis, shards, synchronized
 from conformance.operations.replicas.replicated import Replicated
 from conformance.precision import working

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
-from conformance.moving import moved, weights
-from conformance.operation import Expected, Hypothesis, Situation
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.changed import changed_to
+from conformance.operations.moving import moved, weights
+from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.replicas import shards
 from conformance.operations.replicas.shards import MOVING, named, plain
 from conformance.protocol import Configuration

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.moving import weights
-from conformance.operation import Expected, Reference, Situation
+from conformance.operations.moving import weights
+from conformance.operations.operation import Expected, Reference, Situation
 from conformance.operations.replicas import shards
 from conformance.operations.replicas.shards import MOVING, joined, named, summed
 from conformance.precision import Precision, theta

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from conformance.operation import Expected, Situation
+from conformance.operations.operation import Expected, Situation
 from conformance.precision import Precision, theta
 from conformance.protocol import Configuration
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operation import Expected, Situation
 from conformance.operations import batch_norm
+from conformance.operations.operation import Expected, Situation
 from conformance.operations.replicas import shards
 from conformance.operations.replicas.shards import MOVING, joined, named, summed
 from conformance.precision import Precision

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
-from conformance.operation import Expected, Hypothesis, Situation
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_norm.terms import train_terms
+from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.precision import Precision, working
 from conformance.protocol import Configuration
 

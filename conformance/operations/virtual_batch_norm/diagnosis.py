@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
-from conformance.operation import Expected, Hypothesis, Situation
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm.diagnosis import hypotheses as of_batch_norm
+from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.virtual_batch_norm.reference import (
     MOVING,
     Grouping,

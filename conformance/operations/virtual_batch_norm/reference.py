@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.moving import moved_bound, weights
-from conformance.operation import Expected, Situation
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm.reference import batch_mean, training
 from conformance.operations.batch_norm.terms import train_terms as whole_terms
+from conformance.operations.moving import moved_bound, weights
+from conformance.operations.operation import Expected, Situation
 from conformance.precision import Precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -142,7 +142,7 @@ def _sum(parts: Sequence[Expected], size: Array, count: int, worked: Precision) 
 def _followed(name: str, steps: Sequence[Situation], found: Sequence[Found], worked: Precision) -> Expected:
     """Return a moving value after the last part: the bound of each update, and w(1 + 9u) of the bound before it.
 
-    w is the weight of the old value; 9u covers what the roundings of the update, `conformance.moving.moved_bound`,
+    w is the weight of the old value; 9u covers what the roundings of the update, `conformance.operations.moving.moved_bound`,
     take of an M that is off.
     """
     parts = [each[name] for each in found]

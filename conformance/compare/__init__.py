@@ -1,0 +1,1 @@
+"""What changed between two results, and how that is shown."""

@@ -1,0 +1,77 @@
+"""Cells of results with what they refer to, and where a verdict stands between good and bad."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from conformance.runfile.results import Case, Environment, Results, Row
+from conformance.runfile.run_file import number_from
+from conformance.verdict import Standing, Verdict
+
+#: Where a verdict stands, from best to worst; those with one number stand alike.
+STANDS: Mapping[Verdict, int] = {
+    Verdict.EXACT: 0,
+    Verdict.CONFORMS: 1,
+    Verdict.DIALECT: 2,
+    Verdict.UNSUPPORTED: 3,
+    Verdict.NOT_DECIDABLE: 3,
+    Verdict.OUTSIDE_DOMAIN: 3,
+    Verdict.REFUSED: 4,
+    Verdict.DEVIATES: 4,
+    Verdict.TIMED_OUT: 5,
+    Verdict.CRASHED: 6,
+}
+#: Where a refusal stands that the documentation announces: with what an API cannot express.
+_ANNOUNCED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A row with what it refers to."""
+
+    case: Case
+    column: str
+    implementation: str
+    environment: Environment
+    row: Row
+    what: str
+
+    @property
+    def stands(self) -> int:
+        """Return where its verdict stands, by `STANDS`."""
+        announced = self.row.verdict is Verdict.REFUSED and self.row.status is Standing.DOCUMENTED
+        return _ANNOUNCED if announced else STANDS[self.row.verdict]
+
+    @property
+    def disagrees(self) -> bool:
+        """Return whether it is wrong, refused without announcement, crashed or timed out."""
+        return self.stands > _ANNOUNCED
+
+    @property
+    def score(self) -> float:
+        """Return the score to sort by: -1 where there is none, infinite where it is no number."""
+        value = number_from(self.row.score)
+        return -1.0 if value is None else math.inf if math.isnan(value) else value
+
+
+#: Case and column.
+Key = tuple[str, str]
+
+
+def cells_of(results: Results, redefined: set[str]) -> dict[Key, Cell]:
+    """Return the cells, but those of the redefined cases."""
+    found = {}
+    for row in results.cells:
+        case, column = results.cases[row.case], results.columns[row.column]
+        if case.id not in redefined:
+            found[case.id, column.name] = Cell(
+                case=case,
+                column=column.name,
+                implementation=column.implementation,
+                environment=results.environments[row.environment],
+                row=row,
+                what=results.texts[row.diagnosis],
+            )
+    return found

@@ -1,0 +1,74 @@
+"""Two results, compared: a pure function, and the policy by which a change is a regression.
+
+A cell has regressed where its verdict stands worse in `compared.cells.STANDS` than it did, whether or not that was expected:
+a listed divergence excuses a verdict and not the loss of one. Of exact and conforming, which both agree, the
+step from the first to the second counts only where the clause on exact data is tested.
+"""
+
+from __future__ import annotations
+
+from conformance.compare.cells import cells_of
+from conformance.compare.changes import changes_of
+from conformance.compare.environments import environments_of
+from conformance.compare.grades import grades_of
+from conformance.compare.presence import appeared_of, narrowed, tiers_of, vanished_of
+from conformance.compare.values import (
+    Appeared,
+    Change,
+    Comparison,
+    EnvironmentChange,
+    GradeChange,
+    Policy,
+    Side,
+    Vanished,
+)
+from conformance.errors import UsageError
+from conformance.runfile.results import Results
+
+
+def compare(base: Results, new: Results, policy: Policy | None = None) -> Comparison:
+    """Return what changed from `base` to `new`. Raises `UsageError` where they have nothing in common."""
+    policy = policy or Policy()
+    definitions = {case.id: case.definition for case in base.cases}
+    redefined = {case.id for case in new.cases if definitions.get(case.id, case.definition) != case.definition}
+    before, after = cells_of(base, redefined), cells_of(new, redefined)
+    pairs = [(cell, after[key]) for key, cell in before.items() if key in after]
+    changes = changes_of(pairs, policy)
+    grades = tuple(sorted(grades_of(pairs), key=lambda each: (not each.regression, each.column, each.dtype)))
+    environments = environments_of(base, new)
+    vanished = vanished_of([cell for key, cell in before.items() if key not in after], base, new, policy)
+    appeared = appeared_of([cell for key, cell in after.items() if key not in before], policy)
+    found: list[Change | GradeChange | EnvironmentChange | Vanished | Appeared]
+    found = [*changes, *grades, *environments, *vanished, *appeared]
+    regression = any(each.regression for each in found)
+    if not pairs and not regression:
+        raise UsageError(
+            f"nothing to compare: of {len(base.cells)} and {len(new.cells)} cells none is of the same implementation,"
+            " mode, device and case"
+        )
+    return Comparison(
+        policy=policy,
+        regression=regression,
+        base=_side(base),
+        new=_side(new),
+        compared=len(pairs),
+        same=len(pairs) - sum(len(change.cells) for change in changes),
+        changes=changes,
+        grades=grades,
+        environments=environments,
+        vanished=vanished,
+        appeared=appeared,
+        redefined=tuple(sorted(redefined)),
+    )
+
+
+def _side(results: Results) -> Side:
+    return Side(
+        suite=results.suite,
+        spec=results.spec,
+        files=tuple(run.file for run in results.runs),
+        cells=len(results.cells),
+        complete=results.complete,
+        narrowed=narrowed(results),
+        tiers=tiers_of(results),
+    )

@@ -1,0 +1,66 @@
+"""A comparison as JUnit XML, for programs that show the results of tests: every change a case, a regression a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+from conformance.compare.telling import Entry, entry, headline, sections
+from conformance.compare.values import Appeared, Comparison, EnvironmentChange, GradeChange, Vanished
+from conformance.compare.xml_text import legal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tested:
+    who: str
+    name: str
+    #: Why it fails; empty where it does not.
+    failure: str = ""
+    said: str = ""
+
+
+def junit(comparison: Comparison) -> str:
+    """Return the comparison as one suite: each regressed cell fails by itself, what else changed passes and says so."""
+    tested = list(_tested(comparison))
+    failures = sum(bool(each.failure) for each in tested)
+    counts = {"tests": str(len(tested)), "failures": str(failures), "errors": "0", "skipped": "0"}
+    suites = ET.Element("testsuites", {"name": "conformance compare", **counts})
+    suite = ET.SubElement(suites, "testsuite", {"name": "conformance compare", **counts})
+    for each in tested:
+        case = ET.SubElement(suite, "testcase", {"classname": legal(each.who), "name": legal(each.name), "time": "0"})
+        if each.failure:
+            ET.SubElement(case, "failure", {"message": legal(each.failure), "type": "regression"}).text = legal(
+                each.said
+            )
+        elif each.said:
+            ET.SubElement(case, "system-out").text = legal(each.said)
+    ET.indent(suites)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
+
+
+def _tested(comparison: Comparison) -> Iterator[_Tested]:
+    yield _Tested(
+        who="comparison", name=f"{comparison.same} of {comparison.compared} cells as before", said=headline(comparison)
+    )
+    for change in comparison.changes:
+        if change.regression:
+            told = _words(entry(change))
+            for cell in change.cells:
+                score = f"score {cell.base_score} → {cell.new_score}"
+                yield _Tested(who=cell.column, name=cell.case, failure=told, said=score)
+    others: list[GradeChange | EnvironmentChange | Vanished | Appeared]
+    others = [*comparison.grades, *comparison.environments, *comparison.vanished, *comparison.appeared]
+    for told_of in others:
+        if told_of.regression:
+            found = entry(told_of)
+            yield _Tested(
+                who=found.who, name=found.said, failure=_words(found), said="\n".join(name for name, _ in found.rows)
+            )
+    for section in sections(comparison):
+        if section.title != "Regressions":
+            yield from (_Tested(who=each.who, name=each.said, said=_words(each)) for each in section.entries)
+
+
+def _words(of: Entry) -> str:
+    return f"{of.said}: {of.what}" if of.what else of.said

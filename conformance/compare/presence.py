@@ -1,0 +1,88 @@
+"""Cells that one of two results has alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from conformance.compare.cells import Cell
+from conformance.compare.environments import stands_for
+from conformance.compare.values import Absence, Appeared, Disagreeing, FailOn, Policy, Vanished
+from conformance.runfile.results import Results
+from conformance.verdict import Verdict
+
+
+def narrowed(results: Results) -> bool:
+    """Return whether a run was narrowed to some cells."""
+    return any(run.narrowed for run in results.runs)
+
+
+def tiers_of(results: Results) -> tuple[str, ...]:
+    """Return the tiers that were asked for, by name."""
+    return tuple(sorted({run.tier for run in results.runs}))
+
+
+def vanished_of(cells: Iterable[Cell], base: Results, new: Results, policy: Policy) -> tuple[Vanished, ...]:
+    """Return those cells of the base by column and reason: unexplained ones first, whole columns first."""
+    columns = {column.name for column in new.columns}
+    reason_of = _reasons(base, new)
+    groups: dict[tuple[str, Absence], list[str]] = {}
+    for cell in cells:
+        groups.setdefault((cell.column, reason_of(cell)), []).append(cell.case.id)
+    found = [
+        Vanished(
+            regression=reason in ("", "failed") or FailOn.VANISHED in policy.fail_on,
+            column=column,
+            reason=reason,
+            whole=column not in columns,
+            cases=tuple(sorted(of)),
+        )
+        for (column, reason), of in groups.items()
+    ]
+    return tuple(sorted(found, key=lambda each: (not each.regression, not each.whole, each.column, each.reason)))
+
+
+def _reasons(base: Results, new: Results) -> Callable[[Cell], Absence]:
+    """Return what tells why the new results lack a cell."""
+    cases = {case.id for case in new.cases}
+    present = {id_ for each in new.environments for id_ in stands_for(each, base)}
+    failed = {id_ for each in new.environments if each.fault for id_ in stands_for(each, base)}
+    partial, selected, retiered = not new.complete, narrowed(new), tiers_of(base) != tiers_of(new)
+
+    def reason(cell: Cell) -> Absence:
+        if cell.environment.id in failed:
+            return "failed"
+        if cell.environment.id not in present:
+            return "absent"
+        if partial:
+            return "partial"
+        if selected:
+            return "narrowed"
+        if retiered:
+            return "tier"
+        return "" if cell.case.id in cases else "case"
+
+    return reason
+
+
+def appeared_of(cells: Iterable[Cell], policy: Policy) -> tuple[Appeared, ...]:
+    """Return those cells of the new results by column, those that do not agree by name."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.column, []).append(cell)
+    found = []
+    for column, of in groups.items():
+        counts = Counter(cell.row.verdict for cell in of)
+        wrong = sorted((cell for cell in of if cell.disagrees), key=lambda cell: (-cell.stands, cell.case.id))
+        found.append(
+            Appeared(
+                regression=bool(wrong) and FailOn.APPEARED in policy.fail_on,
+                column=column,
+                verdicts={verdict: counts[verdict] for verdict in Verdict if counts[verdict]},
+                disagreeing=tuple(
+                    Disagreeing(case=cell.case.id, verdict=cell.row.verdict, status=cell.row.status, what=cell.what)
+                    for cell in wrong
+                ),
+            )
+        )
+    return tuple(sorted(found, key=lambda each: (-len(each.disagreeing), each.column)))

@@ -1,1 +1,0 @@
-"""What a comparison is made of, and how it is shown: see `conformance.compare`."""

@@ -1,0 +1,1 @@
+"""Execution: cells go to worker processes, and what happened comes back."""

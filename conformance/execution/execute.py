@@ -1,0 +1,197 @@
+"""Performing cells: the only way a cell ever runs.
+
+One process per worker key, one cell in flight per process, as many processes alive as there are workers. A
+process that has done all cells of one adapter goes on with another's that shares its interpreter and settings,
+so that a library is imported, and what it compiled is kept, once for all of them. The
+end of a process's pipe is the crash of the cell in flight; the deadline is its time-out. Nothing here knows
+of pytest, of verdicts, or of what a cell computes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from conformance.execution.pool import FOLLOWING, STARTING, Late, Workers, begin
+from conformance.execution.process import Process
+from conformance.execution.request import request_of
+from conformance.execution.time_profile import Stages
+from conformance.outcome import Crashed, Outcome, Repeated, TimedOut, Unsupported, outcome_from
+from conformance.planning.discovery import WorkerKey
+from conformance.planning.plan import Cell
+from conformance.worker import wire
+
+#: What happened to a cell: the start, then each step performed.
+Outcomes: TypeAlias = tuple[Outcome, ...]
+
+_TRIES = 2
+
+
+def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Outcomes]]:
+    """Yield each cell with its outcomes, as they end.
+
+    A cell whose process ends is tried once more, first thing in a fresh process: a crash that does not recur
+    is a crash all the same, and says which cells had run before it.
+    """
+    queues: dict[WorkerKey, deque[_Job]] = {}
+    for cell in cells:
+        if cell.unsupported is None:
+            queues.setdefault(cell.key, deque()).append(_Job(cell))
+        else:
+            yield cell, (Unsupported(reason=cell.unsupported),)
+    busy: dict[WorkerKey, _Job] = {}
+    done: list[tuple[Cell, Outcomes]] = []
+    while queues or busy or done:
+        while (key := _next(queues, busy, workers)) is not None:
+            busy[key] = begin(key, _idle(queues, busy, workers), workers)
+        for key in _idle(queues, busy, workers):
+            workers.end(key)
+        for key in [each for each in queues if each in workers.live and each not in busy]:
+            _hand_over(queues[key], workers.live[key], workers, busy)
+        # The processes are at work again while what they did is judged, and their next requests are made.
+        yield from _unhurried(done, workers)
+        done = []
+        for queue in (queue for key, queue in queues.items() if queue and key in busy):
+            queue[0].prepare(workers.stages)
+        for process, answer in workers.wait() if busy else ():
+            if process.key not in workers.live or workers.live[process.key] is not process:
+                continue
+            ended = _take(process, answer, busy, queues, workers)
+            if ended is not None:
+                done.append(ended)
+        for key in [key for key, queue in queues.items() if not queue and key not in busy]:
+            del queues[key]
+
+
+def _unhurried(done: Sequence[tuple[Cell, Outcomes]], workers: Workers) -> Iterator[tuple[Cell, Outcomes]]:
+    """Yield what is done; what the caller makes of it is no process's time."""
+    for each in done:
+        began = time.monotonic()
+        yield each
+        for process in workers.live.values():
+            process.deadline += time.monotonic() - began
+
+
+class _Job:
+    """A cell on its way, with the outcomes of its steps so far."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.outcomes: list[Outcome] = []
+        self.tries = 0
+        self.first: tuple[str, list[str], str, list[Outcome]] | None = None
+        self._frame: bytes | None = None
+
+    def prepare(self, stages: Stages) -> bytes:
+        """Return the encoded request, made once."""
+        if self._frame is None:
+            with stages.at("making requests"):
+                self._frame = wire.encode(request_of(self.cell))
+        return self._frame
+
+    def begin(self, stages: Stages) -> bytes:
+        """Return the encoded request of one more try, and forget it."""
+        self.tries, self.outcomes = self.tries + 1, []
+        frame, self._frame = self.prepare(stages), None
+        return frame
+
+
+def _idle(queues: Mapping[WorkerKey, deque[_Job]], busy: Mapping[WorkerKey, _Job], workers: Workers) -> list[WorkerKey]:
+    """Return the keys of the processes that have nothing left to do."""
+    return [key for key in workers.live if key not in queues and key not in busy]
+
+
+def _next(
+    queues: Mapping[WorkerKey, deque[_Job]], busy: Mapping[WorkerKey, _Job], workers: Workers
+) -> WorkerKey | None:
+    """Return the key whose cells may begin now; None where there is none.
+
+    One that an idle process can go on with comes first, and last what would be compiled beside a process that is
+    compiling the same.
+    """
+    idle = {key.process for key in _idle(queues, busy, workers)}
+    if len(workers.live) - len(idle) >= workers.count:
+        return None
+    alive = {key.process for key in workers.live} - idle
+    waiting = [key for key in queues if key not in workers.live and queues[key]]
+    return min(waiting, key=lambda each: (each.process not in idle, each.process in alive), default=None)
+
+
+def _hand_over(queue: deque[_Job], process: Process, workers: Workers, busy: dict[WorkerKey, _Job]) -> None:
+    if not queue:
+        return
+    job = queue.popleft()
+    busy[process.key] = job
+    workers.send(process, job.begin(workers.stages), workers.limits.cell)
+
+
+def _take(
+    process: Process,
+    answer: Any,
+    busy: dict[WorkerKey, _Job],
+    queues: Mapping[WorkerKey, deque[_Job]],
+    workers: Workers,
+) -> tuple[Cell, Outcomes] | None:
+    """Return the cell that this answer ends, if it ends one."""
+    key, job = process.key, busy.get(process.key)
+    match answer:
+        case {"offer": _, "imported": imported}:
+            workers.stages.imports.append(tuple(imported))
+            process.deadline = float("inf")
+            busy.pop(key, None)
+        case {"done": True, "calls": calls} if isinstance(job, _Job):
+            workers.stages.calls.extend(calls)
+            process.deadline = float("inf")
+            process.performed.append(job.cell.id)
+            if "again" in answer:
+                job.outcomes.append(Repeated(difference=answer["again"]))
+            del busy[key]
+            return _ended(job)
+        case {"failure": failure}:
+            return _lost(process, f"did not start again: {failure['message']}", busy, queues, workers)
+        case dict() if isinstance(job, _Job):
+            job.outcomes.append(outcome_from(answer))
+        case Late() if isinstance(job, _Job):
+            outcome = TimedOut(limit=workers.limits.cell, output=process.output())
+            del busy[key]
+            workers.end(key)
+            return job.cell, (*job.outcomes, outcome)
+        case _:
+            return _lost(process, process.ending(), busy, queues, workers)
+    return None
+
+
+def _lost(
+    process: Process,
+    how: str,
+    busy: dict[WorkerKey, _Job],
+    queues: Mapping[WorkerKey, deque[_Job]],
+    workers: Workers,
+) -> tuple[Cell, Outcomes] | None:
+    """Blame the end of a process on its cell in flight; the first time, queue the cell again."""
+    key, job = process.key, busy.pop(process.key, None)
+    output = process.output()
+    workers.end(key)
+    if job is FOLLOWING:
+        return None  # what was in the process before may be to blame: the adapter gets one of its own
+    if job is STARTING:
+        job = queues[key].popleft()
+        job.tries = _TRIES
+        how = f"its worker did not start again: {how}"
+    if job is None:
+        return None
+    if job.tries < _TRIES:
+        job.first = (how, process.performed, output, job.outcomes)
+        queues[key].appendleft(job)
+        return None
+    crashed = Crashed(how=how, recurs=True, before=(), output=output)
+    return job.cell, (*job.outcomes, crashed)
+
+
+def _ended(job: _Job) -> tuple[Cell, Outcomes]:
+    if job.first is None:
+        return job.cell, tuple(job.outcomes)
+    how, before, output, outcomes = job.first
+    return job.cell, (*outcomes, Crashed(how=how, recurs=False, before=tuple(before), output=output))

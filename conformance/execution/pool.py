@@ -1,0 +1,177 @@
+"""The worker processes alive: started, followed by other adapters, written to, waited for, ended."""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from conformance.execution.process import Process
+from conformance.execution.time_profile import Stages
+from conformance.outcome import Crashed, Outcome, TimedOut
+from conformance.planning.discovery import WorkerKey
+from conformance.worker import wire
+
+_TICK = 0.25
+
+#: What a process is busy with while it brings up an adapter: in a process of its own, or after another.
+STARTING: Any = object()
+FOLLOWING: Any = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Seconds that a worker may take."""
+
+    start: float = 300.0
+    cell: float = 180.0
+
+
+class Workers:
+    """The worker processes alive: at most `count`, at most one per key. A context: leaving it ends them.
+
+    `folder` gets their output under `logs`, and under `caches` what they keep from run to run.
+    """
+
+    def __init__(self, count: int, folder: Path, limits: Limits | None = None, stages: Stages | None = None) -> None:
+        self.stages = stages or Stages()
+        self.count = count
+        self.folder = folder
+        self.limits = limits or Limits()
+        self.live: dict[WorkerKey, Process] = {}
+        self.selector = selectors.DefaultSelector()
+        self._numbers: dict[WorkerKey, int] = {}
+        self._looks = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for key in list(self.live):
+            self.end(key)
+        self.selector.close()
+
+    def start(self, key: WorkerKey) -> Process:
+        """Start the process of that key; its first answer is what it offers."""
+        number = self._numbers.setdefault(key, len(self._numbers))
+        process = Process(
+            key, self.folder / "logs" / f"{key.name}-{number}.log", self.folder / "caches" / key.process[0]
+        )
+        process.deadline = time.monotonic() + self.limits.start
+        self.live[key] = process
+        self.selector.register(process.answers, selectors.EVENT_READ, (process, "read"))
+        return process
+
+    def follow(self, key: WorkerKey, following: WorkerKey) -> Process:
+        """Let the process of that key go on with another adapter; its next answer is what that one offers."""
+        process = self.live.pop(key)
+        process.key = following
+        self.live[following] = process
+        request = {"do": "adapter", "adapter": following.adapter, "attribute": following.attribute}
+        self.ask(process, request, self.limits.start)
+        return process
+
+    def end(self, key: WorkerKey) -> None:
+        """Kill the process of that key."""
+        process = self.live.pop(key)
+        self._stop_writing(process)
+        self.selector.unregister(process.answers)
+        process.kill()
+
+    def ask(self, process: Process, message: Mapping[str, Any], seconds: float) -> None:
+        """Send a request to a process, as fast as it takes it."""
+        self.send(process, wire.encode(message), seconds)
+
+    def send(self, process: Process, frame: bytes, seconds: float) -> None:
+        """Send an encoded request to a process, as fast as it takes it."""
+        process.ask(frame, seconds)
+        process.write()
+        if process.outbox:
+            self.selector.register(process.requests, selectors.EVENT_WRITE, (process, "write"))
+
+    def wait(self) -> list[tuple[Process, Any]]:
+        """Return the answers that arrived, each with its process: a message, or how the process failed.
+
+        Waits until something happens or a moment has passed.
+        """
+        happened: list[tuple[Process, Any]] = []
+        ended: set[WorkerKey] = set()
+        due = min((process.deadline for process in self.live.values()), default=float("inf"))
+        with self.stages.at("waiting for workers"):
+            events = self.selector.select(max(0.0, min(_TICK, due - time.monotonic())))
+        for event, _ in events:
+            process, purpose = event.data
+            if purpose == "write":
+                process.write()
+                if not process.outbox:
+                    self._stop_writing(process)
+            elif not process.read():
+                ended.add(process.key)
+        # What shows in no pipe is looked for now and then.
+        looks = time.monotonic() >= self._looks
+        if looks:
+            self._looks = time.monotonic() + _TICK
+        for key, process in self.live.items():
+            while (message := wire.take(process.inbox)) is not None:
+                happened.append((process, message))
+            # A grandchild may hold the pipe open beyond its parent's death.
+            if key in ended or (looks and process.popen.poll() is not None and not process.inbox and not happened):
+                happened.append((process, Died()))
+            elif time.monotonic() > process.deadline:
+                happened.append((process, Late()))
+            if looks:
+                process.bound_output()
+        return happened
+
+    def _stop_writing(self, process: Process) -> None:
+        if process.requests in self.selector.get_map():
+            self.selector.unregister(process.requests)
+
+
+class Died:
+    """The process ended."""
+
+
+class Late:
+    """The process did not answer in time."""
+
+
+def begin(key: WorkerKey, idle: Sequence[WorkerKey], workers: Workers) -> Any:
+    """Bring up the adapter of that key, in an idle process that it may share or in one of its own; return which."""
+    sharing = [each for each in idle if each.process == key.process]
+    if sharing:
+        workers.follow(sharing[0], key)
+        return FOLLOWING
+    for each in idle[: len(workers.live) - workers.count + 1]:
+        workers.end(each)
+    workers.start(key)
+    return STARTING
+
+
+def converse(process: Process, message: Mapping[str, Any] | None, workers: Workers, seconds: float) -> Any:
+    """Return what that process answers to one request, or to its start, while no other has anything to say.
+
+    Where it ends or is late instead, it is ended, and the answer is the `Crashed` or `TimedOut` that this is.
+    """
+    if message is not None:
+        workers.ask(process, message, seconds)
+    while True:
+        for one, answer in workers.wait():
+            if one is not process:
+                continue
+            match answer:
+                case Died():
+                    found: Outcome = Crashed(how=process.ending(), recurs=False, before=(), output=process.output())
+                case Late():
+                    found = TimedOut(limit=seconds, output=process.output())
+                case _:
+                    process.deadline = float("inf")
+                    return answer
+            workers.end(process.key)
+            return found

@@ -1,0 +1,143 @@
+"""One worker process as the run sees it: started, written to, read from, killed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from conformance.planning.discovery import WorkerKey
+
+#: Loads our package from the place it is handed, so that the interpreter needs no installation of ours
+#: and the other packages beside ours stay out of its sight.
+_BOOT = (
+    "import sys, importlib.util as u; p = sys.argv.pop(1); "
+    "s = u.spec_from_file_location('conformance', p + '/__init__.py', submodule_search_locations=[p]); "
+    "m = u.module_from_spec(s); sys.modules['conformance'] = m; s.loader.exec_module(m); "
+    "from conformance.worker.main import main; main(sys.argv[1:])"
+)
+_PACKAGE = str(Path(__file__).resolve().parents[1])
+#: Stands in a process's environment for the folder where it may keep what it compiled.
+CACHES = "{caches}"
+_CHUNK = 1 << 20
+#: A worker's output file is emptied beyond this size: endless output must not fill the disk.
+OUTPUT_LIMIT = 32 * 2**20
+_TAIL = 4_000
+
+
+class Process:
+    """A running worker. Answers arrive through `answers`; nothing here ever waits for it."""
+
+    def __init__(self, key: WorkerKey, log: Path, caches: Path) -> None:
+        self.key = key
+        self.log = log
+        self.inbox = bytearray()
+        self.outbox = bytearray()
+        self.performed: list[str] = []
+        self.deadline = float("inf")
+        #: The end of what was emptied from the output file since the last request.
+        self.cut = b""
+        requests_read, self.requests = os.pipe()
+        self.answers, answers_write = os.pipe()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        # Appending, so that a file emptied while the worker writes stays as small as it was made.
+        with log.open("ab") as output:
+            self.mark = output.tell()
+            self.popen = subprocess.Popen(
+                self._command(requests_read, answers_write),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=_environment(key, caches),
+                pass_fds=(requests_read, answers_write),
+                start_new_session=True,
+            )
+        os.close(requests_read)
+        os.close(answers_write)
+        for end in (self.requests, self.answers):
+            fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_NONBLOCK)
+
+    def _command(self, requests: int, answers: int) -> list[str]:
+        place = [str(requests), str(answers), self.key.adapter, self.key.attribute]
+        return [self.key.interpreter, "-P", "-c", _BOOT, _PACKAGE, str(os.getpid()), *place]
+
+    def ask(self, frame: bytes, seconds: float) -> None:
+        """Queue an encoded request; its answer is due in that many seconds."""
+        self.outbox += frame
+        self.deadline = time.monotonic() + seconds
+        self.mark = self._output_size()
+        self.cut = b""
+
+    def write(self) -> None:
+        """Send what the pipe takes now of what is queued; a closed pipe shows at its other end."""
+        try:
+            sent = os.write(self.requests, self.outbox[:_CHUNK])
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self.outbox.clear()
+            return
+        del self.outbox[:sent]
+
+    def read(self) -> bool:
+        """Take in what has arrived; return False at the end of the pipe."""
+        while True:
+            try:
+                part = os.read(self.answers, _CHUNK)
+            except BlockingIOError:
+                return True
+            if not part:
+                return False
+            self.inbox += part
+            if len(part) < _CHUNK:
+                return True
+
+    def kill(self) -> None:
+        """End the worker and everything it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait()
+        for end in (self.requests, self.answers):
+            if end >= 0:
+                os.close(end)
+        self.requests = self.answers = -1
+
+    def ending(self) -> str:
+        """Return how the process ended, waiting a moment for one that closed its pipe first."""
+        try:
+            status = self.popen.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            return "closed its pipe and went on running"
+        if status < 0:
+            return f"killed by {signal.Signals(-status).name}"
+        return f"exited with status {status}"
+
+    def output(self) -> str:
+        """Return the last of what it printed since the last request."""
+        with self.log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL, min(self.mark, size)))
+            return (self.cut + file.read())[-_TAIL:].decode(errors="replace")
+
+    def bound_output(self) -> None:
+        """Empty the output file where it has grown beyond its limit."""
+        if self._output_size() > OUTPUT_LIMIT:
+            with self.log.open("rb") as file:
+                file.seek(-_TAIL, os.SEEK_END)
+                self.cut = file.read()
+            os.truncate(self.log, 0)
+            self.mark = 0
+
+    def _output_size(self) -> int:
+        return self.log.stat().st_size
+
+
+def _environment(key: WorkerKey, caches: Path) -> dict[str, str]:
+    # What would change where Python looks for packages stays out: the interpreter is the person's choice.
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    own = {name: value.replace(CACHES, str(caches.absolute())) for name, value in key.environment}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **own}

@@ -1,0 +1,39 @@
+"""What a worker is sent to perform a cell."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from conformance.planning.plan import Cell
+from conformance.reference.inputs import inputs_of, states_of
+from conformance.spec.case import Infer, Sgd, Train
+
+
+def request_of(cell: Cell) -> dict[str, Any]:
+    """Return what a worker is sent to perform the cell."""
+    inputs = inputs_of(cell.case)
+    steps = []
+    states = () if cell.implementation.keeps_state else states_of(cell.case)
+    for index, each in enumerate(inputs.steps):
+        step: dict[str, Any] = {"kind": each.step.step}
+        match each.step:
+            case Train() | Infer():
+                step |= {"input": each.input, "upstream": each.upstream, "arrays": each.arrays}
+            case Sgd(learning_rate=rate):
+                step["learning_rate"] = rate
+            case _:
+                pass
+        if states and isinstance(each.step, Infer):
+            step["state"] = states[index]
+        steps.append(step)
+    return {
+        "do": "cell",
+        "implementation": cell.implementation.name,
+        "mode": cell.mode,
+        "device": cell.device,
+        "again": cell.case.again,
+        "configuration": asdict(cell.case.configuration),
+        "initial": inputs.initial,
+        "steps": steps,
+    }

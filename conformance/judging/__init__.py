@@ -1,0 +1,1 @@
+"""Judging: from what happened to what it means."""

@@ -1,0 +1,208 @@
+"""What a step must give, and how well its numbers fit: of the whole step, or of a large one part by part.
+
+Every number of an operation that is `by_feature` depends on its own feature alone, so that the parts of a step are
+steps of their own, and what is said of a large step is what is said of its worst part: nothing of its size is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from conformance.dialect import Dialect
+from conformance.operations import OPERATIONS
+from conformance.operations.operation import Expected, Hypothesis, Operation, flatten
+from conformance.operations.score import Fit, fit, joined
+from conformance.precision import Precision
+from conformance.protocol import Configuration
+from conformance.reference.expected import Past, References, Request, compute, terms
+from conformance.reference.inputs import StepInputs
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: The values of a step beyond which it is judged in parts.
+LARGE = 2**20
+#: The values of a part: in float64 what stays near the processor through the some fifty passes over them.
+VALUES = 2**18
+#: The values of the part that is diagnosed: a number of its own, so that no diagnosis depends on the one before.
+DIAGNOSED = 2**18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Target:
+    """The expectations of one step, and the numbers that were observed."""
+
+    #: Under whichever dialect and arithmetic.
+    request: Request
+    before: Mapping[str, Array]
+    gradients: Mapping[str, Array]
+    references: References
+    #: By quantity, of the size of its reference, in its own layout.
+    observed: Mapping[str, Array]
+    _known: dict[Any, Mapping[str, Expected]] = field(default_factory=dict)
+    _fitted: dict[Any, dict[str, Fit]] = field(default_factory=dict)
+
+    @property
+    def operation(self) -> Operation:
+        """The operation that is asked for."""
+        return OPERATIONS[self.request.configuration.op]
+
+    @property
+    def large(self) -> bool:
+        """Whether the step is judged in parts."""
+        given = self.request.inputs.input
+        return given is not None and given.size > LARGE and self.operation.by_feature
+
+    def expected(self, dialect: Dialect, worked: Precision) -> Mapping[str, Expected]:
+        """Return what the whole step must give."""
+        key = (dialect, worked.name)
+        if key not in self._known:
+            request = self._asked(dialect, worked)
+            self._known[key] = self.references.expected(request, self.before, self.gradients)
+        return self._known[key]
+
+    def names(self, dialect: Dialect, worked: Precision) -> list[str]:
+        """Return the quantities that the step must give."""
+        return list((self.part(range(1)) if self.large else self).expected(dialect, worked))
+
+    def fit(self, name: str, dialect: Dialect, worked: Precision, beside: Collection[str]) -> Fit | None:
+        """Return how well a quantity fits; None where the step does not give it.
+
+        `beside` are the quantities that will be asked for as well, which a large step had better fit at once.
+        """
+        if not self.large:
+            target = self.expected(dialect, worked).get(name)
+            return None if target is None else fit(self.flat(name), target, worked)
+        fitted = self._fitted.setdefault((dialect, worked.name), {})
+        if name not in fitted:
+            request = self._asked(dialect, worked)
+            fitted |= self._fits(request, {name, *beside})
+        return fitted.get(name)
+
+    def _asked(self, dialect: Dialect, worked: Precision) -> Request:
+        """Return the request of what is right, which does not depend on the step before."""
+        return replace(self.request, dialect=dialect, worked=worked, earlier=None)
+
+    def flat(self, name: str) -> Array:
+        """Return an observed quantity as (m, C) or (C,)."""
+        value = self.observed[name]
+        like_input = name in self.operation.shaped_like_input
+        return flatten(value, self.request.configuration) if like_input else value.reshape(-1)
+
+    def under(self, hypothesis: Hypothesis, worked: Precision) -> Mapping[str, Expected]:
+        """Return what the whole step gives under a hypothesis."""
+        request = replace(
+            self.request,
+            configuration=hypothesis.configuration,
+            dialect=hypothesis.dialect,
+            worked=worked,
+            variance=hypothesis.variance,
+            hypothesis=hypothesis,
+        )
+        with np.errstate(all="ignore"):
+            return self.references.expected(request, self.before, self.gradients)
+
+    def terms(self, dialect: Dialect) -> Mapping[str, Mapping[str, Array]]:
+        """Return the terms that each quantity of the whole step adds up."""
+        return terms(replace(self.request, dialect=dialect, earlier=None), self.before, self.gradients)
+
+    def around(self, position: int) -> Target:
+        """Return the part that holds a position of a flattened quantity; of a step that is not large, all of it."""
+        if not self.large:
+            return self
+        feature = position % self.request.configuration.feature_count
+        return next(self.part(span) for span in self._spans(DIAGNOSED) if feature in span)
+
+    def part(self, span: range) -> Target:
+        """Return the step of those features alone, by their numbers in row-major order."""
+        configuration, earlier = self.request.configuration, self.request.earlier
+        kept = [configuration.shape[axis] for axis in configuration.reduction_axes]
+        request = replace(
+            self.request,
+            configuration=replace(configuration, shape=(*kept, len(span)), feature_axes=(len(kept),)),
+            inputs=_inputs(self.request.inputs, configuration, span),
+            earlier=None if earlier is None else _past(earlier, configuration, span),
+            features=(span.start, span.stop),
+        )
+        return replace(
+            self,
+            request=request,
+            before=_held(self.before, span),
+            gradients=_held(self.gradients, span),
+            observed={
+                name: _cut(value, configuration, span)
+                if name in self.operation.shaped_like_input
+                else value.reshape(-1)[span.start : span.stop]
+                for name, value in self.observed.items()
+            },
+            _known={},
+            _fitted={},
+        )
+
+    def _spans(self, values: int) -> Iterator[range]:
+        """Yield the features of each part of about so many values."""
+        count, given = self.request.configuration.feature_count, self.request.inputs.input
+        width = max(1, values * count // max(1, 0 if given is None else given.size))
+        yield from (range(start, min(start + width, count)) for start in range(0, count, width))
+
+    def _fits(self, request: Request, names: Collection[str]) -> dict[str, Fit]:
+        """Return how well the quantities fit, part by part, without remembering what they must be."""
+        if not any(name.startswith("grad_") for name in names):
+            request = replace(request, inputs=replace(request.inputs, upstream=None))
+        wanted = replace(self, request=request, observed={name: self.observed[name] for name in names})
+        found: dict[str, list[Fit]] = {}
+        for span in self._spans(VALUES):
+            part = wanted.part(span)
+            expected = compute(part.request, part.before, part.gradients)
+            for name in [name for name in names if name in expected]:
+                fitted = fit(part.flat(name), expected[name], request.worked)
+                found.setdefault(name, []).append(fitted.at(self._position(fitted, span, expected[name].value.ndim)))
+        return {name: joined(each) for name, each in found.items()}
+
+    def _position(self, fitted: Fit, span: range, rank: int) -> int:
+        """Return the position in the whole flattened quantity of the worst element of a part."""
+        position = 0 if fitted.worst is None else fitted.worst.position
+        row, feature = divmod(position, len(span)) if rank == 2 else (0, position)
+        return row * self.request.configuration.feature_count + span.start + feature
+
+
+def _held(held: Mapping[str, Array], span: range) -> dict[str, Array]:
+    return {name: value.reshape(-1)[span.start : span.stop] for name, value in held.items()}
+
+
+def _inputs(inputs: StepInputs, configuration: Configuration, span: range) -> StepInputs:
+    return replace(
+        inputs,
+        input=None if inputs.input is None else _cut(inputs.input, configuration, span),
+        upstream=None if inputs.upstream is None else _cut(inputs.upstream, configuration, span),
+        # A mask is every feature's.
+        arrays={
+            name: each if each.dtype == np.bool_ else _cut(each, configuration, span)
+            for name, each in inputs.arrays.items()
+        },
+    )
+
+
+def _past(past: Past, configuration: Configuration, span: range) -> Past:
+    return Past(
+        inputs=_inputs(past.inputs, configuration, span),
+        state=_held(past.state, span),
+        gradients=_held(past.gradients, span),
+    )
+
+
+def _cut(array: Array, configuration: Configuration, span: range) -> Array:
+    """Return those features of an array with the input's axes: features last, but one after another in memory.
+
+    A sum over adjacent values is a pairwise one, and so the same whatever the number of features beside.
+    """
+    axes = configuration.feature_axes
+    front = np.moveaxis(array, axes, range(len(axes)))
+    if len(axes) == 1:
+        taken = front[span.start : span.stop]
+    else:
+        taken = front[np.unravel_index(np.arange(span.start, span.stop), configuration.features)]
+    return np.moveaxis(np.ascontiguousarray(taken), 0, -1)

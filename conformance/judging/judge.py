@@ -1,0 +1,198 @@
+"""From what happened to what it means, by the rules of `spec/semantics.md`, section 21.
+
+Each step is judged from the state that the implementation itself reported before it. A quantity within the
+bound of the canonical reference conforms; else, within the bound of the reference in the documented dialect,
+it is a dialect; else it deviates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.dialect import declared_at
+from conformance.judging.diagnosis import diagnosis, settled
+from conformance.judging.judgement import Judged, Judgement, StepJudgement
+from conformance.judging.passes import passes_of
+from conformance.judging.stability_grade import grade_of
+from conformance.judging.step import StepJudge, Walk
+from conformance.operations import OPERATIONS
+from conformance.outcome import Crashed, Outcome, Produced, Refused, Repeated, TimedOut, Unsupported
+from conformance.planning.plan import Cell
+from conformance.precision import working
+from conformance.protocol import Declared
+from conformance.reference.expected import References
+from conformance.reference.inputs import StepInputs, inputs_of
+from conformance.spec.case import Train
+from conformance.verdict import Verdict, worst
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Judgement:
+    """Return the judgement of a cell's outcomes: of its start, then of each step that was reached."""
+    judges: dict[int, StepJudge] = {}
+    steps = tuple(_steps(cell, outcomes, references, judges))
+    if any(each.explanations or each.last_resorts for step in steps for each in step.quantities):
+        evidence = {
+            step.number: judges[step.number].evidence(step.quantities) for step in steps if step.number in judges
+        }
+        steps = settled(steps, evidence)
+    verdict = worst(step.verdict for step in steps)
+    expected = all(step.expected for step in steps)
+    graded = cell.case.family == OPERATIONS[cell.case.op].ladder
+    return Judgement(
+        verdict=verdict,
+        expected=expected,
+        steps=steps,
+        diagnosis=diagnosis(steps),
+        grade=grade_of(steps) if graded else "",
+        again=next((each.difference for each in outcomes if isinstance(each, Repeated)), None),
+        observed=_observed(cell, outcomes),
+    )
+
+
+def _observed(cell: Cell, outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Return the dialect that the numbers show, on a case of a family from which it is read."""
+    observe = OPERATIONS[cell.case.op].observers.get(cell.case.family)
+    passes = passes_of(cell, outcomes) if observe else []
+    return observe(passes, working(cell.case.dtype)) if observe and passes else {}
+
+
+def _steps(
+    cell: Cell, outcomes: Sequence[Outcome], references: References, judges: dict[int, StepJudge]
+) -> Iterator[StepJudgement]:
+    """Yield the judgement of each step, and put what judged those that gave numbers into `judges`."""
+    inputs = inputs_of(cell.case)
+    walk = Walk(state={})
+    kinds = ["start", *(each.step.step for each in inputs.steps)]
+    for number, outcome in enumerate(outcomes):
+        match outcome:
+            case Produced() if number == 0:
+                yield _start(outcome, inputs.initial, walk, cell.implementation.keeps_state)
+            case Produced():
+                judges[number] = StepJudge(cell, number, inputs.steps[number - 1], walk, references)
+                step = judges[number].judge(outcome)
+                yield _digested(step, outcome) if cell.case.again else step
+            case Refused():
+                before = None if number == 0 else inputs.steps[number - 1]
+                yield _refusal(cell, number, before, outcome, walk)
+            case Unsupported(reason=reason):
+                yield _plain(number, kinds[number], Verdict.UNSUPPORTED, True, reason)
+            case Crashed():
+                yield _plain(number, kinds[min(number, len(kinds) - 1)], Verdict.CRASHED, False, _crash_text(outcome))
+            case Repeated():
+                pass
+            case TimedOut(limit=limit, output=output):
+                message = f"no answer within {limit:g} s; its output ends: {output}"
+                yield _plain(number, kinds[min(number, len(kinds) - 1)], Verdict.TIMED_OUT, False, message)
+
+
+def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:
+    """Return the step with a digest of each quantity's dtype and bits, by which other processes are compared."""
+    given = {**outcome.state, **outcome.quantities}
+    found = {
+        name: hashlib.blake2b(value.dtype.name.encode() + value.tobytes(), digest_size=8).hexdigest()
+        for name, value in given.items()
+    }
+    return replace(step, quantities=tuple(replace(each, bits=found.get(each.quantity, "")) for each in step.quantities))
+
+
+def _plain(number: int, kind: str, verdict: Verdict, expected: bool, message: str) -> StepJudgement:
+    return StepJudgement(number=number, kind=kind, verdict=verdict, expected=expected, message=message)
+
+
+def _crash_text(crash: Crashed) -> str:
+    again = "again when alone" if crash.recurs else "not when alone, after " + (", ".join(crash.before) or "nothing")
+    return f"{crash.how} ({again}); its output ends: {crash.output}"
+
+
+def _start(outcome: Produced, initial: Mapping[str, Array], walk: Walk, keeps_state: bool) -> StepJudgement:
+    """Judge that the state put in is the state read back, value by value."""
+    walk.state = dict(initial)
+    walk.follow(outcome.state)
+    expected = [name for name in initial if keeps_state or name in outcome.state]
+    quantities = [_put_in(name, initial[name], outcome.state.get(name)) for name in expected]
+    verdict = worst(each.verdict for each in quantities)
+    return StepJudgement(
+        number=0,
+        kind="start",
+        verdict=verdict,
+        expected=verdict.agrees,
+        seconds=outcome.seconds,
+        quantities=tuple(quantities),
+        call=_written(outcome.call) if outcome.call else "",
+    )
+
+
+def _put_in(name: str, given: Array, value: Array | None) -> Judged:
+    if value is None:
+        return Judged(quantity=name, verdict=Verdict.DEVIATES, reason="was not given")
+    same = value.size == given.size and np.array_equal(
+        value.reshape(-1).astype(np.float64), given.reshape(-1).astype(np.float64), equal_nan=True
+    )
+    return Judged(
+        quantity=name,
+        verdict=Verdict.EXACT if same else Verdict.DEVIATES,
+        dtype=value.dtype.name,
+        shape=value.shape,
+        reason="" if same else "the initial state is not what was put in",
+    )
+
+
+def _written(call: Mapping[str, Any]) -> str:
+    """Return the native call as a user writes it."""
+    keywords = ", ".join(f"{name}={value}" for name, value in call["keywords"].items())
+    return f"{call['path']}({'…, ' if call['function'] else ''}{keywords})"
+
+
+def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refused, walk: Walk) -> StepJudgement:
+    """Judge an exception: expected where the profile documents its type for this situation.
+
+    The state afterwards must be the state before, unless a caller keeps it.
+    """
+    declared = _documented_error(cell, inputs)
+    expected = declared is not None and declared.error in outcome.types
+    quantities: tuple[Judged, ...] = ()
+    if outcome.state is not None and inputs is not None and cell.implementation.keeps_state:
+        quantities = tuple(_kept(walk.state, outcome.state))
+        walk.follow(outcome.state)
+    changed = [each for each in quantities if each.verdict is not Verdict.EXACT]
+    where = f" (documented: {declared.where})" if expected and declared is not None else ""
+    return StepJudgement(
+        number=number,
+        kind=inputs.step.step if inputs else "start",
+        verdict=Verdict.DEVIATES if changed else Verdict.REFUSED,
+        expected=expected and not changed,
+        seconds=outcome.seconds,
+        quantities=quantities,
+        message=f"{outcome.types[0]}: {outcome.message}{where}",
+        call=_written(outcome.call) if outcome.call else "",
+    )
+
+
+def _documented_error(cell: Cell, inputs: StepInputs | None) -> Declared | None:
+    if inputs is None or inputs.input is None or not isinstance(inputs.step, Train):
+        return None
+    configuration = cell.case.configuration
+    count = inputs.input.size // max(1, configuration.feature_count)
+    field_name = {0: "empty_batch", 1: "single_value"}.get(count)
+    declared = declared_at(cell.implementation.profile, configuration.rank)
+    found = declared.get(field_name or "")
+    return found if found is not None and found.value == "error" else None
+
+
+def _kept(before: Mapping[str, Array], after: Mapping[str, Array]) -> Iterator[Judged]:
+    for name, value in before.items():
+        same = name in after and after[name].tobytes() == value.tobytes()
+        yield Judged(
+            quantity=name,
+            verdict=Verdict.EXACT if same else Verdict.DEVIATES,
+            reason="" if same else "changed by a step that was refused",
+            dtype=value.dtype.name,
+            shape=value.shape,
+        )

@@ -1,0 +1,64 @@
+"""What judging says: of a quantity, of a step, of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from conformance.operations.score import Worst
+from conformance.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One quantity at one step."""
+
+    quantity: str
+    verdict: Verdict
+    score: float | None = None
+    #: The score by the bounds of narrower classes, by grade, on the cases that grade.
+    narrower: Mapping[str, float] = field(default_factory=dict)
+    worst: Worst | None = None
+    #: The dialect's fields without which the numbers would not fit.
+    fields: tuple[str, ...] = ()
+    reason: str = ""
+    #: The changes of the formula that explain the numbers, the plainest first; then those that explain nearly anything.
+    explanations: tuple[str, ...] = ()
+    last_resorts: tuple[str, ...] = ()
+    dtype: str = ""
+    #: The shape in which the implementation gave it.
+    shape: tuple[int, ...] = ()
+    #: On the cases that are performed twice: a digest of its bits.
+    bits: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepJudgement:
+    """One step: number 0 is the start."""
+
+    number: int
+    kind: str
+    verdict: Verdict
+    #: Whether the profile documents it: only a refusal can be expected and no agreement.
+    expected: bool
+    seconds: float | None = None
+    quantities: tuple[Judged, ...] = ()
+    message: str = ""
+    #: At the start: how a user writes it.
+    call: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A cell."""
+
+    verdict: Verdict
+    expected: bool
+    steps: tuple[StepJudgement, ...]
+    diagnosis: str = ""
+    #: On the cases that grade: the class of bound that holds every quantity.
+    grade: str = ""
+    #: On the cases that are performed twice: where the bits differ, empty where they nowhere do.
+    again: str | None = None
+    #: On the cases that probe: the dialect that the numbers show, by field.
+    observed: Mapping[str, str] = field(default_factory=dict)

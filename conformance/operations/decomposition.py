@@ -1,0 +1,184 @@
+"""What deviating numbers are made of, where no hypothesis explains them: their weights on the terms of the formula.
+
+By least squares in units of the bound. The right numbers are weighed by the same terms, so that a missing term, a
+wrong decay or a scale stand out beside what they should be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conformance.operations.operation import Expected
+from conformance.precision import Precision, precision, storage_rounding
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: A term that is this much another ones' sum, relative to its size, has no weight of its own.
+_DEPENDENT = 1e-7
+#: The name of the constant term.
+_ONE = "1"
+#: Fewest and most significant digits of a weight.
+_DIGITS = (3, 12)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Numbers:
+    """Numbers to be weighed, one a row."""
+
+    seen: Array
+    right: Array
+    #: The bound of each.
+    scale: Array
+    #: By name, one column a term.
+    terms: Mapping[str, Array]
+
+    def among(self, rows: Array) -> _Numbers:
+        """Return those numbers alone."""
+        terms = {name: column[rows] for name, column in self.terms.items()}
+        return _Numbers(seen=self.seen[rows], right=self.right[rows], scale=self.scale[rows], terms=terms)
+
+    def of(self, terms: Mapping[str, Array]) -> _Numbers:
+        """Return the numbers with other terms."""
+        return _Numbers(seen=self.seen, right=self.right, scale=self.scale, terms=terms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Weighed:
+    """The weights of each term in the observed and in the right numbers."""
+
+    names: tuple[str, ...]
+    seen: Array
+    right: Array
+    #: How far each weight may be off for errors of one bound in every number.
+    slack: Array
+    #: The largest distance of an observed number from the weighted sum, in bounds.
+    left: float
+    #: The largest distance of an observed number from the right one, in bounds.
+    off: float
+
+    def __str__(self) -> str:
+        pairs = [_pair(*each) for each in zip(self.seen, self.right, self.slack, strict=True)]
+        seen, right = (_sum(self.names, [pair[side] for pair in pairs]) for side in (0, 1))
+        if seen == right:
+            return f"{seen}, which is right, but for up to {self.off:.2g} bounds"
+        rest = "" if self.left <= 1 else f", to within {self.left:.2g} bounds"
+        return f"{seen}{rest}, where {right} is right"
+
+
+def made_of(observed: Array, expected: Expected, terms: Mapping[str, Array], worked: Precision) -> str:
+    """Return what `observed`, of the shape of `expected.value`, adds up to; empty where the numbers cannot tell.
+
+    All features by the same weights if that leaves less than the bound, else the feature furthest off.
+    """
+    shape = expected.value.shape
+    allowed = storage_rounding(expected.bound, expected.value, observed.dtype.name, worked)
+    unit = precision(observed.dtype.name)
+    scale = np.where(allowed > 0, allowed, unit.unit * np.abs(expected.value) + unit.tiny)
+    numbers = _Numbers(
+        seen=_column(observed, shape),
+        right=_column(expected.value, shape),
+        scale=_column(scale, shape),
+        terms={name: _column(np.asarray(term), shape) for name, term in terms.items()},
+    )
+    with np.errstate(all="ignore"):
+        together = _best(numbers)
+        if len(shape) == 1 or (together is not None and together.left <= 1):
+            return "" if together is None else str(together)
+        off = np.abs(numbers.seen - numbers.right) / numbers.scale
+        worst = np.nan_to_num(off, nan=0.0, posinf=0.0).reshape(shape).max(axis=0, initial=0.0)
+    feature = int(worst.argmax())
+    alone = _best(_constants_as_one(numbers.among(np.arange(off.size) % shape[1] == feature)))
+    if alone is None:
+        return "" if together is None else str(together)
+    return f"{alone} (feature {feature}, the worst of {int((worst > 1).sum())} of {shape[1]} that are off)"
+
+
+def _column(values: Array, shape: tuple[int, ...]) -> Array:
+    return np.broadcast_to(values, shape).astype(np.float64).reshape(-1)
+
+
+def _best(numbers: _Numbers) -> _Weighed | None:
+    """Return the weights on the terms, with a constant beside them where that alone leaves less than the bound."""
+    plain = _weigh(numbers)
+    if plain is not None and plain.left > 1 and _ONE not in numbers.terms:
+        shifted = _weigh(numbers.of({**numbers.terms, _ONE: np.ones_like(numbers.seen)}))
+        if shifted is not None and shifted.left <= 1:
+            return shifted
+    return plain
+
+
+def _constants_as_one(numbers: _Numbers) -> _Numbers:
+    """Return one feature's numbers with the terms that do not vary within it, if they are several, as a constant."""
+    varying = {name: column for name, column in numbers.terms.items() if np.ptp(column) > 0}
+    if len(numbers.terms) - len(varying) < 2:
+        return numbers
+    return numbers.of({**varying, _ONE: np.ones_like(numbers.seen)})
+
+
+def _weigh(numbers: _Numbers) -> _Weighed | None:
+    """Return the least-squares weights; None where the numbers are not more than the terms they can tell apart."""
+    columns = np.stack([*numbers.terms.values()], axis=-1) / numbers.scale[:, None]
+    seen, right = numbers.seen / numbers.scale, numbers.right / numbers.scale
+    usable = np.isfinite(columns).all(axis=1) & np.isfinite(seen) & np.isfinite(right)
+    columns, seen, right = columns[usable], seen[usable], right[usable]
+    kept = _independent(columns)
+    if not kept or len(seen) <= len(kept):
+        return None
+    sizes = np.linalg.norm(columns[:, kept], axis=0)
+    inverse = np.linalg.pinv(columns[:, kept] / sizes) / sizes[:, None]
+    weights = inverse @ seen
+    return _Weighed(
+        names=tuple(name for index, name in enumerate(numbers.terms) if index in kept),
+        seen=weights,
+        right=inverse @ right,
+        slack=np.abs(inverse).sum(axis=1),
+        left=float(np.abs(columns[:, kept] @ weights - seen).max()),
+        off=float(np.abs(seen - right).max()),
+    )
+
+
+def _independent(columns: Array) -> list[int]:
+    """Return the columns that are no sum of those before them."""
+    basis: list[Array] = []
+    kept = []
+    for index, column in enumerate(columns.T):
+        size = float(np.linalg.norm(column))
+        rest = column / size if size else column
+        for _ in range(2):
+            for each in basis:
+                rest = rest - (each @ rest) * each
+        length = float(np.linalg.norm(rest))
+        if size and length > _DEPENDENT:
+            basis.append(rest / length)
+            kept.append(index)
+    return kept
+
+
+def _sum(names: Sequence[str], weights: Sequence[str]) -> str:
+    found = ""
+    for name, weight in zip(names, weights, strict=True):
+        sign, size = ("-", weight[1:]) if weight.startswith("-") else ("+", weight)
+        term = size if name == _ONE else f"{size}·{name}"
+        found += f" {sign} {term}" if found else f"{sign.strip('+')}{term}"
+    return found
+
+
+def _pair(seen: float, right: float, slack: float) -> tuple[str, str]:
+    """Return both weights in as many digits as tell them apart, and no more than the bounds support."""
+    fewest, most = _DIGITS
+    digits = fewest
+    while digits < most and abs(seen - right) > 2 * slack and f"{seen:.{digits}g}" == f"{right:.{digits}g}":
+        digits += 1
+    return _shown(seen, slack, digits), _shown(right, slack, digits)
+
+
+def _shown(weight: float, slack: float, digits: int) -> str:
+    if abs(weight) <= slack:
+        return "0"
+    places = math.floor(-math.log10(2 * slack)) if slack > 0 else _DIGITS[1]
+    return f"{round(weight, places) + 0.0:.{digits}g}"

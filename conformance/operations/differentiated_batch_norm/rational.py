@@ -1,0 +1,111 @@
+"""The further derivatives of batch normalization by exact rational arithmetic: clauses 26.4 to 26.6.
+
+A dual number p + q·t with t² = 0 carries a value and its slope along the direction; the formulas of training, and of the
+input's gradient, are evaluated on them, and nothing is differentiated by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from conformance.operations.rational import (
+    Feature,
+    Numbers,
+    Quantities,
+    Rule,
+    infer_batch_norm,
+    inverse_root,
+    train_batch_norm,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dual:
+    """A value and its slope."""
+
+    value: Fraction
+    slope: Fraction = Fraction(0)
+
+    def __add__(self, other: Dual) -> Dual:
+        return Dual(self.value + other.value, self.slope + other.slope)
+
+    def __sub__(self, other: Dual) -> Dual:
+        return Dual(self.value - other.value, self.slope - other.slope)
+
+    def __mul__(self, other: Dual) -> Dual:
+        return Dual(self.value * other.value, self.value * other.slope + self.slope * other.value)
+
+
+def train(feature: Feature, rule: Rule) -> Quantities:
+    """Return every quantity of a train step."""
+    found = train_batch_norm(feature, rule)
+    tangent, upstream = feature.arrays.get("tangent"), feature.upstream
+    if not feature.x or tangent is None or upstream is None:
+        return found
+    x = [Dual(value, slope) for value, slope in zip(feature.x, tangent, strict=True)]
+    deviations = [each - _mean(x) for each in x]
+    spread = _mean([each * each for each in deviations]) + Dual(rule.epsilon)
+    root = inverse_root(spread.value)
+    if root is None:
+        return found | dict.fromkeys(_names(feature))
+    # d(s^(-1/2)) = -s^(-1/2)/(2s) ds.
+    inverse = Dual(root, -root / (2 * spread.value) * spread.slope)
+    normalized = [each * inverse for each in deviations]
+    gamma = Dual(Fraction(1) if feature.gamma is None else feature.gamma)
+    pulled = _pulled(upstream, normalized, inverse)
+    back = [gamma * each for each in pulled]
+    again = [gamma * each for each in _pulled(tangent, normalized, inverse)]
+    return found | {
+        "tangent_output": [(gamma * each).slope for each in normalized],
+        "second_grad_upstream": [each.value for each in again],
+        "second_grad_input": [each.slope for each in back],
+        **_at_gamma(feature, tangent, [each.value for each in pulled]),
+    }
+
+
+def infer(feature: Feature, rule: Rule) -> Quantities:
+    """Return every quantity of an inference step: y is affine in x."""
+    found = infer_batch_norm(feature, rule)
+    tangent, upstream = feature.arrays.get("tangent"), feature.upstream
+    if not feature.x or tangent is None or upstream is None:
+        return found
+    root = None if feature.moving.variance is None else inverse_root(feature.moving.variance + rule.epsilon)
+    if root is None:
+        return found | dict.fromkeys(_names(feature))
+    scale = root * (Fraction(1) if feature.gamma is None else feature.gamma)
+    along = [scale * each for each in tangent]
+    return found | {
+        "tangent_output": along,
+        "second_grad_upstream": along,
+        "second_grad_input": [Fraction(0)] * len(along),
+        **_at_gamma(feature, tangent, [root * each for each in upstream]),
+    }
+
+
+def _pulled(upstream: Numbers, normalized: list[Dual], inverse: Dual) -> list[Dual]:
+    """Return dx of clause 11.3 for γ = 1."""
+    g = [Dual(each) for each in upstream]
+    level, along = _mean(g), _mean([pull * each for pull, each in zip(g, normalized, strict=True)])
+    return [inverse * (pull - level - each * along) for pull, each in zip(g, normalized, strict=True)]
+
+
+def _mean(values: Iterable[Dual]) -> Dual:
+    given = list(values)
+    return Dual(
+        sum(each.value for each in given) / Fraction(len(given)),
+        sum(each.slope for each in given) / Fraction(len(given)),
+    )
+
+
+def _at_gamma(feature: Feature, tangent: Numbers, pulled: Numbers) -> Quantities:
+    """Return the derivative of ⟨v, dx⟩ by γ, of which dx is a multiple."""
+    if feature.gamma is None:
+        return {}
+    return {"second_grad_gamma": [sum((v * each for v, each in zip(tangent, pulled, strict=True)), Fraction())]}
+
+
+def _names(feature: Feature) -> list[str]:
+    names = ["tangent_output", "second_grad_upstream", "second_grad_input"]
+    return names if feature.gamma is None else [*names, "second_grad_gamma"]

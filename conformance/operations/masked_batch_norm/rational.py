@@ -1,0 +1,78 @@
+"""Masked batch normalization in fractions: the second reference of `spec/semantics.md`, section 22.
+
+Written from the clauses alone, as `conformance.operations.rational` is, whose arithmetic it uses. The gradient is the chain rule
+through μ = Σwx/k and σ² = Σw(x - μ)²/k, term by term, where the first reference has its closed form.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from fractions import Fraction
+
+from conformance.operations import rational
+from conformance.operations.rational import Feature, Moments, Numbers, Passes, Quantities, Rule
+
+
+def train(feature: Feature, rule: Rule) -> Quantities:
+    """Return every quantity of a masked train step; M and V alone, as they were, where no value counts (22.8)."""
+    mask = feature.mask or [True] * len(feature.x)
+    counted = list(itertools.compress(feature.x, mask))
+    moving = feature.moving
+    if not feature.x:
+        return rational.train_batch_norm(feature, rule)
+    if not counted:
+        return _moments(moving, "moving")
+    entering = Moments(mean=rational.mean(counted), variance=rational.variance(counted, rule.dialect.moving_correction))
+    batch = Moments(mean=rational.mean(counted), variance=rational.variance(counted))
+    found = _moments(batch, "batch") | _moments(rational.moved_moments(rule, moving, entering), "moving")
+    return found | _transformed(feature, rule, batch, mask)
+
+
+def _moments(of: Moments, kind: str) -> Quantities:
+    return {
+        f"{kind}_{name}": None if value is None else [value]
+        for name, value in (("mean", of.mean), ("variance", of.variance))
+    }
+
+
+def _transformed(feature: Feature, rule: Rule, batch: Moments, mask: list[bool]) -> Quantities:
+    """Return the output of every position, counted or not, and the gradients, clauses 22.5 and 22.7."""
+    assert batch.mean is not None
+    assert batch.variance is not None
+    gamma = Fraction(1) if feature.gamma is None else feature.gamma
+    beta = feature.beta or Fraction()
+    root = rational.inverse_root(batch.variance + rule.epsilon)
+    produced = {"output", "grad_input", "grad_gamma"}
+    if root is None:
+        found: Quantities = dict.fromkeys(produced if feature.upstream else {"output"})
+        return found if feature.gamma is not None else {key: None for key in found if key != "grad_gamma"}
+    deviation = [x - batch.mean for x in feature.x]
+    found = {"output": [gamma * root * each + beta for each in deviation]}
+    g = feature.upstream
+    if g is None:
+        return found
+    if feature.beta is not None:
+        found["grad_beta"] = [sum(g, Fraction())]
+    if feature.gamma is not None:
+        found["grad_gamma"] = [_dot(g, deviation) * root]
+    return found | {"grad_input": _grad_input(g, deviation, mask, gamma * root, root)}
+
+
+def _grad_input(g: Numbers, deviation: Numbers, mask: list[bool], scale: Fraction, root: Fraction) -> Numbers:
+    """Return dx = γrg + w(dL/dμ·dμ/dx + dL/dσ²·dσ²/dx), with dμ/dx = 1/k and dσ²/dx = 2(x - μ)/k for w = 1."""
+    share = Fraction(1, sum(mask))
+    to_variance = -scale * root * root * _dot(g, deviation) / 2
+    # Through μ the variance does not move, Σw(x - μ) being 0.
+    to_mean = -scale * sum(g, Fraction())
+    return [
+        scale * upstream + ((to_mean + 2 * to_variance * each) * share if counts else 0)
+        for upstream, each, counts in zip(g, deviation, mask, strict=True)
+    ]
+
+
+def _dot(one: Iterable[Fraction], other: Iterable[Fraction]) -> Fraction:
+    return sum((a * b for a, b in zip(one, other, strict=True)), Fraction())
+
+
+PASSES = Passes(train=train, infer=rational.infer_batch_norm)

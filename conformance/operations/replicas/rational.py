@@ -1,0 +1,121 @@
+"""Steps of several replicas by exact rational arithmetic: clauses 24.1 to 24.12.
+
+A replica's share of one feature is a run of its values: the first axis of the input comes first in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import TypeAlias
+
+from conformance.operations import rational
+from conformance.operations.rational import Feature, Moments, Numbers, Quantities, Rule
+
+_Pass: TypeAlias = Callable[[Feature, Rule], Quantities]
+_SHARED = ("grad_gamma", "grad_beta")
+
+
+def train_synchronized(feature: Feature, rule: Rule) -> Quantities:
+    """Return what the whole batch gives, and each replica's moving values moved by the whole batch's statistics."""
+    found = rational.train_batch_norm(feature, rule)
+    for number, _ in enumerate(_shares(rule), start=1):
+        own = rational.train_batch_norm(replace(feature, moving=_moving(feature, number)), rule)
+        found |= {_name(name, number): own[name] for name in ("moving_mean", "moving_variance")}
+    return _averaged_gradients(found, rule)
+
+
+def train_batch_norm(feature: Feature, rule: Rule) -> Quantities:
+    """Return what replicas give that each normalize by their own share's statistics."""
+    return _train(rational.train_batch_norm, feature, rule)
+
+
+def infer_batch_norm(feature: Feature, rule: Rule) -> Quantities:
+    """Return what replicas give that each infer by their own moving values."""
+    return _infer(rational.infer_batch_norm, feature, rule)
+
+
+def train_centering(feature: Feature, rule: Rule) -> Quantities:
+    """Return what replicas give that each subtract their own share's mean."""
+    return _train(rational.train_centering, feature, rule)
+
+
+def infer_centering(feature: Feature, rule: Rule) -> Quantities:
+    """Return what replicas give that each subtract their own moving mean."""
+    return _infer(rational.infer_centering, feature, rule)
+
+
+def _train(one: _Pass, feature: Feature, rule: Rule) -> Quantities:
+    each = [one(share, rule) for share in _shared(feature, rule)]
+    found = _together(each, rule)
+    for name in ("moving_mean", "moving_variance"):
+        if name not in each[0]:
+            continue
+        moved = [share[name] for share in each]
+        if rule.dialect.replica_moving == "mean":
+            moved = [_quotient(_sum(moved), len(moved))] * len(moved)
+        found |= {_name(name, number): value for number, value in enumerate(moved, start=1)}
+    return found
+
+
+def _infer(one: _Pass, feature: Feature, rule: Rule) -> Quantities:
+    shares = _shared(feature, rule)
+    found = _together([one(share, rule) for share in shares], rule)
+    for number, share in enumerate(shares, start=1):
+        held = {"moving_mean": share.moving.mean, "moving_variance": share.moving.variance}
+        found |= {_name(name, number): [value] for name, value in held.items() if value is not None}
+    return found
+
+
+def _shared(feature: Feature, rule: Rule) -> list[Feature]:
+    """Return each replica's share of the feature, with the moving values with which it enters the step."""
+    sizes = _shares(rule)
+    run = len(feature.x) // sum(sizes) if sum(sizes) else 0
+    found, start = [], 0
+    for number, size in enumerate(sizes, start=1):
+        end = start + size * run
+        moving = _moving(feature, 1 if rule.dialect.replica_moving == "first" else number)
+        upstream = None if feature.upstream is None else feature.upstream[start:end]
+        found.append(replace(feature, x=feature.x[start:end], upstream=upstream, moving=moving))
+        start = end
+    return found
+
+
+def _shares(rule: Rule) -> Sequence[int]:
+    return [int(size) for size in rule.options["shards"]]
+
+
+def _name(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}_{number}"
+
+
+def _moving(feature: Feature, number: int) -> Moments:
+    mean, variance = (feature.state.get(_name(name, number)) for name in ("moving_mean", "moving_variance"))
+    return Moments(mean=mean, variance=variance)
+
+
+def _together(each: Sequence[Quantities], rule: Rule) -> Quantities:
+    """Return the values of all shares one after another, and the gradients of what they share added."""
+    found: Quantities = {}
+    for name in ("output", "grad_input"):
+        if name in each[0]:
+            runs = [share[name] for share in each]
+            found[name] = None if any(run is None for run in runs) else [value for run in runs for value in run or []]
+    found |= {name: _sum([share[name] for share in each]) for name in _SHARED if all(name in share for share in each)}
+    return _averaged_gradients(found, rule)
+
+
+def _averaged_gradients(found: Quantities, rule: Rule) -> Quantities:
+    if rule.dialect.replica_gradients == "sum":
+        return found
+    return found | {name: _quotient(found[name], len(_shares(rule))) for name in _SHARED if name in found}
+
+
+def _sum(each: Sequence[Numbers | None]) -> Numbers | None:
+    numbers = [one[0] for one in each if one is not None]
+    return [sum(numbers, Fraction())] if len(numbers) == len(each) else None
+
+
+def _quotient(number: Numbers | None, by: int) -> Numbers | None:
+    return None if number is None else [number[0] / by]

@@ -1,0 +1,186 @@
+"""How well observed numbers fit expected ones: a score in units of the bound, and the worst element."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conformance.operations.operation import Expected
+from conformance.precision import Precision, dtype_name, storage_rounding
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """The element furthest from what it must be, in units of its bound."""
+
+    #: Position in the flattened quantity.
+    position: int
+    expected: float
+    observed: float
+    allowed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """The comparison of one quantity with one expectation."""
+
+    #: Largest error over bound; 1 is the limit.
+    score: float
+    #: The same with the bounds of narrower classes, by grade, where they were asked for.
+    narrower: Mapping[str, float]
+    exact: bool
+    #: Whether every bound says something: finite, and below the terms the quantity is made of.
+    decidable: bool
+    #: Whether every element beyond its bound is of a feature outside the domain.
+    outside_domain: bool
+    worst: Worst | None
+    #: How many values are NaN or infinite that must be finite, and the reverse.
+    lost: int = 0
+    found: int = 0
+
+    @property
+    def within(self) -> bool:
+        """Whether every element is within its bound."""
+        return self.score <= 1
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with which values are finite; empty where nothing is."""
+        parts = [
+            f"{self.lost} values are NaN or infinite that must be finite" if self.lost else "",
+            f"{self.found} values are finite that must be NaN or infinite" if self.found else "",
+        ]
+        return " and ".join(part for part in parts if part)
+
+    def at(self, position: int) -> Fit:
+        """Return the fit with its worst element at another position."""
+        return self if self.worst is None else replace(self, worst=replace(self.worst, position=position))
+
+
+def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
+    """Return how `observed`, of the shape of `expected.value`, fits it.
+
+    NaN and infinity are one class: where one is expected any will do, and nowhere else.
+    """
+    value, stored = expected.value, dtype_name(observed.dtype)
+    seen = observed.astype(value.dtype)
+    with np.errstate(all="ignore"):
+        error = np.subtract(seen, value)
+        if expected.rest is not None:
+            np.subtract(error, expected.rest, out=error)
+        np.abs(error, out=error)
+        error = error.astype(np.float64, copy=False)
+        bound = storage_rounding(expected.bound, value, stored, worked)
+        if not error.any():
+            return _equal(value, seen, bound, expected.narrower)
+        scores = error / bound
+        said = bound < expected.magnitude
+        position, score = _largest(scores)
+        decidable, lost, found = bool(np.logical_and.reduce(said, axis=None)), 0, 0
+        # The largest is a NaN if any is: one look at it spares the rest.
+        if not decidable or not math.isfinite(score):
+            error, scores, said, lost, found = _with_exceptions(value, seen, error, bound, said)
+            decidable = bool(said.all())
+            position, score = _largest(scores)
+        narrower = {
+            grade: float(_ratio(error, storage_rounding(each, value, stored, worked)).max(initial=0.0))
+            for grade, each in expected.narrower.items()
+        }
+    return Fit(
+        score=score,
+        narrower=dict.fromkeys(narrower, np.inf) if lost or found else narrower,
+        exact=score == 0 and not lost and not found and not error.any(),
+        decidable=decidable,
+        outside_domain=score > 1 and not ((scores > 1) & expected.in_domain).any(),
+        worst=_worst(position, value, seen, bound),
+        lost=lost,
+        found=found,
+    )
+
+
+def _equal(value: Array, seen: Array, bound: Array, narrower: Mapping[str, Array]) -> Fit:
+    """Return the fit of numbers that are what they must be, whatever their bounds."""
+    return Fit(
+        score=0.0,
+        narrower=dict.fromkeys(narrower, 0.0),
+        exact=True,
+        decidable=True,
+        outside_domain=False,
+        worst=_worst(0, value, seen, bound),
+    )
+
+
+def joined(parts: Sequence[Fit]) -> Fit:
+    """Return the fit of a quantity whose parts fit so, each with its worst element's position in the whole.
+
+    Of elements equally far from what they must be the first is the worst, as it is within a part.
+    """
+    worst = min(parts, key=lambda part: (-part.score, -1 if part.worst is None else part.worst.position))
+    beyond = [part for part in parts if not part.within]
+    return Fit(
+        score=worst.score,
+        narrower={grade: max(part.narrower[grade] for part in parts) for grade in worst.narrower},
+        exact=all(part.exact for part in parts),
+        decidable=all(part.decidable for part in parts),
+        outside_domain=bool(beyond) and all(part.outside_domain for part in beyond),
+        worst=worst.worst,
+        lost=sum(part.lost for part in parts),
+        found=sum(part.found for part in parts),
+    )
+
+
+def _with_exceptions(
+    value: Array, seen: Array, error: Array, bound: Array, said: Array
+) -> tuple[Array, Array, Array, int, int]:
+    """Return errors, scores, what the bounds say, and how many values are not finite or finite that must not be so."""
+    scores, said, lost, found = _ratio(error, bound), said | (error == 0), 0, 0
+    if not np.isfinite(error.sum()):
+        finite = np.isfinite(value)
+        got = np.isfinite(seen)
+        pattern = got == finite
+        scores = np.where(pattern, np.where(finite, scores, 0.0), np.inf)
+        said = said | ~finite | ~pattern
+        error = np.where(finite, error, 0.0)
+        lost, found = int((finite & ~got).sum()), int((~finite & got).sum())
+    # An element whose bound says nothing can neither pass nor fail.
+    return error, scores if said.all() else np.where(said, scores, 0.0), said, lost, found
+
+
+def _largest(scores: Array) -> tuple[int, float]:
+    """Return the first position of the largest score, in row-major order, and that score: NaN where any is."""
+    if not scores.size:
+        return 0, 0.0
+    if scores.ndim == 2 and scores.flags.f_contiguous:
+        # In memory's order, which is not that of the rows: the first of each column, then the first of those.
+        rows, columns = scores.argmax(axis=0), np.arange(scores.shape[1])
+        tops = scores[rows, columns]
+        top = tops[tops.argmax()]
+        first = (rows * len(columns) + columns)[(tops == top) | np.isnan(tops)]
+        return int(first.min()), float(top)
+    position = int(scores.argmax())
+    return position, float(scores.flat[position])
+
+
+def _ratio(error: Array, bound: Array) -> Array:
+    """Return error over bound; nothing over nothing is nothing, and a bound that is no number admits none."""
+    ratio = error / bound
+    if np.minimum.reduce(bound, axis=None, initial=np.inf) > 0:
+        return np.asarray(ratio)
+    return np.where(error == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+
+
+def _worst(position: int, value: Array, seen: Array, bound: Array) -> Worst | None:
+    if not value.size:
+        return None
+    return Worst(
+        position=position,
+        expected=float(value.flat[position]),
+        observed=float(seen.flat[position]),
+        allowed=float(bound.flat[position]),
+    )

@@ -1,0 +1,180 @@
+"""Which adapters there are, and in which processes they run; no adapter is imported to find out.
+
+An adapter file's `PROCESSES` is read as a literal (of a dotted module name, Python imports the parent packages). Adapters are files found beside the package (or inside the
+wheel), named by `--adapter`, or announced by installed packages under the entry point group
+`conformance.adapters`; `sys.path` is never consulted for ours, since a file named after a library must not
+shadow it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from conformance.errors import UsageError
+from conformance.spec.locations import adapter_files
+
+ENTRY_POINTS = "conformance.adapters"
+#: What every entry of `PROCESSES` has, and what may stand beside it.
+_KEYS = {"name", "group", "environment"}
+_OPTIONAL = {"dtypes", "threads", "shared"}
+#: Stands for the number of threads in the variables of `threads`.
+_NUMBER = "{threads}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerKey:
+    """One adapter in one process: the interpreter, and the settings it starts with."""
+
+    name: str
+    group: str | None
+    adapter: str
+    attribute: str
+    interpreter: str
+    #: Set before anything is imported; sorted pairs.
+    environment: tuple[tuple[str, str], ...]
+    #: The dtypes this process serves; None for all.
+    dtypes: tuple[str, ...] | None
+    #: Whether a person asked for it, so that its absence is an error.
+    asked: bool
+    #: Variables that limit the threads, sorted pairs with `{threads}` for the number.
+    limits: tuple[tuple[str, str], ...] = ()
+    #: Where there are none, why.
+    unlimited: str = "its PROCESSES name no variable that limits the threads"
+    #: The number of threads it is limited to; None: as many as the library takes.
+    threads: int | None = None
+    #: Adapters with the same word here may follow one another in one process; empty: alone.
+    shared: str = ""
+
+    @property
+    def process(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+        """What adapters have in common that may run in one process; the first is its name."""
+        return (self.shared or self.name, self.interpreter, self.environment)
+
+
+def limited(key: WorkerKey, threads: int) -> WorkerKey:
+    """Return the process of that key with so many threads."""
+    variables = {name: text.replace(_NUMBER, str(threads)) for name, text in key.limits}
+    return replace(
+        key,
+        name=f"{key.name}-threads-{threads}",
+        shared=key.shared and f"{key.shared}-threads-{threads}",
+        environment=tuple(sorted({**dict(key.environment), **variables}.items())),
+        threads=threads,
+    )
+
+
+def keys(
+    interpreters: Mapping[str, str], adapters: Iterable[str] = (), *, grouped: bool = False
+) -> tuple[WorkerKey, ...]:
+    """Return the processes of every adapter, or of the named ones alone. Raises `UsageError`.
+
+    `interpreters` maps a group to its interpreter; a group it does not name runs in this one, unless some
+    are named: then only adapters of named groups, and of no group, take part. `grouped`: of named groups alone.
+    """
+    named = [_named(each) for each in adapters]
+    found = named or [*((str(file), "ADAPTER") for file in adapter_files()), *_installed()]
+    result: list[WorkerKey] = []
+    for file, attribute in found:
+        for process in processes(Path(file)):
+            group = process["group"]
+            if grouped and group not in interpreters:
+                continue
+            if interpreters and group is not None and group not in interpreters and not named:
+                continue
+            result.append(
+                WorkerKey(
+                    name=process["name"],
+                    group=group,
+                    adapter=file,
+                    attribute=attribute,
+                    interpreter=interpreters.get(group or "", sys.executable),
+                    environment=tuple(sorted(process["environment"].items())),
+                    dtypes=tuple(process["dtypes"]) if "dtypes" in process else None,
+                    asked=bool(named) or group in interpreters,
+                    shared=process.get("shared", ""),
+                    **_threads(process.get("threads", {})),
+                )
+            )
+    return tuple(result)
+
+
+def processes(file: Path) -> list[dict[str, Any]]:
+    """Return the `PROCESSES` of an adapter file, read without importing it. Raises `UsageError`."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UsageError(f"{file}: not an adapter: {error}") from error
+    for node in tree.body:
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id="PROCESSES")], value=ast.expr() as value)
+                | ast.AnnAssign(target=ast.Name(id="PROCESSES"), value=ast.expr() as value)
+            ):
+                return _literal(value, file)
+            case _:
+                pass
+    return [{"name": file.stem, "group": None, "environment": {}}]
+
+
+def _literal(value: ast.expr, file: Path) -> list[dict[str, Any]]:
+    try:
+        found = ast.literal_eval(value)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{file}:{value.lineno}: PROCESSES must be a literal") from error
+    for process in found if isinstance(found, list) and found else [None]:
+        if not isinstance(process, dict) or not _KEYS <= set(process) <= _KEYS | _OPTIONAL:
+            message = "expected PROCESSES to be a list of name, group, environment, dtypes, threads and shared"
+            raise UsageError(f"{file}:{value.lineno}: {message}")
+        if not _limits_threads(process.get("threads", "unknown")):
+            message = 'expected threads to be {variable: text with "{threads}"}, or why nothing limits them'
+            raise UsageError(f"{file}:{value.lineno}: {message}, got {process['threads']!r}")
+    return list(found)
+
+
+def _limits_threads(value: object) -> bool:
+    """Return whether this may stand under `threads`: variables, one with the number in it, or a reason."""
+    match value:
+        case str():
+            return bool(value)
+        case dict():
+            texts = [*value, *value.values()]
+            return all(isinstance(each, str) for each in texts) and any(_NUMBER in each for each in value.values())
+        case _:
+            return False
+
+
+def _threads(value: Mapping[str, str] | str) -> dict[str, Any]:
+    """Return the fields of a key that say how its threads are limited, or why not."""
+    match value:
+        case str():
+            return {"unlimited": value}
+        case _:
+            return {"limits": tuple(sorted(value.items()))}
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Return file and attribute of `path/file.py:NAME` or `package.module:NAME`."""
+    where, _, attribute = text.partition(":")
+    if where.endswith(".py"):
+        path = Path(where)
+        if not path.is_file():
+            raise UsageError(f"--adapter {text}: no such file: {where}")
+        return str(path.resolve()), attribute or "ADAPTER"
+    try:
+        spec = importlib.util.find_spec(where)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"--adapter {text}: cannot find {where}: {error}") from error
+    if spec is None or spec.origin is None:
+        raise UsageError(f"--adapter {text}: expected path/file.py:NAME or package.module:NAME")
+    return spec.origin, attribute or "ADAPTER"
+
+
+def _installed() -> list[tuple[str, str]]:
+    return [_named(entry.value) for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda each: each.name)]

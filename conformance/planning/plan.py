@@ -1,0 +1,224 @@
+"""Which cells a run has: every case, for every implementation, mode and device that is offered."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from conformance.dialect import FIELDS, allows
+from conformance.errors import UsageError
+from conformance.planning.discovery import WorkerKey, limited
+from conformance.protocol import Declared
+from conformance.spec.case import Case
+from conformance.spec.loader import Located
+from conformance.spec.tiers import Tier, Tiers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """An implementation as its worker describes it."""
+
+    name: str
+    op: str
+    modes: tuple[str, ...]
+    devices: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    steps: tuple[str, ...]
+    lacks: tuple[str, ...]
+    profile: tuple[Declared, ...]
+    documentation: str
+    #: What it is timed by: its passes among them.
+    timed: tuple[str, ...] = ()
+    #: `start`, `state` and each step's kind -> its function, as the adapter's file names it.
+    functions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether it keeps the moving values itself; else its caller does."""
+        return all(each.value == "layer" for each in self.profile if each.field == "state")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What one worker offers, and the process that offers it."""
+
+    key: WorkerKey
+    library: str
+    versions: Mapping[str, str]
+    settings: Mapping[str, str]
+    host: Mapping[str, str]
+    implementations: tuple[Offered, ...]
+    #: Implementation -> one reason or None per configuration asked.
+    reasons: Mapping[str, Sequence[str | None]]
+    #: The adapter's file.
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cell:
+    """Case, implementation, mode and device: the unit that is run, judged and recorded."""
+
+    case: Case
+    implementation: Offered
+    mode: str
+    device: str
+    key: WorkerKey
+    #: Why the implementation cannot express the case; None where it can.
+    unsupported: str | None
+
+    @property
+    def column(self) -> str:
+        """Implementation, mode and device."""
+        return f"{self.implementation.name}-{self.mode}-{self.device}"
+
+    @property
+    def id(self) -> str:
+        """Unique in a run, and the same in every run."""
+        return f"{self.case.id}::{self.column}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a person narrowed the run to; empty means everything that the tier has."""
+
+    implementations: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    tier: Tier = Tier.STANDARD
+
+    def takes_case(self, case: Case) -> bool:
+        """Return whether the case is selected."""
+        return _any(self.cases, case.id)
+
+    def takes(self, implementation: str, mode: str, device: str) -> bool:
+        """Return whether cells of that implementation, mode and device are selected."""
+        return (
+            _any(self.implementations, implementation)
+            and (not self.modes or mode in self.modes)
+            and (not self.devices or device in self.devices)
+        )
+
+
+def plan(
+    cases: Sequence[Located], offers: Iterable[Offer], selection: Selection, tiers: Tiers | None = None
+) -> Iterator[Cell]:
+    """Yield the cells of the selected cases, case by case.
+
+    A worker that serves other dtypes, or has another number of threads than the case names, has none.
+    """
+    tiers = tiers or Tiers()
+    gathered = list(offers)
+    groups = {offer.key.group for offer in gathered}
+    for index, located in enumerate(cases):
+        case = located.case
+        if not selection.takes_case(case):
+            continue
+        modes = {group: tiers.modes(selection.tier, case.id, group) for group in groups}
+        for offer in gathered:
+            if not _serves(offer.key, case):
+                continue
+            for implementation, mode, device in _columns(offer, case, selection, modes[offer.key.group]):
+                yield Cell(
+                    case=case,
+                    implementation=implementation,
+                    mode=mode,
+                    device=device,
+                    key=offer.key,
+                    unsupported=_unsupported(case, implementation)
+                    or _unthreaded(case, device, offer.key)
+                    or offer.reasons[implementation.name][index],
+                )
+
+
+def thread_keys(
+    cases: Sequence[Located], offers: Iterable[Offer], selection: Selection, tiers: Tiers | None = None
+) -> tuple[WorkerKey, ...]:
+    """Return the further processes that selected cases need, which name a number of threads."""
+    tiers = tiers or Tiers()
+    taken = [each.case for each in cases if selection.takes_case(each.case)]
+    named = [(case, case.threads) for case in taken if case.threads is not None]
+    found: dict[str, WorkerKey] = {}
+    for offer, (case, threads) in itertools.product(offers, named):
+        key = limited(offer.key, threads)
+        modes = tiers.modes(selection.tier, case.id, offer.key.group)
+        devices = {device for _, _, device in _columns(offer, case, selection, modes)}
+        if offer.key.limits and _serves(key, case) and "cpu" in devices:
+            found.setdefault(key.name, key)
+    return tuple(found.values())
+
+
+def _columns(
+    offer: Offer, case: Case, selection: Selection, modes: frozenset[str]
+) -> Iterator[tuple[Offered, str, str]]:
+    """Yield the selected implementations of the case's operation, each in each of the modes and on each device."""
+    for implementation in offer.implementations:
+        if implementation.op != case.op:
+            continue
+        for mode, device in itertools.product(implementation.modes, implementation.devices):
+            if mode in modes and selection.takes(implementation.name, mode, device):
+                yield implementation, mode, device
+
+
+def _serves(key: WorkerKey, case: Case) -> bool:
+    """Return whether cells of the case are this process's; where none can limit its threads, any is."""
+    if key.dtypes is not None and case.dtype not in key.dtypes:
+        return False
+    return key.threads == case.threads or (key.threads is None and not key.limits)
+
+
+def _unthreaded(case: Case, device: str, key: WorkerKey) -> str | None:
+    """Return why a number of threads cannot be had; None where it can or none is named."""
+    if case.threads is None:
+        return None
+    if device != "cpu":
+        return "a number of threads is a setting of the CPU"
+    return None if key.threads is not None else key.unlimited
+
+
+def offer_from(key: WorkerKey, described: Mapping[str, Any], reasons: Mapping[str, Sequence[str | None]]) -> Offer:
+    """Return the offer that a worker described in JSON values. Raises `UsageError` on a profile that cannot be."""
+    return Offer(
+        key=key,
+        library=described["library"],
+        versions=described["versions"],
+        settings=described["settings"],
+        host=described["host"],
+        source=described["source"],
+        implementations=tuple(_offered(each) for each in described["implementations"]),
+        reasons=reasons,
+    )
+
+
+def _offered(described: Mapping[str, Any]) -> Offered:
+    for declared in described["profile"]:
+        if not allows(declared["field"], declared["value"]):
+            where = f"{described['name']}: its profile declares {declared['field']} = {declared['value']!r}"
+            raise UsageError(f"{where}; expected one of {', '.join(FIELDS)} with a value of conformance/protocol.py")
+    profile = tuple(
+        Declared(**{**each, "ranks": None if each["ranks"] is None else tuple(each["ranks"])})
+        for each in described["profile"]
+    )
+    timed = described.get("timed", [])
+    lacking = {"put", "get", "wait"} - set(timed)
+    if timed and lacking:
+        raise UsageError(f"{described['name']}: `timed` has no {', '.join(sorted(lacking))}")
+    listed = ("modes", "devices", "dtypes", "steps", "lacks")
+    return Offered(
+        **{**described, "timed": tuple(timed), **{name: tuple(described[name]) for name in listed}, "profile": profile}
+    )
+
+
+def _unsupported(case: Case, implementation: Offered) -> str | None:
+    if case.dtype not in implementation.dtypes:
+        return f"does not take {case.dtype}"
+    kinds: set[str] = {step.step for step in case.performed}
+    missing = kinds - set(implementation.steps)
+    return f"has no step {', '.join(sorted(missing))}" if missing else None
+
+
+def _any(globs: tuple[str, ...], name: str) -> bool:
+    return not globs or any(fnmatchcase(name, glob) for glob in globs)

@@ -1,0 +1,35 @@
+"""`conformance publish`: the command line of published runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def publish(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN…]", help="Run files to publish together; omitted: none.")
+    ] = None,
+    reports: Annotated[Path, typer.Option(metavar="DIR", help="Where published runs are kept.")] = Path("reports"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The site, in place of an earlier one there.")] = Path(
+        "results/site"
+    ),
+    machine: Annotated[str | None, typer.Option(metavar="NAME", help="Omitted: system and processor.")] = None,
+    narrowed: Annotated[bool, typer.Option("--narrowed", help="Publish a narrowed run, marked as that.")] = False,
+    address: Annotated[str, typer.Option(metavar="URL", help="Where the site will stand, for the feed.")] = "",
+) -> None:
+    """Build the site over all published runs: reports, the history of every cell, a feed, badges.
+
+    Runs that are named are published first: kept whole and compressed in a folder by date and machine.
+    """
+    import gc
+
+    from conformance.publish.archive import add
+    from conformance.publish.site import write
+
+    gc.disable()  # as in `report`: millions of objects, none of them garbage before the end
+    if runs:
+        print(add(runs, reports, machine=machine, narrowed=narrowed))
+    print(write(reports, out, address=address))

@@ -1,0 +1,171 @@
+"""The site over all published runs: a report of each, the history of every cell, a feed, badges."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from conformance.compare.xml_text import legal
+from conformance.errors import UsageError
+from conformance.publish.archive import published
+from conformance.publish.history import Clauses, Edition, before, changes, clauses, histories
+from conformance.report import files
+from conformance.report.folder import check, write_folder
+from conformance.report.links import slugs
+from conformance.report.site import templates_in
+from conformance.runfile.results import Results, results_of
+from conformance.runfile.run_file import read_all
+from conformance.verdict import Standing, Verdict
+
+_FOLDER = Path(__file__).parent
+_REPORT = _FOLDER.parent / "report"
+#: Style sheets by the folder of the package that has them.
+_STYLES = {"base.css": _REPORT, "marks.css": _REPORT, "published.css": _FOLDER}
+#: Two colours, each with white letters at more than 4.5 : 1; the numbers say the same.
+_ALL, _SOME = "#0a58a8", "#7a2e00"
+#: Of the badge's font at its size, on the average; `textLength` fits what a browser draws.
+_LETTER = 6.6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What the index and the feed say of one published run."""
+
+    edition: Edition
+    page: str
+    counts: Mapping[Verdict, int]
+    unexpected: int
+    #: What changed since the run before on that machine, in one line and in full; empty for the first.
+    since: str
+    content: str
+
+    @property
+    def title(self) -> str:
+        """Name, and that something regressed or not."""
+        return f"{self.edition.name}: {len(self.edition.results.cells)} cells"
+
+    @property
+    def summary(self) -> str:
+        """What was judged and what changed."""
+        return f"{', '.join(self.edition.libraries)}. {self.since}".strip()
+
+    @property
+    def id(self) -> str:
+        """The same whenever the site is built, wherever it stands."""
+        return f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'batchnorm-conformance:{self.edition.name}')}"
+
+    @property
+    def updated(self) -> str:
+        """When the run ended, as Atom writes it."""
+        return datetime.fromisoformat(self.edition.finished).isoformat()
+
+
+def write(reports: Path, out: Path, *, address: str = "") -> Path:
+    """Write the site over the runs published in `reports` to `out`, whole or not at all; return its first page.
+
+    `address` is where the site will stand, which links in a feed need to be absolute. Raises `UsageError`.
+    """
+    folders = published(reports)
+    if not folders:
+        raise UsageError(f"{reports}: holds no published run")
+    check(out)
+    write_folder(out, site(folders, address=f"{address.rstrip('/')}/" if address else ""))
+    return out / "index.html"
+
+
+def site(folders: Sequence[Path], *, address: str = "") -> Iterator[tuple[str, bytes]]:
+    """Yield path and bytes of every file; one run at a time is held in full."""
+    editions: list[Edition] = []
+    for folder in folders:
+        runs = read_all([folder])
+        editions.append(Edition(name=folder.name, results=results_of(runs)))
+        base = before(editions, len(editions) - 1)
+        for path, content in files(runs, baseline=base.results if base else None):
+            yield f"{folder.name}/{path}", content
+    templates = templates_in(_FOLDER)
+    entries = [_entry(editions, position) for position in reversed(range(len(editions)))]
+    kept = clauses(editions)
+    named = slugs(sorted({column.implementation for each in editions for column in each.results.columns}))
+    yield "feed.xml", _feed(templates, entries, address)
+    for each in kept:
+        yield f"badges/{named[each.implementation]}.svg", _badge(templates, each)
+    yield from _pages(templates, editions, entries, kept, named)
+    for name, package in _STYLES.items():
+        yield f"assets/{name}", (package / "assets" / name).read_bytes()
+
+
+def _pages(
+    templates: Any,
+    editions: Sequence[Edition],
+    entries: Sequence[Entry],
+    kept: Sequence[Clauses],
+    named: Mapping[str, str],
+) -> Iterator[tuple[str, bytes]]:
+    found = histories(editions)
+    reported = {each.name: _slugs(each.results) for each in editions}
+    by_name = {each.implementation: each for each in kept}
+    yield (
+        "index.html",
+        _rendered(templates, "index.html.j2", "", entries=entries, histories=found, clauses=by_name, slugs=named),
+    )
+    for each in found:
+        values = {
+            "history": each,
+            "changed": [line for line in each.lines if line.changed],
+            "same": [line for line in each.lines if not line.changed],
+            "reported": {name: reported[name][each.implementation] for name, _ in each.editions},
+        }
+        yield f"history/{named[each.implementation]}.html", _rendered(templates, "history.html.j2", "../", **values)
+
+
+def _rendered(templates: Any, template: str, root: str, **values: Any) -> bytes:
+    text: str = templates.get_template(template).render(root=root, styles=_STYLES, **values)
+    return text.encode(errors="backslashreplace")
+
+
+def _slugs(results: Results) -> Mapping[str, str]:
+    """Return the names of the pages in that run's own report."""
+    return slugs(list(dict.fromkeys(column.implementation for column in results.columns)))
+
+
+def _entry(editions: Sequence[Edition], position: int) -> Entry:
+    edition = editions[position]
+    base = before(editions, position)
+    line, content = changes(edition, base) if base else ("", "")
+    counted = Counter(row.verdict for row in edition.results.cells)
+    return Entry(
+        edition=edition,
+        page=f"{edition.name}/index.html",
+        counts={verdict: counted[verdict] for verdict in Verdict if verdict.judged and counted[verdict]},
+        unexpected=sum(row.status is Standing.UNEXPECTED for row in edition.results.cells),
+        since=f"Since {base.name}: {line}" if base else "",
+        content=content,
+    )
+
+
+def _feed(templates: Any, entries: Sequence[Entry], address: str) -> bytes:
+    values = {"entries": entries, "address": address, "updated": max(each.updated for each in entries)}
+    text: str = templates.get_template("feed.xml.j2").render(id=f"urn:uuid:{_FEED}", **values)
+    return legal(text).encode()
+
+
+_FEED = uuid.uuid5(uuid.NAMESPACE_URL, "batchnorm-conformance")
+
+
+def _badge(templates: Any, each: Clauses) -> bytes:
+    value = f"{each.conforming} / {each.applicable} clauses"
+    text: str = templates.get_template("badge.svg.j2").render(
+        label=each.implementation,
+        value=value,
+        title=f"{each.implementation} of {each.library}: every judged cell agrees in {each.conforming} of"
+        f" {each.applicable} applicable clauses, documented dialects included ({each.edition})",
+        left=round(len(each.implementation) * _LETTER) + 12,
+        right=round(len(value) * _LETTER) + 12,
+        colour=_ALL if each.conforming == each.applicable else _SOME,
+    )
+    return text.encode()

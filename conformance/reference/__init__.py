@@ -1,0 +1,1 @@
+"""The reference: what every quantity of a step must be, computed twice."""

@@ -1,0 +1,241 @@
+"""The arrays of a case: its initial state, and each step's input and upstream gradient.
+
+Made once per case and the same for every implementation. Where something needs the numbers of earlier steps
+(the state that a caller keeps, the gradient of a loss), they are the canonical reference's.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from conformance.dialect import Dialect
+from conformance.operations import OPERATIONS
+from conformance.operations.operation import Expected, Operation, Situation, flatten, unflatten
+from conformance.precision import rounded, wide, working
+from conformance.protocol import Configuration
+from conformance.spec.case import Case, Infer, Sgd, Step, Train
+from conformance.spec.recipe import Recipe, realize
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: The values of a case's steps beyond which its arrays are large: 4 MiB in float32.
+_LARGE = 2**20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepInputs:
+    """One step with its arrays, read-only."""
+
+    step: Step
+    input: Array | None = None
+    upstream: Array | None = None
+    #: Whatever else the step has, by name.
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+
+    @functools.cached_property
+    def checksum(self) -> str:
+        """Identifies the bits of all the arrays."""
+        digest = hashlib.sha256()
+        for array in (self.input, self.upstream, *self.arrays.values()):
+            if array is not None:
+                digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inputs:
+    """All arrays of a case."""
+
+    initial: Mapping[str, Array]
+    steps: tuple[StepInputs, ...]
+
+
+def inputs_of(case: Case) -> Inputs:
+    """Return the arrays of `case`. Raises `RecipeError`."""
+    return (_large_inputs if _is_large(case) else _small_inputs)(_ByIdentity(case))
+
+
+def states_of(case: Case) -> tuple[Mapping[str, Array], ...]:
+    """Return the canonical reference's state before each step, rounded as parameters are stored."""
+    return _states(_ByIdentity(case))
+
+
+def situate(
+    configuration: Configuration,
+    dialect: Dialect,
+    inputs: StepInputs,
+    state: Mapping[str, Array],
+    trained: int,
+) -> Situation:
+    """Return what the numbers of that step depend on, flattened.
+
+    In the precision that the dtype needs: float64 errs by less than 1e-9 of a float32 bound, extended precision
+    by less than 1e-4 of a float64 bound.
+    """
+    assert inputs.input is not None
+    needed = wide() if "float64" in (configuration.dtype, configuration.parameter_dtype) else np.float64
+    upstream = None if inputs.upstream is None else flatten(inputs.upstream, configuration).astype(needed)
+    return Situation(
+        configuration=configuration,
+        dialect=dialect,
+        x=flatten(inputs.input, configuration).astype(needed),
+        upstream=upstream,
+        state={name: np.asarray(value).reshape(-1).astype(needed) for name, value in state.items()},
+        trained=trained,
+        shape=inputs.input.shape,
+        arrays={name: _flattened(each, configuration, needed) for name, each in inputs.arrays.items()},
+    )
+
+
+def _flattened(array: Array, configuration: Configuration, needed: Any) -> Array:
+    """Return an array of the input's shape as (m, C), a mask as (m,)."""
+    if array.dtype == np.bool_:
+        return array.reshape(-1)
+    return flatten(array, configuration).astype(needed)
+
+
+class _ByIdentity:
+    """A case as a key: models with lists in them have no hash."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    def __hash__(self) -> int:
+        return id(self.case)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and other.case is self.case
+
+
+def _is_large(case: Case) -> bool:
+    return math.prod(case.shape) * len(case.performed) > _LARGE
+
+
+def _inputs(key: _ByIdentity) -> Inputs:
+    case = key.case
+    initial = initial_state(case, OPERATIONS[case.op])
+    if any(_follows(step) for step in case.performed):
+        return Inputs(initial=initial, steps=tuple(each for each, _ in _Chain(case, initial).walk()))
+    return Inputs(initial=initial, steps=tuple(_arrays(case, step, None) for step in case.performed))
+
+
+#: As many as rows of one speed and of another may lie apart; of large ones as few as are in use at once.
+_small_inputs, _large_inputs = functools.lru_cache(maxsize=512)(_inputs), functools.lru_cache(maxsize=4)(_inputs)
+
+
+@functools.lru_cache(maxsize=512)
+def _states(key: _ByIdentity) -> tuple[Mapping[str, Array], ...]:
+    case = key.case
+    return tuple(state for _, state in _Chain(case, inputs_of(case).initial).walk())
+
+
+def _follows(step: Step) -> bool:
+    """Return whether the step's arrays depend on the numbers of the steps before it."""
+    return isinstance(step, Train | Infer) and getattr(step.upstream, "kind", "") == "mean_squared_error"
+
+
+def _arrays(case: Case, step: Step, output: Array | None) -> StepInputs:
+    """Return the step with its arrays; `output` is the reference's, where the upstream gradient follows it."""
+    if not isinstance(step, Train | Infer):
+        return StepInputs(step=step)
+    configuration, shape = case.configuration, case.step_shape(step)
+    make = functools.partial(realize, shape=shape, feature_axes=configuration.feature_axes, dtype=configuration.dtype)
+    upstream = None if step.upstream is None else make(step.upstream, output=output)
+    further = {name: _further(case, recipe, name, shape) for name, recipe in step.arrays.items()}
+    found = StepInputs(step=step, input=make(step.input), upstream=upstream, arrays=further)
+    for array in (found.input, found.upstream, *further.values()):
+        if array is not None:
+            array.flags.writeable = False
+    return found
+
+
+def _further(case: Case, recipe: Recipe, name: str, shape: tuple[int, ...]) -> Array:
+    """Return an array that the step has beside its input, in the shape that the operation gives it."""
+    configuration = case.configuration
+    match OPERATIONS[case.op].arrays[name]:
+        case "input":
+            return realize(recipe, shape, configuration.feature_axes, configuration.dtype)
+        case "mask":
+            reduced = tuple(shape[axis] for axis in configuration.reduction_axes)
+            return np.asarray(realize(recipe, reduced, (), "float32") != 0)
+
+
+def initial_state(case: Case, operation: Operation) -> dict[str, Array]:
+    """Return gamma, beta and the moving values before the first step, in the shape of the feature axes."""
+    configuration = case.configuration
+    features, axes = configuration.features, tuple(range(len(configuration.features)))
+    state = {}
+    for name in operation.state(configuration):
+        shared = operation.begins_as.get(name, name)
+        recipe = case.initial.get(name, case.initial.get(shared))
+        if recipe is None:
+            values = rounded(np.full(features, operation.initial[shared]), configuration.parameter_dtype)
+        else:
+            values = realize(recipe, features, axes, configuration.parameter_dtype)
+        values.flags.writeable = False
+        state[name] = values
+    return state
+
+
+class _Chain:
+    """Walks the canonical reference through the steps of a case."""
+
+    def __init__(self, case: Case, initial: Mapping[str, Array]) -> None:
+        self.case, self.configuration, self.operation = case, case.configuration, OPERATIONS[case.op]
+        self.state = {name: value.reshape(-1).astype(np.longdouble) for name, value in initial.items()}
+        self.gradients: dict[str, Array] = {}
+        self.trained, self.frozen = 0, False
+
+    def walk(self) -> Iterator[tuple[StepInputs, Mapping[str, Array]]]:
+        """Yield each step's arrays and the state before it."""
+        for step in self.case.performed:
+            before = self._stored()
+            match step:
+                case Train() | Infer():
+                    yield self._pass(step), before
+                    continue
+                case Sgd(learning_rate=rate):
+                    for name, gradient in () if self.frozen else self.gradients.items():
+                        self.state[name] = self.state[name] - np.longdouble(rate) * gradient
+                case _:
+                    self.frozen = step.step == "freeze" or (self.frozen and step.step != "unfreeze")
+            yield StepInputs(step=step), before
+
+    def _pass(self, step: Train | Infer) -> StepInputs:
+        configuration, dialect = self.configuration, self.operation.dialect
+        training = isinstance(step, Train) and not (self.frozen and dialect.frozen_implies_inference)
+        function = self.operation.train if training else self.operation.infer
+        worked = working(configuration.dtype)
+        output = None
+        if _follows(step):
+            forward = _arrays(self.case, step.model_copy(update={"upstream": None}), None)
+            situation = situate(configuration, dialect, forward, self.state, self.trained)
+            value = function(situation, worked)["output"].value
+            output = unflatten(value, configuration, self.case.step_shape(step))
+        inputs = _arrays(self.case, step, output)
+        if training:
+            self._learn(function(situate(configuration, dialect, inputs, self.state, self.trained), worked))
+            self.trained += int(inputs.input is not None and inputs.input.size > 0)
+        return inputs
+
+    def _learn(self, expected: Mapping[str, Expected]) -> None:
+        for name in self.state.keys() & expected.keys():
+            self.state[name] = expected[name].value
+        learned = [name for name in ("gamma", "beta") if name in self.state and not self.frozen]
+        self.gradients = {name: expected[f"grad_{name}"].value for name in learned if f"grad_{name}" in expected}
+
+    def _stored(self) -> dict[str, Array]:
+        dtype = self.configuration.parameter_dtype
+        stored = {
+            name: rounded(value, dtype).reshape(self.configuration.features) for name, value in self.state.items()
+        }
+        for value in stored.values():
+            value.flags.writeable = False
+        return stored

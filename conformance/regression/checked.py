@@ -1,0 +1,138 @@
+"""What a regression check found, as values, and what they say: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from conformance.compare.values import Comparison, Part
+from conformance.regression.bisection import Answer, Found
+from conformance.regression.environments import Built, Environment, Unbuilt
+from conformance.regression.pins import Source
+from conformance.runfile.results import Results
+from conformance.runfile.run_file import Run
+
+#: Cases by which a finding is followed through the versions: the worst of it.
+_FOLLOWED = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One version: its environments and what ran in them."""
+
+    at: Source
+    environments: tuple[Environment, ...]
+    #: The run file; None where no cell was selected.
+    file: Path | None
+    #: What the run says; None likewise.
+    results: Results | None
+    #: That running took.
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One version that a bisection tried."""
+
+    side: Side
+    answer: Answer
+    #: What it showed, in one line.
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bisected:
+    """How the version was found."""
+
+    found: Found[Source]
+    steps: tuple[Step, ...]
+    #: What changed between the base and the first version that shows it; None where that was the head itself.
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """Two versions of one package, compared."""
+
+    package: str
+    base: Side
+    head: Side
+    comparison: Comparison
+    bisected: Bisected | None = None
+
+
+def failures(side: Side) -> tuple[str, ...]:
+    """Return what of that version was not built or did not start, a line each."""
+    unbuilt = [
+        f"{each.group}: not built: {_line(each.reason)}" for each in side.environments if isinstance(each, Unbuilt)
+    ]
+    found = side.results.environments if side.results else ()
+    return (
+        *unbuilt,
+        *(f"{each.id}: not started: {_line(each.failed)}" for each in found if each.fault == "not started"),
+    )
+
+
+def moved(base: Side, head: Side) -> Mapping[str, Mapping[str, tuple[str, str]]]:
+    """Return by group which packages differ between the environments: name, version in the base, in the head."""
+    before = {each.group: each.versions for each in base.environments if isinstance(each, Built)}
+    after = {each.group: each.versions for each in head.environments if isinstance(each, Built)}
+    return {
+        group: {
+            name: (before[group].get(name, ""), after[group].get(name, ""))
+            for name in sorted({*before[group], *after[group]}, key=str.lower)
+            if before[group].get(name) != after[group].get(name)
+        }
+        for group in before
+        if group in after
+    }
+
+
+def followed(comparison: Comparison) -> tuple[str, ...]:
+    """Return the cases to follow through the versions: those that regressed, or where none did, those that changed."""
+    cases = _regressed(comparison) if comparison.regression else _changed(comparison)
+    return tuple(sorted(set(cases)))
+
+
+def answer(comparison: Comparison, sought: Comparison) -> Answer:
+    """Return whether a version, compared with the base, shows what was found between the base and the head."""
+    if _failing(comparison) and not _failing(sought):
+        return Answer.UNTESTABLE
+    shows = comparison.regression if sought.regression else bool(_changed(comparison))
+    return Answer.CHANGED if shows else Answer.SAME
+
+
+def restricted(run: Run, cases: Sequence[str]) -> Run:
+    """Return the run as if it had been asked for those cases alone."""
+    wanted = set(cases)
+    records = tuple(record for record in run.records if record["case"] in wanted)
+    header = {**run.header, "planned": len(records), "narrowed": True}
+    return replace(run, header=header, records=records)
+
+
+def _regressed(comparison: Comparison) -> Iterator[str]:
+    for change in comparison.changes:
+        if change.regression:
+            yield from [cell.case for cell in change.cells][:_FOLLOWED]
+    for gone in comparison.vanished:
+        if gone.regression:
+            yield from gone.cases[:_FOLLOWED]
+    for new in comparison.appeared:
+        if new.regression:
+            yield from [each.case for each in new.disagreeing][:_FOLLOWED]
+    yield from (each.case for each in comparison.grades if each.regression)
+
+
+def _changed(comparison: Comparison) -> list[str]:
+    changes = [change for change in comparison.changes if change.base is not change.new]
+    return [cell.case for change in changes for cell in change.cells[:_FOLLOWED]]
+
+
+def _failing(comparison: Comparison) -> bool:
+    return any(each.part is Part.FAULT and each.regression for each in comparison.environments)
+
+
+def _line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

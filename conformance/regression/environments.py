@@ -1,0 +1,179 @@
+"""Environments by version: built from the pins with one package replaced, kept by what was asked, and what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+import venv
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from packaging.version import InvalidVersion, Version
+
+from conformance.errors import UsageError
+from conformance.regression.pins import Local, Pins, Released, Rung, Source, rungs
+from conformance.whole import write_whole
+
+#: One attempt to resolve and install; a resolver that backtracks further finds nothing a person would want.
+_SECONDS = 1800.0
+_TAIL = 12
+_READY = "ready.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """An environment that can be used."""
+
+    group: str
+    python: Path
+    #: How far the other pins were kept.
+    kept: str
+    #: Version by package: all that is installed.
+    versions: Mapping[str, str]
+    #: That building took, whenever it was.
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unbuilt:
+    """One that could not be built: a result of its own."""
+
+    group: str
+    log: Path
+    #: The installer's last words.
+    reason: str
+
+
+Environment: TypeAlias = Built | Unbuilt
+
+
+def build(pins: Pins, package: str, at: Source, folder: Path) -> Environment:
+    """Return the environment of a group with the package replaced, from `folder` where it was built before.
+
+    Raises `UsageError` where a checkout cannot be built.
+    """
+    replacement, identity = _replacement(package, at, folder)
+    tried = rungs(pins, package, replacement)
+    home = folder / f"{pins.group}-{package}-{at}-{_digest(tried[0], identity)}"
+    ready = home / _READY
+    if ready.is_file():
+        return Built(group=pins.group, python=_python(home), **json.loads(ready.read_text()))
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "install.log"
+    log.unlink(missing_ok=True)
+    started = time.monotonic()
+    for rung in tried:
+        # Each attempt begins anew, so that what an earlier one left behind is in none.
+        venv.create(home / "env", clear=True, with_pip=False)
+        if _installed(rung, home, log):
+            told = {"kept": rung.kept, "versions": _versions(home), "seconds": round(time.monotonic() - started, 1)}
+            write_whole(ready, (json.dumps(told, indent=1) + "\n").encode())
+            return Built(group=pins.group, python=_python(home), **told)  # type: ignore[arg-type] # as written above
+    return Unbuilt(group=pins.group, log=log, reason=_reason(log))
+
+
+def released(package: str) -> tuple[Version, ...]:
+    """Return the versions in the index that this Python can install, oldest first. Raises `UsageError`."""
+    done = _pip("index", "versions", package)
+    listed = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions:")]
+    if done.returncode or not listed:
+        raise UsageError(f"{package}: its versions cannot be listed: {_last(done.stderr)}")
+    found = []
+    for text in listed[0].split(","):
+        try:
+            found.append(Version(text.strip()))
+        except InvalidVersion:  # older than the rule for versions, and so than anything that is asked for
+            continue
+    return tuple(sorted(found))
+
+
+def digest_of(wheel: Path) -> str:
+    """Return what a wheel holds as a short text: its files, whenever they were packed. Raises `UsageError`."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            files = sorted((each.filename, each.CRC, each.file_size) for each in archive.infolist())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{wheel}: not a wheel: {error}") from error
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
+
+
+def _replacement(package: str, at: Source, folder: Path) -> tuple[str, str]:
+    """Return how a requirement names that version, and what tells it from another of the same name."""
+    match at:
+        case Released(version=version):
+            return f"=={version}", ""
+        case Local(path=path):
+            wheel = _wheel(package, path, folder / "wheels") if path.is_dir() else path
+            return f" @ {wheel.as_uri()}", digest_of(wheel)
+
+
+def _wheel(package: str, checkout: Path, folder: Path) -> Path:
+    """Return a wheel built of a checkout as it stands."""
+    into = folder / hashlib.sha256(str(checkout).encode()).hexdigest()[:12]
+    for old in into.glob("*.whl"):
+        old.unlink()
+    done = _pip("wheel", "--no-deps", "--wheel-dir", str(into), str(checkout))
+    built = sorted(into.glob("*.whl"))
+    if done.returncode or len(built) != 1:
+        raise UsageError(f"{checkout}: no wheel of {package} can be built there: {_last(done.stderr)}")
+    return built[0]
+
+
+def _installed(rung: Rung, home: Path, log: Path) -> bool:
+    """Return whether the requirements could be installed; the installer's words join the log."""
+    parts: list[Sequence[str]] = [rung.together]
+    if rung.alone:
+        parts.append(("--no-deps", *rung.alone))
+    with log.open("a") as output:
+        for part in parts:
+            print(f"--- others {rung.kept}: {' '.join(part)}", file=output, flush=True)
+            command = [*_PIP, "--python", str(_python(home)), "install", "--no-input", "--prefer-binary", *part]
+            try:
+                done = subprocess.run(
+                    command, stdout=output, stderr=subprocess.STDOUT, timeout=_SECONDS, stdin=subprocess.DEVNULL
+                )
+            except subprocess.TimeoutExpired:
+                print(f"ERROR: not resolved and installed within {_SECONDS:.0f} seconds", file=output)
+                return False
+            if done.returncode:
+                return False
+    return True
+
+
+def _versions(home: Path) -> dict[str, str]:
+    done = _pip("--python", str(_python(home)), "list", "--format=json")
+    return {each["name"]: each["version"] for each in json.loads(done.stdout)}
+
+
+_PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+
+
+def _pip(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*_PIP, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_SECONDS)
+
+
+def _python(home: Path) -> Path:
+    return home / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def _digest(rung: Rung, identity: str) -> str:
+    told = [asdict(rung), identity, sys.version, sys.platform]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+
+def _reason(log: Path) -> str:
+    """Return what the installer said last, errors first where it named any."""
+    lines = log.read_text(errors="replace").splitlines()
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return errors[0] if errors else "\n".join(lines[-_TAIL:])
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "no word from pip"

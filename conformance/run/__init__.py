@@ -1,0 +1,1 @@
+"""`conformance run`: the whole matrix by way of pytest."""

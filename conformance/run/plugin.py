@@ -1,0 +1,280 @@
+"""pytest as the runner: collects the spec's YAML files, reports each cell as its outcome arrives.
+
+Passed to pytest by `conformance run`, never loaded from an entry point. The loop takes outcomes from
+`execute` in whatever order they end; the items serve selection, reporting, `-x`, `--lf` and JUnit XML.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from conformance.execution.execute import execute
+from conformance.execution.pool import Workers
+from conformance.judging.judge import judge
+from conformance.planning.plan import Cell
+from conformance.reference.expected import References
+from conformance.runfile.lines import record_line
+from conformance.runfile.run_file import RunWriter
+from conformance.spec.divergences import Listed, find, of_implementation
+from conformance.verdict import Verdict
+
+Status = Literal["passed", "failed", "skipped", "xfailed"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Prepared:
+    """Everything a run needs, made before pytest starts."""
+
+    root: Path
+    cells: Mapping[Path, Mapping[str, Sequence[Cell]]]
+    divergences: Sequence[Listed]
+    #: Versions by worker name.
+    versions: Mapping[str, Mapping[str, str]]
+    #: Environments that were asked for and do not work: name -> why.
+    failures: Mapping[str, str]
+    workers: Workers
+    #: Opens the run file once the number of cells is known; told whether pytest deselected some.
+    open_run: Callable[[int, bool], RunWriter]
+    #: Cells already recorded, in a resumed run.
+    recorded: frozenset[str] = frozenset()
+    #: The entries of the divergences that match no cell of the whole matrix: each is one failing item.
+    unmatched: Sequence[Listed] = ()
+    #: What went wrong with the run file, if anything: planned and recorded.
+    mismatch: tuple[int, int] | None = None
+    interrupted: bool = False
+
+
+class SpecFile(pytest.File):
+    """One file of cases."""
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        cells = self.config.stash[_PREPARED].cells[self.path]
+        for case in cells:
+            yield CaseNode.from_parent(self, name=case)
+
+
+class CaseNode(pytest.Collector):
+    """One case; its items are the cells."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        parent = self.parent
+        assert isinstance(parent, SpecFile)
+        for cell in self.config.stash[_PREPARED].cells[parent.path][self.name]:
+            yield CellItem.from_parent(self, name=cell.column, cell=cell)
+
+
+class CellItem(pytest.Item):
+    """One cell."""
+
+    def __init__(self, *, cell: Cell, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cell = cell
+
+    def runtest(self) -> None:  # pragma: no cover - the plugin's loop runs cells
+        raise AssertionError("cells run in the plugin's own loop")
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, self.nodeid
+
+
+class FailedItem(pytest.Item):
+    """What fails before any cell runs: an environment that does not work, an entry that matches nothing."""
+
+    def __init__(self, *, message: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.message = message
+
+    def runtest(self) -> None:  # pragma: no cover - the plugin's loop reports it
+        raise AssertionError(self.message)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, self.nodeid
+
+
+_PREPARED: pytest.StashKey[Prepared] = pytest.StashKey()
+
+
+class Plugin:
+    """The hooks of one run."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.deselected = False
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        if getattr(config.option, "numprocesses", None):
+            raise pytest.UsageError("cells run in parallel by --workers; pytest-xdist (-n) cannot drive them")
+        config.stash[_PREPARED] = self.prepared
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        return SpecFile.from_parent(parent, path=file_path) if file_path in self.prepared.cells else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        if self.prepared.recorded:
+            items[:] = [
+                item for item in items if not isinstance(item, CellItem) or item.cell.id not in self.prepared.recorded
+            ]
+        for name, why in self.prepared.failures.items():
+            node = FailedItem.from_parent(
+                session, name=f"environment::{name}", nodeid=f"environment::{name}", message=why
+            )
+            items.append(node)
+        for entry in self.prepared.unmatched:
+            name = f"spec/divergences.yaml::{entry.place.line}"
+            message = f"{entry.place}: matches no cell of the whole matrix"
+            items.append(FailedItem.from_parent(session, name=name, nodeid=name, message=message))
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self.deselected = self.deselected or any(isinstance(item, CellItem) for item in items)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if session.testsfailed and not session.config.option.continue_on_collection_errors:
+            raise session.Interrupted(f"{session.testsfailed} errors during collection")
+        if session.config.option.collectonly:
+            return True
+        items = {item.cell.id: item for item in session.items if isinstance(item, CellItem)}
+        planned = len(items) + len(self.prepared.recorded)
+        with self.prepared.open_run(planned, self.deselected) as writer:
+            self._report_failures(session)
+            ended = False
+            try:
+                self._loop(session, items, writer)
+                ended = True
+            finally:
+                writer.close_run({"ended": ended, "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+        if writer.recorded != planned:
+            self.prepared.mismatch = (planned, writer.recorded)
+        return True
+
+    def _loop(self, session: pytest.Session, items: Mapping[str, CellItem], writer: RunWriter) -> None:
+        references, stages = References(), self.prepared.workers.stages
+        listed_of = functools.cache(functools.partial(of_implementation, self.prepared.divergences))
+        for cell, outcomes in execute([item.cell for item in items.values()], self.prepared.workers):
+            started = time.monotonic()
+            with stages.at("judging"):
+                judgement = judge(cell, outcomes, references)
+            with stages.at("recording"):
+                listed = find(
+                    listed_of(cell.implementation.name),
+                    (cell.case.id, cell.implementation.name, cell.mode, cell.device),
+                    self.prepared.versions[cell.key.name],
+                )
+                line = record_line(cell, judgement, listed)
+                status, message = status_of(line, listed)
+                writer.add("record", {**line, "status": status, "judging": round(time.monotonic() - started, 6)})
+            seconds = sum(step.seconds or 0.0 for step in judgement.steps)
+            with stages.at("telling pytest"):
+                _report(items[cell.id], status, message, seconds)
+            _obey(session)
+
+    def _report_failures(self, session: pytest.Session) -> None:
+        for item in session.items:
+            if isinstance(item, FailedItem):
+                _report(item, "failed", item.message, 0.0)
+                _obey(session)
+
+
+def status_of(line: Mapping[str, Any], listed: Sequence[Listed]) -> tuple[Status, str]:
+    """Return how pytest counts a record, and what it says of it."""
+    verdict = Verdict(line["verdict"])
+    message = describe(line)
+    if verdict.agrees:
+        if listed:
+            return "failed", f"{listed[0].place}: stale: {line['cell']} is {verdict}"
+        return "passed", message
+    if not verdict.judged:
+        return "skipped", message
+    for entry in listed:
+        if entry.divergence.verdict == verdict:
+            return "xfailed", entry.divergence.reason
+    return ("passed" if line["expected"] else "failed"), message
+
+
+def describe(line: Mapping[str, Any]) -> str:
+    """Return a record as a lab note: what, where, expected, got, allowed."""
+    notes = [f"{line['cell']}: {line['verdict']}"]
+    for step in line["steps"]:
+        where = f"step {step['number']} ({step['kind']})"
+        if step.get("message"):
+            notes.append(f"  {where}: {step['verdict']}: {step['message']}")
+        for each in step["quantities"]:
+            if each["verdict"] in ("exact", "conforms"):
+                continue
+            note = f"  {where} {each['quantity']}: {each['verdict']}"
+            if "worst" in each:
+                worst = each["worst"]
+                note += (
+                    f": score {each['score']}: at {tuple(worst['index'])} expected {worst['expected']},"
+                    f" got {worst['observed']}, allowed ±{worst['allowed']}"
+                )
+            if each.get("fields"):
+                note += f" [{', '.join(each['fields'])}]"
+            notes.append(f"{note} {each.get('reason', '')}".rstrip())
+    if line.get("diagnosis"):
+        notes.append(f"  diagnosis: {line['diagnosis']}")
+    return "\n".join(notes)
+
+
+def _report(item: pytest.Item, status: Status, message: str, seconds: float) -> None:
+    """Tell pytest of an item's three phases; the middle one carries the verdict."""
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    now = time.time()
+    for when in ("setup", "call", "teardown"):
+        outcome = status if when == "call" else "passed"
+        longrepr: Any = None
+        if outcome == "skipped":
+            longrepr = (str(item.path), 0, message.partition("\n")[2].strip() or message)
+        elif outcome == "failed":
+            longrepr = message
+        report = pytest.TestReport(
+            nodeid=item.nodeid,
+            location=item.location,
+            keywords={item.name: 1},
+            outcome="skipped" if outcome == "xfailed" else outcome,
+            longrepr=longrepr,
+            when=when,
+            duration=seconds if when == "call" else 0.0,
+            start=now,
+            stop=now,
+        )
+        if outcome == "xfailed":
+            report.wasxfail = message
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+
+def _obey(session: pytest.Session) -> None:
+    if session.shouldfail:
+        raise session.Failed(session.shouldfail)
+    if session.shouldstop:
+        raise session.Interrupted(session.shouldstop)
+
+
+def arguments(prepared: Prepared, cache: Path, extra: Iterable[str]) -> list[str]:
+    """Return pytest's command line: our configuration, the files that have cells, and the person's own words."""
+    extra = list(extra)
+    files = [] if any("::" in each for each in extra) else [str(file) for file in prepared.cells]
+    return [
+        "-c",
+        str(Path(__file__).with_name("pytest.ini")),
+        f"--rootdir={prepared.root}",
+        "-o",
+        f"cache_dir={cache}",
+        # Nothing here is a test module to rewrite, nor a property to search: both would import and compile much.
+        "--assert=plain",
+        "-p",
+        "no:hypothesispytest",
+        # Nor a function to time: it would leave a folder of its own.
+        "-p",
+        "no:benchmark",
+        *files,
+        *extra,
+    ]

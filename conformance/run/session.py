@@ -1,0 +1,238 @@
+"""`conformance run`: from a command line to a run file, by way of pytest."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from conformance.errors import SuiteError, UsageError, WorkerError
+from conformance.execution.pool import Limits, Workers
+from conformance.execution.survey import survey
+from conformance.execution.time_profile import Stages
+from conformance.planning.discovery import WorkerKey, keys
+from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
+from conformance.run.plugin import Plugin, Prepared, arguments
+from conformance.runfile import lines, run_file
+from conformance.runfile.run_file import RunWriter
+from conformance.spec.divergences import Listed, load_divergences, unmatched
+from conformance.spec.loader import Spec, load
+from conformance.spec.locations import root, spec_folder
+from conformance.spec.tiers import Tier, load_tiers
+
+FOLDER = Path(".conformance")
+_LOG_TAIL = 3_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a person asked of a run."""
+
+    selection: Selection
+    adapters: tuple[str, ...] = ()
+    #: Whether adapters of no group are left out, which a run of another group has.
+    grouped: bool = False
+    interpreters: Mapping[str, str]
+    #: Group -> log of the installer that failed.
+    unbuilt: Mapping[str, Path]
+    workers: int
+    out: Path | None = None
+    resume: bool = False
+    limits: Limits
+    #: Whether to print where the time went.
+    profile: bool = False
+    pytest_arguments: tuple[str, ...] = ()
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether less than the standard tier of everything was asked for."""
+        tier = self.selection.tier
+        return self.selection != Selection(tier=tier) or tier is Tier.SMOKE or bool(self.adapters)
+
+
+def run(options: Options) -> int:
+    """Run the selected cells and return the exit code. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
+    stages = Stages()
+    with stages.at("loading the spec"):
+        spec = load(spec_folder())
+        ids = [each.case.id for each in spec.cases]
+        divergences = load_divergences(spec_folder() / "divergences.yaml", ids)
+        tiers = load_tiers(spec_folder() / "tiers.yaml", ids)
+    wanted = keys(options.interpreters, options.adapters, grouped=options.grouped)
+    check_interpreters(options.interpreters, options.adapters, options.unbuilt)
+    with Workers(options.workers, FOLDER, options.limits, stages) as workers:
+        failures = {group: _unbuilt(group, log) for group, log in options.unbuilt.items()}
+        offers = _survey(wanted, spec, workers, failures)
+        offers += _survey(thread_keys(spec.cases, offers, options.selection, tiers), spec, workers, failures)
+        with stages.at("planning"):
+            cells = list(plan(spec.cases, offers, options.selection, tiers))
+        if not cells and not failures:
+            raise UsageError(_nothing(offers))
+        narrowed = options.narrowed or bool(failures)
+        prepared = Prepared(
+            root=root(),
+            cells=_by_file(cells, spec),
+            divergences=divergences,
+            versions={offer.key.name: offer.versions for offer in offers},
+            failures={name: why for name, (why, _) in failures.items()},
+            workers=workers,
+            open_run=lambda planned, deselected: _open(
+                options, spec, offers, failures, cells, planned, narrowed or deselected
+            ),
+            unmatched=() if narrowed else _unmatched(divergences, spec, offers),
+        )
+        if options.resume:
+            old = _resumed(options, spec, offers)
+            prepared.recorded = frozenset(each["cell"] for each in old.records)
+        code = int(
+            pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
+        )
+    if options.profile:
+        print(stages.profile())
+    return _exit_code(code, prepared)
+
+
+def _unbuilt(group: str, log: Path) -> tuple[str, lines.Line]:
+    """Return a group whose environment was not built as what does not work."""
+    tail = log.read_text(errors="replace")[-_LOG_TAIL:] if log.is_file() else f"(no log at {log})"
+    line = lines.unbuilt_line(group, tail)
+    return line["failed"], line
+
+
+def _survey(
+    wanted: Sequence[WorkerKey], spec: Spec, workers: Workers, failures: dict[str, tuple[str, lines.Line]]
+) -> list[Offer]:
+    """Return the offers in the order of the keys; what was asked for and does not work joins `failures`."""
+    by_name = {key.name: key for key in wanted}
+    offers: dict[str, Offer] = {}
+    for found in survey(wanted, [each.case.configuration for each in spec.cases], workers):
+        match found:
+            case Offer():
+                offers[found.key.name] = found
+            case WorkerError(worker=name, missing=missing):
+                key = by_name[name]
+                if missing is not None and not key.asked:
+                    print(f"{name}: not judged: there is no {missing} in this environment")
+                else:
+                    failures[name] = (str(found), lines.failure_line(found, key))
+    return [offers[key.name] for key in wanted if key.name in offers]
+
+
+def _by_file(cells: Sequence[Cell], spec: Spec) -> dict[Path, dict[str, list[Cell]]]:
+    files = {located.case.id: located.file for located in spec.cases}
+    result: dict[Path, dict[str, list[Cell]]] = {}
+    for case, group in itertools.groupby(cells, key=lambda cell: cell.case.id):
+        result.setdefault(files[case], {})[case] = list(group)
+    return result
+
+
+def _unmatched(divergences: Sequence[Listed], spec: Spec, offers: Sequence[Offer]) -> list[Listed]:
+    """Return the entries that match no cell of the whole matrix; none where not every adapter took part."""
+    shipped = {Path(key.adapter).name for key in keys({})}
+    if not shipped <= {Path(offer.key.adapter).name for offer in offers}:
+        return []
+    cells = plan(spec.cases, offers, Selection(tier=Tier.FULL))
+    return unmatched(divergences, ((cell.case.id, cell.implementation.name, cell.mode, cell.device) for cell in cells))
+
+
+def _open(
+    options: Options,
+    spec: Spec,
+    offers: Sequence[Offer],
+    failures: Mapping[str, tuple[str, lines.Line]],
+    cells: Sequence[Cell],
+    planned: int,
+    narrowed: bool,
+) -> RunWriter:
+    """Open the run file and write what comes before the records. Raises `pytest.UsageError`."""
+    path = out_path(options, narrowed)
+    if narrowed and not options.resume and path.exists() and not _is_narrowed(path):
+        raise pytest.UsageError(f"{path} holds a full run, which a narrowed one does not overwrite: name another --out")
+    try:
+        writer = RunWriter(path, resumed=run_file.read(path) if options.resume else None)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+    if options.resume:
+        return writer
+    header = lines.header_line(spec, options.selection, options.pytest_arguments, planned, narrowed)
+    writer.add("header", {**header, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    for offer in offers:
+        writer.add("environment", lines.environment_line(offer))
+    for _, line in failures.values():
+        writer.add("environment", line)
+    used = {cell.case.id for cell in cells}
+    for located in spec.cases:
+        if located.case.id in used:
+            writer.add("case", lines.case_line(located))
+    return writer
+
+
+def out_path(options: Options, narrowed: bool) -> Path:
+    """Return where the run file goes: a narrowed run beside the full one, never over it."""
+    return options.out or FOLDER / ("narrowed.jsonl" if narrowed else "run.jsonl")
+
+
+def _is_narrowed(path: Path) -> bool:
+    with contextlib.suppress(UsageError):
+        return bool(run_file.read(path).header.get("narrowed"))
+    return False
+
+
+def _resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> run_file.Run:
+    """Return the run to resume. Raises `UsageError` where it was another run."""
+    if options.out is None:
+        raise UsageError("--resume needs --out, the run file to complete")
+    old = run_file.read(options.out)
+    if old.header["spec"] != spec.hash:
+        raise UsageError(f"{options.out}: ran another spec ({old.header['spec']}, now {spec.hash})")
+    now = lines.header_line(spec, options.selection, options.pytest_arguments, 0, False)
+    if old.header["selection"] != now["selection"]:
+        raise UsageError(f"{options.out}: ran another selection: {old.header['selection']}")
+    if old.header["tier"] != now["tier"]:
+        raise UsageError(f"{options.out}: ran another tier: {old.header['tier']}")
+    known = {each["id"]: each for each in old.environments if "failed" not in each}
+    for offer in offers:
+        line = known.get(offer.key.name)
+        environment = lines.environment_line(offer)
+        for part in ("versions", "settings", "process"):
+            if line is None or dict(line[part]) != dict(environment[part]):
+                raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {environment[part]}")
+    return old
+
+
+def check_interpreters(
+    interpreters: Mapping[str, str], adapters: Iterable[str] = (), unbuilt: Iterable[str] = ()
+) -> None:
+    """Raise `UsageError` where an interpreter is none, or no adapter runs in a group that is named."""
+    for group, path in interpreters.items():
+        if not (Path(path).is_file() and os.access(path, os.X_OK)):
+            raise UsageError(f"--python {group}={path}: no interpreter there")
+    known = {key.group for key in keys({}, adapters)}
+    for group in [*interpreters, *unbuilt]:
+        if group not in known:
+            raise UsageError(
+                f"no adapter runs in group {group!r}: expected one of {sorted(each for each in known if each)}"
+            )
+
+
+def _nothing(offers: Sequence[Offer]) -> str:
+    names = sorted({each.name for offer in offers for each in offer.implementations})
+    return f"nothing selected: no cell of {', '.join(names) or 'no implementation'} matches"
+
+
+def _exit_code(code: int, prepared: Prepared) -> int:
+    """Return our exit code for pytest's: 2 is the user's mistake here, and an interruption there."""
+    if code == pytest.ExitCode.INTERRUPTED:
+        return 130
+    if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+        return 2
+    if code == pytest.ExitCode.OK and prepared.mismatch is not None:
+        planned, recorded = prepared.mismatch
+        raise SuiteError(f"planned {planned} cells and recorded {recorded}")
+    return code

@@ -1,0 +1,316 @@
+"""What a report publishes for programs: every cell's verdict in one JSON document, `results.json`.
+
+The cells are rows of positions into the lists beside them, so that 100,000 of them stay below ten megabytes.
+The document is made from run files and holds no more than they do; steps, quantities and worst elements are
+in the run files alone. Field docstrings are what the published JSON Schema says of each field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, cast
+
+from conformance.json_text import CLOSED
+from conformance.runfile.ladder import dtypes_of, graded
+from conformance.runfile.observed import (
+    Cell,
+    Column,
+    Fault,
+    cells_of,
+    columns_of,
+    fault_of,
+    in_order,
+    shortened,
+    what,
+)
+from conformance.runfile.run_file import Line, Run
+from conformance.verdict import Standing, Verdict
+
+FORMAT = 1
+
+Letter: TypeAlias = Literal["", "A", "D", "W", "O", "F"]
+Score: TypeAlias = float | Literal["NaN", "Infinity", "-Infinity"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """One run file."""
+
+    __pydantic_config__: ClassVar = CLOSED
+
+    file: str
+    """Its name, without its folder."""
+    suite: str
+    """Version of the suite that judged."""
+    spec: str
+    """Hash of the semantics and the cases."""
+    started: str
+    """Local time with its offset; empty where it is not known."""
+    finished: str
+    """As `started`; empty where the run did not end."""
+    planned: int
+    """Cells that were to be recorded."""
+    recorded: int
+    """Cells that were."""
+    complete: bool
+    """Whether the run ended with all its planned cells."""
+    narrowed: bool
+    """Whether it was narrowed to some cells: what is absent was not asked for."""
+    tier: str
+    """How many of the cases were asked for in which modes; empty where the suite had no tiers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """One process that ran an adapter, or why there is none."""
+
+    __pydantic_config__: ClassVar = CLOSED
+
+    id: str
+    """Unique within its run."""
+    run: int
+    """Position of its run in `runs`."""
+    group: str
+    """The framework group whose interpreter it used; empty for the interpreter of the run itself."""
+    adapter: str
+    """File of the adapter; empty where it never got that far."""
+    library: str
+    """The library that the adapter is for; empty where it did not start."""
+    versions: Mapping[str, str]
+    """Version by package."""
+    settings: Mapping[str, str]
+    """Settings in force that can change numbers."""
+    process: Mapping[str, str]
+    """Environment variables that were set for the process."""
+    host: Mapping[str, str]
+    """The machine, as the process saw it."""
+    fault: Fault
+    """Why it judged nothing; empty where it did."""
+    failed: str
+    """The last lines of what failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One case."""
+
+    __pydantic_config__: ClassVar = CLOSED
+
+    id: str
+    """Begins with its family."""
+    family: str
+    """The file of the spec it stands in."""
+    op: str
+    """The operation."""
+    dtype: str
+    """Of the data."""
+    shape: tuple[int, ...]
+    """Of the data."""
+    clauses: tuple[str, ...]
+    """Clauses of the semantics that it tests."""
+    title: str
+    """One sentence."""
+    definition: str
+    """Digest of all that its numbers follow from: operation, configuration, initial state, steps with their data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grade:
+    """The grade of one column in one dtype: its worst on the stability ladder."""
+
+    __pydantic_config__: ClassVar = CLOSED
+
+    column: int
+    """Position in `columns`."""
+    dtype: str
+    """Of the cases."""
+    grade: Letter
+    """From best to worst: A, D, W, O, F."""
+    case: int
+    """Position in `cases` of the one that set it."""
+
+
+class Row(NamedTuple):
+    """One cell."""
+
+    #: Position in `cases`.
+    case: int
+    #: Position in `columns`.
+    column: int
+    #: Position in `environments`.
+    environment: int
+    verdict: Verdict
+    #: How it stands to what was expected.
+    status: Standing
+    #: The largest error of any quantity in units of its bound; null where nothing was measured.
+    score: Score | None
+    #: Of all its steps together; null where none ran.
+    seconds: float | None
+    #: Position in `texts` of what decided the verdict; empty where all is right.
+    diagnosis: int
+    #: On the stability ladder: the cell's own grade.
+    grade: Letter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """All recorded cells of one or more runs of one spec."""
+
+    __pydantic_config__: ClassVar = CLOSED
+
+    format: Literal[1] = 1
+    """Of this document. Any change of its shape is another number."""
+    suite: str
+    """Versions of the suite that judged, the first run's first."""
+    spec: str
+    """Hash of the semantics and the cases."""
+    runs: tuple[Ran, ...]
+    """In the order in which they started."""
+    environments: tuple[Environment, ...]
+    """Run by run."""
+    clauses: Mapping[str, str]
+    """Title by number, in the order of the semantics."""
+    columns: tuple[Column, ...]
+    """Implementation, mode and device: what the matrix has across."""
+    cases: tuple[Case, ...]
+    """In the order of the runs."""
+    grades: tuple[Grade, ...]
+    """By column and dtype."""
+    texts: tuple[str, ...]
+    """What diagnoses refer to; the first is empty."""
+    cell_fields: tuple[str, ...] = Row._fields
+    """Names of the places in a row of `cells`."""
+    cells: tuple[Row, ...]
+    """By case and column."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run ended with all its cells."""
+        return all(run.complete for run in self.runs)
+
+
+def results_of(runs: Sequence[Run], *, partial: bool = False) -> Results:
+    """Return what those runs found. Raises `UsageError` where they do not belong together, or did not end."""
+    runs = in_order(runs, partial=partial)
+    columns = columns_of(runs)
+    cells = cells_of(runs, columns)
+    cases = {case["id"]: case for run in runs for case in run.cases.values()}
+    column_positions = {column.name: position for position, column in enumerate(columns)}
+    case_positions = {case: position for position, case in enumerate(cases)}
+    environments = [(position, line) for position, run in enumerate(runs) for line in run.environments]
+    homes = {(run, line["id"]): position for position, (run, line) in enumerate(environments)}
+    cell_homes = [homes[position, record["environment"]] for position, run in enumerate(runs) for record in run.records]
+    texts = {"": 0}
+    rows = _rows(cells, cell_homes, column_positions, case_positions, texts)
+    return Results(
+        suite=", ".join(dict.fromkeys(run.header["suite"] for run in runs)),
+        spec=runs[0].header["spec"],
+        runs=tuple(_ran(run) for run in runs),
+        environments=tuple(_environment(line, position) for position, line in environments),
+        clauses={number: title for run in runs for number, title in run.header["clauses"].items()},
+        columns=tuple(columns),
+        cases=tuple(_case(each) for each in cases.values()),
+        grades=tuple(_grades(cells, column_positions, case_positions)),
+        texts=tuple(texts),
+        cells=tuple(rows),
+    )
+
+
+def definition_of(case: Line) -> str:
+    """Return a digest of all that a case's numbers follow from."""
+    told = {key: case[key] for key in ("op", "configuration", "initial", "steps")}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def _ran(run: Run) -> Ran:
+    return Ran(
+        file=run.path.name,
+        suite=run.header["suite"],
+        spec=run.header["spec"],
+        started=run.header.get("started", ""),
+        finished=(run.footer or {}).get("finished", ""),
+        planned=run.header["planned"],
+        recorded=len(run.records),
+        complete=run.complete,
+        narrowed=bool(run.header["narrowed"]),
+        tier=run.header.get("tier", ""),
+    )
+
+
+def _environment(line: Line, run: int) -> Environment:
+    return Environment(
+        id=line["id"],
+        run=run,
+        group=line.get("group") or "",
+        adapter=line.get("adapter") or "",
+        library=line.get("library", ""),
+        versions=_texts(line.get("versions", {})),
+        settings=_texts(line.get("settings", {})),
+        process=_texts(line.get("process", {})),
+        host=_texts(line.get("host", {})),
+        fault=fault_of(line),
+        failed=line.get("failed", ""),
+    )
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}
+
+
+def _case(line: Line) -> Case:
+    return Case(
+        id=line["id"],
+        family=line["family"],
+        op=line["op"],
+        dtype=line["configuration"]["dtype"],
+        shape=tuple(line["configuration"]["shape"]),
+        clauses=tuple(line["clauses"]),
+        title=line["title"],
+        definition=definition_of(line),
+    )
+
+
+def _grades(cells: Sequence[Cell], columns: Mapping[str, int], cases: Mapping[str, int]) -> Iterator[Grade]:
+    dtypes = dtypes_of(cells)
+    for each in graded(cells):
+        for dtype, grade in zip(dtypes, each.grades, strict=True):
+            if grade is not None:
+                case = cases[grade.cell.partition("::")[0]]
+                yield Grade(
+                    column=columns[each.column.name], dtype=dtype, grade=cast("Letter", grade.letter), case=case
+                )
+
+
+def _rows(
+    cells: Sequence[Cell],
+    environments: Iterable[int],
+    columns: Mapping[str, int],
+    cases: Mapping[str, int],
+    texts: dict[str, int],
+) -> list[Row]:
+    """Return the cells with their environments' positions as rows, by case and column; `texts` grows."""
+    found = [
+        (cases[cell.case["id"]], columns[cell.column.name], environment, cell)
+        for cell, environment in zip(cells, environments, strict=True)
+    ]
+    found.sort(key=lambda each: each[:2])
+    return [_row(*each, texts) for each in found]
+
+
+def _row(case: int, column: int, environment: int, cell: Cell, texts: dict[str, int]) -> Row:
+    right = cell.verdict in (Verdict.EXACT, Verdict.CONFORMS)
+    seconds = [step["seconds"] for step in cell.record["steps"] if "seconds" in step]
+    return Row(
+        case=case,
+        column=column,
+        environment=environment,
+        verdict=cell.verdict,
+        status=cell.standing,
+        score=cast("Score | None", shortened(cell.record["score"])),
+        seconds=float(f"{sum(seconds):.3g}") if seconds else None,
+        diagnosis=texts.setdefault("" if right else what(cell), len(texts)),
+        grade=cast("Letter", cell.grade),
+    )

@@ -1,0 +1,96 @@
+"""Results from files: run files, or a `results.json` that is checked before anything relies on it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from conformance.errors import UsageError
+from conformance.runfile.results import FORMAT, Results, results_of
+from conformance.runfile.run_file import read_all
+
+_ADAPTER = TypeAdapter(Results)
+
+
+def load(paths: Sequence[Path], *, partial: bool) -> Results:
+    """Return the results in run files, in folders of them, or in one published file or a folder that holds it.
+
+    Raises `UsageError` where they cannot be read, do not belong together, or did not end (unless `partial`).
+    """
+    published = [file for path in paths if (file := _published(path)) is not None]
+    if not published:
+        return results_of(read_all(paths), partial=partial)
+    file = published[0]
+    if len(paths) > 1:
+        raise UsageError(f"{file}: published results stand alone: name no other beside them")
+    results = read(file)
+    if not results.complete and not partial:
+        raise UsageError(f"{file}: holds a run that did not end; --partial takes it all the same")
+    return results
+
+
+def read(path: Path) -> Results:
+    """Return the results in the file at `path`, which may be compressed by gzip. Raises `UsageError`."""
+    try:
+        raw = path.read_bytes()
+        content = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+    except (EOFError, zlib.error) as error:
+        raise UsageError(f"{path}: not whole: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return parse(content, str(path))
+
+
+def parse(content: bytes, name: str) -> Results:
+    """Return the results in a document; `name` is what errors call it. Raises `UsageError`."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{name}: not JSON: {error}") from error
+    found = value.get("format") if isinstance(value, dict) else None
+    if not isinstance(found, int) or "cell_fields" not in value:
+        raise UsageError(f"{name}: no results of a conformance report: expected an object with format and cells")
+    if found != FORMAT:
+        raise UsageError(f"{name}: results of format {found}; this version reads format {FORMAT}")
+    try:
+        results = _ADAPTER.validate_json(content, strict=True)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        place = ".".join(str(part) for part in detail["loc"])
+        raise UsageError(f"{name}: {place}: {detail['msg'][0].lower()}{detail['msg'][1:]}") from error
+    _check_positions(results, name)
+    return results
+
+
+def _published(path: Path) -> Path | None:
+    """Return the published results that a path names; None where it names run files."""
+    if path.is_dir():
+        found = [path / name for name in ("results.json", "results.json.gz") if (path / name).is_file()]
+        return found[0] if found and not any(path.glob("*.jsonl")) else None
+    return path if path.name.endswith((".json", ".json.gz")) else None
+
+
+def _check_positions(results: Results, name: str) -> None:
+    """Raise `UsageError` for a row or a grade that refers to nothing, and for a cell that is there twice."""
+    limits = [len(results.cases), len(results.columns), len(results.environments), len(results.texts)]
+    for row in results.cells:
+        found = [row.case, row.column, row.environment, row.diagnosis]
+        if any(not 0 <= position < limit for position, limit in zip(found, limits, strict=True)):
+            raise UsageError(f"{name}: cells: {list(row)} refers to nothing")
+    seen = Counter((row.case, row.column) for row in results.cells)
+    for (case, column), count in seen.items():
+        if count > 1:
+            raise UsageError(
+                f"{name}: the cell {results.cases[case].id}::{results.columns[column].name} is there twice"
+            )
+    runs, cases, columns = len(results.runs), len(results.cases), len(results.columns)
+    if any(not 0 <= each.run < runs for each in results.environments):
+        raise UsageError(f"{name}: environments: one is of no run")
+    if any(not (0 <= each.case < cases and 0 <= each.column < columns) for each in results.grades):
+        raise UsageError(f"{name}: grades: one is of no case or column")

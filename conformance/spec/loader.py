@@ -1,0 +1,356 @@
+"""The spec as loaded: cases from `cases/<family>.yaml`, clauses from `semantics.md`, and a hash of both."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from conformance.errors import Place, SpecError, SpecErrors
+from conformance.operations import OPERATIONS
+from conformance.precision import dtype_named
+from conformance.spec.case import Case, Infer, Repeat, Sgd, Step, Train
+from conformance.spec.matrix import Origin, expand
+from conformance.spec.recipe import RecipeError, realize
+from conformance.spec.yaml_document import Document
+from conformance.spec.yaml_document import load as load_document
+
+#: No step's input may be larger than this, so that a typing error in a shape cannot fill the memory.
+MEMORY_BUDGET = 256 * 2**20
+#: The recipes that fit some shapes only.
+_FITTING = ("literal", "ramp", "dyadic", "iris")
+
+_CLAUSE = re.compile(r"^\*\*(?P<number>\d+(?:\.\d+)*)\s+(?P<title>[^*]+?)\.?\*\*", re.MULTILINE)
+_SECTION = re.compile(r"^## (?P<number>\d+)\.? (?P<title>.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """A case and where it stands."""
+
+    case: Case
+    file: Path
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """Everything a run is judged by."""
+
+    cases: tuple[Located, ...]
+    #: Clause number -> its title, in the order of the document.
+    clauses: Mapping[str, str]
+    #: Section number -> its title.
+    sections: Mapping[str, str]
+    hash: str
+
+
+def load(folder: Path, files: Sequence[Path] = ()) -> Spec:
+    """Return the spec in `folder`, or of its `files` alone. Raises `SpecErrors` with every error found."""
+    clauses = load_clauses(folder / "semantics.md")
+    found: list[Located] = []
+    errors: list[SpecError] = []
+    chosen = sorted(files) if files else sorted((folder / "cases").glob("*.yaml"))
+    digest = hashlib.sha256((folder / "semantics.md").read_bytes())
+    for file in chosen:
+        digest.update(file.name.encode() + file.read_bytes() if file.is_file() else b"")
+        try:
+            cases = load_file(file, clauses)
+        except SpecErrors as error:
+            errors.extend(error.errors)
+        else:
+            found.extend(cases)
+    errors.extend(_duplicates(found))
+    if errors:
+        raise SpecErrors(tuple(errors))
+    sections = load_sections(folder / "semantics.md")
+    return Spec(cases=tuple(found), clauses=clauses, sections=sections, hash=digest.hexdigest()[:16])
+
+
+def load_clauses(path: Path) -> dict[str, str]:
+    """Return the clauses of the semantics: paragraphs that begin with a bold number and title."""
+    return {match["number"]: match["title"] for match in _CLAUSE.finditer(path.read_text(encoding="utf-8"))}
+
+
+def load_sections(path: Path) -> dict[str, str]:
+    """Return the sections of the semantics: headings that begin with a number."""
+    return {match["number"]: match["title"] for match in _SECTION.finditer(path.read_text(encoding="utf-8"))}
+
+
+def load_file(file: Path, clauses: Mapping[str, str]) -> list[Located]:
+    """Return the cases of one file. Raises `SpecErrors`."""
+    shown = _shown(file)
+    try:
+        document = load_document(file, shown)
+    except SpecError as error:
+        raise SpecErrors((error,)) from error
+    if not isinstance(document.value, list):
+        raise SpecErrors((document.error((), "expected a list of cases"),))
+    found: list[Located] = []
+    errors: list[SpecError] = []
+    for index, entry in enumerate(document.value):
+        try:
+            for raw, origin in expand(entry, (index,), document):
+                case = _validated(raw, origin, document)
+                errors.extend(_cross_checks(case, origin, file.stem, clauses, document))
+                found.append(Located(case=case, file=file, place=document.place((index,))))
+        except SpecErrors as error:
+            errors.extend(error.errors)
+    if errors:
+        raise SpecErrors(tuple(errors))
+    return found
+
+
+def file_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a case file, for editors."""
+    schema = TypeAdapter(list[_FileEntry]).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Cases of one family", **schema}
+
+
+class _FileEntry(Case):
+    """A case as it stands in a file, where a matrix may expand it."""
+
+    model_config = ConfigDict(title="Case")
+    matrix: dict[str, list[str | int | float | bool] | dict[str, dict[str, Any]]] | None = None
+
+
+def _validated(raw: dict[str, Any], origin: Origin, document: Document) -> Case:
+    try:
+        return Case.model_validate(raw)
+    except ValidationError as error:
+        details = error.errors()
+        # Items left out for their own errors make a sequence too short: only the cause is worth a line.
+        causes = [each for each in details if each["type"] != "too_short" or not _within(each, details)]
+        found = (explain(each, raw, origin.path, document, _case_keys(each)) for each in causes)
+        raise SpecErrors(tuple(found)) from error
+
+
+def _within(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    location = detail["loc"]
+    return any(each is not detail and each["loc"][: len(location)] == location for each in details)
+
+
+def explain(
+    detail: ErrorDetails,
+    raw: Any,
+    path_of: Callable[[tuple[str | int, ...]], tuple[str | int, ...]],
+    document: Document,
+    keys: Sequence[str],
+) -> SpecError:
+    """Return pydantic's complaint about `raw` as one about the file; `keys` are those an unknown one may mean.
+
+    The tags of unions, which pydantic puts into the location, are no part of the file.
+    """
+    location: list[str | int] = []
+    value: Any = raw
+    absent = ""
+    for part in detail["loc"]:
+        known = isinstance(value, dict) and part in value
+        if known or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            location.append(part)
+            value = value[part]
+        else:
+            absent = str(part)
+    path = path_of(tuple(location))
+    key = ".".join(str(part) for part in location)
+    match detail["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.5)
+            return document.error(path, f"unknown key{f'; did you mean {near[0]}?' if near else ''}", key)
+        case "missing":
+            return document.error(path, f"{absent}: is missing", key)
+        case "union_tag_not_found" | "union_tag_invalid":
+            context = detail.get("ctx", {})
+            expected = (
+                f"expected {context.get('discriminator', '')} to be one of {context.get('expected_tags', 'known')}"
+            )
+            return document.error(path, expected, key)
+        case _:
+            return document.error(path, f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {_short(value)}", key)
+
+
+def _case_keys(detail: ErrorDetails) -> list[str]:
+    """Return the keys known where the complaint is: those of the step or recipe named on the way, or all."""
+    if len(detail["loc"]) == 1:
+        return sorted({*Case.model_fields, "matrix"})
+    definitions = [each.get("properties", {}) for each in file_schema()["$defs"].values()]
+    tags = {part for part in detail["loc"] if isinstance(part, str)}
+    tagged = [keys for keys in definitions if any(each.get("const") in tags for each in keys.values())]
+    return sorted(set().union(*(tagged or definitions)))
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _cross_checks(
+    case: Case, origin: Origin, family: str, clauses: Mapping[str, str], document: Document
+) -> Iterator[SpecError]:
+    """Yield what no single field can tell: ids, clauses, axes, sizes, recipes that cannot be made."""
+
+    def error(message: str, *location: str | int) -> SpecError:
+        return document.error(origin.path(location), message, ".".join(str(part) for part in location))
+
+    if case.family != family:
+        yield error(f"begins with {case.family!r}, but its family is its file's name, {family!r}", "id")
+    for index, clause in enumerate(case.clauses):
+        if clause not in clauses:
+            near = difflib.get_close_matches(clause, clauses, n=1)
+            yield error(f"no clause {clause!r}{f'; did you mean {near[0]!r}?' if near else ''}", "clauses", index)
+    if case.op not in OPERATIONS:
+        yield error(f"expected one of {', '.join(sorted(OPERATIONS))}, got {case.op!r}", "op")
+        return
+    rank = len(case.shape)
+    kept = [axis % rank for axis in case.feature_axes if -rank <= axis < rank]
+    if len(set(kept)) != len(case.feature_axes):
+        yield error(f"must be different axes of a shape of rank {rank}", "feature_axes")
+        return
+    if case.memory == "channels_last" and rank < 3:
+        yield error("channels_last needs an axis beside batch and features", "memory")
+    wrong_options = list(_option_checks(case, origin, document))
+    yield from wrong_options
+    if not wrong_options:  # state and sizes may follow from them
+        yield from _step_checks(case, error)
+    yield from _published_checks(case, error)
+
+
+def _option_checks(case: Case, origin: Origin, document: Document) -> Iterator[SpecError]:
+    """Yield what the operation's own model finds wrong with its options."""
+    model = OPERATIONS[case.op].options or _NoOptions
+    try:
+        model.model_validate(case.options)
+    except ValidationError as error:
+        for detail in error.errors():
+            within: ErrorDetails = {**detail, "loc": ("options", *detail["loc"])}
+            yield explain(within, {"options": case.options}, origin.path, document, sorted(model.model_fields))
+
+
+class _NoOptions(BaseModel):
+    """The options of an operation that has none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _step_checks(case: Case, error: Any) -> Iterator[SpecError]:
+    operation = OPERATIONS[case.op]
+    configuration = case.configuration
+    trained = False
+    for place, step in _written(case):
+        if step.step not in operation.formulas:
+            yield error(f"{case.op} has no step {step.step}", *place)
+        match step:
+            case Train() | Infer():
+                unknown = [name for name in step.arrays if name not in operation.arrays]
+                yield from (error(f"{case.op} takes no {name}", *place, name) for name in unknown)
+                if unknown:
+                    continue
+            case Sgd() if not trained:
+                yield error("needs a train step before it", *place)
+            case _:
+                pass
+        trained = trained or isinstance(step, Train)
+        if isinstance(step, Train | Infer):
+            yield from _shape_checks(case, step, error, place)
+    names = operation.state(configuration)
+    for name, recipe in case.initial.items():
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield error(f"this configuration of {case.op} has no {name}{hint}", "initial", name)
+            continue
+        axes = tuple(range(len(configuration.features)))
+        yield from _recipe_checks(recipe, configuration.features, axes, case.dtype, error, ("initial", name))
+
+
+def _written(case: Case) -> Iterator[tuple[tuple[str | int, ...], Step]]:
+    """Yield each step as it is written, once, with its path in the case."""
+    for index, step in enumerate(case.steps):
+        match step:
+            case Repeat(steps=repeated):
+                yield from ((("steps", index, "steps", inner), each) for inner, each in enumerate(repeated))
+            case _:
+                yield ("steps", index), step
+
+
+def _shape_checks(case: Case, step: Train | Infer, error: Any, place: tuple[str | int, ...]) -> Iterator[SpecError]:
+    shape, axes = case.step_shape(step), case.configuration.feature_axes
+    if len(shape) != len(case.shape) or any(shape[axis] != case.shape[axis] for axis in axes):
+        yield error(f"must have the rank and the feature sizes of {case.shape}", *place, "shape")
+        return
+    misfit = OPERATIONS[case.op].misfit(case.configuration, step.step, shape)
+    if misfit:
+        yield error(misfit, *((*place, "shape") if step.shape is not None else ("options",)))
+        return
+    size = math.prod(shape) * dtype_named(case.dtype).itemsize
+    if size > MEMORY_BUDGET:
+        key = (*place, "shape") if step.shape is not None else ("shape",)
+        yield error(f"{list(shape)} takes {size / 2**20:,.0f} MiB, over the budget of 256 MiB", *key)
+        return
+    for name in ("input", "upstream"):
+        recipe = getattr(step, name)
+        if recipe is not None:
+            yield from _recipe_checks(recipe, shape, axes, case.dtype, error, (*place, name))
+    reduced = tuple(shape[axis] for axis in case.configuration.reduction_axes)
+    for name, recipe in step.arrays.items():
+        if OPERATIONS[case.op].arrays[name] == "mask":
+            yield from _recipe_checks(recipe, reduced, (), "float32", error, (*place, name))
+        else:
+            yield from _recipe_checks(recipe, shape, axes, case.dtype, error, (*place, name))
+
+
+def _recipe_checks(
+    recipe: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: str, error: Any, place: tuple[str | int, ...]
+) -> Iterator[SpecError]:
+    if recipe.kind == "mean_squared_error":
+        recipe = recipe.target
+    if recipe.kind not in _FITTING:
+        return
+    try:
+        realize(recipe, shape, axes, dtype)
+    except RecipeError as reason:
+        yield error(str(reason), *place)
+
+
+def _published_checks(case: Case, error: Any) -> Iterator[SpecError]:
+    for index, published in enumerate(case.expected):
+        if published.step > len(case.performed):
+            yield error(f"there are {len(case.performed)} steps", "expected", index, "step")
+        if not _is_decimal(published.values):
+            yield error("expected decimal texts, such as '0.79519051'", "expected", index, "values")
+
+
+def _is_decimal(values: Any) -> bool:
+    """Return whether these are finite decimal texts, nested evenly."""
+    try:
+        texts = np.array(values, dtype=object)
+        return texts.size > 0 and all(isinstance(text, str) and Decimal(text).is_finite() for text in texts.flat)
+    except (ValueError, InvalidOperation):
+        return False
+
+
+def _duplicates(found: Sequence[Located]) -> Iterator[SpecError]:
+    first: dict[str, Place] = {}
+    for located in found:
+        if located.case.id in first:
+            message = f"{located.case.id!r} is also the id at {first[located.case.id]}"
+            yield SpecError(place=located.place, key="id", message=message)
+        else:
+            first[located.case.id] = located.place
+
+
+def _shown(file: Path) -> str:
+    try:
+        return str(file.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)

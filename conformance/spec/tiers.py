@@ -1,0 +1,123 @@
+"""Tiers: which cases a run has in which mode, from `spec/tiers.yaml`.
+
+The file says it for every tier but the last, `full`, which is everything:
+
+    standard:
+      eager: ["*"]
+      compiled: ["axes.*", "gradients.*"]
+      groups:
+        jax: {eager: ["axes.*"], compiled: ["*"]}
+
+Each tier adds to the ones before it. What it says of a mode in a framework group holds there in place of the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conformance.errors import SpecError, SpecErrors
+
+if TYPE_CHECKING:
+    from conformance.spec.yaml_document import Document
+
+MODES = ("eager", "compiled", "xla")
+_GROUPS = "groups"
+Globs = Mapping[str, tuple[str, ...]]
+
+
+class Tier(StrEnum):
+    """How much of the matrix a run has, smallest first."""
+
+    SMOKE = "smoke"
+    STANDARD = "standard"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiers:
+    """The tiers that are declared: for each, the globs over case ids by mode."""
+
+    declared: Mapping[Tier, Globs] = field(default_factory=dict)
+    #: The same for a framework group, where it has its own.
+    groups: Mapping[Tier, Mapping[str, Globs]] = field(default_factory=dict)
+
+    def modes(self, tier: Tier, case: str, group: str | None = None) -> frozenset[str]:
+        """Return the modes in which the tier has the case for that group.
+
+        Where none is declared, every tier is everything.
+        """
+        if tier is Tier.FULL or not self.declared:
+            return frozenset(MODES)
+        order = list(Tier)
+        smaller = [
+            {**of, **self.groups.get(each, {}).get(group or "", {})}
+            for each, of in self.declared.items()
+            if order.index(each) <= order.index(tier)
+        ]
+        return frozenset(
+            mode for of in smaller for mode, globs in of.items() if any(fnmatchcase(case, glob) for glob in globs)
+        )
+
+
+def load_tiers(path: Path, cases: Sequence[str], shown: str | None = None) -> Tiers:
+    """Return the tiers in the file at `path`. Raises `SpecErrors`: every glob must match one of `cases`."""
+    from conformance.spec.yaml_document import load  # noqa: PLC0415 - the command line needs `Tier` before anything heavy
+
+    try:
+        document = load(path, shown)
+    except SpecError as error:
+        raise SpecErrors((error,)) from error
+    errors = list(_errors(document, cases))
+    if errors:
+        raise SpecErrors(tuple(errors))
+    return Tiers(
+        declared={Tier(tier): _globs(of) for tier, of in document.value.items()},
+        groups={
+            Tier(tier): {group: _globs(own) for group, own in of.get(_GROUPS, {}).items()}
+            for tier, of in document.value.items()
+        },
+    )
+
+
+def _globs(of: Mapping[str, Any]) -> Globs:
+    return {mode: tuple(globs) for mode, globs in of.items() if mode != _GROUPS}
+
+
+def _errors(document: Document, cases: Sequence[str]) -> list[SpecError]:
+    declarable = [each.value for each in Tier if each is not Tier.FULL]
+    if not isinstance(document.value, dict) or list(document.value) != declarable:
+        return [document.error((), f"expected a mapping of the tiers {', '.join(declarable)}, in this order")]
+    errors = []
+    for tier, of in document.value.items():
+        groups = of.get(_GROUPS, {}) if isinstance(of, dict) else {}
+        if not isinstance(groups, dict):
+            path = (tier, _GROUPS)
+            errors.append(document.error(path, "expected a mapping of framework groups", ".".join(path)))
+            continue
+        plain = {mode: globs for mode, globs in of.items() if mode != _GROUPS} if isinstance(of, dict) else of
+        errors.extend(_mode_errors(document, (tier,), plain, cases))
+        for group, own in groups.items():
+            errors.extend(_mode_errors(document, (tier, _GROUPS, group), own, cases))
+    return errors
+
+
+def _mode_errors(document: Document, path: tuple[str, ...], of: Any, cases: Sequence[str]) -> list[SpecError]:
+    if not isinstance(of, dict) or not set(of) <= set(MODES):
+        return [document.error(path, f"expected globs over case ids by mode: {', '.join(MODES)}", ".".join(path))]
+    return [error for mode, globs in of.items() for error in _glob_errors(document, (*path, mode), globs, cases)]
+
+
+def _glob_errors(document: Document, path: tuple[str, ...], globs: Any, cases: Sequence[str]) -> list[SpecError]:
+    key = ".".join(path)
+    if not isinstance(globs, list) or not all(isinstance(each, str) for each in globs):
+        return [document.error(path, "expected a list of globs over case ids", key)]
+    return [
+        document.error((*path, number), f"no case matches {glob!r}", key)
+        for number, glob in enumerate(globs)
+        if not any(fnmatchcase(case, glob) for case in cases)
+    ]

@@ -1,0 +1,130 @@
+"""The process that holds one library and performs one cell at a time.
+
+Started by `execute` with two pipe ends; imports nothing of ours beyond `protocol`, `precision` and this package, so that its
+interpreter needs NumPy, ml_dtypes and the library alone. Requests and answers are frames of `wire`:
+
+    (first), {"do": "adapter", "adapter": …}        -> offer with what importing took | failure
+    {"do": "support", "configurations": [...]}     -> {implementation: [reason or None, ...]}
+    {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true, "again": ...,
+                                                      "calls": each stretch of time in the library}
+    {"do": "time", "step": ..., ...}               -> as `conformance.worker.timing` has it, or {"refused": ...}
+
+An exception raised by a step is that step's answer. Anything that ends the process, SystemExit included, is
+the end of the pipe, which the run reads as this cell's crash.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+from conformance.protocol import Adapter, Configuration
+from conformance.worker import wire
+from conformance.worker.native import Stretch, configuration_from, difference, noted, perform, raised
+from conformance.worker.offer import counted_pool, describe, thread_names
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> None:
+    """Serve the run whose pipe ends and adapter `arguments` name, until it closes its end."""
+    parent, requests_fd, answers_fd, adapter_file, adapter_name = arguments
+    _die_with(int(parent))
+    faulthandler.enable()
+    with os.fdopen(int(requests_fd), "rb") as requests, os.fdopen(int(answers_fd), "wb") as answers:
+        for stream in (requests, answers):
+            os.set_inheritable(stream.fileno(), False)
+        before = thread_names()
+        while True:
+            imported: list[Stretch] = []
+            try:
+                with noted(imported):
+                    module = load_adapter(adapter_file)
+                adapter: Adapter = getattr(module, adapter_name)
+                offer = describe(adapter, counted_pool(adapter, before), module)
+                wire.send(answers, {"offer": offer, "imported": imported[0]})
+            except Exception as error:  # noqa: BLE001 - whatever a library's import raises is the answer
+                wire.send(answers, {"failure": raised(error)})
+                return
+            following = _serve(adapter, module, requests, answers)
+            if following is None:
+                return
+            adapter_file, adapter_name = following
+
+
+def load_adapter(file: str) -> ModuleType:
+    """Import the adapter file as `conformance_adapters.<stem>`, whatever `sys.path` holds.
+
+    A file named `torch.py` must never shadow the library of that name.
+    """
+    package = sys.modules.setdefault("conformance_adapters", ModuleType("conformance_adapters"))
+    package.__path__ = []  # pickle, as torch.compile's cache uses it, imports a module by its whole name
+    name = f"conformance_adapters.{Path(file).stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: BinaryIO) -> tuple[str, str] | None:
+    """Answer until another adapter is asked for, and return its file and name; None at the end of the requests."""
+    implementations = {each.name: each for each in adapter.implementations}
+    bench: Any = None
+    while True:
+        try:
+            request = wire.receive(requests)
+        except EOFError:
+            return None
+        match request["do"]:
+            case "adapter":
+                return request["adapter"], request["attribute"]
+            case "support":
+                asked = [configuration_from(each) for each in request["configurations"]]
+                wire.send(answers, _support(adapter, asked))
+            case "cell":
+                implementation = implementations[request["implementation"]]
+                given = []
+                calls: list[Stretch] = []
+                for answer in perform(implementation, module, request, calls):
+                    wire.send(answers, answer)
+                    given.append(answer)
+                second = perform(implementation, module, request, calls) if request["again"] else None
+                again = {} if second is None else {"again": difference(given, second)}
+                wire.send(answers, {"done": True, "calls": calls, **again})
+            case "time":
+                try:
+                    # Late: of all that a worker does this alone needs pytest.
+                    timing = importlib.import_module("conformance.worker.timing")
+                    bench = bench or timing.Bench(adapter, module)
+                    answer = bench.answer(request)
+                except Exception as error:  # noqa: BLE001 - a refusal is data
+                    answer = {"refused": raised(error)}
+                wire.send(answers, answer)
+            case unknown:
+                raise ValueError(f"unknown request {unknown!r}")
+
+
+def _support(adapter: Adapter, asked: list[Configuration]) -> dict[str, list[str | None]]:
+    return {
+        each.name: [each.supports(one) if one.op == each.op else None for one in asked]
+        for each in adapter.implementations
+    }
+
+
+def _die_with(parent: int) -> None:
+    """Ask Linux to kill this process when the run dies, and leave at once if it already has."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)

@@ -1,0 +1,177 @@
+"""Performing a cell: the native call made, its state put in, step after step asked and answered."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from conformance.protocol import Call, Configuration, Implementation
+from conformance.worker.layout import lay_out
+
+_MESSAGE_LIMIT = 2_000
+_SUITE = str(Path(__file__).parents[2])
+#: From when to when, and the seconds of all cores that the process used meanwhile.
+Stretch = tuple[float, float, float]
+
+
+def written(call: Call) -> dict[str, Any]:
+    """Return the call with its keywords as source text: what JSON has no word for, such as a tuple, survives."""
+    return {**asdict(call), "keywords": {name: repr(value) for name, value in call.keywords.items()}}
+
+
+def perform(
+    implementation: Implementation,
+    module: ModuleType,
+    request: Mapping[str, Any],
+    calls: list[Stretch],
+) -> Iterator[dict[str, Any]]:
+    """Yield one answer per step of the cell in `request`, the first of the start; note the library's own time."""
+    configuration = configuration_from(request["configuration"])
+    begin = functools.partial(
+        implementation.start,
+        configuration=configuration,
+        mode=request["mode"],
+        device=request["device"],
+    )
+    live: Any = None
+    said: dict[str, Any] = {}
+    started = time.perf_counter()
+    try:
+        call = implementation.call(configuration)
+        said["call"] = written(call)
+        with noted(calls):
+            native = resolve(call, module)
+            live = begin(native, state=dict(request["initial"]))
+        yield {**_answer(implementation, live, {}, time.perf_counter() - started), **said}
+    except Exception as error:  # noqa: BLE001 - a refusal is data
+        yield {"refused": raised(error), "seconds": time.perf_counter() - started, **said}
+        return
+    for step in request["steps"]:
+        started = time.perf_counter()
+        try:
+            if "state" in step:
+                with noted(calls):
+                    live = begin(native, state=dict(step["state"]))
+            function = implementation.steps[step["kind"]]
+            arguments, further = _arguments(step, configuration)
+            named = zip((*_ARGUMENTS[step["kind"]], *further), (*arguments, *further.values()), strict=True)
+            given = {name: (each, each.copy()) for name, each in named if isinstance(each, np.ndarray)}
+            with noted(calls):
+                started = time.perf_counter()
+                result = function(live, *arguments, **further)
+                seconds = time.perf_counter() - started
+                live = result if step["kind"] == "reload" else live
+                produced = result if isinstance(result, dict) and step["kind"] != "reload" else {}
+                # The library may have put the work off until somebody looks.
+                answer = _answer(implementation, live, produced, seconds)
+            yield {**answer, "overwritten": _overwritten(given)}
+        except Exception as error:  # noqa: BLE001 - a refusal is data
+            seconds = time.perf_counter() - started
+            yield {"refused": raised(error), "state": implementation.state(live), "seconds": seconds}
+
+
+@contextlib.contextmanager
+def noted(stretches: list[Stretch]) -> Iterator[None]:
+    """Note from when to when, by the clock that the run reads as well, and what this process computed meanwhile."""
+    began, worked = time.monotonic(), time.process_time()
+    try:
+        yield
+    finally:
+        stretches.append((began, time.monotonic(), time.process_time() - worked))
+
+
+def difference(first: list[dict[str, Any]], second: Iterator[dict[str, Any]]) -> str:
+    """Return where a second performance gives other bits than the first; empty where it nowhere does."""
+    for number, (one, other) in enumerate(zip(first, second, strict=True)):
+        before, after = ({**each.get("quantities", {}), **(each.get("state") or {})} for each in (one, other))
+        for name in before.keys() | after.keys():
+            if name not in before or name not in after or before[name].tobytes() != after[name].tobytes():
+                return f"{name} at step {number}"
+    return ""
+
+
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "train": ("input", "upstream"),
+    "infer": ("input", "upstream"),
+    "reload": (),
+    "freeze": (),
+    "unfreeze": (),
+    "sgd": ("learning_rate",),
+}
+
+
+def _arguments(step: Mapping[str, Any], configuration: Configuration) -> tuple[list[Any], dict[str, Any]]:
+    """Return what a step is called with, laid out as the case says: in order, and by name."""
+    in_order = [_lay(step[name], configuration) for name in _ARGUMENTS[step["kind"]]]
+    return in_order, {name: _lay(each, configuration) for name, each in step.get("arrays", {}).items()}
+
+
+def resolve(call: Call, module: ModuleType) -> Any:
+    """Return what the call makes: the constructed layer, or the function with its keywords bound."""
+    *packages, name = call.path.split(".")
+    target = functools.reduce(getattr, packages[1:], importlib.import_module(packages[0])) if packages else module
+    native = getattr(target, name)
+    return functools.partial(native, **call.keywords) if call.function else native(**call.keywords)
+
+
+def configuration_from(values: Mapping[str, Any]) -> Configuration:
+    """Return the configuration whose fields came as JSON values."""
+    fields: dict[str, Any] = {key: _tuples(item) for key, item in values.items()}
+    return Configuration(**fields)
+
+
+def _tuples(value: Any) -> Any:
+    """Return the value with tuples for the lists that they became on their way."""
+    if isinstance(value, Mapping):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _lay(value: Any, configuration: Configuration) -> Any:
+    # An array of another rank, such as a mask, has no memory layout of its own to be told.
+    if isinstance(value, np.ndarray) and value.ndim == configuration.rank:
+        return lay_out(value, configuration.memory, configuration.feature_axes)
+    return value
+
+
+def _overwritten(given: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]) -> list[str]:
+    """Return the names of the arrays, given with what they were, that the step wrote to: they are its caller's."""
+    return [name for name, (after, before) in given.items() if after.tobytes() != before.tobytes()]
+
+
+def _answer(implementation: Implementation, live: Any, produced: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    answer = {
+        "quantities": {name: np.asarray(value) for name, value in produced.items()},
+        "state": implementation.state(live),
+        "seconds": seconds,
+    }
+    if implementation.compilations is not None:
+        answer["compilations"] = implementation.compilations(live)
+    return answer
+
+
+def raised(error: BaseException) -> dict[str, Any]:
+    """Return the exception as JSON values: its types, its message, and the end of its trace."""
+    names = [each.__name__ for each in type(error).__mro__ if each not in (object, BaseException)]
+    return {
+        "types": names,
+        "message": _without_places(str(error))[:_MESSAGE_LIMIT],
+        "missing": error.name if isinstance(error, ModuleNotFoundError) else None,
+        "trace": "".join(traceback.format_exception(error))[-_MESSAGE_LIMIT:],
+    }
+
+
+def _without_places(text: str) -> str:
+    """Return the text with words for the folders in which this machine keeps the library and the suite."""
+    return text.replace(sys.prefix, "<environment>").replace(_SUITE, "<suite>")

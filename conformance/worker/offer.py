@@ -1,0 +1,91 @@
+"""What an adapter offers, and the process that offers it, as JSON values."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from conformance.protocol import Adapter
+
+
+def describe(adapter: Adapter, counted: Mapping[str, str], module: ModuleType) -> dict[str, Any]:
+    """Return what the adapter offers, and the process that offers it with its counted settings, as JSON values."""
+    names = {id(value): name for name, value in vars(module).items() if callable(value)}
+    return {
+        "library": adapter.library,
+        "versions": {"numpy": np.__version__, **adapter.versions},
+        "settings": {**adapter.settings, **counted},
+        "source": Path(str(module.__file__)).read_text(encoding="utf-8"),
+        "host": {
+            "python": platform.python_version(),
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "cores": str(os.cpu_count()),
+        },
+        "implementations": [
+            {
+                "name": each.name,
+                "op": each.op,
+                "modes": list(each.modes),
+                "devices": list(each.devices),
+                "dtypes": list(each.dtypes),
+                "steps": sorted(each.steps),
+                "timed": sorted(each.timed),
+                "lacks": list(each.lacks),
+                "profile": [asdict(declared) for declared in each.profile],
+                "documentation": each.documentation,
+                "functions": {
+                    kind: _named(function, names)
+                    for kind, function in {"start": each.start, "state": each.state, **each.steps}.items()
+                },
+            }
+            for each in adapter.implementations
+        ],
+    }
+
+
+def _named(function: Any, names: Mapping[int, str]) -> str:
+    """Return how the adapter's file names a function, the arguments bound to it included; empty where it cannot."""
+    if not isinstance(function, functools.partial):
+        return names.get(id(function), "")
+    given = [("", each) for each in function.args] + [(f"{name}=", each) for name, each in function.keywords.items()]
+    words = [prefix + (names.get(id(value)) or _literal(value)) for prefix, value in given]
+    name = names.get(id(function.func))
+    return f"{name}({', '.join(words)})" if name and all(words) else ""
+
+
+def _literal(value: Any) -> str:
+    plain = value is None or isinstance(value, bool | int | float | str | tuple)
+    return repr(value) if plain else ""
+
+
+def thread_names() -> Counter[str]:
+    """Return the names of this process's threads as Linux has them, its own among them; empty elsewhere."""
+    found: Counter[str] = Counter()
+    for file in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it may end meanwhile
+            found[file.read_text().strip()] += 1
+    return found
+
+
+def counted_pool(adapter: Adapter, before: Counter[str]) -> dict[str, str]:
+    """Return the setting of threads as counted, where the library does not tell."""
+    if adapter.pool is None:
+        return {}
+    time.sleep(0.1)  # a thread takes its name a moment after its start
+    started = thread_names() - before
+    # A thread that was given no name has that of the process's first.
+    own = Path("/proc/self/comm").read_text().strip() if started else ""
+    count = sum(many for name, many in started.items() if name.startswith(adapter.pool or own))
+    return {"threads": str(count or "unknown")}

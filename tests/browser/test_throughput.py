@@ -1,0 +1,51 @@
+"""The page of throughput in a real browser: wide and narrow, light and dark, all of it reachable."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.test_throughput import made, timed, unmeasured
+from tests.run_lines import FLAX
+
+pytestmark = pytest.mark.browser
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser session installs it")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the browser session installs it")
+
+CHROMIUM = os.environ.get("CONFORMANCE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(name="browser", scope="module")
+def _browser() -> Iterator[Any]:
+    assert CHROMIUM, "no chromium: install it or name it in CONFORMANCE_CHROMIUM"
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (375, "light"), (375, "dark")])
+def test_the_page_is_accessible_and_no_wider_than_its_window(
+    browser: Any, tmp_path: Path, width: int, scheme: str
+) -> None:
+    lines = [
+        timed(),
+        timed(FLAX, 0.02),
+        timed(mode="compiled", standing="voided", why="it drifted"),
+        unmeasured("none"),
+    ]
+    folder = made(tmp_path, *lines)
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    page.goto((folder / "throughput.html").as_uri())
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    found = axe.Axe().run(page, options={"preload": False, "resultTypes": ["violations"]}).response["violations"]
+    assert [each["id"] for each in found] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("figure svg circle.dot").count() == 2
+    page.close()

@@ -1,0 +1,183 @@
+"""Observed numbers in units of the bound: what fits, what does not, and what decides nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance.operations.operation import Expected
+from conformance.operations.score import Fit, fit, joined
+from conformance.precision import working
+
+INF, NAN = math.inf, math.nan
+
+
+def expected(
+    value: Any, bound: Any = 0.25, magnitude: Any = INF, in_domain: Any = True, two_pass: Any = None
+) -> Expected:
+    value = np.asarray(value, np.longdouble)
+    return Expected(
+        value=value,
+        bound=np.broadcast_to(np.asarray(bound, float), value.shape),
+        narrower={} if two_pass is None else {"D": np.broadcast_to(np.asarray(two_pass, float), value.shape)},
+        magnitude=np.asarray(magnitude, float),
+        in_domain=np.asarray(in_domain),
+    )
+
+
+def fitted(observed: Any, target: Expected, dtype: str = "float32") -> Fit:
+    return fit(np.asarray(observed, dtype), target, working(dtype))
+
+
+def test_the_score_is_the_largest_error_over_its_bound() -> None:
+    found = fitted([1.125, 2.0], expected([1.0, 2.5], bound=[0.25, 1.0]))
+    assert (found.score, found.within, found.exact) == (0.5, True, False)
+
+
+def test_an_error_of_exactly_the_bound_is_within() -> None:
+    found = fitted([1.25], expected([1.0]))
+    assert (found.score, found.within) == (1.0, True)
+
+
+def test_one_element_beyond_its_bound_is_not_within() -> None:
+    found = fitted([1.0, 2.375], expected([1.0, 2.0]))
+    assert (found.score, found.within) == (1.5, False)
+
+
+def test_the_score_of_the_two_pass_bound_stands_beside_it() -> None:
+    assert fitted([1.125], expected([1.0], bound=0.25, two_pass=0.0625)).narrower == {"D": 2}
+
+
+def test_equal_numbers_are_exact() -> None:
+    found = fitted([1.0, -0.0], expected([1.0, 0.0]))
+    assert (found.score, found.exact, found.decidable) == (0.0, True, True)
+
+
+def test_the_worst_element_is_named() -> None:
+    found = fitted([[1.0, 2.0], [3.0, 4.75]], expected([[1.0, 2.0], [3.0, 4.0]], bound=[[0.5, 0.5], [0.5, 0.25]]))
+    assert found.worst is not None
+    assert (found.worst.position, found.worst.expected, found.worst.observed, found.worst.allowed) == (3, 4, 4.75, 0.25)
+
+
+def test_nothing_has_no_worst_element_and_is_exact() -> None:
+    found = fitted(np.zeros((0, 2)), expected(np.zeros((0, 2))))
+    assert (found.score, found.exact, found.decidable, found.worst) == (0.0, True, True, None)
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+@pytest.mark.parametrize("right", [NAN, INF, -INF])
+def test_nan_and_infinity_are_one_class(bad: float, right: float) -> None:
+    found = fitted([bad, 1.0], expected([right, 1.0], bound=[NAN, 0.25]))
+    assert (found.score, found.exact, found.decidable) == (0.0, True, True)
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+def test_a_number_that_should_be_finite_and_is_not_fails(bad: float) -> None:
+    found = fitted([bad, 1.0], expected([1.0, 1.0]))
+    assert (found.score, found.within, found.reason) == (INF, False, "1 values are NaN or infinite that must be finite")
+
+
+@pytest.mark.parametrize("right", [NAN, INF])
+def test_a_number_that_should_not_be_finite_and_is_fails(right: float) -> None:
+    found = fitted([0.0, 1.0], expected([right, 1.0]))
+    assert (found.score, found.within, found.reason) == (INF, False, "1 values are finite that must be NaN or infinite")
+
+
+def test_both_ways_of_the_pattern_are_told() -> None:
+    found = fitted([NAN, 1.0], expected([1.0, NAN]))
+    assert (
+        found.reason
+        == "1 values are NaN or infinite that must be finite and 1 values are finite that must be NaN or infinite"
+    )
+
+
+def test_a_zero_bound_allows_equality_alone() -> None:
+    target = expected([1.0, 2.0], bound=0.0)
+    assert fitted([1.0, 2.0], target).within
+    assert fitted([1.0, np.nextafter(np.float32(2), np.float32(3))], target).score == INF
+
+
+def test_nothing_over_nothing_is_zero() -> None:
+    assert fitted([1.0], expected([1.0], bound=0.0)).score == 0.0
+
+
+@pytest.mark.parametrize("bound", [INF, 8.0, NAN])
+def test_a_bound_above_the_quantity_s_own_terms_decides_nothing(bound: float) -> None:
+    found = fitted([3.0], expected([1.0], bound=bound, magnitude=4.0))
+    assert (found.decidable, found.score, found.within) == (False, 0.0, True)
+
+
+def test_an_undecidable_element_does_not_hide_a_failing_one() -> None:
+    found = fitted([3.0, 3.0], expected([1.0, 1.0], bound=[INF, 0.25], magnitude=4.0))
+    assert (found.decidable, found.score, found.within) == (False, 8.0, False)
+
+
+def test_an_undecidable_element_that_is_not_finite_fails() -> None:
+    assert not fitted([NAN], expected([1.0], bound=INF, magnitude=4.0)).within
+
+
+def test_an_equal_number_needs_no_bound() -> None:
+    found = fitted([1.0], expected([1.0], bound=INF, magnitude=4.0))
+    assert (found.decidable, found.exact) == (True, True)
+
+
+def test_failing_elements_of_features_outside_the_domain_alone_are_outside_the_domain() -> None:
+    value = [[1.0, 1.0], [1.0, 1.0]]
+    target = expected(value, in_domain=[True, False])
+    assert fitted([[1.0, NAN], [1.0, 9.0]], target).outside_domain
+    assert not fitted([[9.0, NAN], [1.0, 9.0]], target).outside_domain
+
+
+def test_what_fits_is_not_outside_the_domain() -> None:
+    found = fitted([1.0], expected([1.0], in_domain=[False]))
+    assert (found.outside_domain, found.within) == (False, True)
+
+
+def test_a_half_precision_result_may_be_rounded_once_more() -> None:
+    target = expected([1.0 + 2.0**-12], bound=2.0**-40)
+    assert fitted([1.0], target, "float16").within
+    assert not fitted([1.0 + 2.0**-10], target, "float16").within
+
+
+def test_where_the_very_bits_are_asked_for_half_precision_adds_nothing() -> None:
+    target = expected([1.0], bound=0.0)
+    assert fitted([1.0], target, "float16").within
+    assert fitted([1.0 + 2.0**-10], target, "float16").score == INF
+
+
+@pytest.mark.parametrize(("observed", "score"), [(1.125, 2.0), (NAN, INF)])
+def test_narrower_classes_are_scored_where_they_are_given(observed: float, score: float) -> None:
+    found = fitted([observed], expected([1.0], bound=0.25, two_pass=0.0625))
+    assert found.narrower == {"D": score}
+
+
+def test_errors_are_measured_beyond_float64() -> None:
+    value = np.longdouble(1) + np.longdouble(2) ** -60
+    found = fit(np.array([1.0]), expected([value], bound=2.0**-62), working("float64"))
+    assert found.score == 4
+
+
+def test_the_worst_of_equally_bad_elements_is_the_first_in_whatever_order_they_lie_in_memory() -> None:
+    value = np.zeros((2, 3))
+    observed = [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
+    by_rows = fitted(observed, expected(value))
+    by_columns = fit(np.asfortranarray(observed, "float32"), expected(np.asfortranarray(value)), working("float32"))
+    assert by_rows.worst is not None
+    assert by_rows.worst.position == 1
+    assert by_columns == by_rows
+
+
+@pytest.mark.parametrize("bad", [NAN, 5.0, 1.0])
+def test_parts_joined_say_what_the_whole_says(bad: float) -> None:
+    observed = np.array([[1.0, bad, 1.25], [bad, 1.0, 1.125]])
+    domain = np.array([True, False, True])
+    whole = fitted(observed, expected(np.ones((2, 3)), in_domain=domain, two_pass=0.0625))
+    parts = [
+        fitted(observed[:, [column]], expected(np.ones((2, 1)), in_domain=domain[[column]], two_pass=0.0625))
+        for column in range(3)
+    ]
+    places = [part.at(3 * (part.worst.position if part.worst else 0) + column) for column, part in enumerate(parts)]
+    assert repr(joined(places)) == repr(whole)

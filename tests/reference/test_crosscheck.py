@@ -1,0 +1,432 @@
+"""The two references agree, over the spec and over every dialect; where the first is made wrong, the check is red."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from conformance import cli
+from conformance.dialect import Dialect
+from conformance.errors import SuiteError
+from conformance.operations import OPERATIONS, batch_norm, centering, moving, operation
+from conformance.operations.batch_norm import reference
+from conformance.operations.rational_passes import PASSES
+from conformance.precision import Extended, extended, precision
+from conformance.reference import crosscheck, inputs
+from conformance.reference import expected as requests
+from conformance.reference.crosscheck import ALLOWED, Comparison, Disagreement, Summary, compare
+from conformance.spec.case import Case
+from conformance.spec.loader import load
+from conformance.spec.locations import spec_folder
+from tests.cells import FREEZE, INFER, RELOAD, SGD, TRAIN, case
+from tests.situations import situation
+
+UNFREEZE: dict[str, Any] = {"step": "unfreeze"}
+EVERY_STEP: list[dict[str, Any]] = [TRAIN, SGD, INFER, FREEZE, TRAIN, SGD, UNFREEZE, RELOAD, TRAIN]
+CENTERED = {"op": "centering"}
+
+
+def shipped() -> list[Any]:
+    """Every shipped case with few enough elements for fractions."""
+    cases = [each.case for each in load(spec_folder()).cases if crosscheck.small_enough(each.case)]
+    return [pytest.param(each, id=each.id) for each in cases]
+
+
+def red(made: Case) -> set[str]:
+    """The quantities on which the references disagree."""
+    return {each.comparison.quantity for each in crosscheck.crosscheck(made)}
+
+
+@pytest.mark.parametrize("made", shipped())
+def test_the_references_agree_on_a_shipped_case(made: Case) -> None:
+    """Every quantity of every step, in every float type that judges."""
+    assert crosscheck.crosscheck(made) == []
+
+
+def test_most_of_the_spec_is_small_enough() -> None:
+    """What is left out for its size is the exception."""
+    assert len(shipped()) > 0.9 * len(load(spec_folder()).cases)
+
+
+def test_every_kind_of_step_is_compared() -> None:
+    """The state of each step, and what its pass gives."""
+    found: dict[int, set[str]] = {}
+    for each in compare(case(*EVERY_STEP, dtype="float64")):
+        assert each.agrees, each
+        found.setdefault(each.step, set()).add(each.quantity)
+    state = {"gamma", "beta", "moving_mean", "moving_variance"}
+    learned = {"output", "grad_input", "grad_gamma", "grad_beta", "batch_mean", "batch_variance"}
+    passes = {1: learned, 3: {"output"}, 5: learned, 9: learned}
+    assert found == {number: state | passes.get(number, set()) for number in range(1, 10)}
+
+
+def test_a_frozen_centering_is_compared_with_inference() -> None:
+    """The dialect of the operation says that it infers."""
+    found = list(compare(case(FREEZE, TRAIN, **CENTERED)))
+    assert all(each.agrees for each in found)
+    assert {each.quantity for each in found if each.step == 2} == {"output", "grad_input", "moving_mean"}
+
+
+def draw(seed: int) -> tuple[Case, Dialect]:
+    """A case of three steps and a dialect, both at random."""
+    pick = random.Random(seed).choice
+    count, op = pick([0, 1, 2, 3, 8, 33]), pick(["batch_norm", "batch_norm", "batch_norm", "centering"])
+    inputs = [
+        {"kind": "normal", "mean": pick([0.0, 100.0]), "std": pick([1.0, 1e-3]), "feature_octaves": pick([0, 5])},
+        {"kind": "ill_conditioned", "ratio": pick([16.0, 2.0**26])},
+        {"kind": "uniform", "low": -1.0, "high": 2.0},
+        {"kind": "constant", "value": pick([0.0, 0.1])},
+    ]
+    steps = [
+        {
+            "step": pick(["train", "train", "infer"]),
+            "input": {**chosen, **({} if chosen["kind"] == "constant" else {"seed": seed + number})},
+            "upstream": {"kind": "normal", "seed": seed + 50 + number, "mean": pick([0.0, 0.5])},
+        }
+        for number, chosen in enumerate([pick(inputs), pick(inputs), pick(inputs)])
+    ]
+    made = case(
+        *steps,
+        op=op,
+        shape=[count, 2],
+        dtype=pick(["float64", "float64", "float32", "bfloat16"]),
+        decay=pick([0.0, 0.5, 0.9, 1.0]),
+        epsilon=pick([0.0, 1e-12, 1e-3, 1.0]),
+        initial={"moving_mean": {"kind": "ramp", "start": -0.3, "step": 0.7}},
+    )
+    dialect = Dialect(
+        normalizing_correction=pick([0, 1]),
+        moving_correction=pick([0, 1]),
+        update=pick(["exponential", "zero_debiased", "first_batch", "cumulative", "merge", "none"]),
+        normalizes_with=pick(["batch", "batch", "moving_before", "moving_after"]),
+        single_value=pick(["zero_variance", "identity", "error"]),
+    )
+    return made, dialect
+
+
+def test_the_references_agree_in_every_dialect() -> None:
+    """Hundreds of random cases, each in a dialect of its own."""
+    met = set()
+    for seed in range(0, 30_000, 100):
+        made, dialect = draw(seed)
+        met |= {dialect.update, dialect.normalizes_with, dialect.single_value}
+        bad = [each for each in compare(made, dialect) if not each.agrees]
+        assert not bad, (seed, dialect, bad[0])
+    assert len(met) == 12
+
+
+@pytest.mark.parametrize(
+    ("layout", "axes"), [([3, 4, 2], [0]), ([3, 4, 2], [1]), ([3, 4, 2], [0, 2]), ([3, 4, 2], [1, 2]), ([6], [0])]
+)
+def test_the_references_agree_on_what_a_feature_is(layout: list[int], axes: list[int]) -> None:
+    """Each has its own way of taking an array apart."""
+    made = case(shape=layout, feature_axes=axes)
+    assert crosscheck.crosscheck(made) == []
+
+
+def test_both_float_types_are_held_to_a_bound() -> None:
+    """Extended precision to float64's, and what judges float32 to float32's."""
+    pairs = {(each.arithmetic, each.unit) for each in compare(case(dtype="float32"))}
+    assert pairs == {("longdouble", "float64"), ("float64", "float32")}
+    assert {each.arithmetic for each in compare(case(dtype="float64"))} == {"longdouble"}
+
+
+def test_the_unit_is_the_bound_of_two_passes_with_pairwise_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the mean of eight values 5u·mean|x|: an error of 2^-60·mean|x|, put in by hand, is 2^-7/5 of it."""
+    right = reference.batch_statistics
+
+    def statistics(x: Any) -> Any:
+        return replace(right(x), mean=np.longdouble(4.5) * (1 + np.longdouble(2) ** -60) + np.zeros(1))
+
+    monkeypatch.setattr(reference, "batch_statistics", statistics)
+    one_to_eight = {**TRAIN, "input": {"kind": "ramp", "start": 1.0}}
+    (found,) = [
+        each for each in compare(case(one_to_eight, shape=[8, 1], dtype="float64")) if each.quantity == "batch_mean"
+    ]
+    assert found.ratio == pytest.approx(2.0**-7 / 5, rel=1e-9)
+
+
+def test_the_centering_bound_grows_with_the_logarithm_of_the_count() -> None:
+    """Sixty-four ones: sums of height 6, and two roundings more."""
+    ones = situation(np.ones((64, 1)), op="centering")
+    bound = crosscheck._pairwise_centering(ones, precision("float64"))["batch_mean"]
+    assert bound == pytest.approx((6 + 2) * 2.0**-53, rel=1e-9)
+
+
+def test_the_centering_bound_of_two_values_is_that_of_the_operation() -> None:
+    """One addition is as high pairwise as sequentially."""
+    given = situation([[1.0], [5.0]], [[1.0], [0.5]], op="centering")
+    worked = precision("float64")
+    tight = crosscheck._pairwise_centering(given, worked)
+    for name, each in centering.train(given, worked).items():
+        assert tight[name] == pytest.approx(each.bound, rel=1e-12), name
+    assert crosscheck._pairwise_centering(replace(given, upstream=None), worked).keys() == tight.keys() - {"grad_input"}
+
+
+def wrong_gradient(right: Callable[..., Any]) -> Callable[..., Any]:
+    def gradients(normalization: Any, upstream: Any, x: Any) -> Any:
+        found = right(normalization, upstream, x)
+        scale = normalization.gamma * normalization.inverse_root
+        return replace(found, input=scale * (upstream - found.beta / x.shape[0]))
+
+    return gradients
+
+
+def test_a_missing_term_of_the_gradient_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dx without the variance's share; nothing else is red."""
+    monkeypatch.setattr(reference, "gradients", wrong_gradient(reference.gradients))
+    assert red(case()) == {"grad_input"}
+
+
+def test_a_variance_with_correction_1_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And with it everything that the variance enters."""
+    right = reference.batch_statistics
+
+    def wrong(x: Any) -> reference.Statistics:
+        return replace(right(x), variance=reference.corrected(right(x), 1))
+
+    monkeypatch.setattr(reference, "batch_statistics", wrong)
+    assert red(case()) == {"batch_variance", "moving_variance", "output", "grad_gamma", "grad_input"}
+
+
+def test_an_epsilon_off_by_a_trillionth_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding to float64 on the way would be as large."""
+    right = inputs.situate
+
+    def situate(configuration: Any, *rest: Any) -> Any:
+        return right(replace(configuration, epsilon=configuration.epsilon * (1 + 1e-12)), *rest)
+
+    monkeypatch.setattr(crosscheck, "situate", situate)
+    assert red(case(dtype="float64")) == {"output", "grad_gamma", "grad_input"}
+
+
+def test_a_decay_of_the_new_value_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moving values, and nothing of the step itself."""
+    right = moving.moved
+    monkeypatch.setattr(reference, "moved", lambda old, batch, weight: right(batch, old, weight))
+    assert red(case()) == {"moving_mean", "moving_variance"}
+
+
+def test_a_wrong_centering_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mean of all but one."""
+    monkeypatch.setattr(centering, "batch_mean", lambda x: x[1:].mean(axis=0))
+    assert red(case(**CENTERED)) == {"batch_mean", "moving_mean", "output", "grad_input"}
+
+
+def test_features_taken_in_another_order_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The columns of the first reference, turned round."""
+    right = operation.flatten
+    monkeypatch.setattr(inputs, "flatten", lambda *given: right(*given)[:, ::-1])
+    assert {"batch_mean", "output", "grad_beta"} <= red(case())
+
+
+def test_a_state_that_moves_in_inference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound of zero admits nothing, however small."""
+    right = requests._unchanged
+    monkeypatch.setattr(requests, "_unchanged", lambda value: replace(right(value), value=right(value).value + 1e-18))
+    assert red(case(INFER)) == {"gamma", "beta", "moving_mean", "moving_variance"}
+
+
+def test_a_gradient_step_in_the_wrong_direction_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P + η·g."""
+    right = requests._descended
+    monkeypatch.setattr(requests, "_descended", lambda value, slope, rate, worked: right(value, slope, -rate, worked))
+    assert red(case(TRAIN, SGD)) == {"gamma", "beta"}
+
+
+def test_a_quantity_that_the_first_reference_lacks_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is not agreement."""
+    right = batch_norm.infer
+    changed = replace(
+        OPERATIONS["batch_norm"],
+        infer=lambda *given: {name: each for name, each in right(*given).items() if name != "output"},
+    )
+    monkeypatch.setitem(OPERATIONS, "batch_norm", changed)
+    assert red(case(INFER)) == {"output"}
+
+
+def test_a_quantity_of_another_length_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row too few."""
+    right = batch_norm.infer
+    changed = replace(
+        OPERATIONS["batch_norm"], infer=lambda given, worked: right(replace(given, x=given.x[1:]), worked)
+    )
+    monkeypatch.setitem(OPERATIONS, "batch_norm", changed)
+    assert red(case(INFER)) == {"output"}
+
+
+CONSTANT = {**TRAIN, "input": {"kind": "constant", "value": 2.0}}
+
+
+def test_where_there_is_no_number_the_first_reference_has_none() -> None:
+    """A constant feature without epsilon: 0/0 on both sides."""
+    assert crosscheck.crosscheck(case(CONSTANT, epsilon=0.0)) == []
+
+
+def test_a_number_where_there_is_none_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """0 for 0/0."""
+    right = reference.normalize
+    monkeypatch.setattr(
+        reference,
+        "normalize",
+        lambda *given: replace(right(*given), output=np.nan_to_num(right(*given).output)),
+    )
+    assert red(case(CONSTANT, epsilon=0.0)) == {"output"}
+
+
+def test_no_number_where_there_is_one_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NaN for a mean."""
+    monkeypatch.setattr(centering, "batch_mean", lambda x: x.mean(axis=0) * np.nan)
+    assert red(case(**CENTERED)) == {"batch_mean", "moving_mean", "output", "grad_input"}
+
+
+def test_an_error_of_more_bounds_than_a_float_can_say_is_infinite() -> None:
+    """1e300 over the smallest normal number."""
+    assert crosscheck._ratio(np.longdouble(1e300), Fraction(0), np.longdouble(2.0**-1022)) == math.inf
+
+
+def test_a_feature_that_is_not_finite_is_left_out_and_its_neighbours_are_not() -> None:
+    """One NaN among eight values of three features leaves two features to compare, in the steps after it too."""
+    spoiled = np.arange(24.0).reshape(8, 3)
+    spoiled[4, 1] = math.nan
+    literal = {**TRAIN, "input": {"kind": "literal", "values": spoiled.tolist()}}
+    found = list(compare(case(literal, INFER, dtype="float64")))
+    assert all(each.agrees for each in found)
+    assert {(each.step, each.numbers) for each in found if each.quantity == "output"} == {(1, 16), (2, 16)}
+
+
+def test_a_case_without_a_finite_feature_compares_nothing() -> None:
+    """There is no exact number to compare with."""
+    literal = {**TRAIN, "input": {"kind": "constant", "value": math.inf}}
+    assert list(compare(case(literal))) == []
+
+
+def test_a_number_without_a_finite_bound_is_left_out() -> None:
+    """A bound that is infinite decides nothing."""
+    bound = np.array([[1.0], [math.inf]])
+    assert list(crosscheck._ratios(0, [Fraction(1), Fraction(1)], np.array([[1.0], [9.0]]), bound)) == [0.0]
+
+
+def test_a_case_with_too_many_elements_is_refused() -> None:
+    """Silence would pass for agreement."""
+    with pytest.raises(SuiteError, match=r"fake.case: more than 23 elements in a step"):
+        crosscheck.crosscheck(case(), limit=23)
+    assert crosscheck.crosscheck(case(), limit=24) == []
+
+
+def test_the_summary_counts_what_is_left_out() -> None:
+    """A case too large is neither compared nor forgotten."""
+    found = crosscheck.check([case(), case(shape=[2000, 3])])
+    assert (found.cases, found.left_out) == (1, 1)
+    assert "references: 1 cases (1 left out, over 4,096 elements in a step), 10 quantities, worst " in str(found)
+
+
+def test_the_summary_names_the_worst_of_each_float_type() -> None:
+    """With case, step, quantity and feature."""
+
+    def made(arithmetic: str, unit: str, quantity: str, ratio: float) -> Comparison:
+        return Comparison(
+            case="a.b",
+            step=2,
+            quantity=quantity,
+            arithmetic=arithmetic,
+            unit=unit,
+            numbers=3,
+            ratio=ratio,
+            feature=1,
+        )
+
+    found = Summary(
+        cases=1,
+        left_out=0,
+        comparisons=(
+            made("longdouble", "float64", "output", 1e-5),
+            made("longdouble", "float64", "grad_beta", 2e-4),
+            made("float64", "float32", "grad_beta", 3e-9),
+        ),
+    )
+    assert str(found) == (
+        "references: 1 cases, 2 quantities, worst 0.0002 of the float64 bound in longdouble (a.b step 2 grad_beta,"
+        " feature 1); 3e-09 of the float32 bound in float64 (a.b step 2 grad_beta, feature 1);"
+        f" np.longdouble has {np.finfo(np.longdouble).nmant + 1} bits of mantissa"
+    )
+
+
+@pytest.mark.parametrize(("ratio", "agrees"), [(0.0, True), (ALLOWED, True), (1.01e-3, False), (math.nan, False)])
+def test_a_thousandth_of_the_bound_is_allowed(ratio: float, agrees: bool) -> None:
+    """No more, and NaN is no agreement."""
+    (one, *_) = compare(case())
+    changed = replace(one, ratio=ratio)
+    assert crosscheck.disagreements([changed]) == ([] if agrees else [Disagreement(changed)])
+
+
+def test_every_operation_has_a_second_reference() -> None:
+    """A new operation brings its exact numbers too."""
+    assert PASSES.keys() == OPERATIONS.keys()
+
+
+def test_the_extended_type_is_what_numpy_says() -> None:
+    """2^-p is lost beside 1 and 2^(1-p) is not, p its bits."""
+    bits, one = extended().bits, np.longdouble(1)
+    assert one + one / 2**bits == one
+    assert one + one / 2 ** (bits - 1) != one
+
+
+@pytest.mark.parametrize(
+    ("bits", "said"), [(53, ", too few to judge float64"), (63, ", too few to judge float64"), (64, ""), (113, "")]
+)
+def test_an_extended_type_of_64_bits_can_judge_float64(bits: int, said: str) -> None:
+    """Less cannot, and says so."""
+    found = Extended(bits=bits)
+    assert found.sufficient is not bool(said)
+    assert str(found) == f"np.longdouble has {bits} bits of mantissa{said}"
+
+
+@pytest.fixture
+def case_file(tmp_path: Path) -> Path:
+    """A file with one small case."""
+    file = tmp_path / "fake.yaml"
+    file.write_text(yaml.safe_dump([case().model_dump(mode="json", exclude_unset=True)]))
+    return file
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["conformance", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_check_reference_prints_one_line_more(
+    case_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the option nothing is compared."""
+    assert run(monkeypatch, "check", str(case_file)) == 0
+    (before,) = capsys.readouterr().out.splitlines()
+    assert run(monkeypatch, "check", "--reference", str(case_file)) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == before
+    assert re.match(r"references: 1 cases, 10 quantities, worst \S+ of the float64 bound in longdouble \(fake", second)
+
+
+def test_check_reference_ends_with_3_where_the_references_disagree(
+    case_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fault of the suite, in one line."""
+    monkeypatch.setattr(reference, "gradients", wrong_gradient(reference.gradients))
+    assert run(monkeypatch, "check", "--reference", str(case_file)) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the references disagree by ")
+    assert "(fake.case step 1 grad_input, feature" in line
+    assert "2 such, 0.001 is allowed" in line

@@ -1,0 +1,128 @@
+"""Printed numbers are held against the reference: the last digit counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from conformance.errors import Place, SpecErrors
+from conformance.reference.published import check, contradictions
+from conformance.spec.loader import load
+from conformance.spec.locations import spec_folder
+from tests.cells import FREEZE, TRAIN, case, located
+
+# Scenario S1b: the written-out formula in NumPy, from parameters rounded to float32.
+LAYER: dict[str, Any] = {
+    "shape": [1, 2, 1],
+    "initial": {
+        name: {"kind": "literal", "values": [value], "dtype": "float32"}
+        for name, value in {
+            "gamma": 0.22297101,
+            "beta": 0.49253803,
+            "moving_mean": 0.36868709,
+            "moving_variance": 0.41429576,
+        }.items()
+    },
+}
+ONE_AND_FIVE = {"step": "infer", "input": {"kind": "literal", "values": [[[1.0], [5.0]]]}}
+
+
+def complaints(
+    *steps: dict[str, Any], step: int = 1, quantity: str = "output", values: Any, **fields: Any
+) -> list[str]:
+    dtype = fields.pop("printed_dtype", None)
+    expected = {"step": step, "quantity": quantity, "values": values} | ({"dtype": dtype} if dtype else {})
+    made = case(*steps, expected=[expected], **fields)
+    return [str(error) for error in contradictions(made, Place(file="fam.yaml", line=3))]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("float32", [[["0.71096909"], ["2.09494853"]]]),
+        ("float64", [[["0.71096905498374263"], ["2.0949484904433255"]]]),
+    ],
+)
+def test_the_published_digits_of_the_trained_layer_agree_with_the_reference(dtype: str, values: Any) -> None:
+    assert complaints(ONE_AND_FIVE, values=values, printed_dtype=dtype, dtype="float64", **LAYER) == []
+
+
+# The last digit moved by one: its half unit no longer reaches the reference.
+def test_a_last_digit_that_is_wrong_is_told_with_its_index() -> None:
+    values = [[["0.71096905498374263"], ["2.0949484904433355"]]]
+    (found,) = complaints(ONE_AND_FIVE, values=values, printed_dtype="float64", dtype="float64", **LAYER)
+    assert found.startswith("fam.yaml:3:1: fake.case: published output at (0, 1, 0) is 2.09494849044333")
+
+
+def test_float32_digits_are_not_held_to_the_bound_of_float64() -> None:
+    values = [[["0.71096909"], ["2.09494853"]]]
+    assert complaints(ONE_AND_FIVE, values=values, printed_dtype="float64", dtype="float64", **LAYER) != []
+
+
+@pytest.mark.parametrize(
+    ("text", "agrees"), [("3", True), ("3.0", True), ("3.4", False), ("2.96", False), ("4", False)]
+)
+def test_half_a_unit_of_the_last_digit_is_allowed(text: str, agrees: bool) -> None:
+    step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.0]]}}
+    found = complaints(step, quantity="batch_mean", values=[text], shape=[2, 1])
+    assert (found == []) is agrees
+
+
+@pytest.mark.parametrize(("text", "agrees"), [("3", True), ("4", False)])
+def test_a_few_digits_cover_the_values_that_round_to_them(text: str, agrees: bool) -> None:
+    step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.5]]}}
+    assert (complaints(step, quantity="batch_mean", values=[text], shape=[2, 1]) == []) is agrees
+
+
+def test_a_later_step_is_that_of_the_chain() -> None:
+    # M = 0.5·0 + 0.5·3 after the first step, then 0.5·1.5 + 0.5·3.
+    step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.0]]}}
+    fields: dict[str, Any] = {"shape": [2, 1], "decay": 0.5, "quantity": "moving_mean"}
+    assert complaints(step, step, step=2, values=["2.25"], **fields) == []
+    assert complaints(step, step, step=2, values=["1.50"], **fields) != []
+
+
+def test_a_frozen_centering_is_held_to_inference() -> None:
+    step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.0]]}}
+    fields: dict[str, Any] = {
+        "op": "centering",
+        "shape": [2, 1],
+        "initial": {"moving_mean": {"kind": "constant", "value": 1.0}},
+    }
+    assert complaints(FREEZE, step, step=2, values=[["0.0"], ["4.0"]], **fields) == []
+    assert complaints(step, values=[["0.0"], ["4.0"]], **fields) != []
+
+
+@pytest.mark.parametrize(
+    ("quantity", "values", "message"),
+    [
+        ("output", ["1", "2", "3"], "published output has shape (3,), the reference (8, 3)"),
+        ("batch_mean", ["1", "2"], "published batch_mean has shape (2,), the reference (3,)"),
+        ("batch_mean", [["1"], ["2"], ["3"]], "published batch_mean has shape (3, 1), the reference (3,)"),
+    ],
+)
+def test_numbers_of_another_shape_are_told(quantity: str, values: Any, message: str) -> None:
+    assert complaints(TRAIN, quantity=quantity, values=values) == [f"fam.yaml:3:1: fake.case: {message}"]
+
+
+def test_a_quantity_that_the_step_does_not_give_is_told() -> None:
+    step = {"step": "infer", "input": {"kind": "constant", "value": 1.0}}
+    assert complaints(step, quantity="batch_mean", values=["1", "1", "1"]) == [
+        "fam.yaml:3:1: fake.case: step 1 gives no batch_mean"
+    ]
+
+
+def test_check_raises_every_contradiction_of_a_spec() -> None:
+    wrong = case(TRAIN, expected=[{"step": 1, "quantity": "batch_mean", "values": ["9", "9", "9"]}])
+    spec = load(spec_folder())
+    with pytest.raises(SpecErrors) as caught:
+        check(replace(spec, cases=(located(wrong), located(wrong))))
+    assert len(caught.value.errors) == 6
+
+
+def test_every_shipped_number_agrees_with_the_reference() -> None:
+    spec = load(spec_folder())
+    assert any(each.case.expected for each in spec.cases)
+    check(spec)

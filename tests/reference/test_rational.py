@@ -1,0 +1,146 @@
+"""Judging float64 where the platform's widest float type is float64 itself: forced here on one that has a wider."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conformance import precision
+from conformance.judging.judge import judge
+from conformance.judging.judgement import Judgement
+from conformance.operations import OPERATIONS
+from conformance.precision import Extended, extended
+from conformance.reference import rational
+from conformance.reference.expected import References, Request
+from conformance.reference.inputs import inputs_of, states_of
+from conformance.reference.rational import split
+from conformance.verdict import Verdict
+from tests.cells import INFER, SGD, TRAIN, UPSTREAM, case, cell
+from tests.exact_layer import ExactLayer, altered, outcomes
+
+WIDE = pytest.mark.skipif(not extended().sufficient, reason="compares with a float type wider than float64")
+STEPS = (TRAIN, {**INFER, "upstream": UPSTREAM}, TRAIN, SGD, TRAIN)
+
+
+@pytest.fixture(name="narrow")
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Force 53 bits."""
+
+    def force() -> None:
+        monkeypatch.setattr(precision, "extended", lambda: Extended(bits=53))
+
+    return force
+
+
+def judged(given: Any, *steps: dict[str, Any], **fields: Any) -> Judgement:
+    made = case(*(steps or STEPS), dtype="float64", **fields)
+    return judge(cell(made), given or outcomes(ExactLayer(case=made)), References())
+
+
+def scores(judgement: Judgement) -> list[float]:
+    return [each.score for step in judgement.steps for each in step.quantities if each.score is not None]
+
+
+@pytest.mark.parametrize("number", [Fraction(1, 3), Fraction(2) ** 60 + Fraction(1, 7), Fraction(-5, 2)])
+def test_a_number_is_split_into_two_float64(number: Fraction) -> None:
+    near, rest = split(number)
+    assert abs(Fraction(near) + Fraction(rest) - number) <= abs(number) / 2**105
+    assert near == float(number)
+
+
+@WIDE
+@pytest.mark.parametrize("mean", [2.0, 4096.0])
+def test_scores_are_those_of_extended_precision(narrow: Any, mean: float) -> None:
+    steps = [
+        {**each, "input": {"kind": "normal", "seed": 11, "mean": mean}} if "input" in each else each for each in STEPS
+    ]
+    given = outcomes(ExactLayer(case=case(*steps, dtype="float64"), work="float64"))
+    wide = scores(judged(given, *steps))
+    narrow()
+    assert scores(judged(given, *steps)) == pytest.approx(wide, rel=0, abs=1e-3)
+    assert max(wide) > 0.01
+
+
+def test_without_what_the_nearest_float64_lacks_the_scores_are_off(
+    narrow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = case(*STEPS, dtype="float64")
+    given = outcomes(ExactLayer(case=made, work="float64"))
+    narrow()
+    right = scores(judged(given))
+    monkeypatch.setattr(rational, "split", lambda number: (float(number), 0.0))
+    assert max(abs(one - other) for one, other in zip(right, scores(judged(given)), strict=True)) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"shape": [1, 3]}, {"scale": False}, {"parameter_dtype": "float32"}, {"decay": 0.0}]
+)
+def test_a_right_layer_conforms(narrow: Any, fields: dict[str, Any]) -> None:
+    narrow()
+    assert judged(None, **fields).verdict in (Verdict.CONFORMS, Verdict.EXACT)
+
+
+@pytest.mark.parametrize("quantity", ["output", "grad_input", "grad_gamma"])
+def test_an_error_of_float32_s_size_deviates(narrow: Any, quantity: str) -> None:
+    narrow()
+    given = altered(
+        outcomes(ExactLayer(case=case(*STEPS, dtype="float64"))), 1, quantity, lambda each: each * (1 + 1e-9)
+    )
+    assert judged(given).verdict is Verdict.DEVIATES
+
+
+def test_a_change_of_the_formula_is_still_named(narrow: Any) -> None:
+    narrow()
+    made = case(TRAIN, dtype="float64")
+    assert judged(outcomes(ExactLayer(case=made, decay=0.1)), TRAIN).diagnosis == "decay inverted"
+
+
+def test_a_step_of_too_many_elements_is_not_decidable(narrow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow()
+    monkeypatch.setattr(rational, "ELEMENTS", 10)
+    assert judged(None, TRAIN).verdict is Verdict.NOT_DECIDABLE
+
+
+def test_a_feature_that_is_not_finite_is_judged_by_its_pattern(narrow: Any) -> None:
+    values = [[1.0, float("nan"), 3.0], [2.0, 1.0, 5.0]]
+    step = {"step": "train", "input": {"kind": "literal", "values": values}, "upstream": UPSTREAM}
+    given = outcomes(ExactLayer(case=case(step, shape=[2, 3], dtype="float64")))
+    narrow()
+    assert judged(given, step, shape=[2, 3]).verdict is Verdict.CONFORMS
+    swallowed = altered(given, 1, "output", np.nan_to_num)
+    assert judged(swallowed, step, shape=[2, 3]).diagnosis == "2 values are finite that must be NaN or infinite"
+
+
+def test_centering_has_exact_values(narrow: Any) -> None:
+    narrow()
+    made = case(TRAIN, op="centering", dtype="float64", initial={})
+    (inputs,), (state,) = inputs_of(made).steps, states_of(made)
+    request = Request(
+        case=made,
+        configuration=made.configuration,
+        number=1,
+        inputs=inputs,
+        dialect=OPERATIONS["centering"].dialect,
+        worked=precision.precision("float64"),
+        frozen=False,
+        trained=0,
+    )
+    output = References().expected(request, state, {})["output"]
+    assert inputs.input is not None
+    assert output.rest is not None
+    column = [Fraction(value) for value in inputs.input[:, 1].tolist()]
+    held = [Fraction(a) + Fraction(b) for a, b in zip(output.value[:, 1], output.rest[:, 1], strict=True)]
+    center = sum(column, Fraction()) / len(column)
+    right = [value - center for value in column]
+    assert max(float(abs(a - b) / abs(b)) for a, b in zip(held, right, strict=True)) < 2.0**-100
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_narrower_dtypes_need_no_fractions(narrow: Any, monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    narrow()
+    monkeypatch.setattr(rational, "ELEMENTS", 0)
+    made = case(TRAIN, dtype=dtype)
+    assert judge(cell(made), outcomes(ExactLayer(case=made)), References()).verdict is Verdict.CONFORMS

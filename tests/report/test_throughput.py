@@ -1,0 +1,127 @@
+"""The page of throughput: what is a score, what compares, and what is said of the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.report import write
+from conformance.report.throughput import HIGH, LOW, drawn, throughput
+from conformance.runfile.run_file import dumped, read
+from tests.report_lines import HOSTILE, page, record, run
+from tests.run_lines import FLAX, LIBRARIES, TORCH, environment_line, run_of, write_run
+
+Line = dict[str, Any]
+
+
+def timed(implementation: str = TORCH, seconds: float = 0.01, standing: str = "scored", **other: Any) -> Line:
+    """Return a line of a pass that was timed."""
+    mode, name = other.get("mode", "eager"), other.get("pass", "infer")
+    return {
+        "timed": f"throughput.one::{implementation}-{mode}-cpu::{name}",
+        "case": "throughput.one", "implementation": implementation, "mode": mode, "device": "cpu", "pass": name,
+        "environment": LIBRARIES[implementation], "framework": LIBRARIES[implementation], "op": "batch_norm",
+        "dtype": "float32", "shape": [65536, 256], "standing": standing, "why": "", "seconds": seconds,
+        "fractions": {"compulsory": 0.5, "streaming": 0.75}, "warmed": {"first": 1.5, "peak": 64_000_000},
+        "score": 0.01, "verdict": "conforms", **other,
+    }  # fmt: skip
+
+
+def unmeasured(why: str) -> Line:
+    kept = ("timed", "case", "implementation", "mode", "device", "pass", "environment", "framework", "dtype", "shape")
+    return {**{key: value for key, value in timed().items() if key in kept}, "standing": "unmeasured", "why": why}
+
+
+def test_each_is_compared_with_the_fastest_of_its_case_and_pass() -> None:
+    (case,) = throughput(
+        [timed(seconds=0.02), timed(FLAX, 0.01), timed(FLAX, 0.03, **{"pass": "train"}), timed(mode="compiled")]
+    ).cases
+    found = [(each.line["pass"], each.line["implementation"], each.ratio) for each in case.timings]
+    assert found == [("infer", FLAX, 1.0), ("infer", TORCH, 1.0), ("infer", TORCH, 2.0), ("train", FLAX, 1.0)]
+
+
+@pytest.mark.parametrize("standing", ["invalid", "voided"])
+def test_what_cannot_be_right_is_nobody_s_fastest(standing: str) -> None:
+    (case,) = throughput([timed(seconds=0.02), timed(FLAX, 0.001, standing)]).cases
+    assert [each.ratio for each in case.timings] == [1.0, None]
+
+
+def test_only_scores_are_drawn_and_counted() -> None:
+    found = throughput([timed(), timed(FLAX, standing="launch_bound"), timed(mode="compiled", standing="voided")])
+    assert [each.framework for each in found.scattered] == ["torch"]
+    assert {title: [curve.points for curve in curves] for title, curves in found.scattered[0].curves.items()} == {
+        "eager, cpu, float32": [((-2.0, 0.5),)]
+    }
+    shares = {(each.implementation, each.column): dict(each.fractions) for each in found.shares}
+    assert shares == {
+        (TORCH, "eager cpu"): {"infer": (0.5, 0.75, 1)},
+        (TORCH, "compiled cpu"): {},
+        (FLAX, "eager cpu"): {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("score", "place"), [(1.0, 0.0), (0.0, LOW), (1e-9, LOW), (1e9, HIGH), ("Infinity", HIGH), (None, HIGH)]
+)
+def test_a_score_is_drawn_by_its_power_of_ten_within_the_axis(score: Any, place: float) -> None:
+    assert drawn(timed(score=score)) == place
+
+
+def test_what_was_not_measured_is_counted_by_reason() -> None:
+    found = throughput([timed(), unmeasured("offers none"), unmeasured("offers none")])
+    assert found.unmeasured == {(TORCH, "offers none"): 2}
+
+
+def made(folder: Path, *lines: Line) -> Path:
+    """Write a run of cells and one of throughput, and the report of both."""
+    judged = write_run(run(record("conforms")), folder)
+    times = run_of(name="throughput.jsonl", environments=(environment_line(), environment_line(FLAX)),
+                   throughput={"planned": len(lines)})  # fmt: skip
+    file = write_run(times, folder)
+    body = file.read_text().splitlines()
+    body[-1:-1] = [dumped({"kind": "throughput", **line}) for line in lines]
+    file.write_text("\n".join(body) + "\n")
+    write([read(judged), read(file)], folder / "pages", partial=False)
+    return folder / "pages"
+
+
+def test_the_page_shows_fraction_ratio_error_and_standing(tmp_path: Path) -> None:
+    folder = made(tmp_path, timed(), timed(FLAX, 0.02, "voided", why="the bandwidth drifted"), unmeasured("has none"))
+    text = page(folder, "throughput.html").text
+    assert "1 scored, 1 void, 1 not measured" in text
+    assert "the bandwidth drifted" in text
+    assert "has none" in text
+    assert "10 1.00 0.50 0.75 0.01 1.5e+03 64" in text
+
+
+def test_a_run_of_throughput_adds_no_cell_and_no_environment(tmp_path: Path) -> None:
+    folder = made(tmp_path, timed())
+    assert "flax" not in page(folder, "environments.html").text
+    assert "throughput.one" not in page(folder, "index.html").text
+
+
+def test_words_of_a_framework_stay_words(tmp_path: Path) -> None:
+    folder = made(tmp_path, timed(), unmeasured(HOSTILE))
+    tags = {tag for tag, _ in page(folder, "throughput.html").elements}
+    assert "b" not in tags
+
+
+def test_a_report_without_throughput_says_how_to_get_some(tmp_path: Path) -> None:
+    write([run(record("conforms"))], tmp_path / "pages", partial=False)
+    assert "none of these files is a run of conformance throughput" in page(tmp_path / "pages", "throughput.html").text
+
+
+def test_a_run_of_throughput_alone_makes_a_report(tmp_path: Path) -> None:
+    made(tmp_path, timed())
+    write([read(tmp_path / "throughput.jsonl")], tmp_path / "alone", partial=False)
+    assert "Fraction of the limit" in page(tmp_path / "alone", "throughput.html").text
+
+
+def test_a_run_of_throughput_that_did_not_end_is_partial(tmp_path: Path) -> None:
+    made(tmp_path, timed())
+    file = tmp_path / "throughput.jsonl"
+    lines = [line for line in file.read_text().splitlines() if '"kind":"throughput"' not in line]
+    file.write_text("\n".join(lines) + "\n")
+    assert not read(file).complete

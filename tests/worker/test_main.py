@@ -1,0 +1,75 @@
+"""The worker's own functions, in this process."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from conformance.protocol import Call, Configuration, Implementation
+from conformance.worker import wire
+from conformance.worker.native import configuration_from, perform
+
+CONFIGURATION = Configuration(
+    op="fake",
+    shape=(4, 2),
+    feature_axes=(1,),
+    dtype="float32",
+    parameter_dtype="float32",
+    decay=0.9,
+    epsilon=1e-3,
+    scale=True,
+    center=True,
+    memory="strided",
+    options={"shards": (3, 1), "rate": 0.5},
+)
+
+
+def test_a_configuration_survives_the_wire_with_its_options() -> None:
+    sent = bytearray(wire.encode(asdict(CONFIGURATION)))
+    assert configuration_from(wire.take(sent)) == CONFIGURATION
+
+
+def test_configurations_that_differ_in_their_options_differ() -> None:
+    other = configuration_from({**asdict(CONFIGURATION), "options": {"shards": (2, 2), "rate": 0.5}})
+    assert (other == CONFIGURATION, len({other, CONFIGURATION})) == (False, 2)
+
+
+def answers(train: Any) -> list[dict[str, Any]]:
+    """Return the answers of one train step with a mask."""
+    implementation = Implementation(
+        name="fake",
+        op="fake",
+        profile=(),
+        modes=("eager",),
+        dtypes=("float32",),
+        supports=lambda configuration: None,
+        call=lambda configuration: Call(path="numpy.zeros", keywords={"shape": 1}),
+        start=lambda native, configuration, state, mode, device: native,
+        state=lambda live: {},
+        steps={"train": train},
+    )
+    x = np.arange(8, dtype="float32").reshape(4, 2)
+    mask = np.array([True, False, True, True])
+    step = {"kind": "train", "input": x, "upstream": x, "arrays": {"mask": mask}}
+    request = {"configuration": asdict(CONFIGURATION), "mode": "eager", "device": "cpu", "initial": {}, "steps": [step]}
+    return list(perform(implementation, ModuleType("fake"), request, []))
+
+
+def test_a_further_array_comes_by_name() -> None:
+    def train(live: Any, x: Any, upstream: Any, *, mask: Any) -> dict[str, Any]:
+        return {"output": x[mask], "layout": np.array(x.strides)}
+
+    quantities = answers(train)[1]["quantities"]
+    assert quantities["output"].tolist() == [[0, 1], [4, 5], [6, 7]]
+    assert quantities["layout"].tolist() == [16, 8]
+
+
+def test_a_further_array_that_the_step_wrote_to_is_told() -> None:
+    def train(live: Any, x: Any, upstream: Any, *, mask: Any) -> dict[str, Any]:
+        mask[:] = False
+        return {}
+
+    assert answers(train)[1]["overwritten"] == ["mask"]
