@@ -31,7 +31,7 @@ def main(what: str, subject: str, comparisons: int, cases: tuple[str, ...]) -> N
     selection = Selection(cases=cases, modes=("eager",))
     name, _, python = subject.partition("=")
     interpreters = {name: python} if python else {}
-    ours = f"{ROOT / 'adapters' / name}.py:ADAPTER"
+    ours = f"{ROOT / 'adapters' / name / 'batch_norm.py'}:ADAPTER"
     theirs = f"{ROOT / 'benchmarks' / f'slowed_{name}'}.py:ADAPTER" if what == "slowed" else ours
     base = surveyed(interpreters, (ours,), selection)
     new = surveyed(interpreters, (theirs,), selection)

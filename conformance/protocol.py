@@ -1,8 +1,8 @@
 """What an adapter's author reads: the values an adapter is made of.
 
 An adapter is one Python file that translates between the words of the spec and one library. It holds a literal
-`PROCESSES`, read without importing the file, such as `[{"name": "torch", "group": "torch", "environment": {}}]`, and an
-`ADAPTER`. Each entry is one worker process: the group of packages whose interpreter runs it (None: that of the run), the
+`PROCESSES`, read without importing the file, such as `[{"name": "torch", "group": "torch", "environment": {}}]` or the
+name of a family in `adapters/processes.yaml`, and an `ADAPTER`. Each entry is one worker process: the group of packages whose interpreter runs it (None: that of the run), the
 environment variables set before anything is imported (`{caches}`: a folder of its own that outlives the run), under
 `dtypes` those it serves where it cannot serve all, under `threads` the variables that limit its threads, and under
 `shared` a word: adapters that have it and the environment in common may follow one another in one process.

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.spec.locations import adapter_files
+from conformance.reproduce.sources import chained
+from conformance.spec.locations import adapter_files, root
 
 PACKAGE = Path(__file__).resolve().parent.parent / "conformance"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -64,23 +65,16 @@ REPORT_OURS = {
 WORKER_OURS = {"conformance.precision", "conformance.protocol", "conformance.worker"}
 #: What times there, by pytest.
 TIMING = {"timing.py", "timed_pass.py"}
-FAMILIES = {
+#: How the folder of the adapters is called where it is loaded.
+ADAPTERS = "conformance_adapters"
+#: By library: what its adapters import, its own package among it.
+LIBRARIES = {
     "equinox": {"equinox", "jax", "jaxlib", "optax"},
-    "flax_linen": {"flax", "jax", "jaxlib", "optax"},
-    "flax_nnx": {"flax", "jax", "jaxlib", "optax", "orbax"},
-    "flax_nnx_transforms": {"flax", "jax", "jaxlib", "optax"},
-    "flax_transforms": {"flax", "jax", "jaxlib", "optax"},
+    "flax": {"flax", "jax", "jaxlib", "optax", "orbax"},
     "haiku": {"haiku", "jax", "jaxlib", "jmp", "optax"},
     "jax": {"jax", "jaxlib", "optax"},
-    # The batch norms of the libraries on JAX, over its replicas.
-    "jax_replicas": {"equinox", "flax", "haiku", "jax", "jaxlib"},
-    "jax_nn": {"jax", "jaxlib", "optax"},
     # Keras and each of its backends.
     "keras": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
-    "keras_masked": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
-    "keras_ops": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
-    "keras_replicas": {"keras", "tensorflow"},
-    "keras_transforms": {"jax", "jaxlib", "keras", "tensorflow", "torch"},
     "mlx": {"mlx"},
     "numpy": set[str](),
     "onnx": {"onnx", "onnxruntime"},
@@ -88,16 +82,13 @@ FAMILIES = {
     "paddle": {"paddle"},
     "sklearn": {"joblib", "sklearn"},
     "tensorflow": {"keras", "tensorflow"},
-    "tensorflow_fused": {"tensorflow"},
     "tf_keras": {"tensorflow", "tf_keras"},
-    "tf_keras_masked": {"tensorflow", "tf_keras"},
-    "tf_keras_replicas": {"tensorflow", "tf_keras"},
-    "tf_keras_transforms": {"tensorflow", "tf_keras"},
     "torch": {"torch"},
-    "torch_replicas": {"torch"},
-    "torch_transforms": {"torch"},
 }
-FRAMEWORKS = set[str]().union(*FAMILIES.values())
+#: The batch norms of the libraries on JAX, over its replicas.
+FURTHER = {"jax.replicas": {"equinox", "flax", "haiku"}}
+ADAPTER_FILES = sorted((root() / "adapters").rglob("*.py"))
+FRAMEWORKS = set[str]().union(*LIBRARIES.values())
 
 
 def imported(text: str) -> Iterator[str]:
@@ -140,6 +131,8 @@ def foreign(text: str, packages: set[str], ours: set[str] | None = None) -> set[
         if top == "conformance":
             if ours is not None and name != "conformance" and not _is_among(name, ours):
                 beyond.add(name)
+        elif top == ADAPTERS and ours is not None and name in ours:
+            pass
         elif top not in sys.stdlib_module_names and top not in packages:
             beyond.add(name)
     return beyond
@@ -233,14 +226,54 @@ def test_a_worker_imports_numpy_and_ml_dtypes_alone(path: Path) -> None:
     assert foreign(path.read_text(), packages, WORKER_OURS) == set()
 
 
-@pytest.mark.parametrize("path", adapter_files(), ids=lambda path: path.stem)
-def test_an_adapter_imports_its_library_and_the_protocol_alone(path: Path) -> None:
-    packages = FAMILIES[path.stem] | {"ml_dtypes", "numpy"}
-    assert foreign(path.read_text(), packages, {"conformance.protocol"}) == set()
+def _adapter(path: Path) -> str:
+    return f"{path.parent.name}.{path.stem}"
+
+
+def shared_by(library: str) -> set[str]:
+    """The modules whose names an adapter of that library may import: its own library's, and of those it imports."""
+    folders = {library} | (LIBRARIES[library] & LIBRARIES.keys())
+    return {f"{ADAPTERS}.{folder}._native" for folder in folders}
+
+
+@pytest.mark.parametrize("path", ADAPTER_FILES, ids=_adapter)
+def test_an_adapter_imports_its_library_the_protocol_and_what_its_library_s_share_alone(path: Path) -> None:
+    library = path.parent.name
+    packages = LIBRARIES[library] | FURTHER.get(_adapter(path), set()) | {"ml_dtypes", "numpy"}
+    assert foreign(path.read_text(), packages, {"conformance.protocol", *shared_by(library)}) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "beyond"),
+    [
+        ("from conformance_adapters.torch._native import tensor", set()),
+        ("from conformance_adapters.torch import _native", {"conformance_adapters.torch"}),
+        ("from conformance_adapters.torch.transforms import train", {"conformance_adapters.torch.transforms"}),
+        ("from conformance_adapters.jax._native import array", {"conformance_adapters.jax._native"}),
+    ],
+)
+def test_an_import_of_another_adapter_would_be_seen(text: str, beyond: set[str]) -> None:
+    assert foreign(text, {"torch"}, {"conformance.protocol", *shared_by("torch")}) == beyond
+
+
+def sources(name: str) -> dict[str, str]:
+    """The texts of that module of adapters and of those that it imports, each after what it imports."""
+    text = root().joinpath("adapters", *name.split(".")[1:]).with_suffix(".py").read_text()
+    texts: dict[str, str] = {}
+    for module in imported(text):
+        if module.startswith(ADAPTERS):
+            texts |= sources(module)
+    return {**texts, name: text}
+
+
+@pytest.mark.parametrize("path", adapter_files(), ids=_adapter)
+def test_an_adapter_gives_no_name_that_it_imports_another_meaning(path: Path) -> None:
+    """A script chains the texts."""
+    assert chained({"adapter": path.name, "sources": sources(f"{ADAPTERS}.{_adapter(path)}")})
 
 
 def test_there_are_files_to_look_at() -> None:
-    assert {path.stem for path in adapter_files()} == set(FAMILIES)
+    assert {path.parent.name for path in adapter_files()} == set(LIBRARIES)
     assert len(MODULES) > 100
 
 

@@ -1,9 +1,9 @@
 """Which adapters there are, and in which processes they run; no adapter is imported to find out.
 
-An adapter file's `PROCESSES` is read as a literal (of a dotted module name, Python imports the parent packages). Adapters are files found beside the package (or inside the
-wheel), named by `--adapter`, or announced by installed packages under the entry point group
-`conformance.adapters`; `sys.path` is never consulted for ours, since a file named after a library must not
-shadow it.
+An adapter file's `PROCESSES` is read as a literal (of a dotted module name, Python imports the parent packages): a
+list, or the name of a family in `processes.yaml`. Adapters are files found beside the package (or inside the wheel),
+named by `--adapter`, or announced by installed packages under the entry point group `conformance.adapters`; `sys.path`
+is never consulted for ours, since a file or folder named after a library must not shadow it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from conformance.errors import UsageError
+from conformance.planning.families import family, name_of
 from conformance.spec.locations import adapter_files
+from conformance.worker.adapter_file import library_of
 
 ENTRY_POINTS = "conformance.adapters"
 #: What every entry of `PROCESSES` has, and what may stand beside it.
@@ -53,6 +55,13 @@ class WorkerKey:
     shared: str = ""
 
     @property
+    def file_name(self) -> str:
+        """The name of the adapter's file, with that of the library whose folder it is in."""
+        file = Path(self.adapter)
+        library = library_of(file)
+        return f"{library}/{file.name}" if library else file.name
+
+    @property
     def process(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
         """What adapters have in common that may run in one process; the first is its name."""
         return (self.shared or self.name, self.interpreter, self.environment)
@@ -78,10 +87,10 @@ def keys(
     `interpreters` maps a group to its interpreter; a group it does not name runs in this one, unless some
     are named: then only adapters of named groups, and of no group, take part. `grouped`: of named groups alone.
     """
-    named = [_named(each) for each in adapters]
-    found = named or [*((str(file), "ADAPTER") for file in adapter_files()), *_installed()]
+    named = [_named(text) for text in adapters]
+    offered = named or [*((str(file), "ADAPTER") for file in adapter_files()), *_installed()]
     result: list[WorkerKey] = []
-    for file, attribute in found:
+    for file, attribute in offered:
         for process in processes(Path(file)):
             group = process["group"]
             if grouped and group not in interpreters:
@@ -120,22 +129,29 @@ def processes(file: Path) -> list[dict[str, Any]]:
                 return _literal(value, file)
             case _:
                 pass
-    return [{"name": file.stem, "group": None, "environment": {}}]
+    return [{"name": name_of(file), "group": None, "environment": {}}]
 
 
 def _literal(value: ast.expr, file: Path) -> list[dict[str, Any]]:
     try:
-        found = ast.literal_eval(value)
+        literal = ast.literal_eval(value)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{file}:{value.lineno}: PROCESSES must be a literal") from error
-    for process in found if isinstance(found, list) and found else [None]:
+    if isinstance(literal, str):
+        return _checked(family(literal, file), f"{file}:{value.lineno}")
+    return _checked(literal, f"{file}:{value.lineno}")
+
+
+def _checked(listed: object, place: str) -> list[dict[str, Any]]:
+    for process in listed if isinstance(listed, list) and listed else [None]:
         if not isinstance(process, dict) or not _KEYS <= set(process) <= _KEYS | _OPTIONAL:
             message = "expected PROCESSES to be a list of name, group, environment, dtypes, threads and shared"
-            raise UsageError(f"{file}:{value.lineno}: {message}")
+            raise UsageError(f"{place}: {message}, or the name of a family")
         if not _limits_threads(process.get("threads", "unknown")):
             message = 'expected threads to be {variable: text with "{threads}"}, or why nothing limits them'
-            raise UsageError(f"{file}:{value.lineno}: {message}, got {process['threads']!r}")
-    return list(found)
+            raise UsageError(f"{place}: {message}, got {process['threads']!r}")
+    assert isinstance(listed, list)
+    return listed
 
 
 def _limits_threads(value: object) -> bool:

@@ -53,8 +53,8 @@ class Offer:
     implementations: tuple[Offered, ...]
     #: Implementation -> one reason or None per configuration asked.
     reasons: Mapping[str, Sequence[str | None]]
-    #: The adapter's file.
-    source: str = ""
+    #: The texts of the adapter's file and of those of ours that it imports, by module: each after what it imports.
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -187,7 +187,7 @@ def offer_from(key: WorkerKey, described: Mapping[str, Any], reasons: Mapping[st
         versions=described["versions"],
         settings=described["settings"],
         host=described["host"],
-        source=described["source"],
+        sources=described["sources"],
         implementations=tuple(_offered(each) for each in described["implementations"]),
         reasons=reasons,
     )

@@ -18,6 +18,7 @@ from conformance.judging.judge import judge
 from conformance.planning.discovery import keys
 from conformance.planning.plan import Offer, Selection, plan, thread_keys
 from conformance.reference.expected import References
+from conformance.reproduce.sources import has_sources
 from conformance.runfile import lines, run_file
 from conformance.runfile.run_file import Line
 from conformance.spec.case import Case
@@ -56,7 +57,7 @@ def recorded(cell: str, paths: Iterable[Path]) -> Evidence:
         for line in run.records:
             if line["cell"] == cell:
                 environment = next(each for each in run.environments if each["id"] == line["environment"])
-                if "source" not in environment:
+                if not has_sources(environment):
                     raise UsageError(f"{run.path}: an older run, which does not hold the source of its adapters")
                 case = case_from(run.cases[line["case"]])
                 return Evidence(record=line, case=case, environment=environment, file=run.path.name)

@@ -25,6 +25,7 @@ from conformance.reproduce.checks import (
 from conformance.reproduce.evidence import Evidence
 from conformance.reproduce.fold import BFLOAT16, Fields, Known, NotNone, Value, written
 from conformance.reproduce.program import Program, defined, specialize
+from conformance.reproduce.sources import chained
 from conformance.reproduce.steps import Steps
 
 _PROPERTIES = ("rank", "features", "feature_count", "reduction_axes")
@@ -48,7 +49,7 @@ class _Script:
         self.evidence, self.record, self.case = evidence, evidence.record, evidence.case
         self.configuration = self.case.configuration
         self.inputs = inputs_of(self.case)
-        self.source = str(evidence.environment["source"])
+        self.source = chained(evidence.environment)
         taken = defined(ast.parse(self.source))
         self.arrays = Arrays(self.configuration, taken)
         for name in ("configuration", "initial", "native", "live", "seen", "given"):
@@ -60,7 +61,7 @@ class _Script:
             self.last = self.record["steps"][-1]["number"]
         elif not whole:
             self.last = first_deviating(self.record) or self.last
-        self.steps = Steps(evidence, self.last, self.arrays)
+        self.steps = Steps(evidence, self.source, self.last, self.arrays)
 
     def text(self) -> str:
         """Return the whole text."""

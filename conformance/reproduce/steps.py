@@ -19,10 +19,11 @@ _WRITTEN_CALL = re.compile(r"(?P<path>[\w.]+)\((?P<function>…, )?(?P<keywords>
 
 
 class Steps:
-    """The steps up to `last`."""
+    """The steps up to `last`, by the functions of the adapter's `source`."""
 
-    def __init__(self, evidence: Evidence, last: int, arrays: Arrays) -> None:
+    def __init__(self, evidence: Evidence, source: str, last: int, arrays: Arrays) -> None:
         self.evidence, self.record, self.last, self.arrays = evidence, evidence.record, last, arrays
+        self.source = source
         self.inputs = inputs_of(evidence.case).steps
         self.refused = refusals(self.record)
         #: Step -> its arrays by argument.
@@ -120,7 +121,7 @@ class Steps:
         named = str(self.evidence.implementation["functions"].get(kind, ""))
         if not named:
             where = f"{self.evidence.environment['adapter']}: {self.record['implementation']}"
-            raise UsageError(f"{where}: its function for {kind} is not one at the top level of the file")
+            raise UsageError(f"{where}: its function for {kind} is not one at the top level of its files")
         tree = ast.parse(named, mode="eval").body
         if not isinstance(tree, ast.Call):
             return f"{named}({', '.join(arguments)})"
@@ -139,7 +140,7 @@ class Steps:
     def _importable(self, path: str) -> str:
         """Return the path by the name under which the adapter's file imports its package."""
         head, dot, rest = path.partition(".")
-        for statement in ast.parse(str(self.evidence.environment["source"])).body:
+        for statement in ast.parse(self.source).body:
             for alias in statement.names if isinstance(statement, ast.Import) else []:
                 if alias.name == head and alias.asname and dot:
                     return f"{alias.asname}.{rest}"

@@ -134,8 +134,8 @@ def _by_file(cells: Sequence[Cell], spec: Spec) -> dict[Path, dict[str, list[Cel
 
 def _unmatched(divergences: Sequence[Listed], spec: Spec, offers: Sequence[Offer]) -> list[Listed]:
     """Return the entries that match no cell of the whole matrix; none where not every adapter took part."""
-    shipped = {Path(key.adapter).name for key in keys({})}
-    if not shipped <= {Path(offer.key.adapter).name for offer in offers}:
+    shipped = {key.file_name for key in keys({})}
+    if not shipped <= {offer.key.file_name for offer in offers}:
         return []
     cells = plan(spec.cases, offers, Selection(tier=Tier.FULL))
     return unmatched(divergences, ((cell.case.id, cell.implementation.name, cell.mode, cell.device) for cell in cells))

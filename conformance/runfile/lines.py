@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from conformance import __version__
@@ -65,7 +64,7 @@ def environment_line(offer: Offer) -> Line:
         "versions": dict(offer.versions),
         "settings": dict(offer.settings),
         "host": dict(offer.host),
-        "source": offer.source,
+        "sources": dict(offer.sources),
         "implementations": [asdict(each) for each in offer.implementations],
     }
 
@@ -84,7 +83,7 @@ def _process(key: WorkerKey) -> Line:
     return {
         "id": key.name,
         "group": key.group,
-        "adapter": Path(key.adapter).name,
+        "adapter": key.file_name,
         "process": dict(key.environment),
         **({"threads": key.threads} if key.threads is not None else {}),
     }

@@ -33,5 +33,5 @@ def spec_folder() -> Path:
 
 
 def adapter_files() -> tuple[Path, ...]:
-    """Return the adapters, sorted by name."""
-    return tuple(sorted((root() / "adapters").glob("*.py")))
+    """Return the adapters by library and name, without the files with an underscore, which libraries share."""
+    return tuple(sorted((root() / "adapters").glob("*/[!_]*.py")))

@@ -18,16 +18,15 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import importlib
-import importlib.util
 import os
 import signal
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
 from conformance.protocol import Adapter, Configuration
 from conformance.worker import wire
+from conformance.worker.adapter_file import load_adapter
 from conformance.worker.native import Stretch, configuration_from, difference, noted, perform, raised
 from conformance.worker.offer import counted_pool, describe, thread_names
 
@@ -58,23 +57,6 @@ def main(arguments: list[str]) -> None:
             if following is None:
                 return
             adapter_file, adapter_name = following
-
-
-def load_adapter(file: str) -> ModuleType:
-    """Import the adapter file as `conformance_adapters.<stem>`, whatever `sys.path` holds.
-
-    A file named `torch.py` must never shadow the library of that name.
-    """
-    package = sys.modules.setdefault("conformance_adapters", ModuleType("conformance_adapters"))
-    package.__path__ = []  # pickle, as torch.compile's cache uses it, imports a module by its whole name
-    name = f"conformance_adapters.{Path(file).stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: BinaryIO) -> tuple[str, str] | None:

@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 
 from conformance.protocol import Adapter
+from conformance.worker.adapter_file import reached, text_of
 
 
 def describe(adapter: Adapter, counted: Mapping[str, str], module: ModuleType) -> dict[str, Any]:
     """Return what the adapter offers, and the process that offers it with its counted settings, as JSON values."""
-    names = {id(value): name for name, value in vars(module).items() if callable(value)}
+    modules = reached(module)
+    names = {id(value): name for each in modules for name, value in vars(each).items() if callable(value)}
     return {
         "library": adapter.library,
         "versions": {"numpy": np.__version__, **adapter.versions},
         "settings": {**adapter.settings, **counted},
-        "source": Path(str(module.__file__)).read_text(encoding="utf-8"),
+        "sources": {each.__name__: text_of(each) for each in modules},
         "host": {
             "python": platform.python_version(),
             "system": platform.system(),
@@ -56,7 +58,7 @@ def describe(adapter: Adapter, counted: Mapping[str, str], module: ModuleType) -
 
 
 def _named(function: Any, names: Mapping[int, str]) -> str:
-    """Return how the adapter's file names a function, the arguments bound to it included; empty where it cannot."""
+    """Return how the adapter's files name a function, the arguments bound to it included; empty where they cannot."""
     if not isinstance(function, functools.partial):
         return names.get(id(function), "")
     given = [("", each) for each in function.args] + [(f"{name}=", each) for name, each in function.keywords.items()]

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from conformance.protocol import Adapter
-from conformance.worker.main import load_adapter
+from conformance.worker.adapter_file import load_adapter
 
 PROCESSES: list[dict[str, Any]] = [{"name": "dying", "group": None, "environment": {}}]
 
 FATAL_DECAY = 0.125
-_NUMPY = load_adapter(str(Path(__file__).parents[2] / "adapters" / "numpy.py"))
+_NUMPY = load_adapter(str(Path(__file__).parents[2] / "adapters" / "numpy" / "batch_norm.py"))
 _HEALTHY = _NUMPY.ADAPTER.implementations[0]
 BatchNorm = _NUMPY.BatchNorm
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.protocol import Adapter, Declared, Implementation
-from conformance.worker.main import load_adapter
+from conformance.worker.adapter_file import load_adapter
 
 PROCESSES: list[dict[str, Any]] = [{"name": "misdeclared", "group": None, "environment": {}}]
 

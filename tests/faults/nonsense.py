@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from conformance.protocol import Adapter, Declared, Implementation
-from conformance.worker.main import load_adapter
+from conformance.worker.adapter_file import load_adapter
 
 PROCESSES: list[dict[str, Any]] = [{"name": "nonsense", "group": None, "environment": {}}]
 
-_NUMPY = load_adapter(str(Path(__file__).parents[2] / "adapters" / "numpy.py"))
+_NUMPY = load_adapter(str(Path(__file__).parents[2] / "adapters" / "numpy" / "batch_norm.py"))
 BatchNorm, Centering = _NUMPY.BatchNorm, _NUMPY.Centering
 #: Under these the reference itself leaves out quantities of some steps.
 PROFILE = (

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from conformance.protocol import Adapter
-from conformance.worker.main import load_adapter
+from conformance.worker.adapter_file import load_adapter
 
 PROCESSES: list[dict[str, Any]] = [
     {"name": "threaded", "group": None, "environment": {}, "threads": {"THREADED_THREADS": "{threads}"}}
 ]
 
-_NUMPY = load_adapter(str(Path(__file__).parents[2] / "adapters" / "numpy.py"))
+_NUMPY = load_adapter(str(Path(__file__).parents[2] / "adapters" / "numpy" / "batch_norm.py"))
 _HEALTHY = _NUMPY.ADAPTER.implementations[0]
 BatchNorm = _NUMPY.BatchNorm
 THREADS = int(os.environ.get("THREADED_THREADS", "2"))

@@ -105,7 +105,7 @@ def test_shipped_processes_have_names_of_their_own() -> None:
     assert len(found) == len(set(found))
 
 
-@pytest.mark.parametrize("file", adapter_files(), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", adapter_files(), ids=lambda file: f"{file.parent.name}.{file.stem}")
 def test_no_dtype_falls_between_the_processes_of_a_shipped_adapter(file: Path) -> None:
     """A process that serves some dtypes has another beside it, of the same group and backend, for the rest."""
     served: dict[tuple[str | None, str], set[str]] = {}
@@ -158,6 +158,8 @@ def test_an_adapter_that_is_not_there_is_refused_in_one_line(text: str, message:
         ("PROCESSES = make()\n", ":1: PROCESSES must be a literal"),
         ("PROCESSES = {[]: 1}\n", ":1: PROCESSES must be a literal"),
         ("PROCESSES = []\n", ":1: expected PROCESSES to be a list of"),
+        ("PROCESSES = 'trch'\n", "processes.yaml: 'trch'; did you mean torch?"),
+        ("PROCESSES = ''\n", "processes.yaml: ''"),
         ('PROCESSES = {"name": "x"}\n', ":1: expected PROCESSES to be a list of"),
         ('PROCESSES = ["x"]\n', ":1: expected PROCESSES to be a list of"),
         ('PROCESSES = [{"name": "x"}]\n', ":1: expected PROCESSES to be a list of"),
@@ -188,7 +190,7 @@ def test_an_adapter_file_named_after_a_library_never_shadows_it(tmp_path: Path) 
     (tmp_path / "torch.py").write_text("import json\nVALUE = json\n")
     (tmp_path / "json.py").write_text("raise SystemExit('the adapter json.py shadows the library')\n")
     code = (
-        "import sys; from conformance.worker.main import load_adapter; "
+        "import sys; from conformance.worker.adapter_file import load_adapter; "
         f"made = load_adapter({str(tmp_path / 'torch.py')!r}); "
         "assert made.VALUE.dumps({}) == '{}'; "
         "assert made.__name__ == 'conformance_adapters.torch', made.__name__; "

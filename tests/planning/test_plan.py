@@ -194,7 +194,7 @@ DESCRIBED: dict[str, Any] = {
     "versions": {"fake": "1"},
     "settings": {"threads": "1"},
     "host": {"python": "3"},
-    "source": "ADAPTER = None",
+    "sources": {"conformance_adapters.fake": "ADAPTER = None"},
     "implementations": [
         {
             "name": "fake.Layer",
@@ -227,7 +227,8 @@ def test_an_offer_in_json_values_is_read_back_as_it_was_described() -> None:
     assert (layer.modes, layer.devices, layer.dtypes, layer.steps) == (("eager",), ("cpu",), ("float32",), ("train",))
     assert (layer.lacks, layer.documentation) == (("grad_input",), "page")
     assert layer.profile == (Declared(field="update", value="none", source="documentation", where="p", ranks=(2,)),)
-    assert (found.source, layer.functions) == ("ADAPTER = None", {"train": "train"})
+    assert found.sources == {"conformance_adapters.fake": "ADAPTER = None"}
+    assert layer.functions == {"train": "train"}
     assert (found.library, found.versions, found.settings) == ("fake", {"fake": "1"}, {"threads": "1"})
 
 

@@ -226,7 +226,7 @@ def test_an_unknown_cell_is_one_line_with_the_nearest(tmp_path: Path) -> None:
 
 def test_a_run_without_sources_is_said_in_one_line(tmp_path: Path) -> None:
     found = evidence("Right")
-    environment = {name: value for name, value in found.environment.items() if name != "source"}
+    environment = {name: value for name, value in found.environment.items() if name != "sources"}
     path = run_file(replace(found, environment=environment), tmp_path / "run.jsonl")
     with pytest.raises(UsageError, match="an older run, which does not hold the source of its adapters"):
         recorded(found.record["cell"], [path])

@@ -129,9 +129,11 @@ def test_an_exact_quantity_has_an_element_unless_it_is_state_that_stayed() -> No
     assert ["worst" in quantity(line, step, name) for step, name in ((1, "gamma"), (2, "moving_mean"))] == [False] * 2
 
 
-def test_an_environment_holds_the_source_of_its_adapter_and_the_names_of_its_functions() -> None:
-    line = environment_line(offer(offered(functions={"train": "train"}), source="ADAPTER = None"))
-    assert (line["source"], line["implementations"][0]["functions"]) == ("ADAPTER = None", {"train": "train"})
+def test_an_environment_holds_the_sources_of_its_adapter_and_the_names_of_its_functions() -> None:
+    sources = {"conformance_adapters.fake._native": "", "conformance_adapters.fake.layer": "ADAPTER = None"}
+    line = environment_line(offer(offered(functions={"train": "train"}), sources=sources))
+    assert list(line["sources"].items()) == list(sources.items())
+    assert line["implementations"][0]["functions"] == {"train": "train"}
 
 
 def test_a_quantity_has_its_own_dtype_and_shape() -> None:

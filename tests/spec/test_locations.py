@@ -48,12 +48,13 @@ def test_a_package_without_a_spec_is_the_suite_s_own_fault(package: Path) -> Non
         locations.root()
 
 
-def test_adapters_are_python_files_by_name(package: Path) -> None:
+def test_adapters_are_the_files_of_a_library_by_name_and_none_that_others_share(package: Path) -> None:
     folder = package / "_shipped" / "adapters"
-    folder.mkdir(parents=True)
-    for name in ("torch.py", "jax.py", "notes.txt"):
+    for name in ("torch/nn.py", "jax/nn.py", "torch/_native.py", "jax/batch_norm.py", "jax/notes.txt", "beside.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("")
-    assert [file.name for file in locations.adapter_files()] == ["jax.py", "torch.py"]
+    files = [file.relative_to(folder).as_posix() for file in locations.adapter_files()]
+    assert files == ["jax/batch_norm.py", "jax/nn.py", "torch/nn.py"]
 
 
 def test_the_spec_is_found_from_another_folder(tmp_path: Path) -> None:

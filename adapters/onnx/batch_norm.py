@@ -1,0 +1,206 @@
+"""ONNX: a `BatchNormalization` node of opset 15, run by ONNX Runtime and by ONNX's own reference evaluator."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.reference
+import onnxruntime
+
+from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
+
+PROCESSES = "portable"
+
+OPSET = 15
+#: The IR version that came with that opset.
+IR_VERSION = 8
+#: Our name -> the name of the node's input.
+NAMES = {
+    "gamma": "scale",
+    "beta": "B",
+    "moving_mean": "input_mean",
+    "moving_variance": "input_var",
+}
+#: Our name -> the name of the node's output in training mode.
+UPDATED = {"moving_mean": "running_mean", "moving_variance": "running_var"}
+TYPES = {
+    "float64": onnx.TensorProto.DOUBLE,
+    "float32": onnx.TensorProto.FLOAT,
+    "float16": onnx.TensorProto.FLOAT16,
+    "bfloat16": onnx.TensorProto.BFLOAT16,
+}
+PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
+
+
+def supports(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (1,):
+        return "dimensions are in the form of (N x C x D1 x D2 ... Dn)"
+    if not (configuration.scale and configuration.center):
+        return "`scale` and `B` are required inputs"
+    attributes = (configuration.epsilon, configuration.decay)
+    if "float64" in (configuration.dtype, configuration.parameter_dtype) and any(
+        float(np.float32(each)) != each for each in attributes
+    ):
+        return "the attributes `epsilon` and `momentum` are of type FLOAT, 32 bits, which cannot hold these values"
+    return None
+
+
+def supports_runtime(configuration: Configuration) -> str | None:
+    wide = configuration.parameter_dtype != configuration.dtype
+    if wide and (configuration.dtype, configuration.parameter_dtype) != ("float16", "float32"):
+        return "Could not find an implementation for BatchNormalization(15) node with these types"
+    return supports(configuration)
+
+
+def call(configuration: Configuration) -> Call:
+    """The node, of which training and inference differ in `training_mode` and the outputs alone."""
+    return Call(
+        path="onnx.helper.make_node",
+        keywords={
+            "op_type": "BatchNormalization",
+            "inputs": ["X", *NAMES.values()],
+            "epsilon": configuration.epsilon,
+            "momentum": configuration.decay,
+        },
+        function=True,
+    )
+
+
+def model(make_node: Any, configuration: Configuration, training: bool) -> Any:
+    """The model of that one node; the sizes are left open."""
+    outputs = list(UPDATED.values()) if training else []
+    x, parameters = TYPES[configuration.dtype], TYPES[configuration.parameter_dtype]
+    image, vector = [None] * configuration.rank, [configuration.feature_count]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [make_node(outputs=["Y", *outputs], training_mode=int(training))],
+        "batch_normalization",
+        [value("X", x, image), *(value(name, parameters, vector) for name in NAMES.values())],
+        [value("Y", x, image), *(value(name, parameters, vector) for name in outputs)],
+    )
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+def runtime(model: bytes, device: str) -> Any:
+    return onnxruntime.InferenceSession(model, providers=[PROVIDERS[device]])
+
+
+def reference(model: bytes, device: str) -> Any:
+    return onnx.reference.ReferenceEvaluator(onnx.load_model_from_string(model))
+
+
+@functools.cache
+def prepare(evaluator: Any, model: bytes, device: str) -> Any:
+    """The session of one model: equal models are loaded once per process."""
+    return evaluator(model, device)
+
+
+def start(
+    evaluator: Any, make_node: Any, configuration: Configuration, state: Quantities, mode: str, device: str
+) -> Any:
+    models = {training: model(make_node, configuration, training) for training in (True, False)}
+    return SimpleNamespace(
+        state=dict(state),
+        sessions={training: prepare(evaluator, each.SerializeToString(), device) for training, each in models.items()},
+    )
+
+
+def state(live: Any) -> Quantities:
+    return dict(live.state)
+
+
+def train(live: Any, x: Any, upstream: Any) -> Quantities:
+    output, *updated = run(live, x, training=True)
+    live.state.update(zip(UPDATED, updated, strict=True))
+    return {"output": output}
+
+
+def infer(live: Any, x: Any, upstream: Any) -> Quantities:
+    (output,) = run(live, x, training=False)
+    return {"output": output}
+
+
+def run(live: Any, x: Any, training: bool) -> Any:
+    feeds = {theirs: live.state[ours] for ours, theirs in NAMES.items()}
+    return live.sessions[training].run(None, {"X": x, **feeds})
+
+
+def put(array: Any, device: str) -> Any:
+    return array
+
+
+def wait(live: Any, results: Any) -> None:
+    """It computes at once."""
+
+
+def reload(live: Any) -> Any:
+    """The moving values are the caller's, who keeps them as ONNX tensors."""
+    saved = {name: onnx.numpy_helper.from_array(value).SerializeToString() for name, value in live.state.items()}
+    live.state = {
+        name: onnx.numpy_helper.to_array(onnx.load_tensor_from_string(each)).copy() for name, each in saved.items()
+    }
+    return live
+
+
+STEPS: Mapping[str, Callable[..., Any]] = {"train": train, "infer": infer, "reload": reload}
+TIMED: Mapping[str, Callable[..., Any]] = {
+    "put": put,
+    "get": np.array,
+    "wait": wait,
+    "infer": infer,
+    "train_forward": train,
+}
+LACKS = ("grad_input", "grad_gamma", "grad_beta")
+DOCUMENTATION = "https://onnx.ai/onnx/operators/onnx__BatchNormalization.html"
+
+ADAPTER = Adapter(
+    library="onnx",
+    versions={"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
+    settings={
+        "opset": str(OPSET),
+        "providers": ", ".join(onnxruntime.get_available_providers()),
+        "graph optimizations": str(onnxruntime.SessionOptions().graph_optimization_level),
+        "threads within an op": str(onnxruntime.SessionOptions().intra_op_num_threads or "automatic"),
+    },
+    implementations=(
+        Implementation(
+            name="onnxruntime.BatchNormalization",
+            op="batch_norm",
+            profile=(),
+            modes=("eager",),
+            devices=("cpu", "gpu") if PROVIDERS["gpu"] in onnxruntime.get_available_providers() else ("cpu",),
+            # The kernel for bfloat16 is missing: Could not find an implementation for BatchNormalization(15) node.
+            dtypes=("float64", "float32", "float16"),
+            supports=supports_runtime,
+            call=call,
+            start=functools.partial(start, runtime),
+            state=state,
+            steps=STEPS,
+            timed=TIMED,
+            lacks=LACKS,
+            documentation=DOCUMENTATION,
+        ),
+        Implementation(
+            name="onnx.reference.BatchNormalization",
+            op="batch_norm",
+            profile=(),
+            modes=("eager",),
+            dtypes=("float64", "float32", "float16", "bfloat16"),
+            supports=supports,
+            call=call,
+            start=functools.partial(start, reference),
+            state=state,
+            steps=STEPS,
+            timed=TIMED,
+            lacks=LACKS,
+            documentation="https://onnx.ai/onnx/api/reference.html",
+        ),
+    ),
+)

@@ -1,0 +1,106 @@
+"""OpenVINO: the `BatchNormInference` operation with its statistics and parameters as constants of the model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from types import SimpleNamespace
+from typing import Any
+
+import openvino
+import openvino.opset15
+
+from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
+
+PROCESSES = "portable"
+
+#: Our name -> the operation's name for the same input.
+NAMES = {
+    "gamma": "gamma",
+    "beta": "beta",
+    "moving_mean": "mean",
+    "moving_variance": "variance",
+}
+DEVICES = {"cpu": "CPU", "gpu": "GPU"}
+CORE = openvino.Core()
+
+
+def supports(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (1,):
+        return "the second dimension of the data is the channel dimension"
+    if not (configuration.scale and configuration.center):
+        return "gamma and beta are required inputs"
+    if configuration.parameter_dtype != configuration.dtype:
+        return "gamma, beta, mean and variance have the element type of the data"
+    return None
+
+
+def call(configuration: Configuration) -> Call:
+    return Call(
+        path="openvino.opset15.batch_norm_inference",
+        keywords={"epsilon": configuration.epsilon},
+        function=True,
+    )
+
+
+def start(operation: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    element = openvino.Type(configuration.dtype)
+    sizes = [size if axis in configuration.feature_axes else -1 for axis, size in enumerate(configuration.shape)]
+    data = openvino.opset15.parameter(sizes, element)
+    constants = {NAMES[name]: openvino.opset15.constant(value) for name, value in state.items()}
+    model = openvino.Model([operation(data, **constants)], [data])
+    return SimpleNamespace(state=dict(state), compiled=CORE.compile_model(model, DEVICES[device]))
+
+
+def state(live: Any) -> Quantities:
+    return dict(live.state)
+
+
+def infer(live: Any, x: Any, upstream: Any) -> Quantities:
+    return {"output": live.compiled(x)[0].copy()}
+
+
+def put(array: Any, device: str) -> Any:
+    return array
+
+
+def get(result: Any) -> Any:
+    return result.copy()
+
+
+def wait(live: Any, results: Any) -> None:
+    """A call returns when it is computed."""
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    """Into the buffer of the compiled model."""
+    return {"output": live.compiled(x)[0]}
+
+
+ADAPTER = Adapter(
+    library="openvino",
+    versions={"openvino": importlib.metadata.version("openvino")},
+    settings={
+        "build": openvino.get_version(),
+        "inference precision": CORE.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string(),
+        "execution mode": str(CORE.get_property("CPU", "EXECUTION_MODE_HINT")),
+    },
+    implementations=(
+        Implementation(
+            name="openvino.BatchNormInference",
+            op="batch_norm",
+            profile=(),
+            modes=("eager",),
+            devices=tuple(ours for ours, theirs in DEVICES.items() if theirs in CORE.available_devices),
+            # NumPy arrays of bfloat16 are not taken: its Python interface has no such array type.
+            dtypes=("float64", "float32", "float16"),
+            supports=supports,
+            call=call,
+            start=start,
+            state=state,
+            steps={"infer": infer},
+            timed={"put": put, "get": get, "wait": wait, "infer_into": timed_infer},
+            lacks=("grad_input", "grad_gamma", "grad_beta"),
+            documentation="https://docs.openvino.ai/2026/documentation/openvino-ir-format/operation-sets/operation-specs/normalization/batch-norm-inference-5.html",
+        ),
+    ),
+)

@@ -1,0 +1,289 @@
+"""Paddle: `paddle.nn.BatchNorm1D/2D/3D` by rank, and `paddle.nn.functional.batch_norm`."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import paddle
+
+from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+
+PROCESSES = "paddle"
+
+#: Our name -> the layer's name for the same tensor, and the function's.
+NAMES = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "_mean",
+    "moving_variance": "_variance",
+}
+ARGUMENTS = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+#: By rank, the formats with the features at axis 1 and at the last axis.
+FORMATS = {2: ("NC", "NC"), 3: ("NCL", "NLC"), 4: ("NCHW", "NHWC"), 5: ("NCDHW", "NDHWC")}
+PLACES = {"cpu": "cpu", "gpu": "gpu:0"}
+
+
+def supports(configuration: Configuration) -> str | None:
+    if configuration.rank not in FORMATS or configuration.feature_axes not in {(1,), (configuration.rank - 1,)}:
+        return "`data_format` may be NC, NCL, NCHW, NCDHW, NLC, NHWC or NDHWC"
+    if configuration.parameter_dtype != configuration.dtype:
+        return "the data type of x should be float32 or float64, and the kernel has weight, bias and statistics of it"
+    return None
+
+
+def data_format(configuration: Configuration) -> str:
+    first, last = FORMATS[configuration.rank]
+    return first if configuration.feature_axes == (1,) else last
+
+
+def call(configuration: Configuration) -> Call:
+    dimensions = {2: 1, 3: 1, 4: 2, 5: 3}[configuration.rank]
+    return Call(
+        path=f"paddle.nn.BatchNorm{dimensions}D",
+        keywords={
+            "num_features": configuration.feature_count,
+            "momentum": configuration.decay,
+            "epsilon": configuration.epsilon,
+            "weight_attr": None if configuration.scale else False,
+            "bias_attr": None if configuration.center else False,
+            "data_format": data_format(configuration),
+        },
+    )
+
+
+def call_function(configuration: Configuration) -> Call:
+    return Call(
+        path="paddle.nn.functional.batch_norm",
+        keywords={
+            "momentum": configuration.decay,
+            "epsilon": configuration.epsilon,
+            "data_format": data_format(configuration),
+        },
+        function=True,
+    )
+
+
+def prepare(layer: Any, mode: str) -> Any:
+    """The layer itself, or its graph, of which one is traced per signature."""
+    return layer if mode == "eager" else paddle.jit.to_static(layer, full_graph=True)
+
+
+def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    paddle.device.set_device(PLACES[device])
+    layer.to(device=PLACES[device], dtype=configuration.dtype)
+    layer.set_state_dict({NAMES[name]: paddle.to_tensor(value) for name, value in state.items()})
+    learned = {"grad_gamma": layer.weight, "grad_beta": layer.bias}
+    return SimpleNamespace(
+        layer=prepare(layer, mode),
+        mode=mode,
+        learned={name: value for name, value in learned.items() if value is not None},
+        optimizer=paddle.optimizer.SGD(parameters=layer.parameters()),
+    )
+
+
+def start_function(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    paddle.device.set_device(PLACES[device])
+    tensors = {ARGUMENTS[name]: paddle.to_tensor(value) for name, value in state.items()}
+    learned = {"grad_gamma": tensors.get("weight"), "grad_beta": tensors.get("bias")}
+    live = SimpleNamespace(
+        function=function,
+        tensors=tensors,
+        learned={name: value for name, value in learned.items() if value is not None},
+    )
+    for tensor in live.learned.values():
+        tensor.stop_gradient = False
+    live.optimizer = paddle.optimizer.SGD(parameters=list(live.learned.values())) if live.learned else None
+    return live
+
+
+def state(live: Any) -> Quantities:
+    stored = live.layer.state_dict()
+    return {ours: stored[theirs].numpy() for ours, theirs in NAMES.items() if theirs in stored}
+
+
+def state_function(live: Any) -> Quantities:
+    return {ours: live.tensors[theirs].numpy() for ours, theirs in ARGUMENTS.items() if theirs in live.tensors}
+
+
+def train(live: Any, x: Any, upstream: Any) -> Quantities:
+    live.layer.train()
+    return differentiate(live, live.layer, x, upstream)
+
+
+def infer(live: Any, x: Any, upstream: Any) -> Quantities:
+    live.layer.eval()
+    return differentiate(live, live.layer, x, upstream)
+
+
+def train_function(live: Any, x: Any, upstream: Any) -> Quantities:
+    return differentiate(live, lambda x: live.function(x, training=True, **live.tensors), x, upstream)
+
+
+def infer_function(live: Any, x: Any, upstream: Any) -> Quantities:
+    return differentiate(live, lambda x: live.function(x, training=False, **live.tensors), x, upstream)
+
+
+def differentiate(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
+    if upstream is None:
+        with paddle.no_grad():
+            return {"output": forward(paddle.to_tensor(x)).numpy()}
+    x = paddle.to_tensor(x, stop_gradient=False)
+    learned = {name: parameter for name, parameter in live.learned.items() if not parameter.stop_gradient}
+    for parameter in learned.values():
+        parameter.clear_gradient()
+    output = forward(x)
+    output.backward(paddle.to_tensor(upstream))
+    gradients = {name: tensor.grad for name, tensor in {"grad_input": x, **learned}.items()}
+    return {"output": output.numpy(), **{name: each.numpy() for name, each in gradients.items() if each is not None}}
+
+
+def put(array: Any, device: str) -> Any:
+    paddle.device.set_device(PLACES[device])
+    return paddle.to_tensor(array)
+
+
+def get(tensor: Any) -> Any:
+    return tensor.numpy()
+
+
+def wait(live: Any, results: Any) -> None:
+    """A CPU computes at once."""
+    if paddle.device.get_device() != "cpu":
+        paddle.device.synchronize()
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    live.layer.eval()
+    with paddle.no_grad():
+        return {"output": live.layer(x)}
+
+
+def timed_train(live: Any, x: Any, upstream: Any) -> Any:
+    live.layer.train()
+    return timed_gradients(live, live.layer, x, upstream)
+
+
+def timed_infer_function(live: Any, x: Any, upstream: Any) -> Any:
+    with paddle.no_grad():
+        return {"output": live.function(x, training=False, **live.tensors)}
+
+
+def timed_train_function(live: Any, x: Any, upstream: Any) -> Any:
+    return timed_gradients(live, functools.partial(live.function, training=True, **live.tensors), x, upstream)
+
+
+def timed_gradients(live: Any, forward: Any, x: Any, upstream: Any) -> Any:
+    if upstream is None:
+        return {"output": forward(x)}
+    x = x.detach()
+    x.stop_gradient = False
+    output = forward(x)
+    gradients = paddle.grad([output], [x, *live.learned.values()], [upstream])
+    return {"output": output, **dict(zip(("grad_input", *live.learned), gradients, strict=True))}
+
+
+def reload(live: Any) -> Any:
+    file = io.BytesIO()
+    paddle.save(live.layer.state_dict(), file)
+    file.seek(0)
+    with paddle.no_grad():
+        for tensor in live.layer.state_dict().values():
+            tensor.fill_(7)  # a reload that loads nothing must show
+    live.layer.set_state_dict(paddle.load(file))
+    return live
+
+
+def freeze(live: Any) -> None:
+    for parameter in live.learned.values():
+        parameter.trainable = False
+
+
+def unfreeze(live: Any) -> None:
+    for parameter in live.learned.values():
+        parameter.trainable = True
+
+
+def sgd(live: Any, learning_rate: float) -> None:
+    live.optimizer.set_lr(learning_rate)
+    live.optimizer.step()
+
+
+def compilations(live: Any) -> int:
+    return len(live.layer.forward.program_cache) if live.mode == "compiled" else 0
+
+
+SINGLE_VALUE = Declared(
+    field="single_value",
+    value="identity",
+    source="source code",
+    where="paddle/phi/kernels/cpu/batch_norm_kernel.cc: Only 1 element in normalization dimension, we skip the batch norm",
+)
+DEVICES = ("cpu", "gpu") if paddle.device.is_compiled_with_cuda() else ("cpu",)
+# On the CPU the kernel is registered for these two alone: support following DataTypes: float64, float32.
+DTYPES = ("float64", "float32")
+DOCUMENTATION = "https://www.paddlepaddle.org.cn/documentation/docs/en/api/paddle/nn/"
+
+TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": get, "wait": wait}
+
+ADAPTER = Adapter(
+    library="paddlepaddle",
+    versions={"paddlepaddle": paddle.__version__},
+    settings={
+        "oneDNN": str(paddle.get_flags("FLAGS_use_mkldnn")["FLAGS_use_mkldnn"]),
+        "threads within an op": str(paddle.get_flags("FLAGS_paddle_num_threads")["FLAGS_paddle_num_threads"]),
+    },
+    implementations=(
+        Implementation(
+            name="paddle.nn.BatchNorm",
+            op="batch_norm",
+            profile=(SINGLE_VALUE,),
+            modes=("eager", "compiled"),
+            devices=DEVICES,
+            dtypes=DTYPES,
+            supports=supports,
+            call=call,
+            start=start,
+            state=state,
+            timed={**TIMED, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
+            steps={
+                "train": train,
+                "infer": infer,
+                "reload": reload,
+                "freeze": freeze,
+                "unfreeze": unfreeze,
+                "sgd": sgd,
+            },
+            compilations=compilations,
+            documentation=DOCUMENTATION + "BatchNorm2D_en.html",
+        ),
+        Implementation(
+            name="paddle.nn.functional.batch_norm",
+            op="batch_norm",
+            profile=(SINGLE_VALUE,),
+            modes=("eager",),
+            devices=DEVICES,
+            dtypes=DTYPES,
+            supports=supports,
+            call=call_function,
+            start=start_function,
+            state=state_function,
+            steps={"train": train_function, "infer": infer_function, "sgd": sgd},
+            timed={
+                **TIMED,
+                "infer": timed_infer_function,
+                "train_forward": timed_train_function,
+                "train": timed_train_function,
+            },
+            documentation=DOCUMENTATION + "functional/batch_norm_en.html",
+        ),
+    ),
+)

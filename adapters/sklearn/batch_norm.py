@@ -1,0 +1,146 @@
+"""scikit-learn: `StandardScaler`, fitted batch by batch with `partial_fit`; `with_std=False` is centering."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import joblib
+import numpy as np
+import sklearn
+import sklearn.preprocessing  # noqa: F401 - the call names it by its path
+
+from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+
+PROCESSES = "portable"
+
+
+def supports(configuration: Configuration) -> str | None:
+    if configuration.rank != 2 or configuration.feature_axes != (1,):
+        return "X is of shape (n_samples, n_features)"
+    return None
+
+
+def supports_scaling(configuration: Configuration) -> str | None:
+    if configuration.scale or configuration.center:
+        return "scales to unit variance and centers to zero mean, and learns neither gamma nor beta"
+    if configuration.epsilon:
+        return "has no epsilon: `scale_` is calculated using np.sqrt(var_), and 1 where a variance is zero"
+    return supports(configuration)
+
+
+def call(configuration: Configuration) -> Call:
+    return Call(
+        path="sklearn.preprocessing.StandardScaler",
+        keywords={"with_mean": True, "with_std": configuration.op == "batch_norm"},
+    )
+
+
+def start(scaler: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    """The attributes of a fitted scaler, of no samples: what is fitted next replaces them."""
+    scaler.mean_, scaler.var_, scaler.scale_ = state["moving_mean"].astype(np.float64), None, None
+    if scaler.with_std:
+        scaler.var_ = state["moving_variance"].astype(np.float64)
+        scaler.scale_ = np.sqrt(scaler.var_)
+    scaler.n_features_in_, scaler.n_samples_seen_ = configuration.feature_count, np.int64(0)
+    return scaler
+
+
+def state(scaler: Any) -> Quantities:
+    moving = {"moving_mean": scaler.mean_, "moving_variance": scaler.var_}
+    return {name: np.array(value) for name, value in moving.items() if value is not None}
+
+
+def train(scaler: Any, x: Any, upstream: Any) -> Quantities:
+    return {"output": scaler.partial_fit(x).transform(x)}
+
+
+def infer(scaler: Any, x: Any, upstream: Any) -> Quantities:
+    return {"output": scaler.transform(x)}
+
+
+def reload(scaler: Any) -> Any:
+    file = io.BytesIO()
+    joblib.dump(scaler, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+UPDATE = Declared(
+    field="update",
+    value="merge",
+    source="documentation",
+    where="StandardScaler.partial_fit: Online computation of mean and std on X for later scaling, by Chan, Golub, LeVeque",
+)
+NORMALIZES_WITH = Declared(
+    field="normalizes_with",
+    value="moving_after",
+    source="documentation",
+    where="StandardScaler: mean_, the mean value for each feature in the training set, which grows by partial_fit",
+)
+STATISTICS = Declared(
+    field="statistics_dtype",
+    value="float64",
+    source="source code",
+    where="sklearn/preprocessing/_data.py: In scikit-learn, variance is always computed using float64 accumulators",
+)
+EMPTY_BATCH = Declared(
+    field="empty_batch",
+    value="error",
+    source="documentation",
+    error="ValueError",
+    where="sklearn.utils.validation.check_array: ensure_min_samples=1, the default",
+)
+
+
+def put(array: Any, device: str) -> Any:
+    return array
+
+
+def wait(live: Any, results: Any) -> None:
+    """It computes at once."""
+
+
+STEPS: Mapping[str, Callable[..., Any]] = {"train": train, "infer": infer, "reload": reload}
+LACKS = ("grad_input", "grad_gamma", "grad_beta")
+DTYPES = ("float64", "float32")
+DOCUMENTATION = "https://scikit-learn.org/stable/modules/generated/sklearn.preprocessing.StandardScaler.html"
+
+ADAPTER = Adapter(
+    library="scikit-learn",
+    versions={"scikit-learn": sklearn.__version__, "joblib": joblib.__version__},
+    settings={"array API dispatch": str(sklearn.get_config()["array_api_dispatch"])},
+    implementations=(
+        Implementation(
+            name="sklearn.preprocessing.StandardScaler",
+            op="batch_norm",
+            profile=(UPDATE, NORMALIZES_WITH, STATISTICS, EMPTY_BATCH),
+            modes=("eager",),
+            dtypes=DTYPES,
+            supports=supports_scaling,
+            call=call,
+            start=start,
+            state=state,
+            steps=STEPS,
+            timed={"put": put, "get": np.array, "wait": wait, "infer": infer, "train_forward": train},
+            lacks=LACKS,
+            documentation=DOCUMENTATION,
+        ),
+        Implementation(
+            name="sklearn.preprocessing.StandardScaler+centering",
+            op="centering",
+            profile=(UPDATE, NORMALIZES_WITH, STATISTICS, EMPTY_BATCH),
+            modes=("eager",),
+            dtypes=DTYPES,
+            supports=supports,
+            call=call,
+            start=start,
+            state=state,
+            steps=STEPS,
+            timed={"put": put, "get": np.array, "wait": wait, "infer": infer, "train_forward": train},
+            lacks=LACKS,
+            documentation=DOCUMENTATION,
+        ),
+    ),
+)

@@ -1,0 +1,258 @@
+"""TensorFlow's fused op: `tf.compat.v1.nn.fused_batch_norm` and `tf.raw_ops.FusedBatchNormV3`.
+
+The first is asked for the new moving values, which its caller hands back in; the second for those of the batch.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import tensorflow as tf
+
+from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+
+PROCESSES = "tensorflow"
+
+#: Our name -> TensorFlow's name for the same tensor.
+NAMES = {
+    "gamma": "scale",
+    "beta": "offset",
+    "moving_mean": "mean",
+    "moving_variance": "variance",
+}
+#: Rank and feature axis -> `data_format`.
+FORMATS = {(4, 3): "NHWC", (4, 1): "NCHW", (5, 4): "NDHWC", (5, 1): "NCDHW"}
+
+
+def supports(configuration: Configuration) -> str | None:
+    if configuration.rank not in {4, 5}:
+        return "x is a tensor of 4 or 5 dimensions"
+    if len(configuration.feature_axes) != 1 or data_format(configuration) is None:
+        return "`data_format` is NHWC or NCHW, NDHWC or NCDHW: the features are axis 1 or the last"
+    if not (configuration.scale and configuration.center):
+        return "`scale` and `offset` are tensors of one dimension, and neither can be left out"
+    if configuration.parameter_dtype != "float32":
+        return "scale, offset, mean and variance are float32 (attribute U), whatever the dtype of x"
+    return None
+
+
+def data_format(configuration: Configuration) -> str | None:
+    return FORMATS.get((configuration.rank, configuration.feature_axes[0]))
+
+
+def call(configuration: Configuration) -> Call:
+    return Call(
+        path="tensorflow.compat.v1.nn.fused_batch_norm",
+        keywords={
+            "epsilon": configuration.epsilon,
+            "data_format": data_format(configuration),
+            "exponential_avg_factor": 1 - configuration.decay,
+        },
+        function=True,
+    )
+
+
+def call_raw(configuration: Configuration) -> Call:
+    """With the factor 1 the op returns mean and variance of the batch."""
+    return Call(
+        path="tensorflow.raw_ops.FusedBatchNormV3",
+        keywords={
+            "epsilon": configuration.epsilon,
+            "data_format": data_format(configuration),
+            "exponential_avg_factor": 1.0,
+        },
+        function=True,
+    )
+
+
+#: The steps that were compiled: equal calls share one, which traces each signature once.
+COMPILED: dict[tuple[Any, Configuration, str, str], Any] = {}
+
+
+def prepare(function: Any, configuration: Configuration, mode: str, device: str) -> Any:
+    """The op with its gradients, or a graph traced from it per signature, which XLA compiles in its mode."""
+    step = functools.partial(differentiate, function)
+    if mode == "eager":
+        return step
+    key = function.func, replace(configuration, memory="contiguous"), mode, device
+    return COMPILED.setdefault(key, tf.function(step, jit_compile=mode == "xla"))
+
+
+def start(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    with tf.device(device):
+        tensors = {NAMES[name]: tf.Variable(value) for name, value in state.items()}
+    return SimpleNamespace(
+        tensors=tensors,
+        averages=configuration.decay > 0,
+        step=prepare(function, configuration, mode, device),
+        mode=mode,
+        device=device,
+        gradients={},
+    )
+
+
+def state(live: Any) -> Quantities:
+    return {ours: live.tensors[theirs].numpy() for ours, theirs in NAMES.items()}
+
+
+def train(live: Any, x: Any, upstream: Any) -> Quantities:
+    # exponential_avg_factor 1: "Mean must be None"
+    given = live.tensors if live.averages else {**live.tensors, "mean": None, "variance": None}
+    quantities, statistics = run(live, x, upstream, given, training=True)
+    live.gradients = quantities
+    for name, value in statistics.items():
+        live.tensors[name].assign(value)
+    return {name: value.numpy() for name, value in quantities.items()}
+
+
+def train_raw(live: Any, x: Any, upstream: Any) -> Quantities:
+    # "Used for inference only; must be empty for training"
+    given = {**live.tensors, "mean": tf.constant([]), "variance": tf.constant([])}
+    quantities, statistics = run(live, x, upstream, given, training=True)
+    named = {f"batch_{name}": value for name, value in statistics.items()}
+    return {name: value.numpy() for name, value in {**quantities, **named}.items()}
+
+
+def infer(live: Any, x: Any, upstream: Any) -> Quantities:
+    quantities, _ = run(live, x, upstream, live.tensors, training=False)
+    return {name: value.numpy() for name, value in quantities.items()}
+
+
+def run(live: Any, x: Any, upstream: Any, given: Any, training: bool) -> Any:
+    with tf.device(live.device):
+        tensors = {name: None if value is None else tf.convert_to_tensor(value) for name, value in given.items()}
+        upstream = None if upstream is None else tf.constant(upstream)
+        return live.step(tf.constant(x), upstream, tensors, training)
+
+
+def differentiate(function: Any, x: Any, upstream: Any, tensors: Any, training: bool) -> Any:
+    """Quantities, and mean and variance as the op returns them."""
+    sources = {"grad_input": x, "grad_gamma": tensors["scale"], "grad_beta": tensors["offset"]}
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        output, mean, variance, *_ = function(x=x, **tensors, is_training=training)
+    statistics = {"mean": mean, "variance": variance}
+    if upstream is None:
+        return {"output": output}, statistics
+    return {"output": output, **tape.gradient(output, sources, output_gradients=upstream)}, statistics
+
+
+def put(array: Any, device: str) -> Any:
+    with tf.device(device):
+        return tf.constant(array)
+
+
+def get(tensor: Any) -> Any:
+    return tensor.numpy()
+
+
+def wait(live: Any, results: Any) -> None:
+    """A CPU computes at once."""
+    if live.device == "gpu":
+        tf.test.experimental.sync_devices()
+
+
+def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    quantities, _ = live.step(x, upstream, read(live.tensors), False)
+    return quantities
+
+
+def timed_train(live: Any, x: Any, upstream: Any) -> Any:
+    quantities, statistics = live.step(x, upstream, read(live.tensors), True)
+    for name, value in statistics.items():
+        live.tensors[name].assign(value)
+    return quantities
+
+
+def timed_train_raw(live: Any, x: Any, upstream: Any) -> Any:
+    given = {**live.tensors, "mean": tf.constant([]), "variance": tf.constant([])}
+    quantities, statistics = live.step(x, upstream, read(given), True)
+    return {**quantities, **{f"batch_{name}": value for name, value in statistics.items()}}
+
+
+def read(tensors: Any) -> Any:
+    return {name: tf.convert_to_tensor(value) for name, value in tensors.items()}
+
+
+def sgd(live: Any, learning_rate: float) -> None:
+    pairs = [(live.gradients[f"grad_{name}"], live.tensors[NAMES[name]]) for name in ("gamma", "beta")]
+    tf.compat.v1.train.GradientDescentOptimizer(learning_rate).apply_gradients(pairs)
+
+
+def compilations(live: Any) -> int:
+    return 0 if live.mode == "eager" else int(live.step.experimental_get_tracing_count())
+
+
+MOVING_CORRECTION = Declared(
+    field="moving_correction",
+    value=1,
+    source="source code",
+    where="tensorflow/core/kernels/fused_batch_norm_op.cc: Apply Bessel's correction: rest_size / (rest_size - 1)",
+)
+CALLER_STATE = Declared(
+    field="state",
+    value="caller",
+    source="documentation",
+    where="tf.raw_ops.FusedBatchNormV3: batch_mean and batch_variance, to be used to compute the running values",
+)
+TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": get, "wait": wait, "infer": timed_infer}
+MODES = ("eager", "compiled", "xla")
+DTYPES = ("float32", "float16", "bfloat16")
+DEVICES = ("cpu", "gpu") if tf.config.list_physical_devices("GPU") else ("cpu",)
+DOCUMENTATION = "https://www.tensorflow.org/api_docs/python/tf/"
+
+# The first operation starts the pools: that within an operation has no name, and on a GPU others have none either.
+tf.constant(0.0) + 1.0
+
+ADAPTER = Adapter(
+    library="tensorflow",
+    versions={"tensorflow": tf.__version__},
+    settings={
+        "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
+        "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
+        "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "deterministic ops": os.environ.get("TF_DETERMINISTIC_OPS", "default"),
+        "TF32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
+        "XLA flags": os.environ.get("XLA_FLAGS", ""),
+    },
+    pool=None if "gpu" in DEVICES else "",
+    implementations=(
+        Implementation(
+            name="tf.compat.v1.nn.fused_batch_norm",
+            op="batch_norm",
+            profile=(MOVING_CORRECTION,),
+            modes=MODES,
+            devices=DEVICES,
+            dtypes=DTYPES,
+            supports=supports,
+            call=call,
+            start=start,
+            state=state,
+            steps={"train": train, "infer": infer, "sgd": sgd},
+            timed={**TIMED, "train_forward": timed_train, "train": timed_train},
+            compilations=compilations,
+            documentation=DOCUMENTATION + "compat/v1/nn/fused_batch_norm",
+        ),
+        Implementation(
+            name="tf.raw_ops.FusedBatchNormV3",
+            op="batch_norm",
+            profile=(CALLER_STATE,),
+            modes=MODES,
+            devices=DEVICES,
+            dtypes=DTYPES,
+            supports=supports,
+            call=call_raw,
+            start=start,
+            state=state,
+            steps={"train": train_raw, "infer": infer},
+            timed={**TIMED, "train_forward": timed_train_raw, "train": timed_train_raw},
+            compilations=compilations,
+            documentation=DOCUMENTATION + "raw_ops/FusedBatchNormV3",
+        ),
+    ),
+)

@@ -1,0 +1,175 @@
+"""PyTorch: its tensors, its batch norm layer as data, and how a module is filled, compiled, saved and told of gradients."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+
+from conformance.protocol import Call, Configuration, Declared, Quantities
+
+#: Our name -> torch's name for the same tensor.
+NAMES = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def tensor(array: Any, device: Any = "cpu") -> Any:
+    """A tensor with the array's values, dtype and strides."""
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device)
+    return torch.from_numpy(array).to(device)
+
+
+def array(value: Any) -> Any:
+    value = value.detach().cpu()
+    if value.dtype == torch.bfloat16:
+        return value.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return value.numpy().copy()
+
+
+def device_named(device: str) -> str:
+    return "cuda" if device == "gpu" else device
+
+
+def supports_layer(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (1,):
+        return "the features are axis 1 of the input ((N, C), (N, C, L), (N, C, H, W) or (N, C, D, H, W))"
+    return supports_parameters(configuration)
+
+
+def supports_parameters(configuration: Configuration) -> str | None:
+    if not 2 <= rank_of_one(configuration) <= 5:
+        return "BatchNorm1d, 2d and 3d take inputs of rank 2 to 5"
+    if configuration.scale != configuration.center:
+        return "`affine` switches weight and bias together"
+    if not mixes(configuration):
+        return "weight and bias have the dtype of the input, or float32 under half precision"
+    return None
+
+
+def mixes(configuration: Configuration) -> bool:
+    half = configuration.dtype in ("float16", "bfloat16")
+    return configuration.parameter_dtype == configuration.dtype or (half and configuration.parameter_dtype == "float32")
+
+
+def rank_of_one(configuration: Configuration) -> int:
+    """The rank that a layer sees: an axis 0 of features is one of layers, mapped over."""
+    return configuration.rank - (0 in configuration.feature_axes)
+
+
+def call_layer(configuration: Configuration) -> Call:
+    dimensions = {2: 1, 3: 1, 4: 2, 5: 3}[rank_of_one(configuration)]
+    return Call(
+        path=f"torch.nn.BatchNorm{dimensions}d",
+        keywords={
+            "num_features": configuration.features[-1],
+            "eps": configuration.epsilon,
+            "momentum": 1 - configuration.decay,
+            "affine": configuration.scale,
+        },
+    )
+
+
+def fill(layer: Any, configuration: Configuration, state: Quantities, device: str) -> None:
+    layer.to(device=device, dtype=getattr(torch, configuration.parameter_dtype))
+    named = {theirs: tensor(state[ours]) for ours, theirs in NAMES.items() if ours in state}
+    layer.load_state_dict({**layer.state_dict(), **named})
+
+
+def stored(tensors: Any) -> Quantities:
+    return {name: array(tensors[theirs]) for name, theirs in NAMES.items() if theirs in tensors}
+
+
+def state_layer(live: Any) -> Quantities:
+    return stored(live.layer.state_dict())
+
+
+def cloned(state: Quantities, device: str) -> Any:
+    """The tensors of a call that updates them in place: the arrays are not its own."""
+    tensors = {NAMES[name]: tensor(value, device).clone() for name, value in state.items()}
+    for name in ("weight", "bias"):
+        if name in tensors:
+            tensors[name].requires_grad_()
+    return tensors
+
+
+def optimizer(parameters: Any) -> Any:
+    return torch.optim.SGD(parameters) if parameters else None
+
+
+def prepare(function: Any, mode: str) -> Any:
+    """The function itself, or compiled whole for these shapes alone."""
+    if mode == "eager":
+        return function
+    # Past eight variants of one code object Dynamo runs eagerly and says nothing: start from none.
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    return torch.compile(function, fullgraph=True, dynamic=False)
+
+
+def compilations(live: Any) -> int:
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+def pulled(output: Any, upstream: Any, x: Any, parameters: Any) -> Quantities:
+    """The output, and the gradients of its backward pass at x and at the parameters, by torch's names."""
+    if upstream is None:
+        return {"output": array(output)}
+    output.backward(tensor(upstream, x.device))
+    return {"output": array(output), "grad_input": array(x.grad), **gradients(parameters)}
+
+
+def gradients(parameters: Any) -> Quantities:
+    named = {"grad_gamma": parameters.get("weight"), "grad_beta": parameters.get("bias")}
+    return {name: array(each.grad) for name, each in named.items() if each is not None and each.grad is not None}
+
+
+def reload(live: Any) -> Any:
+    file = io.BytesIO()
+    torch.save(live.layer.state_dict(), file)
+    file.seek(0)
+    for value in live.layer.state_dict().values():
+        value.fill_(7)  # a reload that loads nothing must show
+    live.layer.load_state_dict(torch.load(file, weights_only=True))
+    return live
+
+
+def sgd(live: Any, learning_rate: float) -> None:
+    live.optimizer.param_groups[0]["lr"] = learning_rate
+    live.optimizer.step()
+
+
+def settings() -> dict[str, str]:
+    return {
+        "threads": str(torch.get_num_threads()),
+        "deterministic algorithms": str(torch.are_deterministic_algorithms_enabled()),
+        "oneDNN": str(torch.backends.mkldnn.is_available()),
+        "cuDNN": str(torch.backends.cudnn.version()),
+        "cuDNN allows TF32": str(torch.backends.cudnn.allow_tf32),
+        "CPU capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+MOVING_CORRECTION = Declared(
+    field="moving_correction",
+    value=1,
+    source="documentation",
+    where="torch.nn.BatchNorm1d: the value stored in the moving average is calculated via the unbiased estimator",
+)
+SINGLE_VALUE = Declared(
+    field="single_value",
+    value="error",
+    source="source code",
+    error="ValueError",
+    where="torch/nn/functional.py, _verify_batch_size: Expected more than 1 value per channel when training",
+)
+DEVICES = ("cpu", "gpu") if torch.cuda.is_available() else ("cpu",)
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+DOCUMENTATION = "https://docs.pytorch.org/docs/stable/"

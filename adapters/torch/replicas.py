@@ -1,0 +1,209 @@
+"""PyTorch over two or more processes with gloo: `SyncBatchNorm`, and `BatchNorm` under `DistributedDataParallel`.
+
+Each replica is a process forked from the worker, which lives as long as its pipe and never longer than the worker.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import torch._dynamo  # noqa: F401 - else every forked process imports it for itself
+import torch.distributed
+
+from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+from conformance_adapters.torch._native import (
+    DOCUMENTATION,
+    MOVING_CORRECTION,
+    SINGLE_VALUE,
+    call_layer,
+    fill,
+    pulled,
+    stored,
+    tensor,
+)
+
+PROCESSES = "torch-replicas"
+
+
+def supports(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (1,):
+        return "the features are axis 1 of the input"
+    if not 2 <= configuration.rank <= 5:
+        return "BatchNorm1d, 2d and 3d take inputs of rank 2 to 5"
+    if configuration.scale != configuration.center:
+        return "`affine` switches weight and bias together"
+    if not configuration.scale:
+        return "DistributedDataParallel refuses a module without parameters that require a gradient"
+    if configuration.parameter_dtype != configuration.dtype or configuration.dtype == "bfloat16":
+        return "here the module has the dtype of the input, as NumPy has it"
+    return None
+
+
+def call_synchronized(configuration: Configuration) -> Call:
+    return Call(path="torch.nn.SyncBatchNorm", keywords=call_layer(configuration).keywords)
+
+
+def start(broadcasts: bool, layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    fill(layer, configuration, state, "cpu")
+    sizes = configuration.options["shards"]
+    # The store is a file, which needs no port; it may go once all have met.
+    with tempfile.TemporaryDirectory() as folder:
+        store = str(Path(folder, "store"))
+        live = SimpleNamespace(sizes=sizes, pipes=[], state={})
+        context = multiprocessing.get_context("fork")
+        for rank in range(len(sizes)):
+            ours, theirs = context.Pipe()
+            arguments = (rank, len(sizes), layer, broadcasts, store, theirs, [*live.pipes, ours])
+            context.Process(target=replica, args=arguments, daemon=True).start()
+            theirs.close()
+            live.pipes.append(ours)
+        live.state = joined_state(ask(live, "meet", [()] * len(sizes)))
+    return live
+
+
+def replica(rank: int, size: int, layer: Any, broadcasts: bool, store: str, pipe: Any, others: Any) -> None:
+    """One process: a layer wrapped once, and each pass it is asked for, until its pipe ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it dies with the worker
+    for each in others:  # what the fork copied: an open copy would hide the end
+        each.close()
+    torch.set_num_threads(1)
+    wrapped: Any = None
+    while True:
+        try:
+            kind, arguments = pipe.recv()
+        except EOFError:
+            os._exit(0)
+        try:
+            if kind == "meet":
+                meeting = torch.distributed.FileStore(store, size)
+                torch.distributed.init_process_group("gloo", store=meeting, rank=rank, world_size=size)
+                answer = stored(layer.state_dict())
+            else:
+                wrapped = distributed(layer, broadcasts) if wrapped is None else wrapped
+                answer = differentiate(wrapped, layer, kind, *arguments)
+            pipe.send((None, answer))
+        except Exception as error:  # the worker raises it in the step  # noqa: BLE001
+            pipe.send((error, None))
+
+
+def distributed(layer: Any, broadcasts: bool) -> Any:
+    return torch.nn.parallel.DistributedDataParallel(layer, forward_sync_buffers=broadcasts)
+
+
+def differentiate(wrapped: Any, layer: Any, kind: str, x: Any, upstream: Any) -> Any:
+    wrapped.train(kind == "train")
+    wrapped.zero_grad()
+    x = tensor(x).requires_grad_()
+    return pulled(wrapped(x), upstream, x, dict(layer.named_parameters())), stored(layer.state_dict())
+
+
+def ask(live: Any, kind: str, arguments: Any) -> Any:
+    """The answers of all replicas, which work at the same time; the first error of one is raised."""
+    for pipe, each in zip(live.pipes, arguments, strict=True):
+        pipe.send((kind, each))
+    answers = [pipe.recv() for pipe in live.pipes]
+    for error, _ in answers:
+        if error is not None:
+            raise error
+    return [answer for _, answer in answers]
+
+
+def joined_state(every: Any) -> Quantities:
+    """Gamma and beta of the first replica, and the moving values of each."""
+    numbered = itertools.chain.from_iterable(
+        ((f"{name}_{number}", value) for name, value in each.items() if name.startswith("moving"))
+        for number, each in enumerate(every[1:], start=2)
+    )
+    return {**every[0], **dict(numbered)}
+
+
+def state(live: Any) -> Quantities:
+    return dict(live.state)
+
+
+def train(live: Any, x: Any, upstream: Any) -> Quantities:
+    return run(live, "train", x, upstream)
+
+
+def infer(live: Any, x: Any, upstream: Any) -> Quantities:
+    return run(live, "infer", x, upstream)
+
+
+def run(live: Any, kind: str, x: Any, upstream: Any) -> Quantities:
+    ends = np.cumsum(live.sizes)[:-1]
+    parts = [[None] * len(live.sizes) if each is None else np.split(each, ends) for each in (x, upstream)]
+    every = ask(live, kind, list(zip(*parts, strict=True)))
+    live.state = joined_state([after for _, after in every])
+    quantities = [each for each, _ in every]
+    shaped = [name for name in ("output", "grad_input") if name in quantities[0]]
+    # DistributedDataParallel leaves the same gradients of the parameters on every replica.
+    return {**quantities[0], **{name: np.concatenate([each[name] for each in quantities]) for name in shaped}}
+
+
+AVERAGED = Declared(
+    field="replica_gradients",
+    value="mean",
+    source="documentation",
+    where="torch.nn.parallel.DistributedDataParallel: the gradients between different nodes are averaged",
+)
+BROADCAST = Declared(
+    field="replica_moving",
+    value="first",
+    source="documentation",
+    where="torch.nn.parallel.DistributedDataParallel, forward_sync_buffers: broadcasting buffers at the beginning of forward",
+)
+
+PLAIN = (MOVING_CORRECTION, SINGLE_VALUE, AVERAGED)
+REPLICATED = Implementation(
+    name="torch.nn.BatchNorm+DistributedDataParallel",
+    op="replicated_batch_norm",
+    profile=(*PLAIN, BROADCAST),
+    modes=("eager",),
+    dtypes=("float64", "float32"),
+    supports=supports,
+    call=call_layer,
+    start=functools.partial(start, True),
+    state=state,
+    steps={"train": train, "infer": infer},
+    documentation=DOCUMENTATION + "generated/torch.nn.parallel.DistributedDataParallel.html",
+)
+
+ADAPTER = Adapter(
+    library="torch",
+    versions={"torch": torch.__version__},
+    settings={
+        "threads": str(torch.get_num_threads()),
+        "backend of processes": "gloo",
+        "CPU capability": torch.backends.cpu.get_cpu_capability(),
+    },
+    implementations=(
+        replace(
+            REPLICATED,
+            name="torch.nn.SyncBatchNorm+DistributedDataParallel",
+            op="synchronized_batch_norm",
+            profile=PLAIN,
+            call=call_synchronized,
+        ),
+        REPLICATED,
+        replace(
+            REPLICATED,
+            name="torch.nn.BatchNorm+DistributedDataParallel+forward_sync_buffers_false",
+            profile=PLAIN,
+            start=functools.partial(start, False),
+        ),
+    ),
+)

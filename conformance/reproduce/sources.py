@@ -1,0 +1,73 @@
+"""The files of an adapter as one text: each after what it imports, as if there had been one file."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from conformance.errors import UsageError
+from conformance.reproduce.program import defined
+from conformance.reproduce.text import Text
+from conformance.runfile.run_file import Line
+from conformance.worker.adapter_file import PACKAGE
+
+
+def has_sources(environment: Line) -> bool:
+    """Return whether the texts of the adapter's files were recorded."""
+    return "sources" in environment or "source" in environment
+
+
+def chained(environment: Line) -> str:
+    """Return the recorded texts of an adapter's files as one. Raises `UsageError` where they give one name twice."""
+    # An older run has the adapter's only file.
+    sources = environment["sources"] if "sources" in environment else {environment["adapter"]: environment["source"]}
+    meanings: dict[str, str] = {}
+    for module, text in sources.items():
+        for name, meaning in _names(text, module):
+            other = meanings.setdefault(name, meaning)
+            if other != meaning:
+                raise UsageError(f"{environment['adapter']}: {name!r} is of {other} and of {meaning}")
+    return "\n\n".join(_standing_alone(text) for text in sources.values())
+
+
+def _names(text: str, module: str) -> Iterator[tuple[str, str]]:
+    """Yield the names that a file gives a value, but for those of every adapter, each with the module it is of."""
+    own = []
+    for statement in ast.parse(text).body:
+        match statement:
+            case _ if _belongs_to_one_file(statement):
+                pass
+            case ast.Import(names=aliases):
+                yield from (
+                    (each.asname or _top(each.name), each.name if each.asname else _top(each.name)) for each in aliases
+                )
+            case ast.ImportFrom(module=origin, names=aliases):
+                yield from ((each.asname or each.name, f"{origin}.{each.name}") for each in aliases)
+            case _:
+                own.append(statement)
+    names = defined(ast.Module(body=own, type_ignores=[])) - {"ADAPTER", "PROCESSES"}
+    yield from ((name, module) for name in sorted(names))
+
+
+def _top(module: str) -> str:
+    """Return the package that a module belongs to."""
+    return module.partition(".")[0]
+
+
+def _standing_alone(text: str) -> str:
+    """Return the text without its docstring and the imports that one file has at its beginning or not at all."""
+    source, body = Text(text), ast.parse(text).body
+    left_out = [statement for statement in body if _belongs_to_one_file(statement)]
+    return source.edited((*source.whole(statement), "") for statement in left_out)
+
+
+def _belongs_to_one_file(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+        case ast.ImportFrom(module="__future__"):
+            return True
+        case ast.ImportFrom(module=str(module)):
+            return module.startswith(f"{PACKAGE}.")
+        case _:
+            return False

@@ -1,0 +1,84 @@
+"""The files of an adapter as one text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from conformance.errors import UsageError
+from conformance.reproduce.sources import chained, has_sources
+
+NATIVE = '''"""What rows share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def twice(x: np.ndarray) -> np.ndarray:
+    # Exact.
+    return 2 * x
+'''
+LAYER = '''"""A row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conformance_adapters.fake._native import twice
+
+PROCESSES = "fake"
+
+
+def four_times(x: np.ndarray) -> np.ndarray:
+    return twice(twice(x))
+
+
+ADAPTER = None
+'''
+
+
+def environment(**sources: str) -> dict[str, Any]:
+    return {
+        "adapter": "fake/layer.py",
+        "sources": {f"conformance_adapters.fake.{name}": text for name, text in sources.items()},
+    }
+
+
+def test_the_chain_is_one_program_that_needs_none_of_the_files() -> None:
+    text = chained(environment(_native=NATIVE, layer=LAYER))
+    assert "conformance_adapters" not in text
+    assert "# Exact." in text
+    names: dict[str, Any] = {}
+    exec(compile(text, "chained", "exec"), names)
+    assert names["four_times"](3) == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "def twice(x):\n    return x\n",
+            "'twice' is of conformance_adapters.fake._native and of conformance_adapters.fake.layer",
+        ),
+        ("from math import floor as np\n", "'np' is of numpy and of math.floor"),
+        ("np = 3\n", "'np' is of numpy and of conformance_adapters.fake.layer"),
+    ],
+)
+def test_a_name_of_two_meanings_is_refused(text: str, said: str) -> None:
+    """The later would silently take the place of the earlier."""
+    with pytest.raises(UsageError) as caught:
+        chained(environment(_native=NATIVE, layer=text))
+    assert said in str(caught.value)
+
+
+def test_the_same_import_in_both_is_no_second_meaning() -> None:
+    assert chained(
+        environment(_native="import a.b\nfrom c import d\n", layer="import a\nimport a.c\nfrom c import d\n")
+    )
+
+
+def test_the_only_file_of_an_older_run_is_read_alike() -> None:
+    older = {"adapter": "fake.py", "source": "ADAPTER = 3\n"}
+    assert (chained(older), has_sources(older), has_sources({"adapter": "fake.py"})) == ("ADAPTER = 3\n", True, False)
