@@ -19,7 +19,8 @@ from conformance.judging.diagnosis import diagnosis, settled
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.judging.passes import passes_of
 from conformance.judging.stability_grade import grade_of
-from conformance.judging.step import StepJudge, Walk
+from conformance.judging.step import StepJudge
+from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
 from conformance.outcome import Crashed, Outcome, Produced, Refused, Repeated, TimedOut, Unsupported
 from conformance.planning.plan import Cell
