@@ -309,7 +309,8 @@ def _extended(situation: Situation) -> Situation:
 def _ratios(exact: Sequence[rational.Entry], first: _Value | None) -> dict[int, float]:
     """Return |first - exact| / bound of every number that can be compared, by its position.
 
-    Left out are numbers whose data are not all finite, and those whose bound is not.
+    Left out are numbers whose data are not all finite, and those whose bound is infinite: a bound that is no number
+    admits none.
     """
     if first is None:
         compared = (place for place, entry in enumerate(exact) if not isinstance(entry, rational.Beyond))
@@ -323,13 +324,13 @@ def _ratios(exact: Sequence[rational.Entry], first: _Value | None) -> dict[int, 
         if entry is None:
             # Where mathematics gives no number, the first reference must give none either.
             ratios[place] = math.inf if np.isfinite(value) else 0.0
-        elif isinstance(entry, Fraction) and np.isfinite(bound):
+        elif isinstance(entry, Fraction) and not np.isinf(bound):
             ratios[place] = _ratio(value, 0.0 if first.rest is None else first.rest.flat[place], entry, bound)
     return ratios
 
 
 def _ratio(first: Any, rest: Any, right: Fraction, allowed: Any) -> float:
-    if not np.isfinite(first):
+    if not np.isfinite(first) or np.isnan(allowed):
         return math.inf
     error = abs(Fraction(*first.as_integer_ratio()) + Fraction(*rest.as_integer_ratio()) - right)
     if not error:
