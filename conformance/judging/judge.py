@@ -96,11 +96,12 @@ def _steps(
 def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:
     """Return the step with a digest of each quantity's dtype and bits, by which other processes are compared."""
     given = {**outcome.state, **outcome.quantities}
-    found = {
+    digests = {
         name: hashlib.blake2b(value.dtype.name.encode() + value.tobytes(), digest_size=8).hexdigest()
         for name, value in given.items()
     }
-    return replace(step, quantities=tuple(replace(each, bits=found.get(each.quantity, "")) for each in step.quantities))
+    quantities = tuple(replace(judged, bits=digests.get(judged.quantity, "")) for judged in step.quantities)
+    return replace(step, quantities=quantities)
 
 
 def _plain(number: int, kind: str, verdict: Verdict, expected: bool, message: str) -> StepJudgement:

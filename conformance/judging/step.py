@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from conformance.dialect import Dialect, apply, declared_at
 from conformance.errors import SuiteError
+from conformance.judging.candidates import Candidate, candidates
 from conformance.judging.diagnosis import Evidence, explained
 from conformance.judging.feature_chunks import Target
 from conformance.judging.judgement import Judged, StepJudgement
@@ -20,22 +21,13 @@ from conformance.operations.operation import flatten, shape_of
 from conformance.operations.score import Fit
 from conformance.outcome import Produced
 from conformance.planning.plan import Cell
-from conformance.precision import HALF, Precision, dtype_name, precision, working
+from conformance.precision import Precision, dtype_name, precision, working
 from conformance.reference.expected import References, Request, hypotheses, numbers
 from conformance.reference.inputs import StepInputs, states_of
 from conformance.spec.case import Infer, Train
 from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """One expectation the numbers may fit, and what it means if they do."""
-
-    dialect: Dialect
-    worked: Precision
-    verdict: Verdict
 
 
 class StepJudge:
@@ -52,6 +44,9 @@ class StepJudge:
         self.steps, self.earlier = walk.steps, walk.earlier
         self.before = dict(walk.state) if self.keeps_state else dict(states_of(cell.case)[number - 1])
         self.worked = working(self.configuration.dtype)
+        self.candidates = tuple(
+            candidates(self.operation.dialect, self.dialect, self.declared, self.configuration.dtype)
+        )
         self.target = self._target()
         #: The quantities of the right dtype and shape.
         self.formed: frozenset[str] = frozenset()
@@ -162,26 +157,6 @@ class StepJudge:
             observed={},
         )
 
-    def _candidates(self) -> Iterator[_Candidate]:
-        worked = self.worked
-        canonical = self.operation.dialect
-        yield _Candidate(canonical, worked, Verdict.CONFORMS)
-        if self.dialect != canonical:
-            yield _Candidate(self.dialect, worked, Verdict.DIALECT)
-        declared = self.declared.get("statistics_dtype")
-        narrow = self._narrower()
-        if narrow is not None:
-            half = precision(narrow)
-            documented = declared is not None and declared.value == narrow and declared.source == "documentation"
-            verdict = Verdict.DIALECT if documented else Verdict.DEVIATES
-            yield _Candidate(canonical, half, verdict)
-            if self.dialect != canonical:
-                yield _Candidate(self.dialect, half, verdict)
-
-    def _narrower(self) -> str | None:
-        """Return the dtype narrower than it should be in which an implementation might compute."""
-        return {"float64": "float32", "float32": None}.get(self.configuration.dtype, self.configuration.dtype)
-
     def _quantity(self, name: str, observed: Array | None, complaint: str) -> Judged:
         """Judge presence, dtype, shape, finiteness and values, in that order."""
         if observed is None:
@@ -190,12 +165,12 @@ class StepJudge:
         if complaint:
             return judged(verdict=Verdict.DEVIATES, reason=complaint)
         first: Fit | None = None
-        for candidate in self._candidates():
+        for candidate in self.candidates:
             fit = self._fit(name, candidate.dialect, candidate.worked)
             if fit is None:
                 continue
             first = first or fit
-            if fit.within and self._is_informative(fit, candidate):
+            if fit.within and candidate.is_informative(fit):
                 verdict, fields, reason = self._accepted(name, fit, candidate)
                 # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
                 said = candidate.worked == self.worked and verdict is not Verdict.DEVIATES
@@ -211,16 +186,7 @@ class StepJudge:
         first = dialect == self.operation.dialect and worked == self.worked
         return self.target.fit(name, dialect, worked, self.formed if first else ())
 
-    def _is_informative(self, fit: Fit, candidate: _Candidate) -> bool:
-        """Return whether a candidate whose bound the numbers keep may be what they are judged by.
-
-        A bound so wide that any number keeps it proves nothing. Under the canonical semantics that is a verdict of its
-        own, not decidable; under another dialect or in float32 it is none. Half precision is named all the same: the
-        dtype alone makes it likely.
-        """
-        return fit.decidable or candidate.verdict is Verdict.CONFORMS or candidate.worked.name in HALF
-
-    def _accepted(self, name: str, fit: Fit, candidate: _Candidate) -> tuple[Verdict, tuple[str, ...], str]:
+    def _accepted(self, name: str, fit: Fit, candidate: Candidate) -> tuple[Verdict, tuple[str, ...], str]:
         """Return what a fit means: the verdict, the dialect's fields that it needs, and what is wrong all the same."""
         verdict, reason = candidate.verdict, ""
         fields: tuple[str, ...] = ()
@@ -243,7 +209,7 @@ class StepJudge:
             verdict = Verdict.EXACT if fit.exact else verdict if fit.decidable else Verdict.NOT_DECIDABLE
         return verdict, fields, reason
 
-    def _needed(self, name: str, candidate: _Candidate) -> tuple[str, ...]:
+    def _needed(self, name: str, candidate: Candidate) -> tuple[str, ...]:
         """Return the declared fields without which the numbers would not fit."""
         canonical = self.operation.dialect
         differing = [field for field in self.declared if getattr(candidate.dialect, field) != getattr(canonical, field)]
