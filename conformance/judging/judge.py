@@ -184,8 +184,8 @@ def _documented_error(cell: Cell, inputs: StepInputs | None) -> Declared | None:
     count = inputs.input.size // max(1, configuration.feature_count)
     field_name = {0: "empty_batch", 1: "single_value"}.get(count)
     declared = declared_at(cell.implementation.profile, configuration.rank)
-    found = declared.get(field_name or "")
-    return found if found is not None and found.value == "error" else None
+    declaration = declared.get(field_name or "")
+    return declaration if declaration is not None and declaration.value == "error" else None
 
 
 def _kept(before: Mapping[str, Array], after: Mapping[str, Array]) -> Iterator[Judged]:

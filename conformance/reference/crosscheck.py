@@ -86,10 +86,11 @@ class Summary:
     @property
     def worst(self) -> dict[str, Comparison]:
         """The comparison furthest off in each float type."""
-        found: dict[str, Comparison] = {}
-        for each in self.comparisons:
-            found[each.arithmetic] = max(found.get(each.arithmetic, each), each, key=_by_ratio)
-        return found
+        worst: dict[str, Comparison] = {}
+        for comparison in self.comparisons:
+            first = worst.get(comparison.arithmetic, comparison)
+            worst[comparison.arithmetic] = max(first, comparison, key=_by_ratio)
+        return worst
 
     def __str__(self) -> str:
         large = f" ({self.left_out} left out, over {ELEMENTS:,} elements in a step)" if self.left_out else ""
@@ -104,10 +105,10 @@ def check(cases: Sequence[Case]) -> Summary:
     """Return the cross-check of every case that is small enough. Raises `SuiteError` where the references disagree."""
     small = [case for case in cases if small_enough(case)]
     comparisons = tuple(each for case in small for each in compare(case))
-    found = disagreements(comparisons)
-    if found:
-        worst = max(found, key=lambda each: each.comparison.ratio)
-        raise SuiteError(f"{worst}; {len(found)} such, {ALLOWED} is allowed; {extended()}")
+    apart = disagreements(comparisons)
+    if apart:
+        worst = max(apart, key=lambda disagreement: disagreement.comparison.ratio)
+        raise SuiteError(f"{worst}; {len(apart)} such, {ALLOWED} is allowed; {extended()}")
     return Summary(cases=len(small), left_out=len(cases) - len(small), comparisons=comparisons)
 
 
