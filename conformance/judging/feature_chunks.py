@@ -68,10 +68,10 @@ class Target:
         """Return the quantities that the step must give."""
         return list((self.part(range(1)) if self.large else self).expected(dialect, worked))
 
-    def fit(self, name: str, dialect: Dialect, worked: Precision, beside: Collection[str]) -> Fit | None:
+    def fit(self, name: str, dialect: Dialect, worked: Precision, others: Collection[str]) -> Fit | None:
         """Return how well a quantity fits; None where the step does not give it.
 
-        `beside` are the quantities that will be asked for as well, which a large step had better fit at once.
+        `others` are the quantities that will be asked for next. A large step is computed once for all of them.
         """
         if not self.large:
             target = self.expected(dialect, worked).get(name)
@@ -79,7 +79,7 @@ class Target:
         fitted = self._fitted.setdefault((dialect, worked.name), {})
         if name not in fitted:
             request = self._asked(dialect, worked)
-            fitted |= self._fits(request, {name, *beside})
+            fitted |= self._fits(request, {name, *others})
         return fitted.get(name)
 
     def _asked(self, dialect: Dialect, worked: Precision) -> Request:
@@ -109,8 +109,8 @@ class Target:
         """Return the terms that each quantity of the whole step adds up."""
         return terms(replace(self.request, dialect=dialect, earlier=None), self.before, self.gradients)
 
-    def around(self, position: int) -> Target:
-        """Return the part that holds a position of a flattened quantity; of a step that is not large, all of it."""
+    def part_holding(self, position: int) -> Target:
+        """Return the part of a large step that has the feature at that position of a flattened quantity; else the step."""
         if not self.large:
             return self
         feature = position % self.request.configuration.feature_count
@@ -150,17 +150,17 @@ class Target:
 
     def _fits(self, request: Request, names: Collection[str]) -> dict[str, Fit]:
         """Return how well the quantities fit, part by part, without remembering what they must be."""
-        if not any(name.startswith("grad_") for name in names):
+        if not any(self.operation.quantities[name].role == "gradient" for name in names):
             request = replace(request, inputs=replace(request.inputs, upstream=None))
         wanted = replace(self, request=request, observed={name: self.observed[name] for name in names})
-        found: dict[str, list[Fit]] = {}
+        fits: dict[str, list[Fit]] = {}
         for span in self._spans(VALUES):
             part = wanted.part(span)
             expected = compute(part.request, part.before, part.gradients)
             for name in [name for name in names if name in expected]:
                 fitted = fit(part.flat(name), expected[name], request.worked)
-                found.setdefault(name, []).append(fitted.at(self._position(fitted, span, expected[name].value.ndim)))
-        return {name: joined(each) for name, each in found.items()}
+                fits.setdefault(name, []).append(fitted.at(self._position(fitted, span, expected[name].value.ndim)))
+        return {name: joined(parts) for name, parts in fits.items()}
 
     def _position(self, fitted: Fit, span: range, rank: int) -> int:
         """Return the position in the whole flattened quantity of the worst element of a part."""
@@ -180,8 +180,8 @@ def _inputs(inputs: StepInputs, configuration: Configuration, span: range) -> St
         upstream=None if inputs.upstream is None else _cut(inputs.upstream, configuration, span),
         # A mask is every feature's.
         arrays={
-            name: each if each.dtype == np.bool_ else _cut(each, configuration, span)
-            for name, each in inputs.arrays.items()
+            name: array if array.dtype == np.bool_ else _cut(array, configuration, span)
+            for name, array in inputs.arrays.items()
         },
     )
 
@@ -202,7 +202,7 @@ def _cut(array: Array, configuration: Configuration, span: range) -> Array:
     axes = configuration.feature_axes
     front = np.moveaxis(array, axes, range(len(axes)))
     if len(axes) == 1:
-        taken = front[span.start : span.stop]
+        features = front[span.start : span.stop]
     else:
-        taken = front[np.unravel_index(np.arange(span.start, span.stop), configuration.features)]
-    return np.moveaxis(np.ascontiguousarray(taken), 0, -1)
+        features = front[np.unravel_index(np.arange(span.start, span.stop), configuration.features)]
+    return np.moveaxis(np.ascontiguousarray(features), 0, -1)

@@ -19,7 +19,8 @@ from conformance.judging.diagnosis import diagnosis, settled
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.judging.passes import passes_of
 from conformance.judging.stability_grade import grade_of
-from conformance.judging.step import StepJudge, Walk
+from conformance.judging.step import StepJudge
+from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
 from conformance.outcome import Crashed, Outcome, Produced, Refused, Repeated, TimedOut, Unsupported
 from conformance.planning.plan import Cell
@@ -95,11 +96,12 @@ def _steps(
 def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:
     """Return the step with a digest of each quantity's dtype and bits, by which other processes are compared."""
     given = {**outcome.state, **outcome.quantities}
-    found = {
+    digests = {
         name: hashlib.blake2b(value.dtype.name.encode() + value.tobytes(), digest_size=8).hexdigest()
         for name, value in given.items()
     }
-    return replace(step, quantities=tuple(replace(each, bits=found.get(each.quantity, "")) for each in step.quantities))
+    quantities = tuple(replace(judged, bits=digests.get(judged.quantity, "")) for judged in step.quantities)
+    return replace(step, quantities=quantities)
 
 
 def _plain(number: int, kind: str, verdict: Verdict, expected: bool, message: str) -> StepJudgement:
@@ -182,8 +184,8 @@ def _documented_error(cell: Cell, inputs: StepInputs | None) -> Declared | None:
     count = inputs.input.size // max(1, configuration.feature_count)
     field_name = {0: "empty_batch", 1: "single_value"}.get(count)
     declared = declared_at(cell.implementation.profile, configuration.rank)
-    found = declared.get(field_name or "")
-    return found if found is not None and found.value == "error" else None
+    declaration = declared.get(field_name or "")
+    return declaration if declaration is not None and declaration.value == "error" else None
 
 
 def _kept(before: Mapping[str, Array], after: Mapping[str, Array]) -> Iterator[Judged]:

@@ -7,54 +7,51 @@ from typing import Any
 
 import numpy as np
 
+from conformance.dialect import apply, declared_at
+from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
 from conformance.operations.operation import Pass, flatten
 from conformance.outcome import Outcome, Produced, Refused
 from conformance.planning.plan import Cell
 from conformance.reference.inputs import StepInputs, inputs_of, situate, states_of
-from conformance.spec.case import Freeze, Infer, Train, Unfreeze
+from conformance.spec.case import Infer, Train
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def passes_of(cell: Cell, outcomes: Sequence[Outcome]) -> list[Pass]:
     """Return the passes of a cell in order, as far as its steps ended and reported their state."""
-    steps = inputs_of(cell.case).steps
-    before = dict(inputs_of(cell.case).initial)
-    found: list[Pass] = []
-    frozen, trained = False, 0
+    configuration, operation = cell.case.configuration, OPERATIONS[cell.case.op]
+    # Whether a frozen layer trains on is what it declares, as for judging: its train steps count, or do not.
+    dialect = apply(operation.dialect, declared_at(cell.implementation.profile, configuration.rank))
+    inputs = inputs_of(cell.case)
+    walk = Walk(state=dict(inputs.initial))
+    passes: list[Pass] = []
     for number, outcome in enumerate(outcomes):
         if not isinstance(outcome, Produced | Refused) or outcome.state is None:
             break
-        step = steps[number - 1].step if number else None
-        match step:
-            case Train() | Infer():
-                found.append(_pass(cell, number, outcome, before, trained, frozen))
-                trains = isinstance(step, Train) and isinstance(outcome, Produced) and not frozen
-                trained += int(trains and found[-1].situation.x.size > 0)
-            case Freeze() | Unfreeze():
-                frozen = isinstance(step, Freeze)
-            case _:
-                pass
+        step = inputs.steps[number - 1] if number else None
+        if step is not None and isinstance(step.step, Train | Infer):
+            passes.append(_pass(cell, number, outcome, walk))
         # What is missing or misshapen stays as it was; judging says so.
-        before |= {
-            name: value for name, value in outcome.state.items() if name in before and value.size == before[name].size
-        }
-    return found
+        if step is not None and isinstance(outcome, Produced):
+            walk.advance(step, outcome, dict(walk.state), operation, configuration, dialect)
+        else:
+            walk.follow(outcome.state)
+    return passes
 
 
-def _pass(
-    cell: Cell, number: int, outcome: Produced | Refused, before: Mapping[str, Array], trained: int, frozen: bool
-) -> Pass:
+def _pass(cell: Cell, number: int, outcome: Produced | Refused, walk: Walk) -> Pass:
     inputs, keeps_state = inputs_of(cell.case).steps[number - 1], cell.implementation.keeps_state
     # Who keeps no state infers from what its caller gives.
     given = isinstance(inputs.step, Infer) and not keeps_state
-    state = states_of(cell.case)[number - 1] if given else before
-    reported = outcome.state or {}
+    state = states_of(cell.case)[number - 1] if given else walk.state
+    reported: Mapping[str, Array] = outcome.state or {}
+    dialect = OPERATIONS[cell.case.op].dialect
     return Pass(
-        situation=situate(cell.case.configuration, OPERATIONS[cell.case.op].dialect, inputs, state, trained),
+        situation=situate(cell.case.configuration, dialect, inputs, state, walk.steps.trained),
         kind="train" if isinstance(inputs.step, Train) else "infer",
-        frozen=frozen,
+        frozen=walk.steps.frozen,
         output=_output(inputs, outcome, cell),
         after=reported if keeps_state else {},
         reported=reported,

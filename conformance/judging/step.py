@@ -4,64 +4,30 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from conformance.dialect import Dialect, apply, declared_at
 from conformance.errors import SuiteError
+from conformance.judging.candidates import Candidate, candidates
 from conformance.judging.diagnosis import Evidence, explained
 from conformance.judging.feature_chunks import Target
 from conformance.judging.judgement import Judged, StepJudgement
+from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Hypothesis, flatten
+from conformance.operations.operation import flatten, shape_of
 from conformance.operations.score import Fit
 from conformance.outcome import Produced
 from conformance.planning.plan import Cell
-from conformance.precision import HALF, Precision, dtype_name, precision, working
-from conformance.reference.expected import Past, References, Request, hypotheses, numbers
+from conformance.precision import Precision, dtype_name, precision, working
+from conformance.reference.expected import References, Request, hypotheses, numbers
 from conformance.reference.inputs import StepInputs, states_of
-from conformance.spec.case import Freeze, Infer, Reload, Sgd, Train, Unfreeze
+from conformance.spec.case import Infer, Train
 from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-_STATISTICS = ("batch_mean", "batch_variance")
-_LEARNED = ("gamma", "beta")
-#: What a pass may give without its being judged, where the operation fixes nothing of it.
-_PRODUCED = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
-
-
-@dataclass(slots=True, kw_only=True)
-class Walk:
-    """What the steps so far have left behind."""
-
-    state: dict[str, Array]
-    trained: int = 0
-    seen: int = 0
-    frozen: bool = False
-    gradients: dict[str, Array] = field(default_factory=dict)
-    outputs: dict[tuple[str, bytes], tuple[int, bytes]] = field(default_factory=dict)
-    #: The last train step.
-    earlier: Past | None = None
-    #: By kind of step, what explained one: by the quantities that it explained.
-    fitted: dict[str, dict[frozenset[str], tuple[Hypothesis, ...]]] = field(default_factory=dict)
-
-    def follow(self, reported: Mapping[str, Array]) -> None:
-        """Go on from the state that was reported; what is missing or misshapen, and judged so, stays as it was."""
-        for name, value in self.state.items():
-            if name in reported and reported[name].size == value.size:
-                self.state[name] = reported[name]
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """One expectation the numbers may fit, and what it means if they do."""
-
-    dialect: Dialect
-    worked: Precision
-    verdict: Verdict
 
 
 class StepJudge:
@@ -75,14 +41,12 @@ class StepJudge:
         self.dialect = apply(self.operation.dialect, self.declared)
         self.keeps_state = cell.implementation.keeps_state
         # The walk goes on; these are as they were before the step.
-        self.frozen, self.trained, self.gradients, self.earlier = (
-            walk.frozen,
-            walk.trained,
-            walk.gradients,
-            walk.earlier,
-        )
+        self.steps, self.earlier = walk.steps, walk.earlier
         self.before = dict(walk.state) if self.keeps_state else dict(states_of(cell.case)[number - 1])
         self.worked = working(self.configuration.dtype)
+        self.candidates = tuple(
+            candidates(self.operation.dialect, self.dialect, self.declared, self.configuration.dtype)
+        )
         self.target = self._target()
         #: The quantities of the right dtype and shape.
         self.formed: frozenset[str] = frozenset()
@@ -97,7 +61,7 @@ class StepJudge:
         shaped = {name: value for name, value in observed.items() if self._is_shaped(name, value)}
         self.target = replace(self.target, observed=shaped)
         expected = self.target.names(self.operation.dialect, self.worked)
-        unknown = set(observed) - set(expected) - set(_STATISTICS) - _PRODUCED
+        unknown = set(observed) - self.operation.quantities.keys()
         if unknown:
             raise SuiteError(f"{self.cell.id}: step {self.number} gave unknown quantities {sorted(unknown)}")
         required = self._required()
@@ -108,8 +72,8 @@ class StepJudge:
         quantities.extend(self._repeated(observed))
         quantities.extend(_overwritten(outcome))
         quantities = self._explained(quantities)
-        self._advance(outcome)
-        verdict = worst(each.verdict for each in quantities)
+        self.walk.advance(self.inputs, outcome, self.before, self.operation, self.configuration, self.dialect)
+        verdict = worst(judged.verdict for judged in quantities)
         message = ""
         if not outcome.compilations and self.cell.mode != "eager" and isinstance(self.inputs.step, Train | Infer):
             verdict = worst([verdict, Verdict.NOT_DECIDABLE])
@@ -126,7 +90,7 @@ class StepJudge:
 
     def _explained(self, quantities: Sequence[Judged]) -> list[Judged]:
         """Return the quantities with what explains those that deviate by their values."""
-        open_ = frozenset(each.quantity for each in quantities if self._is_open(each))
+        open_ = frozenset(judged.quantity for judged in quantities if self._is_open(judged))
         return explained(quantities, open_, self.evidence(quantities)) if open_ else list(quantities)
 
     def evidence(self, quantities: Iterable[Judged]) -> Evidence:
@@ -134,12 +98,12 @@ class StepJudge:
 
         Of a step judged in parts, what the part with the worst element says.
         """
-        scored = [(each.score or 0.0, each.worst.position) for each in quantities if each.worst is not None]
-        target = self.target.around(max(scored, default=(0.0, 0))[1])
+        scored = [(judged.score or 0.0, judged.worst.position) for judged in quantities if judged.worst is not None]
+        target = self.target.part_holding(max(scored, default=(0.0, 0))[1])
         return Evidence(
             observed={name: target.flat(name) for name in target.observed},
             narrowed=frozenset(self.narrowed),
-            agreeing=frozenset(each.quantity for each in quantities if each.verdict.agrees),
+            agreeing=frozenset(judged.quantity for judged in quantities if judged.verdict.agrees),
             worked=self.worked,
             hypotheses=hypotheses(target.request.configuration, self.dialect),
             under=lambda hypothesis: target.under(hypothesis, self.worked),
@@ -153,24 +117,24 @@ class StepJudge:
         return judged.verdict is Verdict.DEVIATES and (not judged.reason or mended)
 
     def _is_shaped(self, name: str, observed: Array) -> bool:
-        """Return whether the quantity has the shape of its reference."""
+        """Return whether the quantity can be compared with its reference: of the input's shape where that has it."""
         return name not in self.operation.shaped_like_input or (
             self.inputs.input is not None and observed.shape == self.inputs.input.shape
         )
 
     def _required(self) -> set[str]:
-        required = set(self.operation.state(self.configuration)) if self.keeps_state else set()
-        match self.inputs.step:
-            case Train() | Infer():
-                required.add("output")
-                if self.inputs.upstream is not None:
-                    required.add("grad_input")
-                    if not self.frozen:
-                        learned = {"gamma", "beta"} & set(self.operation.state(self.configuration))
-                        required |= {f"grad_{name}" for name in learned}
-                        required |= self.operation.required
-            case _:
-                pass
+        """Return the quantities whose absence deviates."""
+        named = functools.partial(self.operation.named, self.configuration)
+        effect = self.target.request.effect
+        required = {*self.operation.state(self.configuration)} if self.keeps_state else set()
+        if effect.performs:
+            required |= {*named("output")}
+            if self.inputs.upstream is not None:
+                required |= {
+                    name
+                    for name in named("gradient")
+                    if effect.differentiates_learned or self.operation.quantities[name].by == "input"
+                }
         return required - set(self.cell.implementation.lacks)
 
     def _target(self) -> Target:
@@ -181,33 +145,17 @@ class StepJudge:
             inputs=self.inputs,
             dialect=self.dialect,
             worked=self.worked,
-            frozen=self.frozen,
-            trained=self.trained,
+            frozen=self.steps.frozen,
+            trained=self.steps.trained,
             earlier=self.earlier,
         )
         return Target(
-            request=request, before=self.before, gradients=self.gradients, references=self.references, observed={}
+            request=request,
+            before=self.before,
+            gradients=self.steps.gradients,
+            references=self.references,
+            observed={},
         )
-
-    def _candidates(self) -> Iterator[_Candidate]:
-        worked = self.worked
-        canonical = self.operation.dialect
-        yield _Candidate(canonical, worked, Verdict.CONFORMS)
-        if self.dialect != canonical:
-            yield _Candidate(self.dialect, worked, Verdict.DIALECT)
-        declared = self.declared.get("statistics_dtype")
-        narrow = self._narrower()
-        if narrow is not None:
-            half = precision(narrow)
-            documented = declared is not None and declared.value == narrow and declared.source == "documentation"
-            verdict = Verdict.DIALECT if documented else Verdict.DEVIATES
-            yield _Candidate(canonical, half, verdict)
-            if self.dialect != canonical:
-                yield _Candidate(self.dialect, half, verdict)
-
-    def _narrower(self) -> str | None:
-        """Return the dtype narrower than it should be in which an implementation might compute."""
-        return {"float64": "float32", "float32": None}.get(self.configuration.dtype, self.configuration.dtype)
 
     def _quantity(self, name: str, observed: Array | None, complaint: str) -> Judged:
         """Judge presence, dtype, shape, finiteness and values, in that order."""
@@ -217,16 +165,16 @@ class StepJudge:
         if complaint:
             return judged(verdict=Verdict.DEVIATES, reason=complaint)
         first: Fit | None = None
-        for candidate in self._candidates():
-            found = self._fit(name, candidate.dialect, candidate.worked)
-            if found is None:
+        for candidate in self.candidates:
+            fit = self._fit(name, candidate.dialect, candidate.worked)
+            if fit is None:
                 continue
-            first = first or found
-            if found.within and self._tells(found, candidate):
-                verdict, fields, reason = self._accepted(name, found, candidate)
+            first = first or fit
+            if fit.within and candidate.is_informative(fit):
+                verdict, fields, reason = self._accepted(name, fit, candidate)
                 # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
                 said = candidate.worked == self.worked and verdict is not Verdict.DEVIATES
-                return judged(verdict=verdict, fields=fields, reason=reason, **_scored(found if said else first))
+                return judged(verdict=verdict, fields=fields, reason=reason, **_scored(fit if said else first))
         assert first is not None
         verdict = Verdict.OUTSIDE_DOMAIN if first.outside_domain or self._half_overflows(name) else Verdict.DEVIATES
         if first.reason:
@@ -238,21 +186,13 @@ class StepJudge:
         first = dialect == self.operation.dialect and worked == self.worked
         return self.target.fit(name, dialect, worked, self.formed if first else ())
 
-    def _tells(self, found: Fit, candidate: _Candidate) -> bool:
-        """Return whether a fit within the bound says something of the candidate.
-
-        A bound that admits anything makes the canonical reference undecided, never another one right; half
-        precision, which is known from the dtype, is named all the same.
-        """
-        return found.decidable or candidate.verdict is Verdict.CONFORMS or candidate.worked.name in HALF
-
-    def _accepted(self, name: str, found: Fit, candidate: _Candidate) -> tuple[Verdict, tuple[str, ...], str]:
+    def _accepted(self, name: str, fit: Fit, candidate: Candidate) -> tuple[Verdict, tuple[str, ...], str]:
         """Return what a fit means: the verdict, the dialect's fields that it needs, and what is wrong all the same."""
         verdict, reason = candidate.verdict, ""
         fields: tuple[str, ...] = ()
         if candidate.dialect != self.operation.dialect:
             fields = self._needed(name, candidate)
-            undocumented = [each for each in fields if self.declared[each].source != "documentation"]
+            undocumented = [field for field in fields if self.declared[field].source != "documentation"]
             if undocumented:
                 verdict = Verdict.DEVIATES
                 reason = f"fits its dialect in {', '.join(undocumented)}, which no documentation states"
@@ -260,31 +200,31 @@ class StepJudge:
         if candidate.worked != worked:
             self.narrowed.add(name)
             reason = reason or f"computed in {candidate.worked.name}: outside the bound of {worked.name} arithmetic"
-            if not found.decidable:
+            if not fit.decidable:
                 verdict = Verdict.DEVIATES
                 reason = (
                     f"outside the bound of {worked.name} arithmetic; that of {candidate.worked.name} admits anything"
                 )
         if verdict is Verdict.CONFORMS:
-            verdict = Verdict.EXACT if found.exact else verdict if found.decidable else Verdict.NOT_DECIDABLE
+            verdict = Verdict.EXACT if fit.exact else verdict if fit.decidable else Verdict.NOT_DECIDABLE
         return verdict, fields, reason
 
-    def _needed(self, name: str, candidate: _Candidate) -> tuple[str, ...]:
+    def _needed(self, name: str, candidate: Candidate) -> tuple[str, ...]:
         """Return the declared fields without which the numbers would not fit."""
         canonical = self.operation.dialect
-        differing = [each for each in self.declared if getattr(candidate.dialect, each) != getattr(canonical, each)]
+        differing = [field for field in self.declared if getattr(candidate.dialect, field) != getattr(canonical, field)]
         if len(differing) == 1:
             return tuple(differing)
         request = self.target.request
         same = numbers(replace(request, dialect=candidate.dialect))
         needed = []
-        for each in differing:
-            without = replace(candidate.dialect, **{each: getattr(canonical, each)})
+        for field in differing:
+            without = replace(candidate.dialect, **{field: getattr(canonical, field)})
             if numbers(replace(request, dialect=without)) == same:
                 continue
-            found = self._fit(name, without, candidate.worked)
-            if found is None or not found.within:
-                needed.append(each)
+            fit = self._fit(name, without, candidate.worked)
+            if fit is None or not fit.within:
+                needed.append(field)
         return tuple(needed or differing)
 
     def _half_overflows(self, name: str) -> bool:
@@ -293,27 +233,26 @@ class StepJudge:
             return False
         x = flatten(self.inputs.input, self.configuration).astype(np.float64)
         overflows = (x**2).sum(axis=0) > precision("float16").largest
-        return bool(overflows.any()) and name not in ("gamma", "beta")
+        return bool(overflows.any()) and self.operation.quantities[name].role != "learned"
 
     def _form(self, name: str, observed: Array) -> str:
         """Return what is wrong with dtype or shape; nothing where they are right."""
         dtypes = self._dtypes(name)
         if dtype_name(observed.dtype) not in dtypes:
             return f"has dtype {dtype_name(observed.dtype)}, expected {' or '.join(dtypes)}"
-        if name in self.operation.shaped_like_input:
-            assert self.inputs.input is not None
-            shape = self.inputs.input.shape
-            return "" if observed.shape == shape else f"has shape {observed.shape}, expected {shape}"
-        same = _squeezed(observed.shape) == _squeezed(self.configuration.features)
-        return "" if same else f"has shape {observed.shape}, expected {self.configuration.features}"
+        kind = self.operation.quantities[name].shape
+        given = self.cell.case.shape if self.inputs.input is None else self.inputs.input.shape
+        shape = shape_of(kind, self.configuration, given)
+        same = observed.shape == shape or (kind != "input" and _squeezed(observed.shape) == _squeezed(shape))
+        return "" if same else f"has shape {observed.shape}, expected {shape}"
 
     def _dtypes(self, name: str) -> tuple[str, ...]:
-        configuration = self.configuration
-        if name in self.operation.shaped_like_input:
+        configuration, quantity = self.configuration, self.operation.quantities[name]
+        if quantity.shape == "input":
             return (configuration.dtype,)
-        if name in _STATISTICS:
+        if quantity.role == "statistic":
             return tuple(dict.fromkeys((configuration.dtype, self.worked.name)))
-        if self.dialect.statistics_dtype and name in self.before and name not in _LEARNED:
+        if self.dialect.statistics_dtype and quantity.role == "state":
             return (self.dialect.statistics_dtype,)
         return (configuration.parameter_dtype,)
 
@@ -321,11 +260,9 @@ class StepJudge:
         """Judge that inference on the same bits from the same state gives the same bits."""
         if not isinstance(self.inputs.step, Infer) or "output" not in observed:
             return
-        state = b"".join(value.tobytes() for _, value in sorted(self.before.items()))
         output = observed["output"]
-        key = (self.inputs.checksum, state)
-        number, bits = self.walk.outputs.setdefault(key, (self.number, output.tobytes()))
-        if bits != output.tobytes():
+        number = self.walk.first_with(self.inputs.checksum, self.before, output, self.number)
+        if number != self.number:
             yield Judged(
                 quantity="output",
                 verdict=Verdict.DEVIATES,
@@ -334,26 +271,6 @@ class StepJudge:
                 shape=output.shape,
             )
 
-    def _advance(self, outcome: Produced) -> None:
-        walk = self.walk
-        walk.follow(outcome.state)
-        match self.inputs.step:
-            case Train() if not (walk.frozen and self.dialect.frozen_implies_inference):
-                walk.trained += int(self.inputs.input is not None and self.inputs.input.size > 0)
-            case Freeze():
-                walk.frozen = True
-            case Unfreeze():
-                walk.frozen = False
-            case Infer() | Reload() | Sgd() | Train():
-                pass
-        if isinstance(self.inputs.step, Train):
-            walk.gradients = {
-                name: outcome.quantities[f"grad_{name}"]
-                for name in ("gamma", "beta")
-                if f"grad_{name}" in outcome.quantities
-            }
-            walk.earlier = Past(inputs=self.inputs, state=self.before, gradients=walk.gradients)
-
 
 def _overwritten(outcome: Produced) -> Iterator[Judged]:
     """Judge that the step left its caller's arrays alone."""
@@ -361,8 +278,8 @@ def _overwritten(outcome: Produced) -> Iterator[Judged]:
         yield Judged(quantity=name, verdict=Verdict.DEVIATES, reason=f"the step wrote to its caller's {name}")
 
 
-def _scored(found: Fit) -> dict[str, Any]:
-    return {"score": found.score, "narrower": found.narrower, "worst": found.worst}
+def _scored(fit: Fit) -> dict[str, Any]:
+    return {"score": fit.score, "narrower": fit.narrower, "worst": fit.worst}
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:

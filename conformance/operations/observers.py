@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.dialect import CANONICAL, Dialect
+from conformance.dialect import CANONICAL, Dialect, meanings
 from conformance.operations.operation import Pass, Reference
 from conformance.operations.score import fit
 from conformance.precision import Precision, precision
@@ -53,7 +53,8 @@ def frozen_implies_inference(
     passes: Sequence[Pass], train: Reference, infer: Reference, worked: Precision
 ) -> dict[str, str]:
     """Return whether a train step of a frozen layer infers."""
-    readings = {"no": train, "yes": infer}
+    words = meanings()["frozen_implies_inference"].shown
+    readings = {words[False]: train, words[True]: infer}
     found = [
         _explained(each, readings, worked)
         for each in passes

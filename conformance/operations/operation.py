@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from conformance.dialect import Dialect
+from conformance.operations.rational import Passes
 from conformance.precision import Precision
 from conformance.protocol import Configuration
 
@@ -29,9 +30,9 @@ class Earlier:
 
     #: Shape (m, C), extended precision.
     x: Array
-    #: The state before that step, each of shape (C,).
+    #: The state before that step, flat.
     state: Mapping[str, Array]
-    #: The gradients of gamma and beta that the implementation gave, each of shape (C,).
+    #: The gradients of what is learned that the implementation gave, flat, by what is learned.
     gradients: Mapping[str, Array]
 
 
@@ -45,7 +46,7 @@ class Situation:
     x: Array
     #: Shape (m, C), or None where the step asks for no gradients.
     upstream: Array | None
-    #: The state before the step, each of shape (C,), extended precision.
+    #: The state before the step, flat, extended precision.
     state: Mapping[str, Array]
     #: Train steps before this one that moved the state.
     trained: int = 0
@@ -66,13 +67,14 @@ class Situation:
 class Expected:
     """What one quantity must be, and how far from it rounding may lead."""
 
-    #: Extended precision; shape (m, C) or (C,).
+    #: Extended precision; shape (m, C) where it has the input's, else flat.
     value: Array
     #: Bound that every healthy algorithm keeps (class W), before rounding to storage; same shape.
     bound: Array
     #: Size of the terms the quantity is made of, broadcastable: a bound above it decides nothing.
     magnitude: Array
-    #: False where an intermediate could overflow or underflow in the working precision; shape (C,).
+    #: False where an intermediate could overflow or underflow in the working precision; shape (C,),
+    #: or whatever broadcasts to the value's.
     in_domain: Array
     #: What `value` lacks of the number, where its float type is too narrow to hold it; same shape.
     rest: Array | None = None
@@ -122,6 +124,25 @@ class Pass:
     refused: tuple[str, ...] = ()
 
 
+#: What a quantity is: what comes out of a pass, what the pass measures of its batch, what is kept from step to step and
+#: moved by batches, what is kept and moved by gradients, or a derivative.
+Role = Literal["output", "statistic", "state", "learned", "gradient"]
+#: Of how many values it is: one for each of the input's, for each feature, or for each index of the input's first axis.
+Shape = Literal["input", "features", "samples"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """One quantity of an operation, as the operation declares it."""
+
+    role: Role
+    shape: Shape = "features"
+    #: Of a gradient: "input", or the name of what is learned, by which it is the loss's; empty for another derivative.
+    by: str = ""
+    #: Whether a configuration has it.
+    present: Callable[[Configuration], bool] = lambda _: True
+
+
 Observer = Callable[[Sequence[Pass], Precision], dict[str, str]]
 #: The shape of a further array of a step: the input's, or that of its reduction axes, where it is one of truth values.
 Shaped = Literal["input", "mask"]
@@ -146,8 +167,8 @@ class Operation:
     name: str
     #: The meaning of freezing and the like where it is not the canonical one.
     dialect: Dialect
-    #: Names of the state that a configuration has.
-    state: Callable[[Configuration], tuple[str, ...]]
+    #: All that a step of it may give or keep, by name; what is kept in the order in which it is told.
+    quantities: Mapping[str, Quantity]
     #: What the state is before the first step unless the case says otherwise.
     initial: Mapping[str, float]
     #: The family of cases over which a grade is taken; empty where there is none.
@@ -156,6 +177,8 @@ class Operation:
     formulas: Mapping[str, str]
     train: Reference
     infer: Reference
+    #: The same passes by exact arithmetic, written apart from these.
+    rational: Passes
     #: Family of cases -> what reads the dialect from the passes of one of them.
     observers: Mapping[str, Observer]
     hypotheses: Callable[[Configuration, Dialect], Iterable[Hypothesis]]
@@ -170,14 +193,49 @@ class Operation:
     begins_as: Mapping[str, str] = field(default_factory=dict)
     #: What its steps may have beside input and upstream gradient.
     arrays: Mapping[str, Shaped] = field(default_factory=dict)
-    #: What every step that is differentiated gives beside its output and the gradients of input, gamma and beta.
-    required: frozenset[str] = frozenset()
-    #: The quantities that have the input's shape; every other has one value per feature.
-    shaped_like_input: frozenset[str] = frozenset({"output", "grad_input"})
     #: Whether every number of a pass depends on its own feature alone, so that a large step may be judged in parts.
     by_feature: bool = False
     #: By pass that throughput times (infer, train_forward, train); empty where none is timed.
     traffic: Mapping[str, Traffic] = field(default_factory=dict)
+
+    def named(self, configuration: Configuration, *roles: Role) -> tuple[str, ...]:
+        """Return the names of the quantities of those roles that the configuration has."""
+        return tuple(
+            name
+            for name, quantity in self.quantities.items()
+            if quantity.role in roles and quantity.present(configuration)
+        )
+
+    def state(self, configuration: Configuration) -> tuple[str, ...]:
+        """Return the names of what the configuration keeps from step to step."""
+        return self.named(configuration, "learned", "state")
+
+    def learned_gradients(self, configuration: Configuration) -> dict[str, str]:
+        """Return the name of the gradient of each quantity that is learned, by that quantity's."""
+        learned = self.named(configuration, "learned")
+        gradients = {quantity.by: name for name, quantity in self.quantities.items() if quantity.role == "gradient"}
+        return {name: gradients[name] for name in learned if name in gradients}
+
+    @property
+    def shaped_like_input(self) -> frozenset[str]:
+        """The quantities that have the input's shape."""
+        return frozenset(name for name, quantity in self.quantities.items() if quantity.shape == "input")
+
+
+def shape_of(shape: Shape, configuration: Configuration, given: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the sizes of a quantity of that shape, at a step whose input has the shape `given`."""
+    match shape:
+        case "input":
+            return given
+        case "features":
+            return configuration.features
+        case "samples":
+            return given[:1]
+
+
+def flattened(array: Array, shape: Shape, configuration: Configuration) -> Array:
+    """Return a quantity as references have it: (m, C) of the input's shape, else one axis."""
+    return flatten(array, configuration) if shape == "input" else array.reshape(-1)
 
 
 def flatten(array: Array, configuration: Configuration) -> Array:
@@ -195,21 +253,22 @@ def unflatten(array: Array, configuration: Configuration, shape: tuple[int, ...]
     return np.moveaxis(array.reshape(*kept, *configuration.features), last, configuration.feature_axes)
 
 
-def index_of(position: int, like_input: bool, configuration: Configuration, shape: tuple[int, ...]) -> tuple[int, ...]:
+def index_of(position: int, shape: Shape, configuration: Configuration, given: tuple[int, ...]) -> tuple[int, ...]:
     """Return the index, in the quantity's own layout, of a position in its flattened form."""
-    row, feature = divmod(position, configuration.feature_count)
-    of_feature = _unravel(feature, configuration.features)
-    if not like_input:
-        return of_feature
-    kept = [axis for axis in range(len(shape)) if axis not in configuration.feature_axes]
-    of_row = _unravel(row, [shape[axis] for axis in kept])
-    found: Mapping[int, int] = dict(zip((*configuration.feature_axes, *kept), (*of_feature, *of_row), strict=True))
-    return tuple(found[axis] for axis in range(len(shape)))
+    match shape:
+        case "samples":
+            return (position,)
+        case "features":
+            return _unravelled(position, configuration.features)
+        case "input":
+            row, feature = divmod(position, configuration.feature_count)
+            kept = [axis for axis in range(len(given)) if axis not in configuration.feature_axes]
+            of_row = _unravelled(row, [given[axis] for axis in kept])
+            of_feature = _unravelled(feature, configuration.features)
+            axes = zip((*configuration.feature_axes, *kept), (*of_feature, *of_row), strict=True)
+            index: Mapping[int, int] = dict(axes)
+            return tuple(index[axis] for axis in range(len(given)))
 
 
-def _unravel(position: int, sizes: Sequence[int]) -> tuple[int, ...]:
-    index = []
-    for size in reversed(sizes):
-        position, remainder = divmod(position, size)
-        index.append(remainder)
-    return tuple(reversed(index))
+def _unravelled(position: int, sizes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(index) for index in np.unravel_index(position, tuple(sizes)))

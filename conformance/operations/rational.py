@@ -1,9 +1,9 @@
 """The numbers of one step by exact rational arithmetic: the second reference, against which the first is checked.
 
-Written from `spec/semantics.md` alone, on Python's fractions: it shares no formula and no code with
-`conformance.operations` or `conformance.operations.moving`. Only (v + ε)^(-1/2) is irrational; it is a fraction within a
-relative 2^-256 of it. Every function is of one feature; None stands where mathematics gives no number, as for
-0/0. NaN and infinity are no fractions, and outside its domain.
+Written from `spec/semantics.md` alone, on Python's fractions: neither this nor an operation's own `rational` module
+shares a formula or code with the first reference. Only (v + ε)^(-1/2) is irrational; it is a fraction within a relative
+2^-256 of it. None stands where mathematics gives no number, as for 0/0. NaN and infinity are no fractions, and outside
+its domain.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -20,6 +21,19 @@ from conformance.dialect import Dialect
 Numbers: TypeAlias = list[Fraction]
 #: A list of m numbers, or of one, by the name of the quantity; None where there is no number.
 Quantities: TypeAlias = dict[str, Numbers | None]
+
+
+class Beyond(Enum):
+    """What exact arithmetic says where the data are not all finite: nothing."""
+
+    FRACTIONS = "the data are not all finite"
+
+
+#: One number of a quantity: None where there is no number.
+Entry: TypeAlias = Fraction | Beyond | None
+#: By quantity its numbers, of the input's shape in rows of one value per feature. Where none of them is a number, one
+#: row stands for as many as there are.
+Exact: TypeAlias = dict[str, list[Entry]]
 
 #: Significant bits of an inverse root that is irrational.
 BITS = 256
@@ -43,11 +57,20 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moments:
-    """A mean and a variance, of a batch or moving; None where there is no such number."""
+class Step:
+    """What a train or infer step was given, in floats: of each feature its values, in one order of the other axes."""
 
-    mean: Fraction | None
-    variance: Fraction | None
+    x: list[list[float]]
+    #: The gradient with respect to the output; None where the step asks for none.
+    upstream: list[list[float]] | None = None
+    #: What is kept from step to step, by name, flat.
+    state: Mapping[str, list[float]] = field(default_factory=dict)
+    #: The length of the input's first axis: as many runs of a feature's values are of one sample each.
+    samples: int = 0
+    #: What the step has beside its input and upstream gradient, of their shape, by name.
+    arrays: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    #: Which values of every feature count, where the step has a mask.
+    mask: list[bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +80,7 @@ class Feature:
     x: Numbers
     #: The gradient with respect to the output; None where the step asks for none.
     upstream: Numbers | None = None
-    #: None without scale: then γ is 1, and has no gradient.
-    gamma: Fraction | None = None
-    #: None without center: then β is 0, and has no gradient.
-    beta: Fraction | None = None
-    moving: Moments
-    #: All of the state by name, for the operations that have more of it.
+    #: What is kept from step to step, by name.
     state: Mapping[str, Fraction] = field(default_factory=dict)
     #: The length of the input's first axis: as many runs of values are of one sample each.
     samples: int = 0
@@ -70,21 +88,6 @@ class Feature:
     arrays: Mapping[str, Numbers] = field(default_factory=dict)
     #: Which of the values count, where the step has a mask.
     mask: list[bool] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transform:
-    """What normalizes, y = γ(x - c)r + β with r = (v + ε)^(-1/2), and how it follows the values of the batch."""
-
-    center: Fraction
-    #: v + ε.
-    total: Fraction
-    root: Fraction
-    #: dc/dx, the same for every value.
-    pull: Fraction = Fraction(0)
-    #: dv/dx = spread·(x - μ) + lean.
-    spread: Fraction = Fraction(0)
-    lean: Fraction = Fraction(0)
 
 
 def rationals(values: Iterable[float]) -> Numbers:
@@ -167,194 +170,62 @@ def moved(rule: Rule, old: Fraction, batch: Fraction | None) -> Fraction | None:
             return (rule.trained * old + batch) / k
 
 
-def pooled(rule: Rule, old: Moments, batch: Moments) -> Fraction | None:
-    """Return the variance of all batches together, all of one size: the mean of the squares less the square's."""
-    if old.mean is None or old.variance is None or batch.mean is None or batch.variance is None:
-        return None
-    k = rule.trained + 1
-    squares = rule.trained * (old.variance + old.mean**2) + batch.variance + batch.mean**2
-    return squares / k - ((rule.trained * old.mean + batch.mean) / k) ** 2
-
-
-def moved_moments(rule: Rule, old: Moments, batch: Moments) -> Moments:
-    """Return the moving mean and variance after a train step."""
-    assert old.mean is not None
-    after = moved(rule, old.mean, batch.mean)
-    if rule.dialect.update == "merge":
-        return Moments(mean=after, variance=pooled(rule, old, batch))
-    return Moments(mean=after, variance=None if old.variance is None else moved(rule, old.variance, batch.variance))
-
-
-def output(feature: Feature, by: Transform) -> Numbers:
-    """Return y = γ·(x - c)·r + β, clauses 5.1 and 6.1."""
-    factor, beta = _gamma(feature) * by.root, feature.beta or Fraction()
-    return [factor * (value - by.center) + beta for value in feature.x]
-
-
-def grad_beta(upstream: Numbers) -> Fraction:
-    """Return dβ = Σg, clause 11.1."""
-    return sum(upstream, Fraction())
-
-
-def grad_gamma(feature: Feature, upstream: Numbers, by: Transform) -> Fraction:
-    """Return dγ = Σ(g·x̂), clauses 11.2 and 12.2."""
-    return by.root * _moment(feature, upstream, by)
-
-
-def grad_input(feature: Feature, upstream: Numbers, by: Transform) -> Numbers:
-    """Return dx by the chain rule, clauses 11.3 and 12.1.
-
-    dL/dc = -γ r Σg and dL/dv = -γ r³ Σg(x - c)/2, so that dx = γ r g + dL/dc·dc/dx + dL/dv·dv/dx.
-    """
-    scale = _gamma(feature) * by.root
-    if not (by.pull or by.spread or by.lean):
-        return [scale * g for g in upstream]
-    to_center = -scale * grad_beta(upstream)
-    to_variance = -scale / by.total * _moment(feature, upstream, by) / 2
-    level = to_center * by.pull + to_variance * by.lean
-    slope, center = to_variance * by.spread, mean(feature.x)
-    return [scale * g + level + slope * (x - center) for g, x in zip(upstream, feature.x, strict=True)]
-
-
 def descended(parameter: Fraction, rate: Fraction, gradient: Fraction) -> Fraction:
     """Return p - η·g, clause 11.5."""
     return parameter - rate * gradient
 
 
-def train_batch_norm(feature: Feature, rule: Rule) -> Quantities:
-    """Return every quantity of a train step of batch normalization."""
-    x, dialect = feature.x, rule.dialect
-    if not x or (len(x) == 1 and dialect.single_value == "identity"):
-        return _untouched(feature)
-    batch = Moments(mean=mean(x), variance=variance(x))
-    entering = Moments(mean=batch.mean, variance=variance(x, dialect.moving_correction))
-    after = moved_moments(rule, feature.moving, entering)
-    return {
-        "batch_mean": _one(batch.mean),
-        "batch_variance": _one(batch.variance),
-        "moving_mean": _one(after.mean),
-        "moving_variance": _one(after.variance),
-        **_normalized(feature, _training(feature, rule, after)),
-    }
-
-
-def infer_batch_norm(feature: Feature, rule: Rule) -> Quantities:
-    """Return every quantity of an inference step of batch normalization, clauses 10.1 and 12."""
-    return _normalized(feature, _by(feature.moving, rule))
-
-
-def train_centering(feature: Feature, rule: Rule) -> Quantities:
-    """Return every quantity of a train step of centering, clauses 20.1 to 20.5 and 20.7."""
-    x, old, upstream = feature.x, feature.moving.mean, feature.upstream
-    assert old is not None
-    if not x:
-        return {"output": [], "moving_mean": [old], **({} if upstream is None else {"grad_input": []})}
-    batch = mean(x)
-    after = moved(rule, old, batch)
-    center: Fraction | None = batch
-    share: Fraction | None = Fraction(1)
-    match rule.dialect.normalizes_with:
-        case "batch":
-            pass
-        case "moving_before":
-            center, share = old, Fraction(0)
-        case "moving_after":
-            # What one unit of the batch's mean adds to the moving one: every update is affine in it.
-            center, share = after, moved(rule, Fraction(0), Fraction(1))
-    found: Quantities = {"batch_mean": [batch], "moving_mean": _one(after)}
-    found["output"] = None if center is None else [value - center for value in x]
-    if upstream is not None:
-        found["grad_input"] = None if share is None else [g - share * mean(upstream) for g in upstream]
-    return found
-
-
-def infer_centering(feature: Feature, rule: Rule) -> Quantities:  # noqa: ARG001 - inference follows no rule
-    """Return every quantity of an inference step of centering, clauses 20.4 to 20.6."""
-    center = feature.moving.mean
-    assert center is not None
-    found: Quantities = {"output": [value - center for value in feature.x]}
-    return found if feature.upstream is None else {**found, "grad_input": feature.upstream}
+Pass: TypeAlias = Callable[[Step, Rule], Exact]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passes:
-    """The passes of one operation, by the quantities of one feature."""
+    """The exact passes of one operation: each gives what comes out, and the state that is left."""
 
-    train: Callable[[Feature, Rule], Quantities]
-    infer: Callable[[Feature, Rule], Quantities]
-
-
-def _training(feature: Feature, rule: Rule, after: Moments) -> Transform | None:
-    """Return what normalizes in training: the batch, clause 9.1, or what a dialect takes in its place."""
-    x, dialect = feature.x, rule.dialect
-    match dialect.normalizes_with:
-        case "batch":
-            correction = dialect.normalizing_correction
-            taken = Moments(mean=mean(x), variance=variance(x, correction))
-            return _by(taken, rule, **_following(x, Fraction(1), correction))
-        case "moving_before":
-            return _by(feature.moving, rule)
-        case "moving_after":
-            # What one unit of the batch's mean adds to the moving one: every update is affine in it.
-            share = moved(rule, Fraction(0), Fraction(1)) or Fraction(0)
-            following = _following(x, share, dialect.moving_correction)
-            if dialect.update == "merge" and after.mean is not None:
-                # The pooled variance follows the mean as well: dV/dμ = 2(μ - M)/k, M the mean of all batches.
-                following["lean"] = 2 * share * (mean(x) - after.mean) / len(x)
-            return _by(after, rule, **following)
+    train: Pass
+    infer: Pass
 
 
-def _following(x: Numbers, share: Fraction, correction: int) -> dict[str, Fraction]:
-    """Return how a center and a variance follow the values, where the batch's own have that share in them."""
-    spread = 2 * share / (len(x) - correction) if len(x) > correction else Fraction(0)
-    return {"pull": share / len(x), "spread": spread}
+def by_feature(performed: Callable[[Feature, Rule], Quantities]) -> Pass:
+    """Return the pass of a step each feature of which has its own values and state, and numbers of its own."""
+
+    def performed_by_feature(step: Step, rule: Rule) -> Exact:
+        given = [_feature(step, number) for number in range(len(step.x))]
+        quantities = [None if feature is None else _with_state(performed(feature, rule), feature) for feature in given]
+        names = dict.fromkeys(name for told in quantities if told is not None for name in told)
+        return {name: _rows([_column(told, name) for told in quantities]) for name in names}
+
+    return performed_by_feature
 
 
-def _by(taken: Moments, rule: Rule, **following: Fraction) -> Transform | None:
-    if taken.mean is None or taken.variance is None:
+def _with_state(quantities: Quantities, feature: Feature) -> Quantities:
+    """Return the quantities, and as it was whatever of the state is not among them."""
+    return {**{name: [value] for name, value in feature.state.items()}, **quantities}
+
+
+def _feature(step: Step, number: int) -> Feature | None:
+    """Return one feature of the step; None where its data are not all finite."""
+    try:
+        return Feature(
+            x=rationals(step.x[number]),
+            upstream=None if step.upstream is None else rationals(step.upstream[number]),
+            state={name: rationals([values[number]])[0] for name, values in step.state.items()},
+            samples=step.samples,
+            arrays={name: rationals(columns[number]) for name, columns in step.arrays.items()},
+            mask=step.mask,
+        )
+    except NotFiniteError:
         return None
-    total = taken.variance + rule.epsilon
-    root = inverse_root(total)
-    return None if root is None else Transform(center=taken.mean, total=total, root=root, **following)
 
 
-def _normalized(feature: Feature, by: Transform | None) -> Quantities:
-    found: Quantities = {"output": None if by is None else output(feature, by)}
-    upstream = feature.upstream
-    if upstream is None:
-        return found
-    found["grad_input"] = None if by is None else grad_input(feature, upstream, by)
-    if feature.gamma is not None:
-        found["grad_gamma"] = None if by is None else [grad_gamma(feature, upstream, by)]
-    if feature.beta is not None:
-        found["grad_beta"] = [grad_beta(upstream)]
-    return found
+def _column(quantities: Quantities | None, name: str) -> Numbers | Beyond | None:
+    return Beyond.FRACTIONS if quantities is None or name not in quantities else quantities[name]
 
 
-def _untouched(feature: Feature) -> Quantities:
-    """Return what leaves every value and the state as they are: clauses 16.1 and 16.2, and a dialect of 17.1."""
-    found: Quantities = {
-        "output": feature.x,
-        "moving_mean": _one(feature.moving.mean),
-        "moving_variance": _one(feature.moving.variance),
-    }
-    if feature.upstream is None:
-        return found
-    found["grad_input"] = feature.upstream
-    if not feature.x:
-        has = (("grad_gamma", feature.gamma), ("grad_beta", feature.beta))
-        found |= {name: [Fraction(0)] for name, parameter in has if parameter is not None}
-    return found
-
-
-def _moment(feature: Feature, upstream: Numbers, by: Transform) -> Fraction:
-    """Return Σg(x - c)."""
-    return sum((g * (x - by.center) for g, x in zip(upstream, feature.x, strict=True)), Fraction())
-
-
-def _gamma(feature: Feature) -> Fraction:
-    return Fraction(1) if feature.gamma is None else feature.gamma
-
-
-def _one(number: Fraction | None) -> Numbers | None:
-    return None if number is None else [number]
+def _rows(of_features: Sequence[Numbers | Beyond | None]) -> list[Entry]:
+    """Return the numbers of all features row by row."""
+    lengths = [len(column) for column in of_features if isinstance(column, list)]
+    rows: list[Entry] = []
+    for row in range(max(lengths, default=1)):
+        rows.extend(column[row] if isinstance(column, list) else column for column in of_features)
+    return rows

@@ -1,4 +1,4 @@
-"""The cross-check of the two references: `conformance.operations` in floating point, `conformance.operations.rational` in fractions.
+"""The cross-check of the two references of every operation, one in floating point and one in fractions.
 
 Both compute every step of a case from the same states. The first must lie within a thousandth of the tightest bound
 that anything is judged by: that of two passes with pairwise sums. It is held to float64's bound in extended
@@ -18,13 +18,12 @@ import numpy as np
 from conformance.dialect import Dialect
 from conformance.errors import SuiteError
 from conformance.operations import OPERATIONS, rational
-from conformance.operations.moving import debiasing, moved_bound, weights
-from conformance.operations.operation import Situation
-from conformance.operations.rational_passes import PASSES
-from conformance.precision import Precision, extended, precision, rounded, theta, working
-from conformance.protocol import Configuration
-from conformance.reference.expected import References, Request
-from conformance.reference.inputs import inputs_of, situate, states_of
+from conformance.operations.operation import Expected, Operation, Situation
+from conformance.precision import Precision, extended, precision, rounded, working
+from conformance.reference.expected import References, Request, too_narrow
+from conformance.reference.inputs import beginnings_of, inputs_of, situate
+from conformance.reference.rational import rule_of, spread
+from conformance.reference.step_state import StepState
 from conformance.spec.case import Case, Infer, Sgd, Train
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -87,10 +86,11 @@ class Summary:
     @property
     def worst(self) -> dict[str, Comparison]:
         """The comparison furthest off in each float type."""
-        found: dict[str, Comparison] = {}
-        for each in self.comparisons:
-            found[each.arithmetic] = max(found.get(each.arithmetic, each), each, key=_by_ratio)
-        return found
+        worst: dict[str, Comparison] = {}
+        for comparison in self.comparisons:
+            first = worst.get(comparison.arithmetic, comparison)
+            worst[comparison.arithmetic] = max(first, comparison, key=_by_ratio)
+        return worst
 
     def __str__(self) -> str:
         large = f" ({self.left_out} left out, over {ELEMENTS:,} elements in a step)" if self.left_out else ""
@@ -105,10 +105,10 @@ def check(cases: Sequence[Case]) -> Summary:
     """Return the cross-check of every case that is small enough. Raises `SuiteError` where the references disagree."""
     small = [case for case in cases if small_enough(case)]
     comparisons = tuple(each for case in small for each in compare(case))
-    found = disagreements(comparisons)
-    if found:
-        worst = max(found, key=lambda each: each.comparison.ratio)
-        raise SuiteError(f"{worst}; {len(found)} such, {ALLOWED} is allowed; {extended()}")
+    apart = disagreements(comparisons)
+    if apart:
+        worst = max(apart, key=lambda disagreement: disagreement.comparison.ratio)
+        raise SuiteError(f"{worst}; {len(apart)} such, {ALLOWED} is allowed; {extended()}")
     return Summary(cases=len(small), left_out=len(cases) - len(small), comparisons=comparisons)
 
 
@@ -135,35 +135,43 @@ def compare(case: Case, dialect: Dialect | None = None) -> Iterator[Comparison]:
     Both references start each step from the canonical state before it, rounded as it is stored.
     """
     chosen = dialect or OPERATIONS[case.op].dialect
-    frozen, trained = False, 0
-    gradients: State = {}
-    for number, (inputs, before) in enumerate(zip(inputs_of(case).steps, states_of(case), strict=True), start=1):
+    configuration = case.configuration
+    fine = extended().sufficient or too_narrow(configuration)
+    steps = StepState()
+    for number, (inputs, beginning) in enumerate(zip(inputs_of(case).steps, beginnings_of(case), strict=True), start=1):
         request = Request(
             case=case,
-            configuration=case.configuration,
+            configuration=configuration,
             number=number,
             inputs=inputs,
             dialect=chosen,
-            worked=precision("float64"),
-            frozen=frozen,
-            trained=trained,
+            worked=precision("float64") if fine else working(configuration.dtype),
+            frozen=steps.frozen,
+            trained=steps.trained,
         )
-        step = _Step(request=request, before=before, gradients=gradients)
+        step = _Step(request=request, before=beginning.state, gradients=steps.gradients)
         firsts = tuple(step.firsts())
         yield from step.compared(firsts)
-        if step.trains:
-            gradients = _gradients(firsts[0], before, case.configuration)
-            trained += int(inputs.input is not None and inputs.input.size > 0)
-        frozen = inputs.step.step == "freeze" or (frozen and inputs.step.step != "unfreeze")
+        size = 0 if inputs.input is None else inputs.input.size
+        steps = steps.after(inputs.step.step, chosen, size, step.stored_gradients(firsts[0]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Value:
+    """One quantity by the first reference: its values, what they lack of the numbers, and the bounds."""
+
+    value: Array
+    rest: Array | None
+    bound: Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _First:
-    """The first reference's numbers in one float type: by quantity, the values and their bounds."""
+    """The first reference's numbers in one float type, by quantity."""
 
     arithmetic: str
     unit: str
-    numbers: Mapping[str, tuple[Array, Array]]
+    numbers: Mapping[str, _Value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -176,122 +184,117 @@ class _Step:
     gradients: State
 
     @property
-    def trains(self) -> bool:
-        """Whether the step learns from a batch."""
-        infers = self.request.frozen and self.request.dialect.frozen_implies_inference
-        return isinstance(self.request.inputs.step, Train) and not infers
+    def operation(self) -> Operation:
+        """The operation that is asked for."""
+        return OPERATIONS[self.request.configuration.op]
 
     def firsts(self) -> Iterator[_First]:
-        """Yield the first reference's numbers in extended precision, and in the float type that judges the case."""
+        """Yield the first reference's numbers in extended precision, and in the float type that judges the case.
+
+        Where no float type is wide enough for float64, as the judging of float64 has them: in two float64.
+        """
         request, unit = self.request, self.request.worked
         expected = References().expected(request, self.before, self.gradients)
-        held = {name: (each.value, each.bound) for name, each in expected.items()}
+        held = {name: _valued(quantity, quantity.bound) for name, quantity in expected.items()}
+        if too_narrow(request.configuration):
+            yield _First(arithmetic="two float64", unit=unit.name, numbers=held)
+            return
         if request.inputs.input is None:
-            yield _First(arithmetic="longdouble", unit=unit.name, numbers=held)
+            arithmetic = "longdouble" if extended().sufficient else "float64"
+            yield _First(arithmetic=arithmetic, unit=unit.name, numbers=held)
             return
         given = situate(request.configuration, request.dialect, request.inputs, self.before, request.trained)
-        yield _First(arithmetic="longdouble", unit=unit.name, numbers=held | self._passed(_extended(given), unit))
+        if extended().sufficient:
+            yield _First(arithmetic="longdouble", unit=unit.name, numbers=held | self._passed(_extended(given), unit))
         if given.x.dtype != np.longdouble:
             unit = working(request.configuration.dtype)
             yield _First(arithmetic=given.x.dtype.name, unit=unit.name, numbers=held | self._passed(given, unit))
 
-    def _passed(self, situation: Situation, worked: Precision) -> dict[str, tuple[Array, Array]]:
-        operation = OPERATIONS[self.request.configuration.op]
-        function = operation.train if self.trains else operation.infer
-        found = function(replace(situation, graded=True), worked)
-        bounds = {name: each.narrower.get("A", each.bound) for name, each in found.items()}
-        batch = self.trains and situation.x.shape[0] and situation.dialect.normalizes_with == "batch"
-        if operation.name == "centering" and batch:
-            # It is not graded, and so brings the bound of sequential sums alone.
-            with np.errstate(all="ignore"):
-                bounds |= _pairwise_centering(situation, worked)
-        return {name: (each.value, np.broadcast_to(bounds[name], each.value.shape)) for name, each in found.items()}
+    def _passed(self, situation: Situation, worked: Precision) -> dict[str, _Value]:
+        function = self.operation.train if self.request.effect.performs == "train" else self.operation.infer
+        quantities = function(replace(situation, graded=True), worked)
+        return {
+            name: _valued(quantity, quantity.narrower.get("A", quantity.bound)) for name, quantity in quantities.items()
+        }
+
+    def stored_gradients(self, first: _First) -> dict[str, Array]:
+        """Return the gradients of what is learned, rounded as they are stored."""
+        configuration = self.request.configuration
+        return {
+            name: rounded(first.numbers[gradient].value, configuration.parameter_dtype)
+            for name, gradient in self.operation.learned_gradients(configuration).items()
+            if gradient in first.numbers
+        }
 
     def compared(self, firsts: Iterable[_First]) -> Iterator[Comparison]:
         """Yield the comparison of every quantity with its exact numbers."""
         second = self._second()
         for first in firsts:
-            for name in sorted({name for each in second.values() for name in each}):
-                columns = {feature: quantities[name] for feature, quantities in second.items()}
-                numbers, ratio, feature = _furthest(columns, first.numbers.get(name))
+            for name in sorted(second):
+                ratios = _ratios(second[name], first.numbers.get(name))
+                worst = max(ratios, key=lambda place: ratios[place], default=0)
+                features = self.request.configuration.feature_count
                 yield Comparison(
                     case=self.request.case.id,
                     step=self.request.number,
                     quantity=name,
                     arithmetic=first.arithmetic,
                     unit=first.unit,
-                    numbers=numbers,
-                    ratio=ratio,
-                    feature=feature,
+                    numbers=len(ratios),
+                    ratio=ratios.get(worst, 0.0),
+                    feature=worst if self._is_by_sample(name) else worst % features,
                 )
 
-    def _second(self) -> dict[int, rational.Quantities]:
-        """Return the exact numbers of each feature whose data are all finite."""
+    def _is_by_sample(self, name: str) -> bool:
+        return self.operation.quantities[name].shape == "samples"
+
+    def _second(self) -> rational.Exact:
+        """Return the exact numbers of the step."""
+        request, effect = self.request, self.request.effect
+        step = self._given()
+        if effect.performs:
+            passes = self.operation.rational
+            performed = passes.train if effect.performs == "train" else passes.infer
+            return performed(step, rule_of(request.configuration, request.dialect, request.trained))
+        state = {name: [_fraction(value) for value in values] for name, values in step.state.items()}
+        if not effect.moves_learned or not isinstance(request.inputs.step, Sgd):
+            return state
+        rate = Fraction(request.inputs.step.learning_rate)
+        for name, gradient in self.gradients.items():
+            slopes = [_fraction(value) for value in gradient.reshape(-1).astype(np.float64).tolist()]
+            state[name] = [_descended(old, rate, slope) for old, slope in zip(state[name], slopes, strict=True)]
+        return state
+
+    def _given(self) -> rational.Step:
+        """Return what the step was given, its arrays taken apart by the second reference's own means."""
         inputs, axes = self.request.inputs, self.request.configuration.feature_axes
-        features = range(self.request.configuration.feature_count)
-        x, upstream = (
-            [None for _ in features] if array is None else rational.columns(array, axes)
-            for array in (inputs.input, inputs.upstream)
+        state = {name: value.reshape(-1).astype(np.float64).tolist() for name, value in self.before.items()}
+        if inputs.input is None:
+            return rational.Step(x=[], state=state)
+        columns = {name: array for name, array in inputs.arrays.items() if array.dtype != np.bool_}
+        masks = [array for array in inputs.arrays.values() if array.dtype == np.bool_]
+        return rational.Step(
+            x=rational.columns(inputs.input, axes),
+            upstream=None if inputs.upstream is None else rational.columns(inputs.upstream, axes),
+            state=state,
+            samples=inputs.input.shape[0],
+            arrays={name: rational.columns(array, axes) for name, array in columns.items()},
+            mask=masks[0].reshape(-1).tolist() if masks else None,
         )
-        shaped = {name: each for name, each in inputs.arrays.items() if each.dtype != np.bool_}
-        further = {name: rational.columns(array, axes) for name, array in shaped.items()}
-        found = {}
-        for feature in features:
-            arrays = {name: rational.rationals(columns[feature]) for name, columns in further.items()}
-            try:
-                found[feature] = self._exactly(feature, x[feature], upstream[feature], arrays)
-            except rational.NotFiniteError:
-                continue
-        return found
-
-    def _exactly(
-        self,
-        feature: int,
-        x: list[float] | None,
-        upstream: list[float] | None,
-        arrays: Mapping[str, rational.Numbers],
-    ) -> rational.Quantities:
-        request, input_ = self.request, self.request.inputs.input
-        state, gradients = _numbers(self.before, feature), _numbers(self.gradients, feature)
-        held: rational.Quantities = {name: [value] for name, value in state.items()}
-        match request.inputs.step:
-            case Train() | Infer():
-                assert x is not None
-                assert input_ is not None
-                passes, mask = PASSES[request.configuration.op], request.inputs.arrays.get("mask")
-                given = rational.Feature(
-                    x=rational.rationals(x),
-                    upstream=None if upstream is None else rational.rationals(upstream),
-                    gamma=state.get("gamma"),
-                    beta=state.get("beta"),
-                    moving=rational.Moments(mean=state.get("moving_mean"), variance=state.get("moving_variance")),
-                    state=state,
-                    samples=input_.shape[0],
-                    arrays=arrays,
-                    mask=None if mask is None else mask.reshape(-1).tolist(),
-                )
-                return held | (passes.train if self.trains else passes.infer)(given, _rule(request))
-            case Sgd(learning_rate=rate) if not request.frozen:
-                moved = {
-                    name: rational.descended(state[name], Fraction(rate), each) for name, each in gradients.items()
-                }
-                return held | {name: [value] for name, value in moved.items()}
-            case _:
-                return held
 
 
-def _rule(request: Request) -> rational.Rule:
-    return rational.Rule(
-        dialect=request.dialect,
-        decay=Fraction(request.configuration.decay),
-        epsilon=Fraction(request.configuration.epsilon),
-        trained=request.trained,
-        options=request.configuration.options,
-    )
+def _valued(expected: Expected, bound: Array) -> _Value:
+    return _Value(value=expected.value, rest=expected.rest, bound=np.broadcast_to(bound, expected.value.shape))
 
 
-def _numbers(state: State, feature: int) -> dict[str, Fraction]:
-    return {name: rational.rationals([float(value.reshape(-1)[feature])])[0] for name, value in state.items()}
+def _fraction(value: float) -> rational.Entry:
+    return Fraction(value) if math.isfinite(value) else rational.Beyond.FRACTIONS
+
+
+def _descended(old: rational.Entry, rate: Fraction, slope: rational.Entry) -> rational.Entry:
+    if isinstance(old, Fraction) and isinstance(slope, Fraction):
+        return rational.descended(old, rate, slope)
+    return rational.Beyond.FRACTIONS
 
 
 def _extended(situation: Situation) -> Situation:
@@ -304,67 +307,33 @@ def _extended(situation: Situation) -> Situation:
     )
 
 
-def _gradients(first: _First, before: State, configuration: Configuration) -> State:
-    """Return the gradients of gamma and beta, rounded as they are stored."""
-    learned = [name for name in ("gamma", "beta") if name in before and f"grad_{name}" in first.numbers]
-    return {name: rounded(first.numbers[f"grad_{name}"][0], configuration.parameter_dtype) for name in learned}
+def _ratios(exact: Sequence[rational.Entry], first: _Value | None) -> dict[int, float]:
+    """Return |first - exact| / bound of every number that can be compared, by its position.
+
+    Left out are numbers whose data are not all finite, and those whose bound is infinite: a bound that is no number
+    admits none.
+    """
+    if first is None:
+        compared = (place for place, entry in enumerate(exact) if not isinstance(entry, rational.Beyond))
+        return dict.fromkeys(compared, math.inf)
+    entries = spread(list(exact), first.value.size)
+    if entries is None:
+        return {0: math.inf}
+    ratios: dict[int, float] = {}
+    for place, entry in enumerate(entries):
+        value, bound = first.value.flat[place], first.bound.flat[place]
+        if entry is None:
+            # Where mathematics gives no number, the first reference must give none either.
+            ratios[place] = math.inf if np.isfinite(value) else 0.0
+        elif isinstance(entry, Fraction) and not np.isinf(bound):
+            ratios[place] = _ratio(value, 0.0 if first.rest is None else first.rest.flat[place], entry, bound)
+    return ratios
 
 
-def _pairwise_centering(situation: Situation, worked: Precision) -> dict[str, Array]:
-    """Return the bounds of a centering whose sums are pairwise: `docs/tolerances.md`, section 10, with that height."""
-    x, u = situation.x, worked.unit
-    level = theta((len(x) - 1).bit_length() + 2, u)
-    rule = situation.dialect, situation.configuration.decay, situation.trained
-    mean, bound = x.mean(axis=0), level * np.abs(x).mean(axis=0) + 2 * worked.tiny
-    old, weight, debiased = situation.state["moving_mean"], weights(*rule, x.dtype.type), debiasing(*rule)
-    found = {
-        "batch_mean": bound,
-        "moving_mean": moved_bound(old, mean, bound, weight, worked, debiased),
-        "output": bound + u * (np.abs(x - mean) + bound) + worked.tiny,
-    }
-    if situation.upstream is not None:
-        g = situation.upstream
-        pull = level * np.abs(g).mean(axis=0) + 2 * worked.tiny
-        found["grad_input"] = pull + u * (np.abs(g - g.mean(axis=0)) + pull) + worked.tiny
-    return found
-
-
-def _furthest(
-    columns: Mapping[int, rational.Numbers | None], first: tuple[Array, Array] | None
-) -> tuple[int, float, int]:
-    """Return how many numbers were compared, the largest ratio, and the feature that has it."""
-    count, worst, place = 0, 0.0, min(columns)
-    for feature, second in columns.items():
-        ratios = [math.inf] if first is None else list(_ratios(feature, second, *first))
-        count += len(ratios)
-        if max(ratios, default=0.0) > worst:
-            worst, place = max(ratios), feature
-    return count, worst, place
-
-
-def _ratios(feature: int, second: rational.Numbers | None, value: Array, bound: Array) -> Iterator[float]:
-    """Yield |first - exact| / bound of each number of the feature whose bound is finite."""
-    values, bounds = (_column(each, feature) for each in (value, bound))
-    if second is None:
-        # Where mathematics gives no number, the first reference must give none either.
-        yield from (math.inf if np.isfinite(each) else 0.0 for each in values)
-    elif len(values) != len(second):
-        yield math.inf
-    else:
-        for found, right, allowed in zip(values, second, bounds, strict=True):
-            if np.isfinite(allowed):
-                yield _ratio(found, right, allowed)
-
-
-def _column(array: Array, feature: int) -> Array:
-    """Return the numbers of one feature of a quantity of shape (C,) or (m, C)."""
-    return array[..., feature].reshape(-1)
-
-
-def _ratio(first: Any, right: Fraction, allowed: Any) -> float:
-    if not np.isfinite(first):
+def _ratio(first: Any, rest: Any, right: Fraction, allowed: Any) -> float:
+    if not np.isfinite(first) or np.isnan(allowed):
         return math.inf
-    error = abs(Fraction(*first.as_integer_ratio()) - right)
+    error = abs(Fraction(*first.as_integer_ratio()) + Fraction(*rest.as_integer_ratio()) - right)
     if not error:
         return 0.0
     try:

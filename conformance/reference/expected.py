@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from conformance.dialect import Dialect
+from conformance.dialect import Dialect, PassName, numeric
 from conformance.operations import OPERATIONS
 from conformance.operations.operation import Earlier, Expected, Hypothesis, Operation, Situation, VarianceAlgorithm
 from conformance.precision import Precision, dtype_name, wide
 from conformance.protocol import Configuration
 from conformance.reference.inputs import StepInputs, situate
 from conformance.reference.rational import exactly, split
-from conformance.spec.case import Case, Infer, Sgd, Train
+from conformance.reference.step_state import Effect, effect_of
+from conformance.spec.case import Case, Sgd
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -61,6 +62,11 @@ class Request:
         """Whether the case is one over which a grade is taken."""
         return self.case.family == OPERATIONS[self.configuration.op].ladder
 
+    @property
+    def effect(self) -> Effect:
+        """What the step does under the dialect."""
+        return effect_of(self.inputs.step.step, self.frozen, self.dialect)
+
 
 class References:
     """The reference of each step asked for so far."""
@@ -75,19 +81,19 @@ class References:
         """Return every quantity of the step, from the state `before` it and the gradients of the last train step."""
         if request.hypothesis is not None:
             right = replace(request, hypothesis=None)
-            found = self.expected(right, before, gradients) if _starts_from_what_is_right(request) else None
-            return compute(request, before, gradients, found)
+            known = self.expected(right, before, gradients) if _changes_results_alone(request) else None
+            return compute(request, before, gradients, known)
         key = _key(request, before, gradients)
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
-        found = compute(request, before, gradients)
-        self._known[key] = found
-        self._elements += _size(found)
+        quantities = compute(request, before, gradients)
+        self._known[key] = quantities
+        self._elements += _size(quantities)
         while self._elements > _KEPT_ELEMENTS and len(self._known) > 1:
             _, oldest = self._known.popitem(last=False)
             self._elements -= _size(oldest)
-        return found
+        return quantities
 
 
 def _key(request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]) -> tuple[Any, ...]:
@@ -108,28 +114,13 @@ def _key(request: Request, before: Mapping[str, Array], gradients: Mapping[str, 
 
 def numbers(request: Request) -> tuple[bool, Dialect]:
     """Return all that the dialect says of the numbers: whether the step trains, and how."""
-    training = _trains(request)
-    return training, _numeric(request.configuration.op, request.dialect, training)
+    performs: PassName = "train" if request.effect.performs == "train" else "infer"
+    return performs == "train", _numeric(request.configuration.op, request.dialect, performs)
 
 
 @functools.lru_cache(maxsize=1024)
-def _numeric(op: str, dialect: Dialect, trains: bool) -> Dialect:
-    """Return the dialect with the choices in place of which any other gives the same numbers.
-
-    Who keeps the state and in which dtype, and what is refused, move no number. Inference follows the dialect only in
-    what replicas start it from and make of their gradients, and in the correction of a batch that normalizes there too.
-    """
-    canonical = OPERATIONS[op].dialect
-    if not trains:
-        kept = ("replica_moving", "replica_gradients", "normalizing_correction")
-        return replace(canonical, **{field: getattr(dialect, field) for field in kept})
-    return replace(
-        dialect,
-        empty_batch=canonical.empty_batch,
-        frozen_implies_inference=canonical.frozen_implies_inference,
-        statistics_dtype=canonical.statistics_dtype,
-        state=canonical.state,
-    )
+def _numeric(op: str, dialect: Dialect, performs: PassName) -> Dialect:
+    return numeric(dialect, OPERATIONS[op].dialect, performs)
 
 
 def _size(expected: Mapping[str, Expected]) -> int:
@@ -152,10 +143,10 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> tuple[Hypothes
     return tuple(OPERATIONS[configuration.op].hypotheses(configuration, dialect))
 
 
-def _starts_from_what_is_right(request: Request) -> bool:
-    """Return whether the hypothesis changes nothing but what comes out, which is then known."""
+def _changes_results_alone(request: Request) -> bool:
+    """Return whether the hypothesis only replaces results of the right pass, so that a remembered one will do."""
     hypothesis = request.hypothesis
-    if hypothesis is None or hypothesis.changed is None or _too_narrow(request.configuration):
+    if hypothesis is None or hypothesis.changed is None or too_narrow(request.configuration):
         return False
     return hypothesis.given is None and not hypothesis.performed and hypothesis.variance == "welford"
 
@@ -170,28 +161,33 @@ def compute(
 
     `right` is what the step must give, where that is known to a hypothesis.
     """
-    operation = OPERATIONS[request.configuration.op]
     state = {name: _unchanged(value) for name, value in before.items()} if right is None else _kept(right, before)
-    match request.inputs.step:
-        case Train() | Infer():
-            situation = _situation(request, before)
-            trains = _trains(request)
-            if right is not None:
-                right = {name: each for name, each in right.items() if trains or name not in before}
-            found = _performed(operation, situation, trains, request, right)
-            if request.hypothesis is None and _too_narrow(request.configuration):
-                found = exactly(found, situation, trains)
-            # A hypothesis that says nothing of this step does not say that nothing changes.
-            return {**state, **found} if found or request.hypothesis is None else {}
-        case Sgd(learning_rate=rate) if not request.frozen:
-            moved = {
-                name: _descended(before[name], gradients[name], rate, request.worked)
-                for name in gradients
-                if name in before
-            }
-            return {**state, **moved}
-        case _:
-            return state
+    effect = request.effect
+    if effect.performs:
+        situation = _situation(request, before)
+        trains = effect.performs == "train"
+        if right is not None:
+            right = {name: quantity for name, quantity in right.items() if trains or name not in before}
+        quantities = _performed(OPERATIONS[request.configuration.op], situation, trains, request, right)
+        if request.hypothesis is None and too_narrow(request.configuration):
+            quantities = exactly(quantities, situation, trains)
+        # A hypothesis that says nothing of this step does not say that nothing changes.
+        return {**state, **quantities} if quantities or request.hypothesis is None else {}
+    return {**state, **_moved_by_gradients(request, before, gradients)}
+
+
+def _moved_by_gradients(
+    request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]
+) -> dict[str, Expected]:
+    """Return what a gradient step moves."""
+    if not request.effect.moves_learned or not isinstance(request.inputs.step, Sgd):
+        return {}
+    rate = request.inputs.step.learning_rate
+    return {
+        name: _descended(before[name], gradient, rate, request.worked)
+        for name, gradient in gradients.items()
+        if name in before
+    }
 
 
 def terms(
@@ -200,21 +196,15 @@ def terms(
     """Return the terms that each quantity of the step adds up, by name."""
     operation = OPERATIONS[request.configuration.op]
     kept = {name: {"old": value.reshape(-1)} for name, value in before.items()}
-    match request.inputs.step:
-        case Train() | Infer():
-            function = operation.train_terms if _trains(request) else operation.infer_terms
-            with np.errstate(all="ignore"):
-                return {**kept, **function(_situation(request, before))}
-        case Sgd():
-            learned = [name for name in gradients if name in before]
-            return {**kept, **{name: {**kept[name], "gradient": gradients[name].reshape(-1)} for name in learned}}
-        case _:
-            return kept
-
-
-def _trains(request: Request) -> bool:
-    implied = request.frozen and request.dialect.frozen_implies_inference
-    return isinstance(request.inputs.step, Train) and not implied
+    if request.effect.performs:
+        function = operation.train_terms if request.effect.performs == "train" else operation.infer_terms
+        with np.errstate(all="ignore"):
+            return {**kept, **function(_situation(request, before))}
+    if isinstance(request.inputs.step, Sgd):
+        # Of a frozen layer too, which may have moved all the same.
+        learned = [name for name in gradients if name in before]
+        return {**kept, **{name: {**kept[name], "gradient": gradients[name].reshape(-1)} for name in learned}}
+    return kept
 
 
 def _situation(request: Request, before: Mapping[str, Array]) -> Situation:
@@ -242,17 +232,17 @@ def _performed(
     if hypothesis.given is not None:
         situation = hypothesis.given(situation)
     trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
-    found = (
+    quantities = (
         dict(right)
         if right is not None
         else (operation.train if trains else operation.infer)(situation, request.worked)
     )
     if hypothesis.changed is not None:
-        found = hypothesis.changed(situation, found)
-    return {name: each for name, each in found.items() if not hypothesis.only or name in hypothesis.only}
+        quantities = hypothesis.changed(situation, quantities)
+    return {name: quantity for name, quantity in quantities.items() if not hypothesis.only or name in hypothesis.only}
 
 
-def _too_narrow(configuration: Configuration) -> bool:
+def too_narrow(configuration: Configuration) -> bool:
     """Return whether float64 is judged, and no float type of the platform is wide enough."""
     return "float64" in (configuration.dtype, configuration.parameter_dtype) and wide() is np.float64
 

@@ -10,16 +10,17 @@ import functools
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from conformance.dialect import Dialect
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected, Operation, Situation, flatten, unflatten
+from conformance.operations.operation import Expected, Operation, Situation, flatten, shape_of, unflatten
 from conformance.precision import rounded, wide, working
 from conformance.protocol import Configuration
+from conformance.reference.step_state import Effect, StepState
 from conformance.spec.case import Case, Infer, Sgd, Step, Train
 from conformance.spec.recipe import Recipe, realize
 
@@ -62,9 +63,22 @@ def inputs_of(case: Case) -> Inputs:
     return (_large_inputs if _is_large(case) else _small_inputs)(_ByIdentity(case))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Beginning:
+    """What a step begins with where every step before it gave the canonical reference's numbers, rounded as stored."""
+
+    state: Mapping[str, Array]
+    steps: StepState
+
+
+def beginnings_of(case: Case) -> tuple[Beginning, ...]:
+    """Return what each step begins with, along the canonical reference."""
+    return _beginnings(_ByIdentity(case))
+
+
 def states_of(case: Case) -> tuple[Mapping[str, Array], ...]:
     """Return the canonical reference's state before each step, rounded as parameters are stored."""
-    return _states(_ByIdentity(case))
+    return tuple(beginning.state for beginning in beginnings_of(case))
 
 
 def situate(
@@ -122,7 +136,7 @@ def _inputs(key: _ByIdentity) -> Inputs:
     case = key.case
     initial = initial_state(case, OPERATIONS[case.op])
     if any(_follows(step) for step in case.performed):
-        return Inputs(initial=initial, steps=tuple(each for each, _ in _Chain(case, initial).walk()))
+        return Inputs(initial=initial, steps=tuple(inputs for inputs, _ in _Chain(case, initial).walk()))
     return Inputs(initial=initial, steps=tuple(_arrays(case, step, None) for step in case.performed))
 
 
@@ -131,9 +145,9 @@ _small_inputs, _large_inputs = functools.lru_cache(maxsize=512)(_inputs), functo
 
 
 @functools.lru_cache(maxsize=512)
-def _states(key: _ByIdentity) -> tuple[Mapping[str, Array], ...]:
+def _beginnings(key: _ByIdentity) -> tuple[Beginning, ...]:
     case = key.case
-    return tuple(state for _, state in _Chain(case, inputs_of(case).initial).walk())
+    return tuple(beginning for _, beginning in _Chain(case, inputs_of(case).initial).walk())
 
 
 def _follows(step: Step) -> bool:
@@ -149,11 +163,11 @@ def _arrays(case: Case, step: Step, output: Array | None) -> StepInputs:
     make = functools.partial(realize, shape=shape, feature_axes=configuration.feature_axes, dtype=configuration.dtype)
     upstream = None if step.upstream is None else make(step.upstream, output=output)
     further = {name: _further(case, recipe, name, shape) for name, recipe in step.arrays.items()}
-    found = StepInputs(step=step, input=make(step.input), upstream=upstream, arrays=further)
-    for array in (found.input, found.upstream, *further.values()):
+    inputs = StepInputs(step=step, input=make(step.input), upstream=upstream, arrays=further)
+    for array in (inputs.input, inputs.upstream, *further.values()):
         if array is not None:
             array.flags.writeable = False
-    return found
+    return inputs
 
 
 def _further(case: Case, recipe: Recipe, name: str, shape: tuple[int, ...]) -> Array:
@@ -168,17 +182,17 @@ def _further(case: Case, recipe: Recipe, name: str, shape: tuple[int, ...]) -> A
 
 
 def initial_state(case: Case, operation: Operation) -> dict[str, Array]:
-    """Return gamma, beta and the moving values before the first step, in the shape of the feature axes."""
+    """Return what is kept from step to step as it is before the first one, each in its own shape."""
     configuration = case.configuration
-    features, axes = configuration.features, tuple(range(len(configuration.features)))
     state = {}
     for name in operation.state(configuration):
         shared = operation.begins_as.get(name, name)
+        shape = shape_of(operation.quantities[name].shape, configuration, case.shape)
         recipe = case.initial.get(name, case.initial.get(shared))
         if recipe is None:
-            values = rounded(np.full(features, operation.initial[shared]), configuration.parameter_dtype)
+            values = rounded(np.full(shape, operation.initial[shared]), configuration.parameter_dtype)
         else:
-            values = realize(recipe, features, axes, configuration.parameter_dtype)
+            values = realize(recipe, shape, tuple(range(len(shape))), configuration.parameter_dtype)
         values.flags.writeable = False
         state[name] = values
     return state
@@ -189,53 +203,52 @@ class _Chain:
 
     def __init__(self, case: Case, initial: Mapping[str, Array]) -> None:
         self.case, self.configuration, self.operation = case, case.configuration, OPERATIONS[case.op]
+        self.shapes = {name: value.shape for name, value in initial.items()}
         self.state = {name: value.reshape(-1).astype(np.longdouble) for name, value in initial.items()}
-        self.gradients: dict[str, Array] = {}
-        self.trained, self.frozen = 0, False
+        self.steps = StepState()
 
-    def walk(self) -> Iterator[tuple[StepInputs, Mapping[str, Array]]]:
-        """Yield each step's arrays and the state before it."""
+    def walk(self) -> Iterator[tuple[StepInputs, Beginning]]:
+        """Yield each step's arrays and what it begins with."""
+        dialect = self.operation.dialect
         for step in self.case.performed:
-            before = self._stored()
-            match step:
-                case Train() | Infer():
-                    yield self._pass(step), before
-                    continue
-                case Sgd(learning_rate=rate):
-                    for name, gradient in () if self.frozen else self.gradients.items():
-                        self.state[name] = self.state[name] - np.longdouble(rate) * gradient
-                case _:
-                    self.frozen = step.step == "freeze" or (self.frozen and step.step != "unfreeze")
-            yield StepInputs(step=step), before
+            beginning = Beginning(
+                state=self._stored(self.state),
+                steps=replace(self.steps, gradients=self._stored(self.steps.gradients)),
+            )
+            effect = self.steps.effect(step.step, dialect)
+            inputs, expected = self._performed(step, effect)
+            if effect.moves_averages:
+                self.state |= {name: expected[name].value for name in self.state.keys() & expected.keys()}
+            if effect.moves_learned and isinstance(step, Sgd):
+                rate = np.longdouble(step.learning_rate)
+                for name, gradient in self.steps.gradients.items():
+                    self.state[name] = self.state[name] - rate * gradient
+            by_learned = self.operation.learned_gradients(self.configuration)
+            gradients = {
+                name: expected[gradient].value for name, gradient in by_learned.items() if gradient in expected
+            }
+            size = 0 if inputs.input is None else inputs.input.size
+            self.steps = self.steps.after(step.step, dialect, size, gradients)
+            yield inputs, beginning
 
-    def _pass(self, step: Train | Infer) -> StepInputs:
-        configuration, dialect = self.configuration, self.operation.dialect
-        training = isinstance(step, Train) and not (self.frozen and dialect.frozen_implies_inference)
-        function = self.operation.train if training else self.operation.infer
-        worked = working(configuration.dtype)
+    def _performed(self, step: Step, effect: Effect) -> tuple[StepInputs, Mapping[str, Expected]]:
+        """Return the step with its arrays, and what its pass must give where a later step depends on that."""
         output = None
         if _follows(step):
             forward = _arrays(self.case, step.model_copy(update={"upstream": None}), None)
-            situation = situate(configuration, dialect, forward, self.state, self.trained)
-            value = function(situation, worked)["output"].value
-            output = unflatten(value, configuration, self.case.step_shape(step))
+            value = self._expected(forward, effect)["output"].value
+            output = unflatten(value, self.configuration, self.case.step_shape(step))
         inputs = _arrays(self.case, step, output)
-        if training:
-            self._learn(function(situate(configuration, dialect, inputs, self.state, self.trained), worked))
-            self.trained += int(inputs.input is not None and inputs.input.size > 0)
-        return inputs
+        return inputs, self._expected(inputs, effect) if effect.moves_averages else {}
 
-    def _learn(self, expected: Mapping[str, Expected]) -> None:
-        for name in self.state.keys() & expected.keys():
-            self.state[name] = expected[name].value
-        learned = [name for name in ("gamma", "beta") if name in self.state and not self.frozen]
-        self.gradients = {name: expected[f"grad_{name}"].value for name in learned if f"grad_{name}" in expected}
+    def _expected(self, inputs: StepInputs, effect: Effect) -> Mapping[str, Expected]:
+        function = self.operation.train if effect.performs == "train" else self.operation.infer
+        situation = situate(self.configuration, self.operation.dialect, inputs, self.state, self.steps.trained)
+        return function(situation, working(self.configuration.dtype))
 
-    def _stored(self) -> dict[str, Array]:
+    def _stored(self, values: Mapping[str, Array]) -> dict[str, Array]:
         dtype = self.configuration.parameter_dtype
-        stored = {
-            name: rounded(value, dtype).reshape(self.configuration.features) for name, value in self.state.items()
-        }
+        stored = {name: rounded(value, dtype).reshape(self.shapes[name]) for name, value in values.items()}
         for value in stored.values():
             value.flags.writeable = False
         return stored

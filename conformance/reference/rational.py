@@ -1,7 +1,7 @@
 """Exact values where no float type of the platform is wide enough to judge float64 by.
 
-The bounds stay those of float64 arithmetic. Each value is the fraction of `conformance.operations.rational` as two float64: the
-nearest one and what that lacks.
+The bounds stay those of float64 arithmetic. Each value is a fraction, of the operation's second reference, as two
+float64: the nearest one and what that lacks.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operations import rational
+from conformance.dialect import Dialect
+from conformance.operations import OPERATIONS, rational
 from conformance.operations.operation import Expected, Situation
-from conformance.operations.rational_passes import PASSES
+from conformance.operations.rational import Entry
+from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -23,12 +25,26 @@ Array = np.ndarray[Any, np.dtype[Any]]
 ELEMENTS = 4096
 
 
-def exactly(found: Mapping[str, Expected], situation: Situation, trains: bool) -> dict[str, Expected]:
+def exactly(expected: Mapping[str, Expected], situation: Situation, trains: bool) -> dict[str, Expected]:
     """Return the quantities with exact values; those of a step too large, or not finite, with bounds that say nothing."""
     if situation.x.size > ELEMENTS:
-        return {name: replace(each, bound=np.full(each.bound.shape, np.inf)) for name, each in found.items()}
-    columns = [_column(situation, feature, trains) for feature in range(situation.configuration.feature_count)]
-    return {name: _replaced(each, [_numbers(name, column) for column in columns]) for name, each in found.items()}
+        return {name: _undecided(quantity) for name, quantity in expected.items()}
+    passes = OPERATIONS[situation.configuration.op].rational
+    exact = (passes.train if trains else passes.infer)(
+        _step(situation), rule_of(situation.configuration, situation.dialect, situation.trained)
+    )
+    return {name: _replaced(quantity, exact.get(name)) for name, quantity in expected.items()}
+
+
+def rule_of(configuration: Configuration, dialect: Dialect, trained: int) -> rational.Rule:
+    """Return what the step does with the numbers, for exact arithmetic."""
+    return rational.Rule(
+        dialect=dialect,
+        decay=Fraction(configuration.decay),
+        epsilon=Fraction(configuration.epsilon),
+        trained=trained,
+        options=configuration.options,
+    )
 
 
 def split(number: Fraction) -> tuple[float, float]:
@@ -37,52 +53,54 @@ def split(number: Fraction) -> tuple[float, float]:
     return near, float(number - Fraction(near))
 
 
-def _numbers(name: str, column: rational.Quantities | None) -> rational.Numbers | None:
-    return None if column is None else column.get(name)
+def spread(entries: list[Entry], size: int) -> list[Entry] | None:
+    """Return an entry for each of `size` values; None where there are more or fewer numbers.
 
-
-def _column(situation: Situation, feature: int, trains: bool) -> rational.Quantities | None:
-    """Return the exact numbers of one feature; None where its data are not all finite."""
-    configuration = situation.configuration
-    rule = rational.Rule(
-        dialect=situation.dialect,
-        decay=Fraction(configuration.decay),
-        epsilon=Fraction(configuration.epsilon),
-        trained=situation.trained,
-        options=configuration.options,
-    )
-    passes = PASSES[configuration.op]
-    try:
-        state = {name: rational.rationals([float(value[feature])])[0] for name, value in situation.state.items()}
-        given = rational.Feature(
-            x=_rationals(situation.x, feature),
-            upstream=None if situation.upstream is None else _rationals(situation.upstream, feature),
-            gamma=state.get("gamma"),
-            beta=state.get("beta"),
-            moving=rational.Moments(mean=state.get("moving_mean"), variance=state.get("moving_variance")),
-            state=state,
-            samples=situation.shape[0] if situation.shape else 0,
-            arrays={name: _rationals(array, feature) for name, array in situation.arrays.items() if array.ndim == 2},
-        )
-    except rational.NotFiniteError:
+    One row in which nothing is a number stands for all rows.
+    """
+    if len(entries) == size:
+        return entries
+    if any(isinstance(entry, Fraction) for entry in entries) or not entries or size % len(entries):
         return None
-    return (passes.train if trains else passes.infer)(given, rule)
+    return entries * (size // len(entries))
 
 
-def _rationals(array: Array, feature: int) -> rational.Numbers:
-    return rational.rationals(array[:, feature].astype(np.float64).tolist())
+def _step(situation: Situation) -> rational.Step:
+    """Return what the step was given, in floats."""
+    columns = {name: array for name, array in situation.arrays.items() if array.dtype != np.bool_}
+    masks = [array for array in situation.arrays.values() if array.dtype == np.bool_]
+    return rational.Step(
+        x=_columns(situation.x),
+        upstream=None if situation.upstream is None else _columns(situation.upstream),
+        state={name: value.astype(np.float64).tolist() for name, value in situation.state.items()},
+        samples=situation.shape[0] if situation.shape else 0,
+        arrays={name: _columns(array) for name, array in columns.items()},
+        mask=masks[0].tolist() if masks else None,
+    )
 
 
-def _replaced(expected: Expected, columns: list[rational.Numbers | None]) -> Expected:
-    """Return the expectation with exact values in the features that have them."""
+def _columns(array: Array) -> list[list[float]]:
+    columns: list[list[float]] = array.astype(np.float64).T.tolist()
+    return columns
+
+
+def _undecided(expected: Expected) -> Expected:
+    return replace(expected, bound=np.full(expected.bound.shape, np.inf))
+
+
+def _replaced(expected: Expected, exact: list[Entry] | None) -> Expected:
+    """Return the expectation with exact values where there are any.
+
+    Elsewhere, which numbers are finite is judged alone.
+    """
+    entries = None if exact is None else spread(exact, expected.value.size)
+    if entries is None:
+        return replace(_undecided(expected), rest=np.zeros(expected.value.shape))
     value = expected.value.astype(np.float64)
-    rest, bound = np.zeros(value.shape), expected.bound.copy()
-    for feature, numbers in enumerate(columns):
-        here = (..., feature)
-        if numbers is None:
-            # Where there is no number the pattern of what is finite is judged alone.
-            bound[here] = np.inf
-            continue
-        pairs = np.array([split(number) for number in numbers]).reshape(-1, 2)
-        value[here], rest[here] = (pairs[:, side].reshape(value[here].shape) for side in (0, 1))
+    rest, bound = np.zeros(value.shape), np.array(np.broadcast_to(expected.bound, value.shape))
+    for position, entry in enumerate(entries):
+        if isinstance(entry, Fraction):
+            value.flat[position], rest.flat[position] = split(entry)
+        else:
+            bound.flat[position] = np.inf
     return replace(expected, value=value, rest=rest, bound=bound)

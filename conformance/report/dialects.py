@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from conformance.report.probes import OBSERVED_AS, Probed, Seen
-from conformance.report.wording import FIELDS
+from conformance.dialect import meanings
+from conformance.report.probes import Probed, Seen, observed_as
 from conformance.runfile.observed import Cell
 from conformance.runfile.run_file import Line
 
@@ -72,13 +72,13 @@ def _declarations(by_id: dict[str, Line], cells: list[Cell], seen: Mapping[str, 
     return tuple(
         Declaration(
             field=field,
-            meaning=FIELDS.get(field, ""),
+            meaning=meanings()[field].words if field in meanings() else "",
             value=value,
             source=source,
             where=where,
             limits="; ".join(filter(None, [ranks, "" if len(of) == len(by_id) else f"in {', '.join(of)}"])),
             needed=None if raises else sum(field in each for each in needed),
-            observed=seen.get(OBSERVED_AS.get(field, field)),
+            observed=seen.get(observed_as(field)),
         )
         for (field, value, source, where, ranks, raises), of in found.items()
     )

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from conformance.report.wording import OBSERVED
+from conformance.dialect import CANONICAL, OBSERVED, meanings, shown
 from conformance.runfile.observed import Cell
 from conformance.runfile.run_file import Line
 
-#: What a profile that leaves a field alone says of it, where the run file does not hold the operation's own dialect.
-CANONICAL: Mapping[str, Any] = {
-    "normalizing_correction": 0,
-    "moving_correction": 0,
-    "update": "exponential",
-    "normalizes_with": "batch",
-    "single_value": "zero_variance",
-    "empty_batch": "keep",
-    "frozen_implies_inference": False,
-    "statistics_dtype": None,
-    "state": "layer",
-}
-#: A field of a profile -> where it is observed, unless under its own name.
-OBSERVED_AS = {"normalizing_correction": "normalizes_with"}
-_PARAMETERS = "that of the parameters"
+_PARAMETERS = meanings()["statistics_dtype"].shown[None]
 _REASON = 120
 
 
@@ -77,6 +63,12 @@ def probed(
             fields = tuple(_seen(field, list(zip(told, said, strict=True)), of) for field in OBSERVED)
             result.append(Probed(implementation=name, cells=len(told), fields=fields))
     return tuple(result)
+
+
+def observed_as(field: str) -> str:
+    """Return the name under which what the numbers show of that field of a profile is recorded."""
+    meaning = meanings().get(field)
+    return field if meaning is None else meaning.observed_as or field
 
 
 def _seen(field: str, told: Sequence[tuple[Cell, Mapping[str, str]]], cells: Iterable[Cell]) -> Seen:
@@ -143,23 +135,19 @@ def _declared(
 ) -> dict[str, str]:
     """Return what is declared for the cell's input of each field that can be observed; the first declaration counts."""
     configuration = cell.case["configuration"]
-    values = {**CANONICAL, **canonical.get(cell.case["op"], {})}
+    values = {**asdict(CANONICAL), **canonical.get(cell.case["op"], {})}
     errors: dict[str, str] = {}
     for each in reversed(list(profiles.get((cell.environment, cell.column.implementation), []))):
         if not each.get("ranks") or len(configuration["shape"]) in each["ranks"]:
             values[each["field"]] = each["value"]
             errors[each["field"]] = each.get("error") or ""
     said = {
-        field: f"error: {errors.get(field, '')}" if value == "error" else str(value) for field, value in values.items()
+        field: f"error: {errors.get(field, '')}" if value == "error" else shown(field, values)
+        for field, value in values.items()
     }
-    by_batch = f"batch, correction {values['normalizing_correction']}"
-    names = {"batch": by_batch, "moving_before": "moving values before", "moving_after": "moving values after"}
     return {
         **said,
-        "normalizes_with": names[values["normalizes_with"]],
         "later_update": "exponential" if values["update"] == "first_batch" else said["update"],
         "decay": "as configured",
         "averaged": "variance",
-        "frozen_implies_inference": "yes" if values["frozen_implies_inference"] else "no",
-        "statistics_dtype": values["statistics_dtype"] or _PARAMETERS,
     }

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from conformance.dialect import OBSERVED
 from conformance.errors import UsageError
 from conformance.report import drawings
 from conformance.report.implementations import Implementation, implementations
@@ -24,7 +25,7 @@ from conformance.report.scores import scores
 from conformance.report.seconds import KINDS, timed
 from conformance.report.shards import shards
 from conformance.report.throughput import PASSES, STANDINGS, throughput
-from conformance.report.wording import OBSERVED, STANDS, VERDICTS, stand
+from conformance.report.wording import STANDS, VERDICTS, stand
 from conformance.runfile.observed import shown
 
 _FOLDER = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""What the page calls things: verdicts with their symbols, and the fields of a dialect."""
+"""What the page calls verdicts, with their symbols; what a dialect's fields are called stands beside those."""
 
 from __future__ import annotations
 
@@ -60,52 +60,4 @@ VERDICTS = {
     Verdict.OUTSIDE_DOMAIN: Words(
         symbol="∉", word="outside domain", meaning="an intermediate may leave the range of the dtype"
     ),
-}
-
-FIELDS = {
-    "normalizing_correction": "Bessel's correction of the variance that normalizes in training; the spec's is 0",
-    "moving_correction": (
-        "Bessel's correction of the variance that enters the moving variance: 0, the spec's, divides by m; "
-        "1 divides by m - 1, which frameworks call unbiased"
-    ),
-    "update": "how a train step moves the moving values; the spec's is exponential",
-    "normalizes_with": "what a train step normalizes with; the spec's is the batch",
-    "single_value": "what becomes of a feature with one value in the batch; the spec's is zero_variance",
-    "empty_batch": "what an empty batch does in training; the spec keeps the state",
-    "frozen_implies_inference": "whether a layer made untrainable infers when called in training; in the spec, no",
-    "statistics_dtype": "dtype of the stored moving values; the spec's is that of the parameters",
-    "state": "who keeps the moving values; the spec's is the layer",
-    "replica_moving": (
-        "what becomes of the moving values of replicas with statistics of their own: apart, the spec's for batch "
-        "normalization; the mean of all, the spec's for centering; or the first replica's before every pass"
-    ),
-    "replica_gradients": "how the replicas' gradients of gamma and beta are joined; the spec's is their sum",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observable:
-    """A part of a dialect that numbers show."""
-
-    title: str
-    #: The families of cases whose numbers show it.
-    families: tuple[str, ...]
-    #: Whether it is of the moving values, so that it shows only where an implementation keeps them.
-    kept: bool = False
-
-
-OBSERVED = {
-    "normalizes_with": Observable(title="Training normalizes with", families=("probe",)),
-    "update": Observable(title="Update", families=("probe",), kept=True),
-    "later_update": Observable(title="Update of later steps", families=("moving", "centering"), kept=True),
-    "decay": Observable(title="Decay", families=("probe",), kept=True),
-    "moving_correction": Observable(title="Moving correction", families=("probe",), kept=True),
-    "averaged": Observable(title="Averaged", families=("probe",), kept=True),
-    "single_value": Observable(title="One value", families=("edges",)),
-    "empty_batch": Observable(title="Empty batch", families=("edges", "centering"), kept=True),
-    "frozen_implies_inference": Observable(title="Frozen infers", families=("freezing",)),
-    "statistics_dtype": Observable(
-        title="Dtype of moving values", families=("moving", "precision", "masked"), kept=True
-    ),
-    "state": Observable(title="Moving values kept by", families=("moving", "centering")),
 }

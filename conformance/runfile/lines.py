@@ -185,7 +185,7 @@ def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ..
 def _worst(worst: Worst, quantity: str, configuration: Configuration, shape: tuple[int, ...]) -> Line:
     return {
         "index": list(
-            index_of(worst.position, quantity in OPERATIONS[configuration.op].shaped_like_input, configuration, shape)
+            index_of(worst.position, OPERATIONS[configuration.op].quantities[quantity].shape, configuration, shape)
         ),
         "expected": number(worst.expected),
         "observed": number(worst.observed),

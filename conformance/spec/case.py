@@ -10,22 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from conformance.operations import OPERATIONS
 from conformance.protocol import Configuration
 from conformance.spec.recipe import DtypeName, Recipe
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9-]*\.[A-Za-z0-9_.+/-]+$"
-QuantityName = Literal[
-    "output",
-    "moving_mean",
-    "moving_variance",
-    "batch_mean",
-    "batch_variance",
-    "grad_input",
-    "grad_gamma",
-    "grad_beta",
-    "gamma",
-    "beta",
-]
+#: What any operation may give or keep; whether a case's own has it is asked when its file is loaded.
+_QUANTITIES = sorted({name for operation in OPERATIONS.values() for name in operation.quantities})
+QuantityName = Annotated[str, Field(json_schema_extra={"enum": list[Any](_QUANTITIES)})]
 
 
 class _Entry(BaseModel):

@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from conformance.errors import Place, SpecError, SpecErrors
 from conformance.operations import OPERATIONS
+from conformance.operations.operation import shape_of
 from conformance.precision import dtype_named
 from conformance.spec.case import Case, Infer, Repeat, Sgd, Step, Train
 from conformance.spec.matrix import Origin, expand
@@ -269,8 +270,8 @@ def _step_checks(case: Case, error: Any) -> Iterator[SpecError]:
             hint = f"; did you mean {near[0]}?" if near else ""
             yield error(f"this configuration of {case.op} has no {name}{hint}", "initial", name)
             continue
-        axes = tuple(range(len(configuration.features)))
-        yield from _recipe_checks(recipe, configuration.features, axes, case.dtype, error, ("initial", name))
+        shape = shape_of(operation.quantities[name].shape, configuration, case.shape)
+        yield from _recipe_checks(recipe, shape, tuple(range(len(shape))), case.dtype, error, ("initial", name))
 
 
 def _written(case: Case) -> Iterator[tuple[tuple[str | int, ...], Step]]:
@@ -323,7 +324,12 @@ def _recipe_checks(
 
 
 def _published_checks(case: Case, error: Any) -> Iterator[SpecError]:
+    quantities = OPERATIONS[case.op].quantities
     for index, published in enumerate(case.expected):
+        if published.quantity not in quantities:
+            near = difflib.get_close_matches(published.quantity, quantities, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield error(f"{case.op} has no {published.quantity}{hint}", "expected", index, "quantity")
         if published.step > len(case.performed):
             yield error(f"there are {len(case.performed)} steps", "expected", index, "step")
         if not _is_decimal(published.values):

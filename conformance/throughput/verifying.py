@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from conformance.judging.step import StepJudge, Walk
+from conformance.judging.step import StepJudge
+from conformance.judging.walk import Walk
 from conformance.outcome import Produced
 from conformance.planning.plan import Cell
 from conformance.reference.expected import References
 from conformance.reference.inputs import StepInputs, inputs_of
+from conformance.reference.step_state import StepState
 from conformance.spec.case import Case, Train
 from conformance.verdict import Verdict, worst
 
@@ -54,8 +56,10 @@ def accuracy(
         input=np.take(x, features, axis),
         upstream=np.take(upstream, features, axis) if name == "train" else None,
     )
-    walk = Walk(state={each: settled["before"].get(each, value) for each, value in inputs_of(narrow).initial.items()})
-    walk.trained = settled["trained"] if isinstance(step.step, Train) else 0
+    walk = Walk(
+        state={name: settled["before"].get(name, value) for name, value in inputs_of(narrow).initial.items()},
+        steps=StepState(trained=settled["trained"] if isinstance(step.step, Train) else 0),
+    )
     outcome = Produced(quantities=settled["quantities"], state=settled["after"], seconds=0.0, compilations=1)
     judged = StepJudge(replace(cell, case=narrow), 1, inputs, walk, References()).judge(outcome).quantities
     scores = [each.score for each in judged if each.score is not None]

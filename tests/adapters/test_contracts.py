@@ -93,7 +93,6 @@ REFUSED = (
 )
 #: Columns whose file has the values of one replica alone, as is listed there too.
 OF_ONE_REPLICA = ("keras.layers.BatchNormalization+replicated+tensorflow-*", "tf_keras.*+replicated-*")
-KNOWN = {"grad_gamma", "grad_beta", "batch_mean", "batch_variance"}
 
 
 def interpreters() -> dict[str, str]:
@@ -221,7 +220,7 @@ def test_quantities_have_known_names_and_the_shapes_of_their_kind(column: str) -
     cell, outcomes = produced(column, "steps")
     for outcome in outcomes[1:]:
         op = OPERATIONS[cell.case.op]
-        assert set(outcome.quantities) <= KNOWN | op.required | op.shaped_like_input
+        assert set(outcome.quantities) <= op.quantities.keys()
         for name, value in outcome.quantities.items():
             like_input = name in op.shaped_like_input
             assert value.shape == cell.case.shape if like_input else value.size == cell.case.configuration.feature_count

@@ -566,6 +566,21 @@ def test_batch_statistics_are_judged_where_an_api_returns_them(dtype: str, verdi
     assert found(judged(made, [start, wrong]), 1, "batch_mean").verdict is Verdict.DEVIATES
 
 
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [((1, 3), ""), ((3, 1), ""), ((2, 3), "has shape (2, 3), expected (3,)"), ((1,), "has shape (1,), expected (3,)")],
+)
+def test_batch_statistics_have_one_value_per_feature(shape: tuple[int, ...], reason: str) -> None:
+    """Axes of length one are the API's own affair."""
+    made = case(TRAIN)
+    start, train = outcomes(ExactLayer(case=made))
+    mean = _input(made, 0).astype(np.longdouble).mean(axis=0).astype("float32")
+    given = np.resize(mean, shape)
+    told = replace(train, quantities={**train.quantities, "batch_mean": given})
+    quantity = found(judged(made, [start, told]), 1, "batch_mean")
+    assert (quantity.reason, quantity.verdict.agrees) == (reason, not reason)
+
+
 def centering(made: Case, subtracted: float) -> list[Produced]:
     """The outcomes of a train step of centering that subtracts so many times the mean."""
     x, g = (_input(made, 0).astype(np.longdouble), _upstream(made, 0).astype(np.longdouble))

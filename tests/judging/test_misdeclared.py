@@ -11,7 +11,7 @@ import pytest
 
 from conformance.dialect import FIELDS
 from conformance.report.model import build
-from conformance.report.probes import OBSERVED_AS, Probed
+from conformance.report.probes import Probed, observed_as
 from conformance.runfile.run_file import read
 from tests.faults.misdeclared import WRONG
 
@@ -59,4 +59,4 @@ def test_a_wrong_declaration_is_flagged_and_no_other_field(
 ) -> None:
     flagged = {each.field for each in found[f"{field}.{value}"].fields if not each.agrees}
     also = {"later_update"} if field == "update" else set[str]()
-    assert flagged - also == {OBSERVED_AS.get(field, field)}
+    assert flagged - also == {observed_as(field)}

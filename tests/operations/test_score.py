@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,16 @@ def test_the_score_is_the_largest_error_over_its_bound() -> None:
 def test_an_error_of_exactly_the_bound_is_within() -> None:
     found = fitted([1.25], expected([1.0]))
     assert (found.score, found.within) == (1.0, True)
+
+
+def test_an_error_a_little_beyond_the_bound_is_not_within() -> None:
+    """By the last bit of the score."""
+    at_limit = fitted([1.25], expected([1.0]))
+    assert at_limit.within
+    assert not replace(at_limit, score=math.nextafter(1.0, 2.0)).within
+    beyond = fitted([1.25 + 2.0**-23], expected([1.0], bound=0.25 - 2.0**-24))
+    assert 1 < beyond.score < 1.000001
+    assert not beyond.within
 
 
 def test_one_element_beyond_its_bound_is_not_within() -> None:

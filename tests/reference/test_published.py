@@ -11,7 +11,7 @@ from conformance.errors import Place, SpecErrors
 from conformance.reference.published import check, contradictions
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
-from tests.cells import FREEZE, TRAIN, case, located
+from tests.cells import FREEZE, SGD, TRAIN, case, located
 
 # Scenario S1b: the written-out formula in NumPy, from parameters rounded to float32.
 LAYER: dict[str, Any] = {
@@ -82,6 +82,35 @@ def test_a_later_step_is_that_of_the_chain() -> None:
     fields: dict[str, Any] = {"shape": [2, 1], "decay": 0.5, "quantity": "moving_mean"}
     assert complaints(step, step, step=2, values=["2.25"], **fields) == []
     assert complaints(step, step, step=2, values=["1.50"], **fields) != []
+
+
+def test_a_gradient_step_is_that_of_the_chain() -> None:
+    """With x = (1, 5) and upstream (1, 1), dβ is 2 and half of it is taken off."""
+    step = {
+        "step": "train",
+        "input": {"kind": "literal", "values": [[1.0], [5.0]]},
+        "upstream": {"kind": "constant", "value": 1.0},
+    }
+    assert complaints(step, SGD, step=2, quantity="beta", values=["-1.00"], shape=[2, 1]) == []
+    assert complaints(step, SGD, step=2, quantity="beta", values=["0.00"], shape=[2, 1]) != []
+
+
+def test_a_step_is_told_how_many_train_steps_with_values_came_before_it() -> None:
+    """Renormalization whose limits are those of the first, second and third train step: r is 1, then 2, then 1.
+
+    Of x = (1, 5), μ is 3 and s is 2; held to the averages 0 and 1, x̂·r + d is ∓1 in the first step and 1 and 5 in the
+    second, which the empty batch between them is not.
+    """
+    step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.0]]}}
+    fields: dict[str, Any] = {
+        "op": "batch_renorm",
+        "shape": [2, 1],
+        "epsilon": 0.0,
+        "options": {"renorm_decay": 1.0, "rmax": [1.0, 2.0, 1.0], "dmax": [0.0, 3.0, 0.0]},
+    }
+    empty = {**TRAIN, "shape": [0, 1]}
+    assert complaints(step, empty, step, values=[["-1.00"], ["1.00"]], **fields) == []
+    assert complaints(step, empty, step, step=3, values=[["1.00"], ["5.00"]], **fields) == []
 
 
 def test_a_frozen_centering_is_held_to_inference() -> None:

@@ -13,10 +13,13 @@ from conformance.judging.judge import judge
 from conformance.judging.judgement import Judgement
 from conformance.operations import OPERATIONS
 from conformance.precision import Extended, extended
-from conformance.reference import rational
+from conformance.reference import crosscheck, rational
 from conformance.reference.expected import References, Request
 from conformance.reference.inputs import inputs_of, states_of
 from conformance.reference.rational import split
+from conformance.spec.case import Case
+from conformance.spec.loader import load
+from conformance.spec.locations import spec_folder
 from conformance.verdict import Verdict
 from tests.cells import INFER, SGD, TRAIN, UPSTREAM, case, cell
 from tests.exact_layer import ExactLayer, altered, outcomes
@@ -30,9 +33,55 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Force 53 bits."""
 
     def force() -> None:
-        monkeypatch.setattr(precision, "extended", lambda: Extended(bits=53))
+        for module in (precision, crosscheck):
+            monkeypatch.setattr(module, "extended", lambda: Extended(bits=53))
 
     return force
+
+
+def shipped() -> list[Any]:
+    """Every shipped case of float64 with few enough elements for fractions."""
+    cases = [located.case for located in load(spec_folder()).cases if crosscheck.small_enough(located.case)]
+    return [
+        pytest.param(made, id=made.id)
+        for made in cases
+        if "float64" in (made.dtype, made.configuration.parameter_dtype)
+    ]
+
+
+@pytest.mark.parametrize("made", shipped())
+def test_the_references_agree_on_a_shipped_case_of_float64(narrow: Any, made: Case) -> None:
+    narrow()
+    comparisons = list(crosscheck.compare(made))
+    assert {comparison.arithmetic for comparison in comparisons} <= {"two float64"}
+    assert crosscheck.disagreements(comparisons) == []
+
+
+def test_float64_arithmetic_is_still_held_to_the_bound_of_float32(narrow: Any) -> None:
+    narrow()
+    pairs = {(each.arithmetic, each.unit) for each in crosscheck.compare(case(*STEPS, dtype="float32"))}
+    assert pairs == {("float64", "float32")}
+
+
+def test_the_statistics_are_those_of_the_positions_that_count(narrow: Any) -> None:
+    """Of 1, 2 and 9, the last of which does not count: mean 1.5 and variance 0.25, not 4 and 38/3."""
+    narrow()
+    literal = {"kind": "literal", "values": [[1.0], [2.0], [9.0]]}
+    step = {**TRAIN, "input": literal, "mask": {"kind": "literal", "values": [1.0, 1.0, 0.0]}}
+    made = case(step, op="masked_batch_norm", dtype="float64", shape=[3, 1])
+    (inputs,), (state,) = inputs_of(made).steps, states_of(made)
+    request = Request(
+        case=made,
+        configuration=made.configuration,
+        number=1,
+        inputs=inputs,
+        dialect=OPERATIONS[made.op].dialect,
+        worked=precision.precision("float64"),
+        frozen=False,
+        trained=0,
+    )
+    expected = References().expected(request, state, {})
+    assert (expected["batch_mean"].value.tolist(), expected["batch_variance"].value.tolist()) == ([1.5], [0.25])
 
 
 def judged(given: Any, *steps: dict[str, Any], **fields: Any) -> Judgement:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from conformance.dialect import OBSERVED
 from conformance.report.probes import Seen, probed
-from conformance.report.wording import OBSERVED
 from conformance.runfile.observed import Cell, Column
 from conformance.verdict import Standing, Verdict
 

@@ -54,12 +54,12 @@ def test_a_position_is_the_index_it_had_before_flattening(shape: tuple[int, ...]
     flat = flatten(np.arange(np.prod(shape)).reshape(shape), configuration)
     for position, value in enumerate(flat.ravel()):
         right = tuple(int(each) for each in np.unravel_index(int(value), shape))
-        assert index_of(position, True, configuration, shape) == right
+        assert index_of(position, "input", configuration, shape) == right
 
 
 def test_a_position_in_a_statistic_is_an_index_of_the_feature_axes() -> None:
     configuration = case(shape=[2, 3, 4, 5], feature_axes=[1, 3]).configuration
-    found = [index_of(position, False, configuration, (2, 3, 4, 5)) for position in range(15)]
+    found = [index_of(position, "features", configuration, (2, 3, 4, 5)) for position in range(15)]
     assert found == [(first, second) for first in range(3) for second in range(5)]
 
 

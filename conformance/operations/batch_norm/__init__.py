@@ -12,12 +12,12 @@ import numpy as np
 from conformance.dialect import CANONICAL
 from conformance.dialect import Dialect as Dialect
 from conformance.operations import observers
-from conformance.operations.batch_norm import diagnosis, probe, reference, terms, tolerance
+from conformance.operations.batch_norm import diagnosis, probe, rational, reference, terms, tolerance
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, Sizes, StatisticsBound
 from conformance.operations.moving import debiasing, moved_bound, weights
 from conformance.operations.operation import UNSTABLE as UNSTABLE
-from conformance.operations.operation import Expected, Operation, Situation, Traffic
+from conformance.operations.operation import Expected, Operation, Quantity, Situation, Traffic
 from conformance.operations.operation import Hypothesis as Hypothesis
 from conformance.precision import Precision
 from conformance.protocol import Configuration
@@ -258,16 +258,33 @@ def _certain(value: Array, zero: Array) -> Expected:
     return Expected(value=value, bound=none, magnitude=np.full(zero.shape, np.inf), in_domain=zero == 0)
 
 
-def _state(configuration: Configuration) -> tuple[str, ...]:
-    learned = [name for name, has in (("gamma", configuration.scale), ("beta", configuration.center)) if has]
-    return (*learned, "moving_mean", "moving_variance")
+def _scales(configuration: Configuration) -> bool:
+    return configuration.scale
 
+
+def _centers(configuration: Configuration) -> bool:
+    return configuration.center
+
+
+#: What batch normalization and its kin have in common.
+QUANTITIES: Mapping[str, Quantity] = {
+    "gamma": Quantity(role="learned", present=_scales),
+    "beta": Quantity(role="learned", present=_centers),
+    "moving_mean": Quantity(role="state"),
+    "moving_variance": Quantity(role="state"),
+    "output": Quantity(role="output", shape="input"),
+    "batch_mean": Quantity(role="statistic"),
+    "batch_variance": Quantity(role="statistic"),
+    "grad_input": Quantity(role="gradient", shape="input", by="input"),
+    "grad_gamma": Quantity(role="gradient", by="gamma", present=_scales),
+    "grad_beta": Quantity(role="gradient", by="beta", present=_centers),
+}
 
 BATCH_NORM = Operation(
     name="batch_norm",
     dialect=CANONICAL,
     ladder="stability",
-    state=_state,
+    quantities=QUANTITIES,
     initial={"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0},
     formulas={
         "train": (
@@ -283,6 +300,7 @@ BATCH_NORM = Operation(
     },
     train=train,
     infer=infer,
+    rational=rational.PASSES,
     observers={
         "probe": lambda passes, worked: probe.observe(passes, train, worked),
         "edges": lambda passes, worked: {

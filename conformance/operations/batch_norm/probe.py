@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from conformance.dialect import CANONICAL, Dialect
+from conformance.dialect import CANONICAL, Dialect, shown
 from conformance.operations.batch_norm.reference import batch_statistics, corrected
 from conformance.operations.decomposition import made_of
 from conformance.operations.moving import moved, weights
@@ -185,9 +185,13 @@ def _normalizes(seen: Pass, dialect: Dialect, train: Reference, worked: Precisio
     return seen.output is not None and fit(seen.output, expected, worked).within
 
 
+#: What may normalize in training, by what an observation calls it.
 _NORMALIZERS: Mapping[str, Dialect] = {
-    "batch, correction 0": CANONICAL,
-    "batch, correction 1": replace(CANONICAL, normalizing_correction=1),
-    "moving values before": replace(CANONICAL, normalizes_with="moving_before"),
-    "moving values after": replace(CANONICAL, normalizes_with="moving_after"),
+    shown("normalizes_with", asdict(dialect)): dialect
+    for dialect in (
+        CANONICAL,
+        replace(CANONICAL, normalizing_correction=1),
+        replace(CANONICAL, normalizes_with="moving_before"),
+        replace(CANONICAL, normalizes_with="moving_after"),
+    )
 }

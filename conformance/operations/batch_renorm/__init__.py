@@ -16,12 +16,11 @@ from conformance.operations.batch_norm import Step, classes_of, expected
 from conformance.operations.batch_norm import reference as plain
 from conformance.operations.batch_norm import tolerance as plain_tolerance
 from conformance.operations.batch_norm.tolerance import Algorithm
-from conformance.operations.batch_renorm import diagnosis, reference, terms, tolerance
+from conformance.operations.batch_renorm import diagnosis, rational, reference, terms, tolerance
 from conformance.operations.batch_renorm.options import Options
 from conformance.operations.batch_renorm.reference import Training
-from conformance.operations.operation import Expected, Operation, Situation
+from conformance.operations.operation import Expected, Operation, Quantity, Situation
 from conformance.precision import Precision
-from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -86,17 +85,18 @@ def _sizes(step: Step, found: Training) -> dict[str, Array]:
     }
 
 
-def _state(configuration: Configuration) -> tuple[str, ...]:
-    learned = [name for name, has in (("gamma", configuration.scale), ("beta", configuration.center)) if has]
-    averages = [name for names, _ in reference.averages(configuration) for name in names]
-    return (*learned, *averages, "moving_variance")
+_AVERAGES = ("moving_mean", "moving_deviation", "renorm_mean", "renorm_deviation", "moving_variance")
 
 
 BATCH_RENORM = Operation(
     name="batch_renorm",
     dialect=CANONICAL,
     ladder="",
-    state=_state,
+    quantities={
+        **{name: batch_norm.QUANTITIES[name] for name in ("gamma", "beta")},
+        **dict.fromkeys(_AVERAGES, Quantity(role="state")),
+        **{name: each for name, each in batch_norm.QUANTITIES.items() if each.role not in ("learned", "state")},
+    },
     initial={
         "gamma": 1.0,
         "beta": 0.0,
@@ -117,6 +117,7 @@ BATCH_RENORM = Operation(
     },
     train=train,
     infer=infer,
+    rational=rational.PASSES,
     observers={
         "renorm": lambda passes, worked: {
             **observers.empty_batch(passes),

@@ -1,6 +1,6 @@
 """Batch renormalization by exact rational arithmetic: the second reference of section 23 of `spec/semantics.md`.
 
-As `conformance.operations.rational`, it shares nothing with `conformance.operations`. Roots are those of `rational.inverse_root`.
+It shares nothing with the first reference. Roots are those of `rational.inverse_root`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from fractions import Fraction
 from typing import Any
 
 from conformance.operations import rational
-from conformance.operations.rational import Feature, Numbers, Quantities, Rule
+from conformance.operations.batch_norm import rational as plain
+from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature
 
 
 def train(feature: Feature, rule: Rule) -> Quantities:
@@ -78,19 +79,18 @@ def _limit(options: Mapping[str, Any], name: str, trained: int) -> Fraction | No
 
 def _transformed(feature: Feature, mean: Fraction, inverse: Fraction, r: Fraction, d: Fraction) -> Quantities:
     """Return the output and the gradients, r and d held constant: clauses 23.1, 23.7 and 23.8."""
-    gamma = Fraction(1) if feature.gamma is None else feature.gamma
-    beta = feature.beta or Fraction(0)
+    gamma, beta = plain.gamma_of(feature), plain.beta_of(feature)
     normalized = [(value - mean) * inverse for value in feature.x]
     found: Quantities = {"output": [gamma * (each * r + d) + beta for each in normalized]}
     upstream = feature.upstream
     if upstream is None:
         return found
     found["grad_input"] = _grad_input(upstream, normalized, gamma * r * inverse)
-    if feature.gamma is not None:
+    if "gamma" in feature.state:
         total = sum((g * (each * r + d) for g, each in zip(upstream, normalized, strict=True)), Fraction())
         found["grad_gamma"] = [total]
-    if feature.beta is not None:
-        found["grad_beta"] = [rational.grad_beta(upstream)]
+    if "beta" in feature.state:
+        found["grad_beta"] = [plain.grad_beta(upstream)]
     return found
 
 
@@ -111,5 +111,7 @@ def _untouched(feature: Feature) -> Quantities:
     found: Quantities = {"output": [], **{name: [value] for name, value in feature.state.items()}}
     if feature.upstream is None:
         return found
-    learned = (("grad_gamma", feature.gamma), ("grad_beta", feature.beta))
-    return {**found, "grad_input": [], **{name: [Fraction(0)] for name, has in learned if has is not None}}
+    return {**found, "grad_input": [], **plain.no_gradients(feature)}
+
+
+PASSES = Passes(train=by_feature(train), infer=plain.PASSES.infer)

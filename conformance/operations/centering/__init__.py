@@ -5,7 +5,7 @@ y = x - μ in training, y = x - M in inference; μ over every axis outside the f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 from conformance.dialect import Dialect
 from conformance.operations import observers
 from conformance.operations.batch_norm.reference import batch_mean
+from conformance.operations.centering import rational
 from conformance.operations.moving import debiasing, moved, moved_bound, weights
-from conformance.operations.operation import Expected, Hypothesis, Operation, Situation, Traffic
+from conformance.operations.operation import Expected, Hypothesis, Operation, Quantity, Situation, Traffic
 from conformance.precision import Precision, theta
 from conformance.protocol import Configuration
 
@@ -32,33 +33,55 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
     count = x.shape[0]
     if count == 0:
         values = {"output": x, "grad_input": x, "moving_mean": old}
-        bounds = {name: np.zeros(value.shape) for name, value in values.items()}
-        return _expected(situation, values, bounds, worked)
+        return _expected(
+            situation, values, {"": {name: np.zeros(value.shape) for name, value in values.items()}}, worked
+        )
     with np.errstate(all="ignore"):
         weight = weights(situation.dialect, situation.configuration.decay, situation.trained, x.dtype.type)
-        debiased = debiasing(situation.dialect, situation.configuration.decay, situation.trained)
         mean = batch_mean(x)
-        mean_bound = _mean_bound(x, worked)
-        after, after_bound = moved(old, mean, weight), moved_bound(old, mean, mean_bound, weight, worked, debiased)
-        center, center_bound, coupling = mean, mean_bound, x.dtype.type(1)
+        after = moved(old, mean, weight)
+        center, coupling = mean, x.dtype.type(1)
         match situation.dialect.normalizes_with:
             case "batch":
                 pass
             case "moving_before":
-                center, center_bound, coupling = old, np.zeros_like(mean_bound), x.dtype.type(0)
+                center, coupling = old, x.dtype.type(0)
             case "moving_after":
-                center, center_bound, coupling = after, after_bound, weight[1]
+                center, coupling = after, weight[1]
         values = {"output": x - center, "batch_mean": mean, "moving_mean": after}
-        bounds = {
-            "output": _difference_bound(values["output"], center_bound, worked),
-            "batch_mean": mean_bound,
-            "moving_mean": after_bound,
-        }
         if upstream is not None:
             values["grad_input"] = upstream - coupling * batch_mean(upstream)
-            taken = float(coupling) * _mean_bound(upstream, worked)
-            bounds["grad_input"] = _difference_bound(values["grad_input"], taken, worked)
-        return _expected(situation, values, bounds, worked)
+        # The sums of the widest class are sequential; those of class A, for whom asks, pairwise.
+        heights = {"": count - 1, **({"A": (count - 1).bit_length()} if situation.graded else {})}
+        classes = {
+            grade: _train_bounds(situation, values, float(coupling), height, worked)
+            for grade, height in heights.items()
+        }
+        return _expected(situation, values, classes, worked)
+
+
+def _train_bounds(
+    situation: Situation, values: Mapping[str, Array], coupling: float, height: int, worked: Precision
+) -> dict[str, Array]:
+    """Return the bounds of a train step whose sums have that height: `docs/tolerances.md`, section 10."""
+    x, old, mean = situation.x, situation.state["moving_mean"], values["batch_mean"]
+    rule = situation.dialect, situation.configuration.decay, situation.trained
+    mean_bound = _mean_bound(x, height, worked)
+    after_bound = moved_bound(old, mean, mean_bound, weights(*rule, x.dtype.type), worked, debiasing(*rule))
+    center_bound = {
+        "batch": mean_bound,
+        "moving_before": np.zeros_like(mean_bound),
+        "moving_after": after_bound,
+    }[situation.dialect.normalizes_with]
+    bounds = {
+        "output": _difference_bound(values["output"], center_bound, worked),
+        "batch_mean": mean_bound,
+        "moving_mean": after_bound,
+    }
+    if situation.upstream is not None:
+        subtracted = coupling * _mean_bound(situation.upstream, height, worked)
+        bounds["grad_input"] = _difference_bound(values["grad_input"], subtracted, worked)
+    return bounds
 
 
 def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
@@ -68,11 +91,11 @@ def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
     if situation.upstream is not None:
         values["grad_input"] = situation.upstream
         bounds["grad_input"] = np.zeros(situation.upstream.shape)
-    return _expected(situation, values, bounds, worked)
+    return _expected(situation, values, {"": bounds}, worked)
 
 
-def _mean_bound(x: Array, worked: Precision) -> Array:
-    return np.asarray(theta(x.shape[0] + 1, worked.unit) * np.abs(x).mean(axis=0) + 2 * worked.tiny)
+def _mean_bound(x: Array, height: int, worked: Precision) -> Array:
+    return np.asarray(theta(height + 2, worked.unit) * np.abs(x).mean(axis=0) + 2 * worked.tiny)
 
 
 def _difference_bound(value: Array, mean_bound: Array, worked: Precision) -> Array:
@@ -80,8 +103,9 @@ def _difference_bound(value: Array, mean_bound: Array, worked: Precision) -> Arr
 
 
 def _expected(
-    situation: Situation, values: dict[str, Array], bounds: dict[str, Array], worked: Precision
+    situation: Situation, values: Mapping[str, Array], classes: Mapping[str, Mapping[str, Array]], worked: Precision
 ) -> dict[str, Expected]:
+    """Return the values with their bounds by class, the widest under ""."""
     size = np.abs(situation.x).max(axis=0, initial=0)
     pull = size if situation.upstream is None else np.abs(situation.upstream).max(axis=0, initial=0)
     held = size + np.abs(situation.state["moving_mean"])
@@ -90,12 +114,13 @@ def _expected(
     result = {}
     for name, value in values.items():
         magnitude = pull if name == "grad_input" else held
-        limit = np.asarray(bounds[name], dtype=np.float64)
+        limits = {grade: np.asarray(bounds[name], dtype=np.float64) for grade, bounds in classes.items()}
         result[name] = Expected(
             value=value,
-            bound=limit,
+            bound=limits.pop(""),
             magnitude=np.where(magnitude > 0, magnitude, np.inf).astype(np.float64),
             in_domain=in_domain,
+            narrower=limits,
         )
     return result
 
@@ -127,7 +152,12 @@ CENTERING = Operation(
     name="centering",
     dialect=Dialect(frozen_implies_inference=True),
     ladder="",
-    state=lambda _: ("moving_mean",),
+    quantities={
+        "moving_mean": Quantity(role="state"),
+        "output": Quantity(role="output", shape="input"),
+        "batch_mean": Quantity(role="statistic"),
+        "grad_input": Quantity(role="gradient", shape="input", by="input"),
+    },
     initial={"moving_mean": 0.0},
     formulas={
         "train": "μ = Σx/m,  y = x - μ;  M ← a·M + (1-a)·μ;  dx = g - Σg/m",
@@ -138,6 +168,7 @@ CENTERING = Operation(
     },
     train=train,
     infer=infer,
+    rational=rational.PASSES,
     observers={
         "centering": lambda passes, worked: {
             **observers.empty_batch(passes),

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from conformance.operations.batch_norm import BATCH_NORM
-from conformance.operations.differentiated_batch_norm import diagnosis, reference
+from conformance.operations.differentiated_batch_norm import diagnosis, rational, reference
+from conformance.operations.operation import Quantity
 
 DIFFERENTIATED_BATCH_NORM = replace(
     BATCH_NORM,
@@ -26,13 +27,17 @@ DIFFERENTIATED_BATCH_NORM = replace(
             "second gamma = r·Σ(v·g)"
         ),
     },
+    quantities={
+        **BATCH_NORM.quantities,
+        **dict.fromkeys(reference.SHAPED, Quantity(role="gradient", shape="input")),
+        "second_grad_gamma": Quantity(role="gradient", present=lambda configuration: configuration.scale),
+    },
     train=reference.train,
     infer=reference.infer,
+    rational=rational.PASSES,
     observers={},
     hypotheses=diagnosis.hypotheses,
     train_terms=reference.train_terms,
     infer_terms=reference.infer_terms,
     arrays={"tangent": "input"},
-    shaped_like_input=BATCH_NORM.shaped_like_input | reference.SHAPED,
-    required=reference.QUANTITIES,
 )

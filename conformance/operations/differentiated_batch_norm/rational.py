@@ -10,15 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from conformance.operations.rational import (
-    Feature,
-    Numbers,
-    Quantities,
-    Rule,
-    infer_batch_norm,
-    inverse_root,
-    train_batch_norm,
-)
+from conformance.operations.batch_norm import rational as plain
+from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature, inverse_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +33,7 @@ class Dual:
 
 def train(feature: Feature, rule: Rule) -> Quantities:
     """Return every quantity of a train step."""
-    found = train_batch_norm(feature, rule)
+    found = plain.train(feature, rule)
     tangent, upstream = feature.arrays.get("tangent"), feature.upstream
     if not feature.x or tangent is None or upstream is None:
         return found
@@ -53,7 +46,7 @@ def train(feature: Feature, rule: Rule) -> Quantities:
     # d(s^(-1/2)) = -s^(-1/2)/(2s) ds.
     inverse = Dual(root, -root / (2 * spread.value) * spread.slope)
     normalized = [each * inverse for each in deviations]
-    gamma = Dual(Fraction(1) if feature.gamma is None else feature.gamma)
+    gamma = Dual(plain.gamma_of(feature))
     pulled = _pulled(upstream, normalized, inverse)
     back = [gamma * each for each in pulled]
     again = [gamma * each for each in _pulled(tangent, normalized, inverse)]
@@ -67,14 +60,15 @@ def train(feature: Feature, rule: Rule) -> Quantities:
 
 def infer(feature: Feature, rule: Rule) -> Quantities:
     """Return every quantity of an inference step: y is affine in x."""
-    found = infer_batch_norm(feature, rule)
+    found = plain.infer(feature, rule)
     tangent, upstream = feature.arrays.get("tangent"), feature.upstream
     if not feature.x or tangent is None or upstream is None:
         return found
-    root = None if feature.moving.variance is None else inverse_root(feature.moving.variance + rule.epsilon)
+    variance = plain.moving_of(feature).variance
+    root = None if variance is None else inverse_root(variance + rule.epsilon)
     if root is None:
         return found | dict.fromkeys(_names(feature))
-    scale = root * (Fraction(1) if feature.gamma is None else feature.gamma)
+    scale = root * plain.gamma_of(feature)
     along = [scale * each for each in tangent]
     return found | {
         "tangent_output": along,
@@ -101,11 +95,14 @@ def _mean(values: Iterable[Dual]) -> Dual:
 
 def _at_gamma(feature: Feature, tangent: Numbers, pulled: Numbers) -> Quantities:
     """Return the derivative of ⟨v, dx⟩ by γ, of which dx is a multiple."""
-    if feature.gamma is None:
+    if "gamma" not in feature.state:
         return {}
     return {"second_grad_gamma": [sum((v * each for v, each in zip(tangent, pulled, strict=True)), Fraction())]}
 
 
 def _names(feature: Feature) -> list[str]:
     names = ["tangent_output", "second_grad_upstream", "second_grad_input"]
-    return names if feature.gamma is None else [*names, "second_grad_gamma"]
+    return names if "gamma" not in feature.state else [*names, "second_grad_gamma"]
+
+
+PASSES = Passes(train=by_feature(train), infer=by_feature(infer))

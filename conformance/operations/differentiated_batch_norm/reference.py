@@ -27,8 +27,9 @@ from conformance.precision import Precision
 Array = np.ndarray[Any, np.dtype[Any]]
 Found = dict[str, Expected]
 
-SHAPED = frozenset({"tangent_output", "second_grad_input", "second_grad_upstream"})
-QUANTITIES = SHAPED | {"second_grad_gamma"}
+#: The further derivatives that have the input's shape.
+SHAPED = ("tangent_output", "second_grad_input", "second_grad_upstream")
+QUANTITIES = frozenset({*SHAPED, "second_grad_gamma"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

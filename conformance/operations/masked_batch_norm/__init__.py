@@ -13,7 +13,7 @@ from conformance.operations import batch_norm, observers
 from conformance.operations.batch_norm import BATCH_NORM, ROOT_RANGE
 from conformance.operations.batch_norm.reference import Gradients
 from conformance.operations.batch_norm.tolerance import Algorithm, output_bound, root_bound, size, sizes
-from conformance.operations.masked_batch_norm import diagnosis, reference, tolerance
+from conformance.operations.masked_batch_norm import diagnosis, rational, reference, tolerance
 from conformance.operations.masked_batch_norm.reference import Trained
 from conformance.operations.masked_batch_norm.terms import train_terms
 from conformance.operations.masked_batch_norm.tolerance import Class
@@ -156,7 +156,7 @@ MASKED_BATCH_NORM = Operation(
     name="masked_batch_norm",
     dialect=Dialect(),
     ladder="",
-    state=BATCH_NORM.state,
+    quantities=BATCH_NORM.quantities,
     initial=BATCH_NORM.initial,
     formulas={
         **BATCH_NORM.formulas,
@@ -168,6 +168,7 @@ MASKED_BATCH_NORM = Operation(
     },
     train=train,
     infer=batch_norm.infer,
+    rational=rational.PASSES,
     observers={"masked": lambda passes, worked: observers.statistics_dtype(passes)},  # noqa: ARG005 - exact
     hypotheses=diagnosis.hypotheses,
     train_terms=train_terms,

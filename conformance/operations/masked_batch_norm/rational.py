@@ -10,22 +10,33 @@ import itertools
 from collections.abc import Iterable
 from fractions import Fraction
 
-from conformance.operations import rational
-from conformance.operations.rational import Feature, Moments, Numbers, Passes, Quantities, Rule
+from conformance.operations.batch_norm import rational as plain
+from conformance.operations.batch_norm.rational import Moments
+from conformance.operations.rational import (
+    Feature,
+    Numbers,
+    Passes,
+    Quantities,
+    Rule,
+    by_feature,
+    inverse_root,
+    mean,
+    variance,
+)
 
 
 def train(feature: Feature, rule: Rule) -> Quantities:
     """Return every quantity of a masked train step; M and V alone, as they were, where no value counts (22.8)."""
     mask = feature.mask or [True] * len(feature.x)
     counted = list(itertools.compress(feature.x, mask))
-    moving = feature.moving
+    moving = plain.moving_of(feature)
     if not feature.x:
-        return rational.train_batch_norm(feature, rule)
+        return plain.train(feature, rule)
     if not counted:
         return _moments(moving, "moving")
-    entering = Moments(mean=rational.mean(counted), variance=rational.variance(counted, rule.dialect.moving_correction))
-    batch = Moments(mean=rational.mean(counted), variance=rational.variance(counted))
-    found = _moments(batch, "batch") | _moments(rational.moved_moments(rule, moving, entering), "moving")
+    entering = Moments(mean=mean(counted), variance=variance(counted, rule.dialect.moving_correction))
+    batch = Moments(mean=mean(counted), variance=variance(counted))
+    found = _moments(batch, "batch") | _moments(plain.moved_moments(rule, moving, entering), "moving")
     return found | _transformed(feature, rule, batch, mask)
 
 
@@ -40,21 +51,20 @@ def _transformed(feature: Feature, rule: Rule, batch: Moments, mask: list[bool])
     """Return the output of every position, counted or not, and the gradients, clauses 22.5 and 22.7."""
     assert batch.mean is not None
     assert batch.variance is not None
-    gamma = Fraction(1) if feature.gamma is None else feature.gamma
-    beta = feature.beta or Fraction()
-    root = rational.inverse_root(batch.variance + rule.epsilon)
+    gamma, beta = plain.gamma_of(feature), plain.beta_of(feature)
+    root = inverse_root(batch.variance + rule.epsilon)
     produced = {"output", "grad_input", "grad_gamma"}
     if root is None:
         found: Quantities = dict.fromkeys(produced if feature.upstream else {"output"})
-        return found if feature.gamma is not None else {key: None for key in found if key != "grad_gamma"}
+        return found if "gamma" in feature.state else {key: None for key in found if key != "grad_gamma"}
     deviation = [x - batch.mean for x in feature.x]
     found = {"output": [gamma * root * each + beta for each in deviation]}
     g = feature.upstream
     if g is None:
         return found
-    if feature.beta is not None:
+    if "beta" in feature.state:
         found["grad_beta"] = [sum(g, Fraction())]
-    if feature.gamma is not None:
+    if "gamma" in feature.state:
         found["grad_gamma"] = [_dot(g, deviation) * root]
     return found | {"grad_input": _grad_input(g, deviation, mask, gamma * root, root)}
 
@@ -75,4 +85,4 @@ def _dot(one: Iterable[Fraction], other: Iterable[Fraction]) -> Fraction:
     return sum((a * b for a, b in zip(one, other, strict=True)), Fraction())
 
 
-PASSES = Passes(train=train, infer=rational.infer_batch_norm)
+PASSES = Passes(train=by_feature(train), infer=plain.PASSES.infer)

@@ -16,7 +16,7 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.centering import CENTERING
 from conformance.operations.operation import Expected, Hypothesis, Operation, Situation
-from conformance.operations.replicas import diagnosis, shards, synchronized
+from conformance.operations.replicas import diagnosis, rational, shards, synchronized
 from conformance.operations.replicas.replicated import Replicated
 from conformance.precision import working
 from conformance.protocol import Configuration
@@ -26,10 +26,6 @@ Found = dict[str, Expected]
 
 _BATCH_NORM = Replicated(one_train=BATCH_NORM.train, one_infer=BATCH_NORM.infer)
 _CENTERING = Replicated(one_train=CENTERING.train, one_infer=CENTERING.infer)
-
-
-def _state(of: Operation, configuration: Configuration) -> tuple[str, ...]:
-    return shards.state(configuration, of.state(configuration))
 
 
 def _synchronized_hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
@@ -99,7 +95,7 @@ SYNCHRONIZED_BATCH_NORM = replace(
     BATCH_NORM,
     name="synchronized_batch_norm",
     ladder="",
-    state=functools.partial(_state, BATCH_NORM),
+    quantities=shards.quantities(BATCH_NORM.quantities),
     begins_as=shards.begins_as(shards.MOVING),
     options=shards.Options,
     misfit=shards.misfit,
@@ -110,6 +106,7 @@ SYNCHRONIZED_BATCH_NORM = replace(
     },
     train=synchronized.train,
     infer=synchronized.infer,
+    rational=rational.SYNCHRONIZED,
     observers={},
     hypotheses=_synchronized_hypotheses,
     infer_terms=functools.partial(_rows_terms, BATCH_NORM, "infer"),
@@ -128,6 +125,7 @@ REPLICATED_BATCH_NORM = replace(
     },
     train=_BATCH_NORM.train,
     infer=_BATCH_NORM.infer,
+    rational=rational.BATCH_NORM,
     hypotheses=_replicated_hypotheses,
     train_terms=functools.partial(_rows_terms, BATCH_NORM, "train"),
 )
@@ -137,7 +135,7 @@ REPLICATED_CENTERING = replace(
     name="replicated_centering",
     # The published layer's own words: the replicas' moving means are averaged.
     dialect=replace(CENTERING.dialect, replica_moving="mean"),
-    state=functools.partial(_state, CENTERING),
+    quantities=shards.quantities(CENTERING.quantities),
     begins_as=shards.begins_as(("moving_mean",)),
     options=shards.Options,
     misfit=shards.misfit,
@@ -149,6 +147,7 @@ REPLICATED_CENTERING = replace(
     },
     train=_CENTERING.train,
     infer=_CENTERING.infer,
+    rational=rational.CENTERING,
     observers={},
     hypotheses=_centering_hypotheses,
     train_terms=functools.partial(_rows_terms, CENTERING, "train"),

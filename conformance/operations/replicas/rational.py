@@ -10,8 +10,10 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TypeAlias
 
-from conformance.operations import rational
-from conformance.operations.rational import Feature, Moments, Numbers, Quantities, Rule
+from conformance.operations.batch_norm import rational as batch_norm
+from conformance.operations.batch_norm.rational import Moments, entered, moving_of
+from conformance.operations.centering import rational as centering
+from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature
 
 _Pass: TypeAlias = Callable[[Feature, Rule], Quantities]
 _SHARED = ("grad_gamma", "grad_beta")
@@ -19,31 +21,31 @@ _SHARED = ("grad_gamma", "grad_beta")
 
 def train_synchronized(feature: Feature, rule: Rule) -> Quantities:
     """Return what the whole batch gives, and each replica's moving values moved by the whole batch's statistics."""
-    found = rational.train_batch_norm(feature, rule)
+    found = batch_norm.train(feature, rule)
     for number, _ in enumerate(_shares(rule), start=1):
-        own = rational.train_batch_norm(replace(feature, moving=_moving(feature, number)), rule)
+        own = batch_norm.train(entered(feature, _moving(feature, number)), rule)
         found |= {_name(name, number): own[name] for name in ("moving_mean", "moving_variance")}
     return _averaged_gradients(found, rule)
 
 
 def train_batch_norm(feature: Feature, rule: Rule) -> Quantities:
     """Return what replicas give that each normalize by their own share's statistics."""
-    return _train(rational.train_batch_norm, feature, rule)
+    return _train(batch_norm.train, feature, rule)
 
 
 def infer_batch_norm(feature: Feature, rule: Rule) -> Quantities:
     """Return what replicas give that each infer by their own moving values."""
-    return _infer(rational.infer_batch_norm, feature, rule)
+    return _infer(batch_norm.infer, feature, rule)
 
 
 def train_centering(feature: Feature, rule: Rule) -> Quantities:
     """Return what replicas give that each subtract their own share's mean."""
-    return _train(rational.train_centering, feature, rule)
+    return _train(centering.train, feature, rule)
 
 
 def infer_centering(feature: Feature, rule: Rule) -> Quantities:
     """Return what replicas give that each subtract their own moving mean."""
-    return _infer(rational.infer_centering, feature, rule)
+    return _infer(centering.infer, feature, rule)
 
 
 def _train(one: _Pass, feature: Feature, rule: Rule) -> Quantities:
@@ -63,7 +65,8 @@ def _infer(one: _Pass, feature: Feature, rule: Rule) -> Quantities:
     shares = _shared(feature, rule)
     found = _together([one(share, rule) for share in shares], rule)
     for number, share in enumerate(shares, start=1):
-        held = {"moving_mean": share.moving.mean, "moving_variance": share.moving.variance}
+        moving = moving_of(share)
+        held = {"moving_mean": moving.mean, "moving_variance": moving.variance}
         found |= {_name(name, number): [value] for name, value in held.items() if value is not None}
     return found
 
@@ -77,7 +80,7 @@ def _shared(feature: Feature, rule: Rule) -> list[Feature]:
         end = start + size * run
         moving = _moving(feature, 1 if rule.dialect.replica_moving == "first" else number)
         upstream = None if feature.upstream is None else feature.upstream[start:end]
-        found.append(replace(feature, x=feature.x[start:end], upstream=upstream, moving=moving))
+        found.append(entered(replace(feature, x=feature.x[start:end], upstream=upstream), moving))
         start = end
     return found
 
@@ -119,3 +122,8 @@ def _sum(each: Sequence[Numbers | None]) -> Numbers | None:
 
 def _quotient(number: Numbers | None, by: int) -> Numbers | None:
     return None if number is None else [number[0] / by]
+
+
+SYNCHRONIZED = Passes(train=by_feature(train_synchronized), infer=by_feature(infer_batch_norm))
+BATCH_NORM = Passes(train=by_feature(train_batch_norm), infer=by_feature(infer_batch_norm))
+CENTERING = Passes(train=by_feature(train_centering), infer=by_feature(infer_centering))

@@ -6,6 +6,7 @@ suffix `_k`: `moving_mean`, `moving_mean_2`, …; gamma and beta are one for all
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from conformance.operations.operation import Expected, Situation
+from conformance.operations.operation import Expected, Quantity, Situation
 from conformance.precision import Precision, theta
 from conformance.protocol import Configuration
 
@@ -62,10 +63,19 @@ def plain(name: str) -> str:
     return stem if number.isdecimal() else name
 
 
-def state(configuration: Configuration, own: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the state, given those that one replica has."""
+def quantities(own: Mapping[str, Quantity]) -> dict[str, Quantity]:
+    """Return the quantities of several replicas, given those of one: its moving values once for each."""
     moving = [name for name in own if name in MOVING]
-    return (*own, *(named(name, each) for each in range(1, len(of(configuration))) for name in moving))
+    further = {
+        named(name, replica): Quantity(role="state", present=functools.partial(_has, replica))
+        for replica in range(1, MOST)
+        for name in moving
+    }
+    return {**own, **further}
+
+
+def _has(replica: int, configuration: Configuration) -> bool:
+    return replica < len(of(configuration))
 
 
 def begins_as(own: Sequence[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from conformance.operations import batch_norm
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_norm.terms import train_terms
 from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.untracked_batch_norm import rational
 from conformance.precision import Precision, working
 from conformance.protocol import Configuration
 
@@ -55,15 +56,11 @@ def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypo
         yield replace(base, name=f"epsilon {name}", configuration=replace(configuration, epsilon=epsilon))
 
 
-def _state(configuration: Configuration) -> tuple[str, ...]:
-    return tuple(name for name in BATCH_NORM.state(configuration) if name not in _MOVING)
-
-
 UNTRACKED_BATCH_NORM = replace(
     BATCH_NORM,
     name="untracked_batch_norm",
     ladder="",
-    state=_state,
+    quantities={name: each for name, each in BATCH_NORM.quantities.items() if name not in _MOVING},
     initial={name: value for name, value in BATCH_NORM.initial.items() if name not in _MOVING},
     formulas={
         **BATCH_NORM.formulas,
@@ -75,6 +72,7 @@ UNTRACKED_BATCH_NORM = replace(
     },
     train=performed,
     infer=performed,
+    rational=rational.PASSES,
     observers={},
     hypotheses=_hypotheses,
     train_terms=_terms,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
-from conformance.operations.rational import Feature, Moments, Quantities, Rule, train_batch_norm
+from conformance.operations.batch_norm.rational import Moments, entered, train
+from conformance.operations.rational import Feature, Passes, Quantities, Rule, by_feature
 
 
 def performed(feature: Feature, rule: Rule) -> Quantities:
     """Return every quantity of a train or an inference step."""
-    beside = replace(feature, moving=Moments(mean=Fraction(0), variance=Fraction(1)))
-    found = train_batch_norm(beside, rule)
-    return {name: each for name, each in found.items() if name not in ("moving_mean", "moving_variance")}
+    # Its moving values normalize nothing, and are kept by nobody.
+    quantities = train(entered(feature, Moments(mean=Fraction(0), variance=Fraction(1))), rule)
+    return {name: numbers for name, numbers in quantities.items() if name not in ("moving_mean", "moving_variance")}
+
+
+PASSES = Passes(train=by_feature(performed), infer=by_feature(performed))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pydantic import BaseModel, ConfigDict, Field
 
 from conformance.operations.batch_norm import BATCH_NORM
-from conformance.operations.virtual_batch_norm import diagnosis, reference
+from conformance.operations.virtual_batch_norm import diagnosis, rational, reference
 from conformance.protocol import Configuration
 
 
@@ -45,6 +45,7 @@ VIRTUAL_BATCH_NORM = replace(
         ),
     },
     train=reference.train,
+    rational=rational.PASSES,
     observers={},
     hypotheses=diagnosis.hypotheses,
     train_terms=reference.train_terms,

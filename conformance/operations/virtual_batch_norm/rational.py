@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from conformance.operations.rational import Feature, Moments, Numbers, Quantities, Rule, train_batch_norm
+from conformance.operations.batch_norm import rational
+from conformance.operations.batch_norm.rational import Moments
+from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature
 
 
 def train(feature: Feature, rule: Rule) -> Quantities:
     """Return every quantity of a train step: the parts one after another, each from the moving values left to it."""
     parts = max(1, feature.samples // int(rule.options["virtual_batch"]))
     if not feature.x:
-        return train_batch_norm(feature, rule)
+        return rational.train(feature, rule)
     joined: dict[str, Numbers | None] = {}
-    moving = feature.moving
+    moving = rational.moving_of(feature)
     for number, part in enumerate(_parts(feature, parts)):
-        found = train_batch_norm(replace(part, moving=moving), replace(rule, trained=rule.trained * parts + number))
+        found = rational.train(rational.entered(part, moving), replace(rule, trained=rule.trained * parts + number))
         mean, variance = found["moving_mean"], found["moving_variance"]
         moving = Moments(mean=mean[0] if mean else None, variance=variance[0] if variance else None)
         for name in ("output", "grad_input"):
@@ -53,3 +55,6 @@ def _both(first: Numbers | None, second: Numbers | None) -> Numbers | None:
 
 def _sum(first: Numbers | None, second: Numbers | None) -> Numbers | None:
     return None if first is None or second is None else [a + b for a, b in zip(first, second, strict=True)]
+
+
+PASSES = Passes(train=by_feature(train), infer=rational.PASSES.infer)
