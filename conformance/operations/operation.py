@@ -198,18 +198,14 @@ def unflatten(array: Array, configuration: Configuration, shape: tuple[int, ...]
 def index_of(position: int, like_input: bool, configuration: Configuration, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the index, in the quantity's own layout, of a position in its flattened form."""
     row, feature = divmod(position, configuration.feature_count)
-    of_feature = _unravel(feature, configuration.features)
+    in_features = _unravel(feature, configuration.features)
     if not like_input:
-        return of_feature
-    kept = [axis for axis in range(len(shape)) if axis not in configuration.feature_axes]
-    of_row = _unravel(row, [shape[axis] for axis in kept])
-    found: Mapping[int, int] = dict(zip((*configuration.feature_axes, *kept), (*of_feature, *of_row), strict=True))
-    return tuple(found[axis] for axis in range(len(shape)))
+        return in_features
+    reduced = [axis for axis in range(len(shape)) if axis not in configuration.feature_axes]
+    in_reduced = _unravel(row, [shape[axis] for axis in reduced])
+    place = dict(zip((*configuration.feature_axes, *reduced), (*in_features, *in_reduced), strict=True))
+    return tuple(place[axis] for axis in range(len(shape)))
 
 
 def _unravel(position: int, sizes: Sequence[int]) -> tuple[int, ...]:
-    index = []
-    for size in reversed(sizes):
-        position, remainder = divmod(position, size)
-        index.append(remainder)
-    return tuple(reversed(index))
+    return tuple(map(int, np.unravel_index(position, tuple(sizes))))
