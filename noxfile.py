@@ -2,15 +2,21 @@
 
 Options after `--`: `--group torch` (repeatable) narrows to framework groups, `--device gpu` takes the GPU pins;
 anything else goes to `conformance run`.
+
+What is installed stands in `locks`, with hashes: one file for the suite with all its tools, which share one environment,
+and one for each group of frameworks. `nox -s lock` renews them, `nox -s newest` tries what they do not have yet.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import nox
@@ -18,10 +24,17 @@ from nox.command import CommandFailed
 
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"
+LOCKS = ROOT / "locks"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 #: Seconds after which the short pass of throughput, at the end of the main job, begins nothing further.
 SHORT = 150
 GROUPS = ("torch", "tensorflow", "jax", "portable")
+#: What the environment of the suite has beside its own dependencies.
+EXTRAS, TOOLS = ("regression", "report", "throughput"), ("tests", "browser", "lint", "typing", "build")
+#: What no lock can hold: the index chooses between a build for the CPU and those for CUDA, which have other hashes.
+BUILT_BY_INDEX = ("torch",)
+#: What a build of those for CUDA requires, in versions that it says itself.
+OF_SUCH_A_BUILD = re.compile(r"(torch|triton|(cuda|nvidia)-[\w-]+)==")
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "virtualenv"
@@ -30,7 +43,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "typing", "tests"]
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def conformance(session: nox.Session) -> None:
     """Run the matrix on every framework group, time the short cases, and make the HTML report: the main job."""
     for group in _asked(session).group:
@@ -41,31 +54,29 @@ def conformance(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("group", [nox.param(group, id=group) for group in GROUPS])
 def environment(session: nox.Session, group: str) -> None:
-    """Install one group's pinned packages; an environment that is ready is used as it is."""
+    """Install one group's locked packages; an environment that is ready is used as it is."""
     folder = _environment(session, group)
-    pins = nox.project.dependency_groups(PYPROJECT, _pinned(session, group), "timing")
-    alone = _alone(group)
-    wanted = "\n".join([*pins, *alone])
+    pinned = f"{group}-gpu" if _asked(session).device == "gpu" else group
+    lock, unhashed = _lock_of(pinned), _unhashed(pinned)
+    wanted = "\n".join([hashlib.sha256(lock.read_bytes()).hexdigest(), *unhashed])
     ready = folder / "ready"
     if ready.is_file() and ready.read_text() == wanted:
-        session.log(f"ready: {', '.join([*pins, *alone])}")
+        session.log(f"ready: {', '.join(_pins(pinned))}")
         return
     ready.unlink(missing_ok=True)
     log = folder / "install.log"
-    session.log(f"installing {', '.join([*pins, *alone])}; log: {log}")
+    session.log(f"installing {', '.join(_pins(pinned))} as locked; log: {log}")
     with log.open("w") as output:
-        for packages in ([*pins, "numpy", "ml_dtypes"], ["--no-deps", *alone] if alone else []):
-            if packages:
-                words = ("python", "-m", "pip", "install", *packages)
-                session.run(*words, stdout=output, stderr=subprocess.STDOUT)
+        for words in (["--no-deps", "--require-hashes", "-r", str(lock)], unhashed):
+            if words:
+                session.run("python", "-m", "pip", "install", *words, stdout=output, stderr=subprocess.STDOUT)
     ready.write_text(wanted)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def matrix(session: nox.Session) -> None:
     """Run the cells over the environments that are ready, time, and make the report; `conformance` calls it."""
     options = _asked(session)
-    _install(session, ".[report,throughput]")
     name = "run" if not session.posargs else "narrowed"
     out, pages = RESULTS / f"{name}.jsonl", RESULTS / ("report" if name == "run" else "report-narrowed")
     out.unlink(missing_ok=True)
@@ -75,14 +86,14 @@ def matrix(session: nox.Session) -> None:
         _run_and_time(session, options, runs)
     finally:
         if out.is_file():
-            session.run("conformance", "report", *runs, "--out", str(pages))
+            _run(session, "conformance", "report", *runs, "--out", str(pages))
 
 
 def _run_and_time(session: nox.Session, options: argparse.Namespace, runs: list[str]) -> None:
     """Run the matrix and, whatever it found, time the short cases of a whole one; what was timed joins `runs`."""
     failed: CommandFailed | None = None
     try:
-        session.run("conformance", "run", "--out", runs[0], *_interpreters(session, options), *options.rest)
+        _run(session, "conformance", "run", "--out", runs[0], *_interpreters(session, options), *options.rest)
     except CommandFailed as error:
         failed = error
     if not options.rest and Path(runs[0]).is_file():
@@ -93,7 +104,7 @@ def _run_and_time(session: nox.Session, options: argparse.Namespace, runs: list[
         raise failed
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def throughput(session: nox.Session) -> None:
     """Time every case on every framework group, alone on the machine: `-- --tier full` and the like narrow or widen."""
     for group in _asked(session).group:
@@ -101,58 +112,50 @@ def throughput(session: nox.Session) -> None:
     session.notify("timing", session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def timing(session: nox.Session) -> None:
     """Time over the environments that are ready and make the report; `throughput` calls it."""
     options = _asked(session)
-    _install(session, ".[report,throughput]")
     timed = RESULTS / "throughput.jsonl"
     _time(session, options, timed, *options.rest)
-    run = RESULTS / "run.jsonl"
-    runs = [str(each) for each in (run, timed) if each.is_file()]
-    session.run("conformance", "report", *runs, "--out", str(RESULTS / "report"))
+    runs = [str(path) for path in (RESULTS / "run.jsonl", timed) if path.is_file()]
+    _run(session, "conformance", "report", *runs, "--out", str(RESULTS / "report"))
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def report(session: nox.Session) -> None:
     """Make the HTML report again, of the run files named after `--` or of the last full run."""
-    _install(session, ".[report]")
     runs = session.posargs or [str(RESULTS / "run.jsonl")]
-    session.run("conformance", "report", *runs, "--out", str(RESULTS / "report"))
+    _run(session, "conformance", "report", *runs, "--out", str(RESULTS / "report"))
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def regression(session: nox.Session) -> None:
     """Compare two versions of one package: `-- --package flax --base 0.12.0 --head 0.12.8`, and `--bisect`."""
-    _install(session, ".[report]")
-    kept = Path(session.cache_dir).parent / "versions"
-    session.run(
-        "conformance", "regression", "--environments", str(kept), "--out", str(RESULTS / "regression"), *session.posargs
-    )
+    words = ("--environments", str(_folder(session) / "versions"), "--out", str(RESULTS / "regression"))
+    _run(session, "conformance", "regression", *words, *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def publish(session: nox.Session) -> None:
     """Build the site over all published runs; run files named after `--` are published first."""
-    _install(session, ".[report]")
-    session.run("conformance", "publish", "--out", str(RESULTS / "site"), *session.posargs)
+    _run(session, "conformance", "publish", "--out", str(RESULTS / "site"), *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the suite's own tests: the core alone, no framework."""
-    _install(session, ".[report,throughput]", *nox.project.dependency_groups(PYPROJECT, "tests"))
-    session.run("pytest", "-m", "not frameworks and not browser", *session.posargs)
+    _run(session, "pytest", "-m", "not frameworks and not browser", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def browser(session: nox.Session) -> None:
-    """Run the tests of the report in the Chromium on PATH, or in the one CONFORMANCE_CHROMIUM names."""
-    _install(session, ".[report,throughput]", *nox.project.dependency_groups(PYPROJECT, "tests", "browser"))
-    session.run("pytest", "-m", "browser", *session.posargs)
+    """Run the tests of the report in Chromium: the one on PATH, else Playwright's own, else Debian's."""
+    named = {"CONFORMANCE_CHROMIUM": _chromium(session)}
+    _run(session, "pytest", "-m", "browser", *session.posargs, env=named)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def adapters(session: nox.Session) -> None:
     """Run the contract tests of the adapters against the real frameworks."""
     for group in _asked(session).group:
@@ -160,31 +163,67 @@ def adapters(session: nox.Session) -> None:
     session.notify("contracts", session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def contracts(session: nox.Session) -> None:
     """Run the contract tests over the environments that are ready; `adapters` calls it."""
     options = _asked(session)
-    _install(session, ".[report,throughput]", *nox.project.dependency_groups(PYPROJECT, "tests"))
-    pairs = _built(session, options)
-    session.run("pytest", "-m", "frameworks", *options.rest, env={"CONFORMANCE_PYTHONS": "\n".join(pairs)})
+    pythons = {"CONFORMANCE_PYTHONS": "\n".join(_built(session, options))}
+    _run(session, "pytest", "-m", "frameworks", *options.rest, env=pythons)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Check style and formatting, and the workflow that the documentation hands out."""
-    _install(session, *nox.project.dependency_groups(PYPROJECT, "lint"))
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    workflow = ROOT / "docs" / "examples" / "framework-regression.yml"
-    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(workflow))
+    """Check style and formatting, and the workflows that the documentation hands out."""
+    _run(session, "ruff", "check", ".")
+    _run(session, "ruff", "format", "--check", ".")
+    workflows = [str(path) for path in sorted((ROOT / "docs" / "examples").glob("*.yml"))]
+    _run(session, "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def typing(session: nox.Session) -> None:
     """Check types, strictly."""
-    groups = nox.project.dependency_groups(PYPROJECT, "typing", "tests")
-    _install(session, ".[report,throughput]", *groups, "nox")
-    session.run("mypy")
+    _run(session, "mypy")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Renew every lock to the newest that `pyproject.toml` allows; `-- --upgrade-package NAME` renews one package."""
+    session.install(*_pins("lock"))
+    words = session.posargs or ["--upgrade"]
+    extras, tools = (f"--extra={extra}" for extra in EXTRAS), (f"--group={group}" for group in TOOLS)
+    _compile(session, LOCKS / "suite.txt", "pyproject.toml", *extras, *tools, *words)
+    # In reverse, so that a group's own name stands for a lock that it shares with its pins for a GPU.
+    names = (name for group in reversed(GROUPS) for name in (f"{group}-gpu", group))
+    for path, group in {_lock_of(name): name for name in names}.items():
+        _compile(session, path, f"--group={group}", "--group=timing", *words)
+        if f"{group.removesuffix('-gpu')}-alone" in PYPROJECT["dependency-groups"]:
+            _compile(session, path, "--no-deps", f"--group={group.removesuffix('-gpu')}-alone", *words, further=True)
+
+
+@nox.session
+@nox.parametrize("part", [nox.param(part, id=part) for part in ("suite", *GROUPS)])
+def newest(session: nox.Session, part: str) -> None:
+    """Try the newest releases of everything, each part in an environment of its own: what breaks there is a finding."""
+    groups = TOOLS if part == "suite" else (part, "timing", "tests")
+    ours = ("-e", f".[{','.join(EXTRAS)}]")
+    session.install("--upgrade", "--upgrade-strategy=eager", *ours, *_unpinned(*groups))
+    if part == "suite":
+        session.run("mypy")
+        session.run("pytest", "-m", "not frameworks and not browser", *session.posargs)
+        return
+    if f"{part}-alone" in PYPROJECT["dependency-groups"]:
+        session.install("--upgrade", "--no-deps", *_unpinned(f"{part}-alone"))
+    pair = f"{part}={_program('python', Path(session.bin))}"
+    out, pages = RESULTS / f"newest-{part}.jsonl", RESULTS / f"newest-{part}"
+    out.unlink(missing_ok=True)
+    try:
+        session.run(
+            "conformance", "run", "--tier", "smoke", "--grouped", "--python", pair, "--out", str(out), *session.posargs
+        )
+    finally:
+        if out.is_file():
+            session.run("conformance", "report", str(out), "--out", str(pages))
 
 
 def _asked(session: nox.Session) -> argparse.Namespace:
@@ -197,18 +236,22 @@ def _asked(session: nox.Session) -> argparse.Namespace:
     return options
 
 
-def _pinned(session: nox.Session, group: str) -> str:
-    return f"{group}-gpu" if _asked(session).device == "gpu" else group
-
-
-def _alone(group: str) -> tuple[str, ...]:
-    """Return the packages of a group that are installed without their dependencies."""
-    name = f"{group}-alone"
-    return nox.project.dependency_groups(PYPROJECT, name) if name in PYPROJECT["dependency-groups"] else ()
+def _folder(session: nox.Session) -> Path:
+    """Return where nox keeps the environments."""
+    return Path(session.cache_dir).parent
 
 
 def _environment(session: nox.Session, group: str) -> Path:
-    return Path(session.cache_dir).parent / f"environment-{group}"
+    return _folder(session) / f"environment-{group}"
+
+
+def _program(name: str, programs: Path) -> str:
+    """Return the path of a program in the folder of an environment's programs; one that is not there fails when run."""
+    return shutil.which(name, path=str(programs)) or str(programs / name)
+
+
+def _programs(environment: Path) -> Path:
+    return environment / ("Scripts" if sys.platform == "win32" else "bin")
 
 
 def _interpreters(session: nox.Session, options: argparse.Namespace) -> list[str]:
@@ -216,7 +259,7 @@ def _interpreters(session: nox.Session, options: argparse.Namespace) -> list[str
     words: list[str] = []
     for group in options.group:
         folder = _environment(session, group)
-        python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        python = _program("python", _programs(folder))
         built = (folder / "ready").is_file()
         words += ["--python", f"{group}={python}"] if built else ["--unbuilt", f"{group}={folder / 'install.log'}"]
     return words
@@ -230,15 +273,92 @@ def _built(session: nox.Session, options: argparse.Namespace) -> list[str]:
 
 def _time(session: nox.Session, options: argparse.Namespace, out: Path, *words: str) -> None:
     pythons = (word for pair in _built(session, options) for word in ("--python", pair))
-    session.run("conformance", "throughput", "--out", str(out), *pythons, *words)
+    _run(session, "conformance", "throughput", "--out", str(out), *pythons, *words)
 
 
-def _install(session: nox.Session, *packages: str) -> None:
-    """Install into a session's environment unless the same was installed there before."""
-    wanted = hashlib.sha256("\n".join([*packages, (ROOT / "pyproject.toml").read_text()]).encode()).hexdigest()
-    stamp = Path(session.create_tmp()).parent / "installed"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
-    stamp.unlink(missing_ok=True)
-    session.install(*(word for each in packages for word in (["-e", each] if each.startswith(".") else [each])))
-    stamp.write_text(wanted)
+def _run(session: nox.Session, program: str, *words: str, env: Mapping[str, str] | None = None) -> None:
+    """Run a program of the suite's environment, which is built or brought up to date first."""
+    session.run(_program(program, _suite(session)), *words, env=env, external=True)
+
+
+def _suite(session: nox.Session) -> Path:
+    """Return the folder of the programs of the suite's environment, which every session without one of its own shares."""
+    home = _folder(session) / "suite"
+    python, stamp, lock = _program("python", _programs(home)), home / "installed", LOCKS / "suite.txt"
+    wanted = hashlib.sha256(lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if not (stamp.is_file() and stamp.read_text() == wanted):
+        session.run(sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(home), external=True)
+        install = (_program("python", _programs(home)), "-m", "pip", "install", "--quiet", "--no-deps")
+        session.run(*install, "--require-hashes", "-r", str(lock), external=True)
+        session.run(*install, "--no-build-isolation", "-e", str(ROOT), external=True)
+        stamp.write_text(wanted)
+    return Path(python).parent
+
+
+def _pins(*groups: str) -> tuple[str, ...]:
+    """Return the requirements of groups of `pyproject.toml`."""
+    return nox.project.dependency_groups(PYPROJECT, *groups)
+
+
+def _unhashed(group: str) -> list[str]:
+    """Return the pins of a group that are installed without a hash, and with what their build requires."""
+    return [pin for pin in _pins(group) if re.split(r"[^\w-]", pin, maxsplit=1)[0] in BUILT_BY_INDEX]
+
+
+def _unhashed_in(lock: Path) -> bool:
+    return lock.stem in PYPROJECT["dependency-groups"] and bool(_unhashed(lock.stem))
+
+
+def _unpinned(*groups: str) -> list[str]:
+    """Return the requirements of groups without the versions that were tested."""
+    return [pin.partition("==")[0] for pin in _pins(*groups)]
+
+
+def _lock_of(group: str) -> Path:
+    """Return the lock of a group; pins for a GPU that are no others share the plain ones'."""
+    plain = group.removesuffix("-gpu")
+    return LOCKS / f"{plain if _pins(plain) == _pins(group) else group}.txt"
+
+
+def _compile(session: nox.Session, path: Path, *words: str, further: bool = False) -> None:
+    """Write a lock for every platform and every Python that is supported, or add to it what stands for itself."""
+    written = Path(session.create_tmp()) / path.name if further else path
+    always = ("--universal", "--python-version=3.11", "--generate-hashes", "--no-header", "--quiet")
+    session.run("uv", "pip", "compile", *always, *words, "-o", str(written), silent=True)
+    entries = re.split(r"(?m)^(?=\w)", written.read_text())[1:]
+    entries += re.split(r"(?m)^(?=\w)", path.read_text())[1:] if further else []
+    if _unhashed_in(path):
+        entries = [entry for entry in entries if not OF_SUCH_A_BUILD.match(entry)]
+    path.write_text(_heading(path) + "".join(sorted(entries)))
+
+
+def _heading(path: Path) -> str:
+    """Return the first lines of a lock."""
+    lines = [
+        "Made by `nox -s lock` from pyproject.toml, where a person edits versions; this file is replaced.",
+        f"To install it alone: pip install --no-deps --require-hashes -r locks/{path.name}",
+    ]
+    if _unhashed_in(path):
+        lines += [
+            "Not here: torch, and what its builds for CUDA require. The index chooses the build, as one for the CPU, and",
+            "with it the hash, so the noxfile installs the pin of pyproject.toml afterwards, without one.",
+        ]
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def _chromium(session: nox.Session) -> str:
+    """Return the path of a Chromium that starts, which is installed where there is none."""
+    present = os.environ.get("CONFORMANCE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if present:
+        return present
+    python = _program("python", _suite(session))
+    session.run(python, "-m", "playwright", "install", "chromium", external=True, success_codes=(0, 1))
+    where = "from playwright.sync_api import sync_playwright as s\nwith s() as p: print(p.chromium.executable_path)"
+    own = subprocess.run([python, "-c", where], capture_output=True, text=True, check=True).stdout.strip()
+    if Path(own).is_file() and subprocess.run([own, "--version"], capture_output=True).returncode == 0:
+        return own
+    if sys.platform == "linux" and shutil.which("apt-get") and os.geteuid() == 0:
+        session.run("apt-get", "update", "-qq", external=True)
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        session.run("apt-get", "install", "-y", "-qq", "chromium", external=True, env=quiet, silent=True)
+    return shutil.which("chromium") or session.error("no Chromium: install it, or name it in CONFORMANCE_CHROMIUM")

@@ -157,21 +157,25 @@ def begin(key: WorkerKey, idle: Sequence[WorkerKey], workers: Workers) -> Any:
 def converse(process: Process, message: Mapping[str, Any] | None, workers: Workers, seconds: float) -> Any:
     """Return what that process answers to one request, or to its start, while no other has anything to say.
 
-    Where it ends or is late instead, it is ended, and the answer is the `Crashed` or `TimedOut` that this is.
+    Where it ends or is late instead, it is ended, and the answer is the `Crashed` or `TimedOut` that this is. Another
+    that ends meanwhile is no longer among `workers.live` afterwards.
     """
     if message is not None:
         workers.ask(process, message, seconds)
     while True:
-        for one, answer in workers.wait():
-            if one is not process:
+        for sender, answer in workers.wait():
+            if sender is not process:
+                if isinstance(answer, Died):
+                    # The end of its pipe would be news at every wait, so that none of them waited.
+                    workers.end(sender.key)
                 continue
             match answer:
                 case Died():
-                    found: Outcome = Crashed(how=process.ending(), recurs=False, before=(), output=process.output())
+                    loss: Outcome = Crashed(how=process.ending(), recurs=False, before=(), output=process.output())
                 case Late():
-                    found = TimedOut(limit=seconds, output=process.output())
+                    loss = TimedOut(limit=seconds, output=process.output())
                 case _:
                     process.deadline = float("inf")
                     return answer
             workers.end(process.key)
-            return found
+            return loss

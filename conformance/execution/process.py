@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -41,12 +40,12 @@ class Process:
         self.deadline = float("inf")
         #: The end of what was emptied from the output file since the last request.
         self.cut = b""
-        requests_read, self.requests = os.pipe()
-        self.answers, answers_write = os.pipe()
         log.parent.mkdir(parents=True, exist_ok=True)
         # Appending, so that a file emptied while the worker writes stays as small as it was made.
-        with log.open("ab") as output:
+        with log.open("ab") as output, contextlib.ExitStack() as its_ends, contextlib.ExitStack() as our_ends:
             self.mark = output.tell()
+            requests_read, self.requests = _pipe(its_ends, our_ends)
+            self.answers, answers_write = _pipe(our_ends, its_ends)
             self.popen = subprocess.Popen(
                 self._command(requests_read, answers_write),
                 stdin=subprocess.DEVNULL,
@@ -56,10 +55,10 @@ class Process:
                 pass_fds=(requests_read, answers_write),
                 start_new_session=True,
             )
-        os.close(requests_read)
-        os.close(answers_write)
+            # Open beyond this block only where there is a process at the other ends.
+            our_ends.pop_all()
         for end in (self.requests, self.answers):
-            fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_NONBLOCK)
+            os.set_blocking(end, False)
 
     def _command(self, requests: int, answers: int) -> list[str]:
         place = [str(requests), str(answers), self.key.adapter, self.key.attribute]
@@ -134,6 +133,14 @@ class Process:
 
     def _output_size(self) -> int:
         return self.log.stat().st_size
+
+
+def _pipe(read: contextlib.ExitStack, write: contextlib.ExitStack) -> tuple[int, int]:
+    """Return the two ends of a pipe, each closed with its stack."""
+    ends = os.pipe()
+    for stack, end in zip((read, write), ends, strict=True):
+        stack.callback(os.close, end)
+    return ends
 
 
 def _environment(key: WorkerKey, caches: Path) -> dict[str, str]:

@@ -155,12 +155,16 @@ def _written(call: Mapping[str, Any]) -> str:
 def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refused, walk: Walk) -> StepJudgement:
     """Judge an exception: expected where the profile documents its type for this situation.
 
-    The state afterwards must be the state before, unless a caller keeps it.
+    The state afterwards must be the state before, unless a caller keeps it; one that cannot be read any more tells nobody.
     """
     declared = _documented_error(cell, inputs)
     expected = declared is not None and declared.error in outcome.types
     quantities: tuple[Judged, ...] = ()
-    if outcome.state is not None and inputs is not None and cell.implementation.keeps_state:
+    if inputs is None or not cell.implementation.keeps_state:
+        pass
+    elif outcome.state is None:
+        expected = False
+    else:
         quantities = tuple(_kept(walk.state, outcome.state))
         walk.follow(outcome.state)
     changed = [each for each in quantities if each.verdict is not Verdict.EXACT]

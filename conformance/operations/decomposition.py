@@ -18,7 +18,7 @@ from conformance.precision import Precision, precision, storage_rounding
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: A term that is this much another ones' sum, relative to its size, has no weight of its own.
+#: A term of which no larger part than this, relative to its size, lies outside the sums of others has no weight of its own.
 _DEPENDENT = 1e-7
 #: The name of the constant term.
 _ONE = "1"
@@ -144,18 +144,16 @@ def _weigh(numbers: _Numbers) -> _Weighed | None:
 
 def _independent(columns: Array) -> list[int]:
     """Return the columns that are no sum of those before them."""
-    basis: list[Array] = []
-    kept = []
-    for index, column in enumerate(columns.T):
-        size = float(np.linalg.norm(column))
-        rest = column / size if size else column
-        for _ in range(2):
-            for each in basis:
-                rest = rest - (each @ rest) * each
-        length = float(np.linalg.norm(rest))
-        if size and length > _DEPENDENT:
-            basis.append(rest / length)
-            kept.append(index)
+    sizes = np.linalg.norm(columns, axis=0)
+    units = columns / np.where(sizes > 0, sizes, 1)
+    kept: list[int] = []
+    for index in range(units.shape[1]):
+        # Without pivoting, so that of columns that say the same the first is kept. The last element of the triangle
+        # is what of this column lies in none of those kept; as many columns as rows leave nothing of a further one.
+        if len(kept) < len(units):
+            triangle = np.asarray(np.linalg.qr(units[:, [*kept, index]], mode="r"))
+            if abs(triangle[-1, -1]) > _DEPENDENT:
+                kept.append(index)
     return kept
 
 

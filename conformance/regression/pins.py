@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from packaging.dependency_groups import resolve_dependency_groups
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -79,7 +78,12 @@ def source(text: str) -> Source:
 
 
 def pins(project: Mapping[str, Any], groups: Sequence[str], *, gpu: bool = False) -> tuple[Pins, ...]:
-    """Return the pins of those groups, in their order, from a parsed `pyproject.toml`."""
+    """Return the pins of those groups, in their order, from a parsed `pyproject.toml`. Raises `UsageError`."""
+    try:
+        from packaging.dependency_groups import resolve_dependency_groups
+    except ImportError as error:  # the module is there from packaging 26.1 on
+        message = "comparing versions needs packaging 26.1 or newer: pip install 'batchnorm-conformance[regression]'"
+        raise UsageError(message) from error
     declared = project["dependency-groups"]
     return tuple(
         Pins(

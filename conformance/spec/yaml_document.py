@@ -7,6 +7,7 @@ that expand beyond a limit are refused.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,19 @@ def parse(text: str, file: str) -> Document:
 
 def _scan(text: str, file: str) -> None:
     """Refuse tags and deep nesting before anything is composed: libyaml's composer overflows the C stack."""
+    try:
+        _refuse(text, file)
+    except yaml.MarkedYAMLError as error:
+        # A release may refuse deep nesting itself, in words and at a depth of its own, and reads up to 1,024
+        # characters ahead of the first event that it hands over: what stands before its complaint is asked alone.
+        if error.problem_mark is not None and error.problem_mark.index < len(text):
+            with contextlib.suppress(yaml.YAMLError):  # cut off, it is no whole document; the first error stands
+                _refuse(text[: error.problem_mark.index], file)
+        raise
+
+
+def _refuse(text: str, file: str) -> None:
+    """Raise `SpecError` where the text has a tag or nests too deeply, and PyYAML's error where it is no YAML."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         match event:

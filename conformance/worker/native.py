@@ -77,8 +77,7 @@ def perform(
                 answer = _answer(implementation, live, produced, seconds)
             yield {**answer, "overwritten": _overwritten(given)}
         except Exception as error:  # noqa: BLE001 - a refusal is data
-            seconds = time.perf_counter() - started
-            yield {"refused": raised(error), "state": implementation.state(live), "seconds": seconds}
+            yield _refusal(implementation, live, error, time.perf_counter() - started)
 
 
 @contextlib.contextmanager
@@ -159,6 +158,19 @@ def _answer(implementation: Implementation, live: Any, produced: Mapping[str, An
     if implementation.compilations is not None:
         answer["compilations"] = implementation.compilations(live)
     return answer
+
+
+def _refusal(implementation: Implementation, live: Any, error: Exception, seconds: float) -> dict[str, Any]:
+    """Return the answer of a step that raised, with the state it left: none, with the reason, where that raises too."""
+    refused = raised(error)
+    state = None
+    try:
+        state = implementation.state(live)
+    except Exception as unread:  # noqa: BLE001 - the step's own exception is the answer
+        refused["message"] += (
+            f"; then its state could not be read: {type(unread).__name__}: {raised(unread)['message']}"
+        )
+    return {"refused": refused, "state": state, "seconds": seconds}
 
 
 def raised(error: BaseException) -> dict[str, Any]:

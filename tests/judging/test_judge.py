@@ -373,6 +373,15 @@ def test_state_changed_by_a_refused_step_deviates_though_the_refusal_is_document
     assert found(judgement, 1, "moving_mean").reason == "changed by a step that was refused"
 
 
+def test_a_documented_refusal_whose_state_cannot_be_read_is_not_expected() -> None:
+    """Nobody can tell whether it left the state as it was."""
+    made = case({**TRAIN, "shape": [1, 3]})
+    start = outcomes(ExactLayer(case=made))[0]
+    profile = (declared("single_value", "error", error="ValueError"),)
+    judgement = judged(made, [start, refused(None)], profile=profile)
+    assert (judgement.verdict, judgement.expected) == (Verdict.REFUSED, False)
+
+
 def test_a_refused_inference_from_the_caller_s_state_changes_nothing_of_its_own() -> None:
     """The state that an inference is given follows the train step before it; refusing leaves it with its caller."""
     made = case(TRAIN, INFER)

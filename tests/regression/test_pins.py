@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,14 @@ def test_a_package_that_no_pin_names_joins_the_group() -> None:
 def test_only_groups_that_pin_the_package_take_part() -> None:
     assert holding([JAX, TENSORFLOW, PORTABLE], "Flax") == (JAX,)
     assert pinned_version([JAX], "flax") == Released(version=Version("0.12.8"))
+
+
+def test_a_packaging_that_reads_no_groups_is_told_in_one_line_with_what_installs_a_newer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "packaging.dependency_groups", None)
+    with pytest.raises(UsageError, match=r"needs packaging 26\.1 or newer: pip install '.*\[regression\]'"):
+        pins(PROJECT, ["jax"])
 
 
 def test_an_unknown_package_is_refused_with_the_one_that_was_meant() -> None:

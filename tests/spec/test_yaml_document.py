@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from conformance.errors import SpecError
 from conformance.spec.yaml_document import DEPTH_LIMIT, load, parse
@@ -118,6 +120,26 @@ def test_an_alias_of_itself_is_refused_in_one_line(text: str) -> None:
 @pytest.mark.parametrize("text", ["[" * 50, "{a: " * 1000, "[" * 100_000, "- " * 100_000])
 def test_deep_nesting_is_refused(text: str) -> None:
     assert f"nests more than {DEPTH_LIMIT} levels" in complaint(text)
+
+
+@pytest.mark.parametrize("depth", [DEPTH_LIMIT + 1, 60, 1_000])
+def test_a_parser_that_refuses_deep_nesting_itself_before_any_event_leaves_the_message_ours(
+    depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = yaml.parse
+
+    def strict(text: str, Loader: Any) -> Iterator[yaml.Event]:
+        if len(text) > depth:
+            raise yaml.scanner.ScannerError(problem="too much", problem_mark=yaml.Mark("", depth, 0, depth, "", 0))
+        return iter(parse(text, Loader=Loader))
+
+    monkeypatch.setattr(yaml, "parse", strict)
+    message = complaint("[" * 2_000)
+    assert message == f"spec.yaml:1:{DEPTH_LIMIT + 1}: nests more than {DEPTH_LIMIT} levels"
+
+
+def test_what_else_the_parser_refuses_keeps_its_words_and_its_place() -> None:
+    assert complaint("a: [1, 2]\nb: ]\n").startswith("spec.yaml:2:4: not YAML: ")
 
 
 def test_nesting_up_to_the_limit_is_read() -> None:

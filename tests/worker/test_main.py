@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from types import ModuleType
 from typing import Any
@@ -37,7 +38,7 @@ def test_configurations_that_differ_in_their_options_differ() -> None:
     assert (other == CONFIGURATION, len({other, CONFIGURATION})) == (False, 2)
 
 
-def answers(train: Any) -> list[dict[str, Any]]:
+def answers(train: Any, state: Callable[[Any], dict[str, Any]] = lambda live: {}) -> list[dict[str, Any]]:
     """Return the answers of one train step with a mask."""
     implementation = Implementation(
         name="fake",
@@ -48,7 +49,7 @@ def answers(train: Any) -> list[dict[str, Any]]:
         supports=lambda configuration: None,
         call=lambda configuration: Call(path="numpy.zeros", keywords={"shape": 1}),
         start=lambda native, configuration, state, mode, device: native,
-        state=lambda live: {},
+        state=state,
         steps={"train": train},
     )
     x = np.arange(8, dtype="float32").reshape(4, 2)
@@ -73,3 +74,30 @@ def test_a_further_array_that_the_step_wrote_to_is_told() -> None:
         return {}
 
     assert answers(train)[1]["overwritten"] == ["mask"]
+
+
+def refuse(live: Any, x: Any, upstream: Any, *, mask: Any) -> dict[str, Any]:
+    raise ValueError("one value a channel")
+
+
+def test_a_refusal_whose_state_can_no_longer_be_read_stays_the_refusal_and_says_so() -> None:
+    reads = iter([{"moving_mean": np.zeros(2)}])
+
+    def state(live: Any) -> dict[str, Any]:
+        try:
+            return next(reads)
+        except StopIteration:
+            raise RuntimeError("the buffers were donated") from None
+
+    _, answer = answers(refuse, state)
+    assert answer["refused"]["types"] == ["ValueError", "Exception"]
+    assert answer["refused"]["message"] == (
+        "one value a channel; then its state could not be read: RuntimeError: the buffers were donated"
+    )
+    assert answer["state"] is None
+
+
+def test_a_refusal_tells_the_state_that_it_left() -> None:
+    _, answer = answers(refuse, lambda live: {"moving_mean": np.ones(2)})
+    assert answer["refused"]["message"] == "one value a channel"
+    assert answer["state"]["moving_mean"].tolist() == [1, 1]
