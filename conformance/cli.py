@@ -41,6 +41,7 @@ class Listable(StrEnum):
     CASES = "cases"
     IMPLEMENTATIONS = "implementations"
     CLAUSES = "clauses"
+    CAUSES = "causes"
 
 
 _Python = Annotated[
@@ -75,7 +76,7 @@ def list_(
     python: _Python = None,
     adapter: _Adapter = None,
 ) -> None:
-    """List the cases, the implementations found, or the clauses of the semantics."""
+    """List the cases, the implementations found, the clauses of the semantics, or the causes of deviations."""
     rows = _rows(what, python, adapter)
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -94,8 +95,9 @@ def check(
         bool, typer.Option("--reference", help="Compare the reference with exact rational arithmetic as well.")
     ] = False,
 ) -> None:
-    """Validate spec files, published numbers and divergences: file:line:column, key, what was expected."""
+    """Validate spec files, published numbers, causes and divergences: file:line:column, key, what was expected."""
     from conformance.reference.published import check as check_published
+    from conformance.spec.causes import load_causes
     from conformance.spec.divergences import load_divergences
     from conformance.spec.loader import load
     from conformance.spec.locations import spec_folder
@@ -113,11 +115,14 @@ def check(
     spec = load(spec_folder(), files or [])
     check_published(spec)
     ids = [] if files else [each.case.id for each in spec.cases]
-    entries = load_divergences(spec_folder() / "divergences.yaml", ids)
+    causes = load_causes(spec_folder() / "causes.yaml", spec.clauses)
+    entries = load_divergences(spec_folder() / "divergences.yaml", ids, causes)
     if not files:
         load_tiers(spec_folder() / "tiers.yaml", ids)
         check_timed()
-    print(f"{len(spec.cases)} cases, {len(spec.clauses)} clauses, {len(entries)} divergences: in order")
+    print(
+        f"{len(spec.cases)} cases, {len(spec.clauses)} clauses, {len(causes)} causes, {len(entries)} divergences: in order"
+    )
     if reference:
         from conformance.reference.crosscheck import check as check_references
 
@@ -240,6 +245,8 @@ def _rows(what: Listable, python: list[str] | None, adapter: list[str] | None) -
             return _case_rows()
         case Listable.CLAUSES:
             return _clause_rows()
+        case Listable.CAUSES:
+            return _cause_rows()
         case Listable.IMPLEMENTATIONS:
             return _implementation_rows(python, adapter)
 
@@ -273,6 +280,15 @@ def _clause_rows() -> list[dict[str, object]]:
             "cases": sum(number in each.case.clauses for each in spec.cases),
         }
         for number, title in spec.clauses.items()
+    ]
+
+
+def _cause_rows() -> list[dict[str, object]]:
+    from conformance.spec.causes import catalogue
+
+    return [
+        {"id": id_, "words": entry.words, "instead": entry.instead, "seen": entry.seen, "clause": entry.clause}
+        for id_, entry in catalogue().items()
     ]
 
 

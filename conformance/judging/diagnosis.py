@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import UNEXPLAINED, Cause, Explanation, because
 from conformance.judging.judgement import Judged, StepJudgement
 from conformance.operations.decomposition import made_of
 from conformance.operations.operation import Expected, Hypothesis
@@ -23,11 +24,8 @@ from conformance.verdict import Verdict
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: The explanations of a quantity, and its last resorts.
-_Explanations = tuple[tuple[str, ...], tuple[str, ...]]
+_Explanations = tuple[tuple[Cause, ...], tuple[Cause, ...]]
 
-UNEXPLAINED = "unexplained"
-#: Explanations that fit equally well and are named.
-_NAMED = 3
 #: A fit this many times worse than the best is left out, unless it is better than the second number.
 _FAR_WORSE, _CLOSE = 8.0, 1e-3
 _VARIANCES = frozenset({"moving_variance", "batch_variance"})
@@ -80,19 +78,19 @@ def explained(quantities: Iterable[Judged], open_: frozenset[str], evidence: Evi
         if each.quantity not in open_:
             result.append(each)
         elif each.quantity in of and found:
-            names, last = _names(found)
-            result.append(replace(each, explanations=names, last_resorts=last, reason=_told(names or last)))
-        elif each.reason:
+            first, last = _causes(found)
+            result.append(replace(each, explanations=first, last_resorts=last, causes=first or last))
+        elif each.causes:
             result.append(each)
         else:
             terms = evidence.terms() if terms is None else terms
-            result.append(replace(each, reason=_weighed(each.quantity, evidence, terms)))
+            result.append(replace(each, causes=(_weighed(each.quantity, evidence, terms),)))
     return result
 
 
-def _names(found: Sequence[Hypothesis]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of those that tell much and of those that explain nearly anything."""
-    first, last = (tuple(dict.fromkeys(each.name for each in found if each.last is last)) for last in (False, True))
+def _causes(found: Sequence[Hypothesis]) -> _Explanations:
+    """Return the causes that tell much and those that explain nearly anything."""
+    first, last = (tuple(dict.fromkeys(each.cause for each in found if each.last is last)) for last in (False, True))
     return first, last
 
 
@@ -166,12 +164,12 @@ def _representable(observed: Array, dtype: str) -> bool:
     return bool(np.array_equal(rounded(values, dtype).astype(np.float64), values, equal_nan=True))
 
 
-def _weighed(name: str, evidence: Evidence, terms: Mapping[str, Mapping[str, Array]]) -> str:
-    """Return what is said of a quantity that nothing explains."""
+def _weighed(name: str, evidence: Evidence, terms: Mapping[str, Mapping[str, Array]]) -> Cause:
+    """Return what is said of a quantity that nothing explains: what it is made of, where that can be told."""
     if name not in terms or name not in evidence.expected:
-        return UNEXPLAINED
-    text = made_of(evidence.observed[name], evidence.expected[name], terms[name], evidence.worked)
-    return f"{UNEXPLAINED}: {name} is {text}" if text else UNEXPLAINED
+        return because(UNEXPLAINED)
+    weights = made_of(evidence.observed[name], evidence.expected[name], terms[name], evidence.worked)
+    return because(UNEXPLAINED) if weights is None else because(UNEXPLAINED, quantity=name, **weights.parameters)
 
 
 def settled(steps: Sequence[StepJudgement], evidence: Mapping[int, Evidence]) -> tuple[StepJudgement, ...]:
@@ -183,62 +181,67 @@ def settled(steps: Sequence[StepJudgement], evidence: Mapping[int, Evidence]) ->
     for step in steps:
         for each in _explained(step):
             kinds.setdefault((each.explanations, each.last_resorts), set()).add(step.kind)
-    texts: dict[_Explanations, str] = {}
+    kept: dict[_Explanations, tuple[Cause, ...]] = {}
     remaining = list(kinds)
     while remaining:
-        names, covered = _covering(remaining)
+        causes, covered = _covering(remaining)
         of = {kind for each in covered for kind in kinds[each]}
         conforming = [evidence[step.number] for step in steps if step.kind in of and step.verdict.agrees]
-        texts |= dict.fromkeys(covered, _told(_uncontradicted(names, conforming)))
+        kept |= dict.fromkeys(covered, _uncontradicted(causes, conforming))
         remaining = [each for each in remaining if each not in covered]
-    return tuple(replace(step, quantities=tuple(_settled(each, texts) for each in step.quantities)) for step in steps)
+    return tuple(replace(step, quantities=tuple(_settled(each, kept) for each in step.quantities)) for step in steps)
 
 
-def _covering(remaining: Sequence[_Explanations]) -> tuple[list[str], list[_Explanations]]:
-    """Return the names that explain most of those, each as much as the others, and what they explain."""
-    counts = Counter(name for first, last in remaining for name in (*first, *last))
-    plain = {name for first, _ in remaining for name in first}
-    best = max(counts, key=lambda name: (counts[name], name in plain))
+def _covering(remaining: Sequence[_Explanations]) -> tuple[tuple[Cause, ...], list[_Explanations]]:
+    """Return the causes that explain most of those, each as much as the others, and what they explain."""
+    counts = Counter(cause for first, last in remaining for cause in (*first, *last))
+    plain = {cause for first, _ in remaining for cause in first}
+    best = max(counts, key=lambda cause: (counts[cause], cause in plain))
     covered = [each for each in remaining if best in (*each[0], *each[1])]
-    names = (name for name in counts if all(name in (*each[0], *each[1]) for each in covered))
-    return [name for name in names if (name in plain) is (best in plain)], covered
+    causes = (cause for cause in counts if all(cause in (*each[0], *each[1]) for each in covered))
+    return tuple(cause for cause in causes if (cause in plain) is (best in plain)), covered
 
 
-def _uncontradicted(names: list[str], conforming: Sequence[Evidence]) -> list[str]:
-    """Return the names that the steps which conform do not speak against; all, where these speak against all."""
-    if len(names) < 2:
-        return names
-    kept = [name for name in names if not any(_contradicted(name, each) for each in conforming)]
-    return kept or names
+def _uncontradicted(causes: tuple[Cause, ...], conforming: Sequence[Evidence]) -> tuple[Cause, ...]:
+    """Return the causes that the steps which conform do not speak against; all, where these speak against all."""
+    if len(causes) < 2:
+        return causes
+    kept = tuple(cause for cause in causes if not any(_contradicted(cause, evidence) for evidence in conforming))
+    return kept or causes
 
 
-def _contradicted(name: str, evidence: Evidence) -> bool:
-    of_that_name = [each for each in evidence.hypotheses if each.name == name]
-    return bool(of_that_name) and all(evidence.contradictions(each) for each in of_that_name)
+def _contradicted(cause: Cause, evidence: Evidence) -> bool:
+    hypotheses = [hypothesis for hypothesis in evidence.hypotheses if hypothesis.cause == cause]
+    return bool(hypotheses) and all(evidence.contradictions(hypothesis) for hypothesis in hypotheses)
 
 
 def _explained(step: StepJudgement) -> Iterator[Judged]:
     return (each for each in step.quantities if each.explanations or each.last_resorts)
 
 
-def _settled(judged: Judged, texts: Mapping[_Explanations, str]) -> Judged:
-    text = texts.get((judged.explanations, judged.last_resorts), "")
-    return replace(judged, reason=text) if text else judged
+def _settled(judged: Judged, kept: Mapping[_Explanations, tuple[Cause, ...]]) -> Judged:
+    causes = kept.get((judged.explanations, judged.last_resorts), ())
+    return replace(judged, causes=causes) if causes else judged
 
 
-def _told(names: Sequence[str]) -> str:
-    """Return the names as alternatives, the first of many."""
-    rest = len(names) - _NAMED
-    others = [f"{rest} other{'s' if rest > 1 else ''}"] if rest > 0 else []
-    return " or ".join([*names[:_NAMED], *others])
+def diagnosis(steps: Sequence[StepJudgement]) -> tuple[Explanation, ...]:
+    """Return what explains the deviating quantities of a cell, each explanation once with its quantities.
 
-
-def diagnosis(steps: Sequence[StepJudgement]) -> str:
-    """Return what the deviating quantities say of themselves, the first of each kind; weights once."""
-    reasons = dict.fromkeys(
-        each.reason for step in steps for each in step.quantities if each.verdict is Verdict.DEVIATES and each.reason
+    What nothing explains is one explanation, with the first weights that were found.
+    """
+    quantities: dict[tuple[Cause, ...], dict[str, None]] = {}
+    for step in steps:
+        for judged in step.quantities:
+            if judged.verdict is Verdict.DEVIATES and judged.causes:
+                quantities.setdefault(judged.causes, {}).setdefault(judged.quantity)
+    unexplained = [causes for causes in quantities if causes[0].id == UNEXPLAINED]
+    if unexplained:
+        kept = next((causes for causes in unexplained if causes[0].parameters), unexplained[0])
+        quantities[kept] = {name: None for causes in unexplained for name in quantities[causes]}
+        for causes in unexplained:
+            if causes != kept:
+                del quantities[causes]
+    return tuple(
+        Explanation(alternatives=tuple(cause.explaining(tuple(names)) for cause in causes))
+        for causes, names in quantities.items()
     )
-    unexplained = [each for each in reasons if each.startswith(UNEXPLAINED)]
-    weighed = next((each for each in unexplained if each != UNEXPLAINED), "")
-    kept = [each for each in reasons if each not in unexplained or each == (weighed or UNEXPLAINED)]
-    return "; ".join(kept)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import CRASHES, RAISES, TIMES_OUT, Cause, because
 from conformance.dialect import declared_at
 from conformance.judging.diagnosis import diagnosis, settled
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
@@ -83,14 +84,18 @@ def _steps(
                 before = None if number == 0 else inputs.steps[number - 1]
                 yield _refusal(cell, number, before, outcome, walk)
             case Unsupported(reason=reason):
-                yield _plain(number, kinds[number], Verdict.UNSUPPORTED, True, reason)
+                yield _plain(number, kinds[number], Verdict.UNSUPPORTED, reason)
             case Crashed():
-                yield _plain(number, kinds[min(number, len(kinds) - 1)], Verdict.CRASHED, False, _crash_text(outcome))
+                kind, failure = kinds[min(number, len(kinds) - 1)], because(CRASHES, how=outcome.how)
+                yield _plain(number, kind, Verdict.CRASHED, _crash_text(outcome), failure)
             case Repeated():
                 pass
             case TimedOut(limit=limit, output=output):
-                message = f"no answer within {limit:g} s; its output ends: {output}"
-                yield _plain(number, kinds[min(number, len(kinds) - 1)], Verdict.TIMED_OUT, False, message)
+                kind, message = (
+                    kinds[min(number, len(kinds) - 1)],
+                    f"no answer within {limit:g} s; its output ends: {output}",
+                )
+                yield _plain(number, kind, Verdict.TIMED_OUT, message, because(TIMES_OUT))
 
 
 def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:
@@ -104,8 +109,11 @@ def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:
     return replace(step, quantities=quantities)
 
 
-def _plain(number: int, kind: str, verdict: Verdict, expected: bool, message: str) -> StepJudgement:
-    return StepJudgement(number=number, kind=kind, verdict=verdict, expected=expected, message=message)
+def _plain(number: int, kind: str, verdict: Verdict, message: str, failure: Cause | None = None) -> StepJudgement:
+    """Return the judgement of a step that gave no numbers; without a failure, it was to give none."""
+    return StepJudgement(
+        number=number, kind=kind, verdict=verdict, expected=failure is None, message=message, failure=failure
+    )
 
 
 def _crash_text(crash: Crashed) -> str:
@@ -133,7 +141,7 @@ def _start(outcome: Produced, initial: Mapping[str, Array], walk: Walk, keeps_st
 
 def _put_in(name: str, given: Array, value: Array | None) -> Judged:
     if value is None:
-        return Judged(quantity=name, verdict=Verdict.DEVIATES, reason="was not given")
+        return Judged(quantity=name, verdict=Verdict.DEVIATES, causes=(because("not-given"),))
     same = value.size == given.size and np.array_equal(
         value.reshape(-1).astype(np.float64), given.reshape(-1).astype(np.float64), equal_nan=True
     )
@@ -142,7 +150,7 @@ def _put_in(name: str, given: Array, value: Array | None) -> Judged:
         verdict=Verdict.EXACT if same else Verdict.DEVIATES,
         dtype=value.dtype.name,
         shape=value.shape,
-        reason="" if same else "the initial state is not what was put in",
+        causes=() if same else (because("initial-state-changed"),),
     )
 
 
@@ -177,6 +185,7 @@ def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refuse
         seconds=outcome.seconds,
         quantities=quantities,
         message=f"{outcome.types[0]}: {outcome.message}{where}",
+        failure=None if expected else because(RAISES, type=outcome.types[0]),
         call=_written(outcome.call) if outcome.call else "",
     )
 
@@ -198,7 +207,7 @@ def _kept(before: Mapping[str, Array], after: Mapping[str, Array]) -> Iterator[J
         yield Judged(
             quantity=name,
             verdict=Verdict.EXACT if same else Verdict.DEVIATES,
-            reason="" if same else "changed by a step that was refused",
+            causes=() if same else (because("changed-by-refused-step"),),
             dtype=value.dtype.name,
             shape=value.shape,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from conformance.cause import Cause, Explanation
 from conformance.operations.score import Worst
 from conformance.verdict import Verdict
 
@@ -21,10 +22,11 @@ class Judged:
     worst: Worst | None = None
     #: The dialect's fields without which the numbers would not fit.
     fields: tuple[str, ...] = ()
-    reason: str = ""
+    #: Why: one of these, the plainest first.
+    causes: tuple[Cause, ...] = ()
     #: The changes of the formula that explain the numbers, the plainest first; then those that explain nearly anything.
-    explanations: tuple[str, ...] = ()
-    last_resorts: tuple[str, ...] = ()
+    explanations: tuple[Cause, ...] = ()
+    last_resorts: tuple[Cause, ...] = ()
     dtype: str = ""
     #: The shape in which the implementation gave it.
     shape: tuple[int, ...] = ()
@@ -44,6 +46,8 @@ class StepJudgement:
     seconds: float | None = None
     quantities: tuple[Judged, ...] = ()
     message: str = ""
+    #: Why there are no numbers, where there should be some and no documentation says that there are none.
+    failure: Cause | None = None
     #: At the start: how a user writes it.
     call: str = ""
 
@@ -55,10 +59,16 @@ class Judgement:
     verdict: Verdict
     expected: bool
     steps: tuple[StepJudgement, ...]
-    diagnosis: str = ""
+    #: What explains the deviating quantities.
+    diagnosis: tuple[Explanation, ...] = ()
     #: On the cases that grade: the class of bound that holds every quantity.
     grade: str = ""
     #: On the cases that are performed twice: where the bits differ, empty where they nowhere do.
     again: str | None = None
     #: On the cases that probe: the dialect that the numbers show, by field.
     observed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> tuple[Cause, ...]:
+        """Why steps gave no numbers, each cause once."""
+        return tuple(dict.fromkeys(step.failure for step in self.steps if step.failure is not None))

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from conformance.cause import UNSTABLE
 from conformance.judging.judgement import Judged, StepJudgement
-from conformance.operations.operation import UNSTABLE
 from conformance.verdict import Verdict, worst_grade
 
 
@@ -29,7 +29,7 @@ def _graded(judged: Judged) -> bool:
 
 def _grade(judged: Judged) -> str:
     if judged.verdict is Verdict.DEVIATES:
-        return "O" if judged.reason == UNSTABLE else "F"
+        return "O" if any(cause.id == UNSTABLE for cause in judged.causes) else "F"
     if judged.verdict not in (Verdict.EXACT, Verdict.CONFORMS, Verdict.DIALECT):
         return ""
     return next((grade for grade in "AD" if judged.narrower[grade] <= 1), "W")

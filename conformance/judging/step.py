@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import Cause, because
 from conformance.dialect import Dialect, apply, declared_at
 from conformance.errors import SuiteError
 from conformance.judging.candidates import Candidate, candidates
@@ -67,8 +68,8 @@ class StepJudge:
         required = self._required()
         names = [name for name in expected if name in observed or name in required]
         complaints = {name: self._form(name, observed[name]) for name in names if name in observed}
-        self.formed = frozenset(name for name, complaint in complaints.items() if not complaint)
-        quantities = [self._quantity(name, observed.get(name), complaints.get(name, "")) for name in names]
+        self.formed = frozenset(name for name, complaint in complaints.items() if complaint is None)
+        quantities = [self._quantity(name, observed.get(name), complaints.get(name)) for name in names]
         quantities.extend(self._repeated(observed))
         quantities.extend(_overwritten(outcome))
         quantities = self._explained(quantities)
@@ -114,7 +115,7 @@ class StepJudge:
 
     def _is_open(self, judged: Judged) -> bool:
         mended = judged.quantity in self.narrowed or judged.quantity in self.patterned
-        return judged.verdict is Verdict.DEVIATES and (not judged.reason or mended)
+        return judged.verdict is Verdict.DEVIATES and (not judged.causes or mended)
 
     def _is_shaped(self, name: str, observed: Array) -> bool:
         """Return whether the quantity can be compared with its reference: of the input's shape where that has it."""
@@ -157,13 +158,13 @@ class StepJudge:
             observed={},
         )
 
-    def _quantity(self, name: str, observed: Array | None, complaint: str) -> Judged:
+    def _quantity(self, name: str, observed: Array | None, complaint: Cause | None) -> Judged:
         """Judge presence, dtype, shape, finiteness and values, in that order."""
         if observed is None:
-            return Judged(quantity=name, verdict=Verdict.DEVIATES, reason="was not given")
+            return Judged(quantity=name, verdict=Verdict.DEVIATES, causes=(because("not-given"),))
         judged = functools.partial(Judged, quantity=name, dtype=dtype_name(observed.dtype), shape=tuple(observed.shape))
-        if complaint:
-            return judged(verdict=Verdict.DEVIATES, reason=complaint)
+        if complaint is not None:
+            return judged(verdict=Verdict.DEVIATES, causes=(complaint,))
         first: Fit | None = None
         for candidate in self.candidates:
             fit = self._fit(name, candidate.dialect, candidate.worked)
@@ -171,43 +172,44 @@ class StepJudge:
                 continue
             first = first or fit
             if fit.within and candidate.is_informative(fit):
-                verdict, fields, reason = self._accepted(name, fit, candidate)
+                verdict, fields, causes = self._accepted(name, fit, candidate)
                 # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
                 said = candidate.worked == self.worked and verdict is not Verdict.DEVIATES
-                return judged(verdict=verdict, fields=fields, reason=reason, **_scored(fit if said else first))
+                return judged(verdict=verdict, fields=fields, causes=causes, **_scored(fit if said else first))
         assert first is not None
         verdict = Verdict.OUTSIDE_DOMAIN if first.outside_domain or self._half_overflows(name) else Verdict.DEVIATES
-        if first.reason:
+        pattern = first.pattern
+        if pattern is not None:
             self.patterned.add(name)
-        return judged(verdict=verdict, reason=first.reason, **_scored(first))
+        return judged(verdict=verdict, causes=() if pattern is None else (pattern,), **_scored(first))
 
     def _fit(self, name: str, dialect: Dialect, worked: Precision) -> Fit | None:
         """Return how well the quantity fits; every quantity is asked how it fits the canonical semantics."""
         first = dialect == self.operation.dialect and worked == self.worked
         return self.target.fit(name, dialect, worked, self.formed if first else ())
 
-    def _accepted(self, name: str, fit: Fit, candidate: Candidate) -> tuple[Verdict, tuple[str, ...], str]:
+    def _accepted(
+        self, name: str, fit: Fit, candidate: Candidate
+    ) -> tuple[Verdict, tuple[str, ...], tuple[Cause, ...]]:
         """Return what a fit means: the verdict, the dialect's fields that it needs, and what is wrong all the same."""
-        verdict, reason = candidate.verdict, ""
+        verdict, cause = candidate.verdict, None
         fields: tuple[str, ...] = ()
         if candidate.dialect != self.operation.dialect:
             fields = self._needed(name, candidate)
             undocumented = [field for field in fields if self.declared[field].source != "documentation"]
             if undocumented:
                 verdict = Verdict.DEVIATES
-                reason = f"fits its dialect in {', '.join(undocumented)}, which no documentation states"
+                cause = because("undocumented-dialect", fields=", ".join(undocumented))
         worked = self.worked
         if candidate.worked != worked:
             self.narrowed.add(name)
-            reason = reason or f"computed in {candidate.worked.name}: outside the bound of {worked.name} arithmetic"
+            names = {"narrower": candidate.worked.name, "wider": worked.name}
+            cause = cause or because("narrower-arithmetic", **names)
             if not fit.decidable:
-                verdict = Verdict.DEVIATES
-                reason = (
-                    f"outside the bound of {worked.name} arithmetic; that of {candidate.worked.name} admits anything"
-                )
+                verdict, cause = Verdict.DEVIATES, because("narrower-arithmetic-admits-anything", **names)
         if verdict is Verdict.CONFORMS:
             verdict = Verdict.EXACT if fit.exact else verdict if fit.decidable else Verdict.NOT_DECIDABLE
-        return verdict, fields, reason
+        return verdict, fields, () if cause is None else (cause,)
 
     def _needed(self, name: str, candidate: Candidate) -> tuple[str, ...]:
         """Return the declared fields without which the numbers would not fit."""
@@ -235,16 +237,16 @@ class StepJudge:
         overflows = (x**2).sum(axis=0) > precision("float16").largest
         return bool(overflows.any()) and self.operation.quantities[name].role != "learned"
 
-    def _form(self, name: str, observed: Array) -> str:
-        """Return what is wrong with dtype or shape; nothing where they are right."""
+    def _form(self, name: str, observed: Array) -> Cause | None:
+        """Return what is wrong with dtype or shape; None where they are right."""
         dtypes = self._dtypes(name)
         if dtype_name(observed.dtype) not in dtypes:
-            return f"has dtype {dtype_name(observed.dtype)}, expected {' or '.join(dtypes)}"
+            return because("wrong-dtype", dtype=dtype_name(observed.dtype), expected=" or ".join(dtypes))
         kind = self.operation.quantities[name].shape
         given = self.cell.case.shape if self.inputs.input is None else self.inputs.input.shape
         shape = shape_of(kind, self.configuration, given)
         same = observed.shape == shape or (kind != "input" and _squeezed(observed.shape) == _squeezed(shape))
-        return "" if same else f"has shape {observed.shape}, expected {shape}"
+        return None if same else because("wrong-shape", shape=str(observed.shape), expected=str(shape))
 
     def _dtypes(self, name: str) -> tuple[str, ...]:
         configuration, quantity = self.configuration, self.operation.quantities[name]
@@ -266,7 +268,7 @@ class StepJudge:
             yield Judged(
                 quantity="output",
                 verdict=Verdict.DEVIATES,
-                reason=f"differs from step {number}, which had the same input and state",
+                causes=(because("differs-from-step", step=number),),
                 dtype=output.dtype.name,
                 shape=output.shape,
             )
@@ -275,7 +277,7 @@ class StepJudge:
 def _overwritten(outcome: Produced) -> Iterator[Judged]:
     """Judge that the step left its caller's arrays alone."""
     for name in outcome.overwritten:
-        yield Judged(quantity=name, verdict=Verdict.DEVIATES, reason=f"the step wrote to its caller's {name}")
+        yield Judged(quantity=name, verdict=Verdict.DEVIATES, causes=(because("caller-array-overwritten", array=name),))
 
 
 def _scored(fit: Fit) -> dict[str, Any]:

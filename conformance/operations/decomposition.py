@@ -7,12 +7,13 @@ wrong decay or a scale stand out beside what they should be.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from conformance.cause import CONSTANT, Parameter, Term
 from conformance.operations.operation import Expected
 from conformance.precision import Precision, precision, storage_rounding
 
@@ -20,8 +21,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 #: A term of which no larger part than this, relative to its size, lies outside the sums of others has no weight of its own.
 _DEPENDENT = 1e-7
-#: The name of the constant term.
-_ONE = "1"
 #: Fewest and most significant digits of a weight.
 _DIGITS = (3, 12)
 
@@ -47,31 +46,29 @@ class _Numbers:
         return _Numbers(seen=self.seen, right=self.right, scale=self.scale, terms=terms)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Weighed:
-    """The weights of each term in the observed and in the right numbers."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What numbers add up to: the weight of each term in the observed and in the right numbers."""
 
-    names: tuple[str, ...]
-    seen: Array
-    right: Array
-    #: How far each weight may be off for errors of one bound in every number.
-    slack: Array
+    terms: tuple[Term, ...]
     #: The largest distance of an observed number from the weighted sum, in bounds.
     left: float
     #: The largest distance of an observed number from the right one, in bounds.
     off: float
+    #: Where one feature alone was weighed: its number, how many features are off, and how many there are.
+    feature: tuple[int, int, int] | None = None
 
-    def __str__(self) -> str:
-        pairs = [_pair(*each) for each in zip(self.seen, self.right, self.slack, strict=True)]
-        seen, right = (_sum(self.names, [pair[side] for pair in pairs]) for side in (0, 1))
-        if seen == right:
-            return f"{seen}, which is right, but for up to {self.off:.2g} bounds"
-        rest = "" if self.left <= 1 else f", to within {self.left:.2g} bounds"
-        return f"{seen}{rest}, where {right} is right"
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The weights as the parameters of a cause."""
+        found: dict[str, Parameter] = {"terms": self.terms, "left": self.left, "off": self.off}
+        if self.feature is not None:
+            found |= dict(zip(("feature", "features_off", "features"), self.feature, strict=True))
+        return found
 
 
-def made_of(observed: Array, expected: Expected, terms: Mapping[str, Array], worked: Precision) -> str:
-    """Return what `observed`, of the shape of `expected.value`, adds up to; empty where the numbers cannot tell.
+def made_of(observed: Array, expected: Expected, terms: Mapping[str, Array], worked: Precision) -> Weights | None:
+    """Return what `observed`, of the shape of `expected.value`, adds up to; None where the numbers cannot tell.
 
     All features by the same weights if that leaves less than the bound, else the feature furthest off.
     """
@@ -88,25 +85,25 @@ def made_of(observed: Array, expected: Expected, terms: Mapping[str, Array], wor
     with np.errstate(all="ignore"):
         together = _best(numbers)
         if len(shape) == 1 or (together is not None and together.left <= 1):
-            return "" if together is None else str(together)
+            return together
         off = np.abs(numbers.seen - numbers.right) / numbers.scale
         worst = np.nan_to_num(off, nan=0.0, posinf=0.0).reshape(shape).max(axis=0, initial=0.0)
     feature = int(worst.argmax())
     alone = _best(_constants_as_one(numbers.among(np.arange(off.size) % shape[1] == feature)))
     if alone is None:
-        return "" if together is None else str(together)
-    return f"{alone} (feature {feature}, the worst of {int((worst > 1).sum())} of {shape[1]} that are off)"
+        return together
+    return replace(alone, feature=(feature, int((worst > 1).sum()), shape[1]))
 
 
 def _column(values: Array, shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(values, shape).astype(np.float64).reshape(-1)
 
 
-def _best(numbers: _Numbers) -> _Weighed | None:
+def _best(numbers: _Numbers) -> Weights | None:
     """Return the weights on the terms, with a constant beside them where that alone leaves less than the bound."""
     plain = _weigh(numbers)
-    if plain is not None and plain.left > 1 and _ONE not in numbers.terms:
-        shifted = _weigh(numbers.of({**numbers.terms, _ONE: np.ones_like(numbers.seen)}))
+    if plain is not None and plain.left > 1 and CONSTANT not in numbers.terms:
+        shifted = _weigh(numbers.of({**numbers.terms, CONSTANT: np.ones_like(numbers.seen)}))
         if shifted is not None and shifted.left <= 1:
             return shifted
     return plain
@@ -117,10 +114,10 @@ def _constants_as_one(numbers: _Numbers) -> _Numbers:
     varying = {name: column for name, column in numbers.terms.items() if np.ptp(column) > 0}
     if len(numbers.terms) - len(varying) < 2:
         return numbers
-    return numbers.of({**varying, _ONE: np.ones_like(numbers.seen)})
+    return numbers.of({**varying, CONSTANT: np.ones_like(numbers.seen)})
 
 
-def _weigh(numbers: _Numbers) -> _Weighed | None:
+def _weigh(numbers: _Numbers) -> Weights | None:
     """Return the least-squares weights; None where the numbers are not more than the terms they can tell apart."""
     columns = np.stack([*numbers.terms.values()], axis=-1) / numbers.scale[:, None]
     seen, right = numbers.seen / numbers.scale, numbers.right / numbers.scale
@@ -132,11 +129,11 @@ def _weigh(numbers: _Numbers) -> _Weighed | None:
     sizes = np.linalg.norm(columns[:, kept], axis=0)
     inverse = np.linalg.pinv(columns[:, kept] / sizes) / sizes[:, None]
     weights = inverse @ seen
-    return _Weighed(
-        names=tuple(name for index, name in enumerate(numbers.terms) if index in kept),
-        seen=weights,
-        right=inverse @ right,
-        slack=np.abs(inverse).sum(axis=1),
+    names = [name for index, name in enumerate(numbers.terms) if index in kept]
+    # How far each weight may be off for errors of one bound in every number.
+    slack = np.abs(inverse).sum(axis=1)
+    return Weights(
+        terms=tuple(map(_term, names, weights, inverse @ right, slack)),
         left=float(np.abs(columns[:, kept] @ weights - seen).max()),
         off=float(np.abs(seen - right).max()),
     )
@@ -157,26 +154,18 @@ def _independent(columns: Array) -> list[int]:
     return kept
 
 
-def _sum(names: Sequence[str], weights: Sequence[str]) -> str:
-    found = ""
-    for name, weight in zip(names, weights, strict=True):
-        sign, size = ("-", weight[1:]) if weight.startswith("-") else ("+", weight)
-        term = size if name == _ONE else f"{size}·{name}"
-        found += f" {sign} {term}" if found else f"{sign.strip('+')}{term}"
-    return found
-
-
-def _pair(seen: float, right: float, slack: float) -> tuple[str, str]:
-    """Return both weights in as many digits as tell them apart, and no more than the bounds support."""
+def _term(name: str, seen: float, right: float, slack: float) -> Term:
+    """Return a term with both weights in as many digits as tell them apart, and no more than the bounds support."""
     fewest, most = _DIGITS
     digits = fewest
     while digits < most and abs(seen - right) > 2 * slack and f"{seen:.{digits}g}" == f"{right:.{digits}g}":
         digits += 1
-    return _shown(seen, slack, digits), _shown(right, slack, digits)
+    return Term(name=name, observed=_supported(seen, slack), right=_supported(right, slack), digits=digits)
 
 
-def _shown(weight: float, slack: float, digits: int) -> str:
+def _supported(weight: float, slack: float) -> float:
+    """Return the weight, rounded to the decimal places that the slack supports."""
     if abs(weight) <= slack:
-        return "0"
+        return 0.0
     places = math.floor(-math.log10(2 * slack)) if slack > 0 else _DIGITS[1]
-    return f"{round(weight, places) + 0.0:.{digits}g}"
+    return float(round(weight, places)) + 0.0

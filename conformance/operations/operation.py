@@ -13,14 +13,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
+from conformance.cause import UNCHANGED, Cause
 from conformance.dialect import Dialect
 from conformance.operations.rational import Passes
 from conformance.precision import Precision
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
-#: What the diagnosis calls the algorithm of grade O.
-UNSTABLE = "one-pass variance"
 VarianceAlgorithm = Literal["two_pass", "welford", "one_pass"]
 
 
@@ -86,7 +85,8 @@ class Expected:
 class Hypothesis:
     """One single change of the formula that might explain deviating numbers."""
 
-    name: str
+    #: What is done instead; `UNCHANGED` of a base that others are made from.
+    cause: Cause = UNCHANGED
     configuration: Configuration
     dialect: Dialect
     variance: VarianceAlgorithm = "welford"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import Cause, because
 from conformance.operations.operation import Expected
 from conformance.precision import Precision, dtype_name, storage_rounding
 
@@ -50,13 +51,17 @@ class Fit:
         return self.score <= 1
 
     @property
-    def reason(self) -> str:
-        """What is wrong with which values are finite; empty where nothing is."""
-        parts = [
-            f"{self.lost} values are NaN or infinite that must be finite" if self.lost else "",
-            f"{self.found} values are finite that must be NaN or infinite" if self.found else "",
-        ]
-        return " and ".join(part for part in parts if part)
+    def pattern(self) -> Cause | None:
+        """What is wrong with which values are finite; None where nothing is."""
+        match bool(self.lost), bool(self.found):
+            case True, True:
+                return because("not-finite-and-finite", lost=self.lost, found=self.found)
+            case True, False:
+                return because("not-finite", count=self.lost)
+            case False, True:
+                return because("finite", count=self.found)
+            case _:
+                return None
 
     def at(self, position: int) -> Fit:
         """Return the fit with its worst element at another position."""

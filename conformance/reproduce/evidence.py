@@ -22,6 +22,7 @@ from conformance.reproduce.sources import has_sources
 from conformance.runfile import lines, run_file
 from conformance.runfile.run_file import Line
 from conformance.spec.case import Case
+from conformance.spec.divergences import Known
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
 
@@ -85,7 +86,7 @@ def performed(cell: str, interpreters: Mapping[str, str], adapters: Iterable[str
             raise UsageError(f"{cell}: not offered here{_near(cell, cells)}{failed}")
         found = cells[cell]
         ((_, outcomes),) = execute([found], workers)
-    line = lines.record_line(found, judge(found, outcomes, References()), [])
+    line = lines.record_line(found, judge(found, outcomes, References()), Known())
     offer = next(each for each in offers if each.key == found.key)
     return Evidence(
         record=_as_read(line),

@@ -15,14 +15,18 @@ from typing import Any, Literal
 
 import pytest
 
+from conformance.cause import Cause
+from conformance.errors import Place
 from conformance.execution.execute import execute
 from conformance.execution.pool import Workers
 from conformance.judging.judge import judge
+from conformance.judging.judgement import Judgement
 from conformance.planning.plan import Cell
 from conformance.reference.expected import References
 from conformance.runfile.lines import record_line
 from conformance.runfile.run_file import RunWriter
-from conformance.spec.divergences import Listed, find, of_implementation
+from conformance.spec.causes import catalogue, text_of
+from conformance.spec.divergences import Known, Listed, Site, in_force, known, of_implementation, stale
 from conformance.verdict import Verdict
 
 Status = Literal["passed", "failed", "skipped", "xfailed"]
@@ -44,8 +48,10 @@ class Prepared:
     open_run: Callable[[int, bool], RunWriter]
     #: Cells already recorded, in a resumed run.
     recorded: frozenset[str] = frozenset()
-    #: The entries of the divergences that match no cell of the whole matrix: each is one failing item.
+    #: The entries of the divergences whose witnesses are no cell of the whole matrix: each is one failing item.
     unmatched: Sequence[Listed] = ()
+    #: In a run of everything, the entries that must list some cell.
+    matching: Sequence[Listed] = ()
     #: What went wrong with the run file, if anything: planned and recorded.
     mismatch: tuple[int, int] | None = None
     interrupted: bool = False
@@ -129,7 +135,7 @@ class Plugin:
             items.append(node)
         for entry in self.prepared.unmatched:
             name = f"spec/divergences.yaml::{entry.place.line}"
-            message = f"{entry.place}: matches no cell of the whole matrix"
+            message = f"{entry.place}: no witness is a cell of the whole matrix"
             items.append(FailedItem.from_parent(session, name=name, nodeid=name, message=message))
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
@@ -146,7 +152,8 @@ class Plugin:
             self._report_failures(session)
             ended = False
             try:
-                self._loop(session, items, writer)
+                matched = self._loop(session, items, writer)
+                self._report_unmatched(session, matched)
                 ended = True
             finally:
                 writer.close_run({"ended": ended, "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
@@ -154,26 +161,43 @@ class Plugin:
             self.prepared.mismatch = (planned, writer.recorded)
         return True
 
-    def _loop(self, session: pytest.Session, items: Mapping[str, CellItem], writer: RunWriter) -> None:
+    def _loop(self, session: pytest.Session, items: Mapping[str, CellItem], writer: RunWriter) -> set[Place]:
+        """Run the cells, and return the places of the entries that list something of one."""
         references, stages = References(), self.prepared.workers.stages
+        matched: set[Place] = set()
         listed_of = functools.cache(functools.partial(of_implementation, self.prepared.divergences))
         for cell, outcomes in execute([item.cell for item in items.values()], self.prepared.workers):
             started = time.monotonic()
             with stages.at("judging"):
                 judgement = judge(cell, outcomes, references)
             with stages.at("recording"):
-                listed = find(
-                    listed_of(cell.implementation.name),
-                    (cell.case.id, cell.implementation.name, cell.mode, cell.device),
-                    self.prepared.versions[cell.key.name],
-                )
+                versions = self.prepared.versions[cell.key.name]
+                entries = in_force(listed_of(cell.implementation.name), site_of(cell), versions)
+                explanations = explanations_of(judgement)
+                listed = known(entries, cell.case.id, explanations)
+                matched |= {entry.place for _, entry in listed.listed}
                 line = record_line(cell, judgement, listed)
-                status, message = status_of(line, listed)
+                ended = judgement.verdict.judged and not judgement.failures
+                old = stale(entries, cell.case.id, explanations) if ended else []
+                status, message = status_of(line, listed, old)
                 writer.add("record", {**line, "status": status, "judging": round(time.monotonic() - started, 6)})
             seconds = sum(step.seconds or 0.0 for step in judgement.steps)
             with stages.at("telling pytest"):
                 _report(items[cell.id], status, message, seconds)
             _obey(session)
+        return matched
+
+    def _report_unmatched(self, session: pytest.Session, matched: set[Place]) -> None:
+        """Report the entries that must list some cell of this run and list none."""
+        if self.deselected or self.prepared.recorded:
+            return
+        for entry in self.prepared.matching:
+            if entry.place not in matched:
+                name = f"spec/divergences.yaml::{entry.place.line}"
+                message = f"{entry.place}: lists no cell of a run of everything"
+                item = FailedItem.from_parent(session, name=name, nodeid=name, message=message)
+                _report(item, "failed", message, 0.0)
+                _obey(session)
 
     def _report_failures(self, session: pytest.Session) -> None:
         for item in session.items:
@@ -182,20 +206,43 @@ class Plugin:
                 _obey(session)
 
 
-def status_of(line: Mapping[str, Any], listed: Sequence[Listed]) -> tuple[Status, str]:
+def site_of(cell: Cell) -> Site:
+    """Return what the divergences are told of a cell."""
+    return Site(
+        case=cell.case.id,
+        implementation=cell.implementation.name,
+        mode=cell.mode,
+        device=cell.device,
+        dtype=cell.case.dtype,
+    )
+
+
+def explanations_of(judgement: Judgement) -> list[tuple[Cause, ...]]:
+    """Return everything that is wrong with a cell, each by the causes that may be why."""
+    diagnosed = [explanation.alternatives for explanation in judgement.diagnosis]
+    return [*diagnosed, *((failure,) for failure in judgement.failures)]
+
+
+def status_of(line: Mapping[str, Any], listed: Known, stale_entries: Sequence[Listed]) -> tuple[Status, str]:
     """Return how pytest counts a record, and what it says of it."""
     verdict = Verdict(line["verdict"])
     message = describe(line)
+    if stale_entries:
+        place = stale_entries[0].place
+        return (
+            "failed",
+            f"{place}: stale: {line['cell']} is {verdict}, and a witness that no longer shows it\n{message}",
+        )
     if verdict.agrees:
-        if listed:
-            return "failed", f"{listed[0].place}: stale: {line['cell']} is {verdict}"
         return "passed", message
     if not verdict.judged:
         return "skipped", message
-    for entry in listed:
-        if entry.divergence.verdict == verdict:
-            return "xfailed", entry.divergence.reason
-    return ("passed" if line["expected"] else "failed"), message
+    if listed.wholly:
+        return "xfailed", listed.entries[0].divergence.reason
+    if line["expected"]:
+        return "passed", message
+    beside = "; ".join(text_of(alternatives, catalogue()) for alternatives in listed.unlisted) if listed.listed else ""
+    return "failed", f"{message}\n  beside what is listed: {beside}" if beside else message
 
 
 def describe(line: Mapping[str, Any]) -> str:

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from conformance.errors import SuiteError, UsageError, WorkerError
+from conformance.errors import Place, SuiteError, UsageError, WorkerError
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
 from conformance.execution.time_profile import Stages
 from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
-from conformance.run.plugin import Plugin, Prepared, arguments
+from conformance.run.plugin import Plugin, Prepared, arguments, site_of
 from conformance.runfile import lines, run_file
 from conformance.runfile.run_file import RunWriter
-from conformance.spec.divergences import Listed, load_divergences, unmatched
+from conformance.spec.causes import catalogue
+from conformance.spec.divergences import Listed, in_force, load_divergences, unmatched
 from conformance.spec.loader import Spec, load
 from conformance.spec.locations import root, spec_folder
 from conformance.spec.tiers import Tier, load_tiers
@@ -62,7 +63,7 @@ def run(options: Options) -> int:
     with stages.at("loading the spec"):
         spec = load(spec_folder())
         ids = [each.case.id for each in spec.cases]
-        divergences = load_divergences(spec_folder() / "divergences.yaml", ids)
+        divergences = load_divergences(spec_folder() / "divergences.yaml", ids, catalogue())
         tiers = load_tiers(spec_folder() / "tiers.yaml", ids)
     wanted = keys(options.interpreters, options.adapters, grouped=options.grouped)
     check_interpreters(options.interpreters, options.adapters, options.unbuilt)
@@ -75,6 +76,7 @@ def run(options: Options) -> int:
         if not cells and not failures:
             raise UsageError(_nothing(offers))
         narrowed = options.narrowed or bool(failures)
+        unmatched_entries, matching = ([], []) if narrowed else _matching(divergences, spec, offers, cells)
         prepared = Prepared(
             root=root(),
             cells=_by_file(cells, spec),
@@ -85,7 +87,8 @@ def run(options: Options) -> int:
             open_run=lambda planned, deselected: _open(
                 options, spec, offers, failures, cells, planned, narrowed or deselected
             ),
-            unmatched=() if narrowed else _unmatched(divergences, spec, offers),
+            unmatched=unmatched_entries,
+            matching=matching,
         )
         if options.resume:
             old = _resumed(options, spec, offers)
@@ -132,13 +135,28 @@ def _by_file(cells: Sequence[Cell], spec: Spec) -> dict[Path, dict[str, list[Cel
     return result
 
 
-def _unmatched(divergences: Sequence[Listed], spec: Spec, offers: Sequence[Offer]) -> list[Listed]:
-    """Return the entries that match no cell of the whole matrix; none where not every adapter took part."""
+def _matching(
+    divergences: Sequence[Listed], spec: Spec, offers: Sequence[Offer], planned: Sequence[Cell]
+) -> tuple[list[Listed], list[Listed]]:
+    """Return the entries no witness of which is a cell of the whole matrix, and those that list something planned.
+
+    None where not every adapter took part. The latter have a witness among the cells planned, at its versions.
+    """
     shipped = {key.file_name for key in keys({})}
     if not shipped <= {offer.key.file_name for offer in offers}:
-        return []
-    cells = plan(spec.cases, offers, Selection(tier=Tier.FULL))
-    return unmatched(divergences, ((cell.case.id, cell.implementation.name, cell.mode, cell.device) for cell in cells))
+        return [], []
+    everything = plan(spec.cases, offers, Selection(tier=Tier.FULL))
+    without = unmatched(divergences, (site_of(cell) for cell in everything))
+    versions = {offer.key.name: offer.versions for offer in offers}
+    by_witness: dict[str, list[Listed]] = {}
+    for entry in divergences:
+        for witness in entry.divergence.witnesses:
+            by_witness.setdefault(witness, []).append(entry)
+    matching: dict[Place, Listed] = {}
+    for cell in planned:
+        entries = in_force(by_witness.get(cell.case.id, ()), site_of(cell), versions[cell.key.name])
+        matching |= {entry.place: entry for entry in entries}
+    return without, list(matching.values())
 
 
 def _open(

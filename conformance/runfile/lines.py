@@ -20,7 +20,8 @@ from conformance.precision import extended
 from conformance.protocol import Configuration
 from conformance.reference.inputs import StepInputs, inputs_of
 from conformance.runfile.run_file import FORMAT, number
-from conformance.spec.divergences import Listed
+from conformance.spec.causes import catalogue, diagnosis_text, text_of
+from conformance.spec.divergences import Known, Listed
 from conformance.spec.loader import Located, Spec
 
 Line = dict[str, Any]
@@ -110,8 +111,8 @@ def case_line(located: Located) -> Line:
     }
 
 
-def record_line(cell: Cell, judgement: Judgement, listed: Sequence[Listed]) -> Line:
-    """Return a judged cell; `listed` are the divergences that cover it."""
+def record_line(cell: Cell, judgement: Judgement, known: Known) -> Line:
+    """Return a judged cell; `known` is what the divergences say of it."""
     inputs = inputs_of(cell.case).steps
     call = next((each.call for each in judgement.steps if each.call), "")
     return {
@@ -124,11 +125,11 @@ def record_line(cell: Cell, judgement: Judgement, listed: Sequence[Listed]) -> L
         "call": call,
         "verdict": judgement.verdict.value,
         "expected": judgement.expected,
-        "diagnosis": judgement.diagnosis,
+        "diagnosis": diagnosis_text(judgement.diagnosis, catalogue()),
         "grade": judgement.grade,
         "observed": dict(judgement.observed),
         "again": judgement.again,
-        "divergence": [_divergence(each) for each in listed],
+        "divergence": [_divergence(entry) for entry in known.entries],
         "score": number(_score(judgement)),
         "steps": [_step(each, inputs[each.number - 1] if each.number else None, cell) for each in judgement.steps],
     }
@@ -175,8 +176,8 @@ def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ..
         line["worst"] = _worst(judged.worst, judged.quantity, configuration, shape)
     if judged.fields:
         line["fields"] = list(judged.fields)
-    if judged.reason:
-        line["reason"] = judged.reason
+    if judged.causes:
+        line["reason"] = text_of(judged.causes, catalogue())
     if judged.bits:
         line["bits"] = judged.bits
     return {**line, "dtype": judged.dtype, "shape": list(judged.shape)}

@@ -16,6 +16,7 @@ from conformance.reference.expected import References
 from conformance.reference.inputs import StepInputs, inputs_of
 from conformance.reference.step_state import StepState
 from conformance.spec.case import Case, Train
+from conformance.spec.causes import catalogue, text_of
 from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -63,7 +64,11 @@ def accuracy(
     outcome = Produced(quantities=settled["quantities"], state=settled["after"], seconds=0.0, compilations=1)
     judged = StepJudge(replace(cell, case=narrow), 1, inputs, walk, References()).judge(outcome).quantities
     scores = [each.score for each in judged if each.score is not None]
-    formless = tuple(f"{each.quantity} ({each.reason})" for each in judged if each.score is None and each.reason)
+    formless = tuple(
+        f"{each.quantity} ({text_of(each.causes, catalogue())})"
+        for each in judged
+        if each.score is None and each.causes
+    )
     verdict = worst(each.verdict for each in judged)
     return Accuracy(verdict=verdict, score=max(scores, default=None), missing=formless)
 

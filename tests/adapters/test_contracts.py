@@ -35,6 +35,7 @@ from conformance.reproduce import Evidence
 from conformance.runfile import lines
 from conformance.runfile.run_file import dumped
 from conformance.spec.case import Case
+from conformance.spec.divergences import Known
 from conformance.spec.loader import Located
 from tests.reproduced import complaint
 
@@ -304,7 +305,7 @@ def complaint_of(column: str, folder: Path) -> str:
     """Return what the script of a cell with every kind of step says that the record does not; empty where they agree."""
     plain, _ = produced(column, "steps")
     cell, outcomes = produced(column, f"script-{'-'.join(sorted(plain.implementation.steps))}")
-    line = lines.record_line(cell, judge(cell, outcomes, References()), [])
+    line = lines.record_line(cell, judge(cell, outcomes, References()), Known())
     _, _, offers = everything()
     evidence = Evidence(
         record=json.loads(dumped(line)),

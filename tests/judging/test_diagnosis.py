@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.cause import Cause, because
 from conformance.judging.diagnosis import Evidence, diagnosis, explained, settled
 from conformance.judging.judge import judge
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
@@ -18,17 +19,20 @@ from conformance.reference.expected import References
 from conformance.verdict import Verdict
 from tests.cells import INFER, SGD, TRAIN, UPSTREAM, case, cell
 from tests.exact_layer import ExactLayer, altered, outcomes
+from tests.told import diagnosed
 
 LATER = {**TRAIN, "input": {"kind": "normal", "seed": 21, "mean": -1.0}}
 
 
 def step(number: int, *explanations: str, last: tuple[str, ...] = ()) -> StepJudgement:
-    judged = Judged(quantity="output", verdict=Verdict.DEVIATES, explanations=explanations, last_resorts=last)
+    first, others = ((tuple(Cause(id=id_) for id_ in ids)) for ids in (explanations, last))
+    judged = Judged(quantity="output", verdict=Verdict.DEVIATES, explanations=first, last_resorts=others)
     return StepJudgement(number=number, kind="train", verdict=Verdict.DEVIATES, expected=False, quantities=(judged,))
 
 
-def told(*steps: StepJudgement) -> str:
-    return diagnosis(settled(steps, {}))
+def told(*steps: StepJudgement) -> list[list[str]]:
+    """Return the ids of the alternatives of each explanation."""
+    return [[cause.id for cause in each.alternatives] for each in diagnosis(settled(steps, {}))]
 
 
 def judged(made: Any, given: Any) -> Judgement:
@@ -36,37 +40,35 @@ def judged(made: Any, given: Any) -> Judgement:
 
 
 def test_one_change_that_explains_every_step_is_named_alone() -> None:
-    assert told(step(1, "a", "b"), step(2, "b", "c"), step(3, "b")) == "b"
+    assert told(step(1, "a", "b"), step(2, "b", "c"), step(3, "b")) == [["b"]]
 
 
 def test_changes_that_explain_the_same_steps_are_alternatives() -> None:
-    assert told(step(1, "a", "b"), step(2, "a", "b", "c")) == "a or b"
+    assert told(step(1, "a", "b"), step(2, "a", "b", "c")) == [["a", "b"]]
 
 
 def test_where_none_explains_all_the_fewest_are_named() -> None:
-    assert told(step(1, "a", "b"), step(2, "b"), step(3, "c")) == "b; c"
+    assert told(step(1, "a", "b"), step(2, "b"), step(3, "c")) == [["b"], ["c"]]
 
 
 def test_what_explains_nearly_anything_is_named_only_where_it_explains_more() -> None:
-    assert told(step(1, "a", last=("z",)), step(2, "a", last=("z",))) == "a"
-    assert told(step(1, "a", last=("z",)), step(2, "b", last=("z",))) == "z"
-
-
-def test_of_many_alternatives_three_are_named() -> None:
-    assert told(step(1, "a", "b", "c", "d", "e")) == "a or b or c or 2 others"
+    assert told(step(1, "a", last=("z",)), step(2, "a", last=("z",))) == [["a"]]
+    assert told(step(1, "a", last=("z",)), step(2, "b", last=("z",))) == [["z"]]
 
 
 def test_every_quantity_says_what_the_cell_says() -> None:
     steps = settled((step(1, "a", "b"), step(2, "b")), {})
-    assert {each.quantities[0].reason for each in steps} == {"b"}
+    assert {each.quantities[0].causes for each in steps} == {(Cause(id="b"),)}
 
 
-def test_weights_are_told_once_in_a_cell() -> None:
+def test_what_nothing_explains_is_one_explanation_with_the_first_weights() -> None:
+    bare, weighed = because("unexplained"), because("unexplained", quantity="grad_input", left=0.5)
     one, other = (
-        replace(step(number), quantities=(replace(step(1).quantities[0], reason=f"unexplained: {number}·old"),))
-        for number in (1, 2)
+        replace(step(number), quantities=(replace(step(1).quantities[0], quantity=name, causes=(cause,)),))
+        for number, (name, cause) in enumerate((("output", bare), ("grad_input", weighed)), 1)
     )
-    assert diagnosis((one, other)) == "unexplained: 1·old"
+    (explanation,) = diagnosis((one, other))
+    assert explanation.alternatives == (replace(weighed, quantities=("output", "grad_input")),)
 
 
 def test_an_alternative_is_dropped_that_steps_which_conform_speak_against() -> None:
@@ -75,7 +77,7 @@ def test_an_alternative_is_dropped_that_steps_which_conform_speak_against() -> N
     judgement = judged(made, outcomes(ExactLayer(case=made, first_batch=True)))
     (deviating,) = (each for each in judgement.steps if each.verdict is Verdict.DEVIATES)
     assert max(len(each.explanations) for each in deviating.quantities) > 1
-    assert judgement.diagnosis == "first batch replaces the moving values"
+    assert diagnosed(judgement) == "first batch replaces the moving values"
 
 
 def test_a_change_that_the_other_quantities_speak_against_is_dropped() -> None:
@@ -83,7 +85,7 @@ def test_a_change_that_the_other_quantities_speak_against_is_dropped() -> None:
     made = case(TRAIN, initial={"gamma": {"kind": "ramp", "start": 2.0}})
     gamma = np.array([2.0, 3.0, 4.0])
     given = altered(outcomes(ExactLayer(case=made)), 1, "grad_input", lambda each: (each / gamma).astype(each.dtype))
-    assert judged(made, given).diagnosis == "gamma missing from the input gradient"
+    assert diagnosed(judged(made, given)) == "gamma missing from the input gradient"
 
 
 def test_a_difference_of_squares_is_told_beside_arithmetic_in_half() -> None:
@@ -91,8 +93,8 @@ def test_a_difference_of_squares_is_told_beside_arithmetic_in_half() -> None:
     made = case(steep, dtype="float16", parameter_dtype="float32")
     given = outcomes(ExactLayer(case=made, one_pass=True, work="float32"))
     coarse = altered(given, 1, "grad_input", lambda each: each * np.float16(1 + 2**-4))
-    assert judged(made, coarse).diagnosis.split("; ")[0] == "one-pass variance"
-    assert "float16" in judged(made, coarse).diagnosis
+    assert diagnosed(judged(made, coarse)).split("; ")[0] == "one-pass variance"
+    assert "float16" in diagnosed(judged(made, coarse))
 
 
 @pytest.mark.parametrize("scale", [1.5, 0.5])
@@ -100,7 +102,7 @@ def test_an_output_of_another_scale_tells_its_weights(scale: float) -> None:
     made = case(TRAIN)
     given = altered(outcomes(ExactLayer(case=made)), 1, "output", lambda output: output * np.float32(scale))
     text = f"unexplained: output is {scale}·γ·r·x - {scale}·γ·r·μ, where 1·γ·r·x - 1·γ·r·μ is right"
-    assert judged(made, given).diagnosis == text
+    assert diagnosed(judged(made, given)) == text
 
 
 def test_a_gradient_step_uphill_tells_its_weights() -> None:
@@ -109,7 +111,7 @@ def test_a_gradient_step_uphill_tells_its_weights() -> None:
     before, after = right[1].state["gamma"], right[2].state["gamma"]
     given = altered(right, 2, "gamma", lambda _: 2 * before - after, kept=True)
     assert (
-        judged(made, given).diagnosis
+        diagnosed(judged(made, given))
         == "unexplained: gamma is 1·old + 0.5·gradient, where 1·old - 0.5·gradient is right"
     )
 
@@ -118,13 +120,13 @@ def test_numbers_that_conform_have_no_explanation() -> None:
     made = case(TRAIN, {**INFER, "upstream": UPSTREAM}, TRAIN)
     judgement = judged(made, outcomes(ExactLayer(case=made)))
     assert not judgement.diagnosis
-    assert not any(each.explanations or each.reason for one in judgement.steps for each in one.quantities)
+    assert not any(each.explanations or each.causes for one in judgement.steps for each in one.quantities)
 
 
 def test_an_output_of_another_shape_leaves_the_others_to_be_explained() -> None:
     made = case(TRAIN, shape=[2, 4, 3])
     given = altered(outcomes(ExactLayer(case=made, decay=0.1)), 1, "output", lambda output: output[0])
-    assert judged(made, given).diagnosis == "decay inverted; has shape (4, 3), expected (2, 4, 3)"
+    assert diagnosed(judged(made, given)) == "decay inverted; has shape (4, 3), expected (2, 4, 3)"
 
 
 def tried(fits: str, fitted: dict[frozenset[str], tuple[Hypothesis, ...]], *, narrowed: bool = False) -> list[str]:
@@ -133,8 +135,8 @@ def tried(fits: str, fitted: dict[frozenset[str], tuple[Hypothesis, ...]], *, na
     of = frozenset({"output"})
 
     def under(hypothesis: Hypothesis) -> dict[str, Expected]:
-        names.append(hypothesis.name)
-        value = np.full(3, 1.0 if hypothesis.name == fits else 2.0)
+        names.append(hypothesis.cause.id)
+        value = np.full(3, 1.0 if hypothesis.cause.id == fits else 2.0)
         return {
             "output": Expected(value=value, bound=value * 1e-6, magnitude=value * 9, in_domain=np.ones(3, dtype=bool))
         }
@@ -148,7 +150,7 @@ def tried(fits: str, fitted: dict[frozenset[str], tuple[Hypothesis, ...]], *, na
 
 
 CHANGES = tuple(
-    Hypothesis(name=name, configuration=case(TRAIN).configuration, dialect=OPERATIONS["batch_norm"].dialect)
+    Hypothesis(cause=because(name), configuration=case(TRAIN).configuration, dialect=OPERATIONS["batch_norm"].dialect)
     for name in ("one", "two", "three")
 )
 

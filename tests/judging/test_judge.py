@@ -19,6 +19,7 @@ from conformance.spec.case import Case
 from conformance.verdict import Verdict
 from tests.cells import DYADIC, FREEZE, INFER, NORMAL, RELOAD, SGD, TRAIN, UPSTREAM, case, cell, declared
 from tests.exact_layer import Array, ExactLayer, altered, outcomes, produced
+from tests.told import diagnosed, reason
 
 #: Moving values near data of a large mean, so that their own rounding hides nothing.
 FAR = {"moving_mean": {"kind": "constant", "value": 4096.0}}
@@ -138,7 +139,7 @@ def test_a_difference_that_no_documentation_states_deviates(source: str) -> None
     profile = (declared("moving_correction", 1, source=source),)
     judgement = judged(made, outcomes(ExactLayer(case=made, moving_correction=1)), profile=profile)
     assert (judgement.verdict, judgement.expected) == (Verdict.DEVIATES, False)
-    assert "moving_correction, which no documentation states" in judgement.diagnosis
+    assert "moving_correction, which no documentation states" in diagnosed(judgement)
     (moving,) = (each for each in judgement.steps[1].quantities if each.quantity == "moving_variance")
     assert moving.score is not None
     assert moving.score > 1
@@ -166,27 +167,27 @@ def test_numbers_that_fit_the_canonical_semantics_conform_whatever_is_documented
 def test_a_single_change_of_the_formula_deviates_and_is_diagnosed(wrong: dict[str, Any], diagnosis: str) -> None:
     made = case(TRAIN)
     judgement = judged(made, outcomes(ExactLayer(case=made, **wrong)))
-    assert (judgement.verdict, judgement.expected, judgement.diagnosis) == (Verdict.DEVIATES, False, diagnosis)
+    assert (judgement.verdict, judgement.expected, diagnosed(judgement)) == (Verdict.DEVIATES, False, diagnosis)
 
 
 def test_a_difference_of_squares_is_diagnosed() -> None:
     made = case({**TRAIN, "input": {"kind": "ill_conditioned", "seed": 5, "ratio": 4096.0}}, initial=FAR)
     judgement = judged(made, outcomes(ExactLayer(case=made, one_pass=True, work="float32")))
     assert found(judgement, 1, "moving_variance").verdict is Verdict.DEVIATES
-    assert "one-pass variance" in judgement.diagnosis
+    assert "one-pass variance" in diagnosed(judgement)
 
 
 def test_what_no_hypothesis_explains_is_unexplained() -> None:
     made = case(TRAIN)
     given = altered(outcomes(ExactLayer(case=made)), 1, "output", lambda output: output * np.float32(1.5))
-    assert judged(made, given).diagnosis.startswith("unexplained: output is 1.5·")
+    assert diagnosed(judged(made, given)).startswith("unexplained: output is 1.5·")
 
 
 @pytest.mark.parametrize("quantity", ["output", "grad_input", "grad_gamma", "grad_beta"])
 def test_a_missing_quantity_deviates(quantity: str) -> None:
     made = case(TRAIN)
     judgement = judged(made, altered(outcomes(ExactLayer(case=made)), 1, quantity, lambda _: None))
-    assert found(judgement, 1, quantity).reason == "was not given"
+    assert reason(found(judgement, 1, quantity)) == "was not given"
     assert judgement.verdict is Verdict.DEVIATES
 
 
@@ -194,7 +195,7 @@ def test_a_missing_quantity_deviates(quantity: str) -> None:
 def test_state_that_is_missing_after_a_step_deviates(name: str) -> None:
     made = case(TRAIN)
     judgement = judged(made, altered(outcomes(ExactLayer(case=made)), 1, name, lambda _: None, kept=True))
-    assert (found(judgement, 1, name).reason, judgement.verdict) == ("was not given", Verdict.DEVIATES)
+    assert (reason(found(judgement, 1, name)), judgement.verdict) == ("was not given", Verdict.DEVIATES)
 
 
 def test_a_quantity_that_the_api_lacks_is_not_missed() -> None:
@@ -208,14 +209,14 @@ def test_another_dtype_deviates_though_the_values_are_right(quantity: str, kept:
     made = case(TRAIN)
     given = altered(outcomes(ExactLayer(case=made)), 1, quantity, lambda value: value.astype(np.float64), kept)
     judgement = judged(made, given)
-    assert found(judgement, 1, quantity).reason == "has dtype float64, expected float32"
+    assert reason(found(judgement, 1, quantity)) == "has dtype float64, expected float32"
     assert judgement.verdict is Verdict.DEVIATES
 
 
 def test_another_shape_deviates_though_the_values_are_right() -> None:
     made = case(TRAIN)
     judgement = judged(made, altered(outcomes(ExactLayer(case=made)), 1, "output", lambda output: output.reshape(3, 8)))
-    assert found(judgement, 1, "output").reason == "has shape (3, 8), expected (8, 3)"
+    assert reason(found(judgement, 1, "output")) == "has shape (3, 8), expected (8, 3)"
 
 
 def test_an_axis_mixed_up_in_a_statistic_deviates() -> None:
@@ -267,14 +268,14 @@ def test_parameters_changed_by_a_train_step_deviate() -> None:
 def test_an_initial_state_that_is_not_kept_deviates(name: str) -> None:
     made = case(TRAIN)
     judgement = judged(made, altered(outcomes(ExactLayer(case=made)), 0, name, next_up, kept=True))
-    assert found(judgement, 0, name).reason == "the initial state is not what was put in"
+    assert reason(found(judgement, 0, name)) == "the initial state is not what was put in"
     assert judgement.steps[0].verdict is Verdict.DEVIATES
 
 
 def test_the_same_inference_twice_must_give_the_same_bits() -> None:
     made = case(TRAIN, INFER, INFER)
     judgement = judged(made, altered(outcomes(ExactLayer(case=made)), 3, "output", next_up))
-    assert judgement.steps[3].quantities[-1].reason == "differs from step 2, which had the same input and state"
+    assert reason(judgement.steps[3].quantities[-1]) == "differs from step 2, which had the same input and state"
     assert judgement.verdict is Verdict.DEVIATES
 
 
@@ -370,7 +371,7 @@ def test_state_changed_by_a_refused_step_deviates_though_the_refusal_is_document
     profile = (declared("single_value", "error", error="ValueError"),)
     judgement = judged(made, [start, refused(changed)], profile=profile)
     assert (judgement.verdict, judgement.expected) == (Verdict.DEVIATES, False)
-    assert found(judgement, 1, "moving_mean").reason == "changed by a step that was refused"
+    assert reason(found(judgement, 1, "moving_mean")) == "changed by a step that was refused"
 
 
 def test_a_documented_refusal_whose_state_cannot_be_read_is_not_expected() -> None:
@@ -540,14 +541,14 @@ def test_arithmetic_in_half_deviates_unless_documented(profile: Any, verdict: Ve
     made = case({**TRAIN, "input": {"kind": "normal", "seed": 3, "mean": 0.25}}, dtype="float16")
     judgement = judged(made, outcomes(ExactLayer(case=made, work="float16")), profile=profile)
     assert found(judgement, 1, "grad_input").verdict is verdict
-    assert "computed in float16" in found(judgement, 1, "grad_input").reason
+    assert "computed in float16" in reason(found(judgement, 1, "grad_input"))
 
 
 def test_float64_computed_in_float32_deviates() -> None:
     made = case(TRAIN, dtype="float64")
     judgement = judged(made, outcomes(ExactLayer(case=made, work="float32")))
     assert judgement.verdict is Verdict.DEVIATES
-    assert found(judgement, 1, "output").reason == "computed in float32: outside the bound of float64 arithmetic"
+    assert reason(found(judgement, 1, "output")) == "computed in float32: outside the bound of float64 arithmetic"
 
 
 def test_sums_of_squares_beyond_float16_are_outside_the_domain_of_its_own_arithmetic() -> None:
@@ -561,7 +562,7 @@ def test_moving_values_have_the_dtype_that_the_profile_declares() -> None:
     made = case(TRAIN, dtype="float16")
     given = outcomes(ExactLayer(case=made, statistics_dtype="float32"))
     assert judged(made, given, profile=(declared("statistics_dtype", "float32"),)).verdict is Verdict.CONFORMS
-    assert found(judged(made, given), 1, "moving_mean").reason == "has dtype float32, expected float16"
+    assert reason(found(judged(made, given), 1, "moving_mean")) == "has dtype float32, expected float16"
 
 
 @pytest.mark.parametrize(("dtype", "verdict"), [("float32", Verdict.EXACT), ("float64", Verdict.DEVIATES)])
@@ -576,10 +577,10 @@ def test_batch_statistics_are_judged_where_an_api_returns_them(dtype: str, verdi
 
 
 @pytest.mark.parametrize(
-    ("shape", "reason"),
+    ("shape", "words"),
     [((1, 3), ""), ((3, 1), ""), ((2, 3), "has shape (2, 3), expected (3,)"), ((1,), "has shape (1,), expected (3,)")],
 )
-def test_batch_statistics_have_one_value_per_feature(shape: tuple[int, ...], reason: str) -> None:
+def test_batch_statistics_have_one_value_per_feature(shape: tuple[int, ...], words: str) -> None:
     """Axes of length one are the API's own affair."""
     made = case(TRAIN)
     start, train = outcomes(ExactLayer(case=made))
@@ -587,7 +588,7 @@ def test_batch_statistics_have_one_value_per_feature(shape: tuple[int, ...], rea
     given = np.resize(mean, shape)
     told = replace(train, quantities={**train.quantities, "batch_mean": given})
     quantity = found(judged(made, [start, told]), 1, "batch_mean")
-    assert (quantity.reason, quantity.verdict.agrees) == (reason, not reason)
+    assert (reason(quantity), quantity.verdict.agrees) == (words, not words)
 
 
 def centering(made: Case, subtracted: float) -> list[Produced]:
@@ -679,6 +680,6 @@ def test_a_state_that_loses_a_name_deviates_and_does_not_end_the_run() -> None:
     lost = [replace(each, state={k: v for k, v in each.state.items() if k != "moving_mean"}) for each in given]
     judgement = judged(made, lost)
     assert judgement.verdict is Verdict.DEVIATES
-    assert {each.reason for step in judgement.steps for each in step.quantities if each.quantity == "moving_mean"} == {
+    assert {reason(each) for step in judgement.steps for each in step.quantities if each.quantity == "moving_mean"} == {
         "was not given"
     }

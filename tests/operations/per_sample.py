@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import because
 from conformance.dialect import CANONICAL
 from conformance.operations import rational
 from conformance.operations.moving import moved, moved_bound, weights
@@ -136,7 +137,7 @@ def observe(passes: Sequence[Pass], worked: Precision) -> dict[str, str]:
 
 def _hypotheses(configuration: Any, dialect: Any) -> list[Hypothesis]:
     still = Hypothesis(
-        name="moving level not updated",
+        cause=because("moving-not-updated"),
         configuration=configuration,
         dialect=dialect,
         changed=lambda situation, quantities: {

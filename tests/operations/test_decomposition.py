@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.cause import UNEXPLAINED, because
 from conformance.operations.decomposition import made_of
 from conformance.operations.operation import Expected
 from conformance.precision import working
+from conformance.spec.causes import catalogue, text_of
 
 OLD, BATCH = np.array([1.0, 2.0, 4.0, -3.0]), np.array([5.0, -1.0, 2.0, 8.0])
 SINGLE = working("float32")
@@ -26,7 +28,11 @@ def expected(value: Any, bound: float = 1e-6) -> Expected:
 
 
 def said(observed: Any, right: Any, bound: float = 1e-6, **terms: Any) -> str:
-    return made_of(np.asarray(observed, np.float32), expected(right, bound), terms, SINGLE)
+    weights = made_of(np.asarray(observed, np.float32), expected(right, bound), terms, SINGLE)
+    if weights is None:
+        return ""
+    text = text_of([because(UNEXPLAINED, quantity="it", **weights.parameters)], catalogue())
+    return text.removeprefix("unexplained: it is ")
 
 
 def test_another_decay_is_read_beside_the_right_one() -> None:

@@ -23,11 +23,13 @@ from conformance.reference.inputs import inputs_of, states_of
 from conformance.reference.published import contradictions
 from conformance.runfile.lines import case_line, record_line
 from conformance.spec.case import Case, Infer, Train
+from conformance.spec.divergences import Known
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
 from conformance.verdict import Verdict
 from tests.cells import FREEZE, INFER, TRAIN, UPSTREAM, case, cell, located, offer, offered
 from tests.operations.per_sample import PER_SAMPLE
+from tests.told import diagnosed, reason
 
 STEPS = (TRAIN, {**INFER, "upstream": UPSTREAM}, FREEZE, TRAIN)
 ROWS, FEATURES = 5, 3
@@ -91,8 +93,8 @@ def test_a_right_layer_conforms_and_shows_its_decay(dtype: str) -> None:
 def test_a_state_that_stands_still_is_told_with_its_sample() -> None:
     of = made(TRAIN)
     judgement = judged(of, given(of, decay=1.0))
-    assert (judgement.verdict, judgement.diagnosis) == (Verdict.DEVIATES, "moving level not updated")
-    line = record_line(cell(of, op="per_sample"), judgement, [])
+    assert (judgement.verdict, diagnosed(judgement)) == (Verdict.DEVIATES, "moving values not updated")
+    line = record_line(cell(of, op="per_sample"), judgement, Known())
     (told,) = [each for each in line["steps"][1]["quantities"] if each["quantity"] == "moving_level"]
     (sample,) = told["worst"]["index"]
     assert 0 <= sample < ROWS
@@ -104,7 +106,7 @@ def test_a_state_of_one_value_per_feature_has_the_wrong_shape() -> None:
     start, train = given(of)
     short = replace(train, state={"moving_level": np.zeros(FEATURES, np.float32)})
     (quantity,) = [each for each in judged(of, [start, short]).steps[1].quantities if each.quantity == "moving_level"]
-    assert quantity.reason == "has shape (3,), expected (5,)"
+    assert reason(quantity) == "has shape (3,), expected (5,)"
 
 
 def test_its_case_has_a_line_in_a_run_file() -> None:

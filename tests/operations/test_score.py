@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.cause import because
 from conformance.operations.operation import Expected
 from conformance.operations.score import Fit, fit, joined
 from conformance.precision import working
@@ -88,21 +89,18 @@ def test_nan_and_infinity_are_one_class(bad: float, right: float) -> None:
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
 def test_a_number_that_should_be_finite_and_is_not_fails(bad: float) -> None:
     found = fitted([bad, 1.0], expected([1.0, 1.0]))
-    assert (found.score, found.within, found.reason) == (INF, False, "1 values are NaN or infinite that must be finite")
+    assert (found.score, found.within, found.pattern) == (INF, False, because("not-finite", count=1))
 
 
 @pytest.mark.parametrize("right", [NAN, INF])
 def test_a_number_that_should_not_be_finite_and_is_fails(right: float) -> None:
     found = fitted([0.0, 1.0], expected([right, 1.0]))
-    assert (found.score, found.within, found.reason) == (INF, False, "1 values are finite that must be NaN or infinite")
+    assert (found.score, found.within, found.pattern) == (INF, False, because("finite", count=1))
 
 
 def test_both_ways_of_the_pattern_are_told() -> None:
     found = fitted([NAN, 1.0], expected([1.0, NAN]))
-    assert (
-        found.reason
-        == "1 values are NaN or infinite that must be finite and 1 values are finite that must be NaN or infinite"
-    )
+    assert found.pattern == because("not-finite-and-finite", lost=1, found=1)
 
 
 def test_a_zero_bound_allows_equality_alone() -> None:

@@ -23,6 +23,7 @@ from conformance.spec.locations import spec_folder
 from conformance.verdict import Verdict
 from tests.cells import INFER, SGD, TRAIN, UPSTREAM, case, cell
 from tests.exact_layer import ExactLayer, altered, outcomes
+from tests.told import diagnosed
 
 WIDE = pytest.mark.skipif(not extended().sufficient, reason="compares with a float type wider than float64")
 STEPS = (TRAIN, {**INFER, "upstream": UPSTREAM}, TRAIN, SGD, TRAIN)
@@ -144,7 +145,7 @@ def test_an_error_of_float32_s_size_deviates(narrow: Any, quantity: str) -> None
 def test_a_change_of_the_formula_is_still_named(narrow: Any) -> None:
     narrow()
     made = case(TRAIN, dtype="float64")
-    assert judged(outcomes(ExactLayer(case=made, decay=0.1)), TRAIN).diagnosis == "decay inverted"
+    assert diagnosed(judged(outcomes(ExactLayer(case=made, decay=0.1)), TRAIN)) == "decay inverted"
 
 
 def test_a_step_of_too_many_elements_is_not_decidable(narrow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +161,7 @@ def test_a_feature_that_is_not_finite_is_judged_by_its_pattern(narrow: Any) -> N
     narrow()
     assert judged(given, step, shape=[2, 3]).verdict is Verdict.CONFORMS
     swallowed = altered(given, 1, "output", np.nan_to_num)
-    assert judged(swallowed, step, shape=[2, 3]).diagnosis == "2 values are finite that must be NaN or infinite"
+    assert diagnosed(judged(swallowed, step, shape=[2, 3])) == "2 values are finite that must be NaN or infinite"
 
 
 def test_centering_has_exact_values(narrow: Any) -> None:

@@ -27,6 +27,7 @@ from conformance.reproduce.evidence import case_from
 from conformance.runfile import lines
 from conformance.runfile.run_file import RunWriter, dumped
 from conformance.spec.case import Case
+from conformance.spec.divergences import Known
 from tests.cells import INFER, TRAIN, case, located
 from tests.reproduced import complaint, run
 
@@ -60,7 +61,7 @@ def evidences() -> dict[str, Evidence]:
             if cell.case.id == "fake.case" or cell.implementation.name in ("layer.Right", "layer.Refusing")
         ]
         for cell, outcomes in execute(cells, workers):
-            line = lines.record_line(cell, judge(cell, outcomes, References()), [])
+            line = lines.record_line(cell, judge(cell, outcomes, References()), Known())
             found[cell.id] = Evidence(
                 record=json.loads(dumped(line)),
                 case=cell.case,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.cause import because
 from conformance.errors import Place, WorkerError
 from conformance.judging.judge import judge
 from conformance.operations.operation import flatten, index_of
@@ -17,7 +18,7 @@ from conformance.planning.plan import Selection
 from conformance.reference.expected import References
 from conformance.runfile.lines import case_line, environment_line, failure_line, header_line, record_line, unbuilt_line
 from conformance.runfile.run_file import RunWriter
-from conformance.spec.divergences import Divergence, Listed
+from conformance.spec.divergences import Divergence, Known, Listed
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
 from tests.cells import (
@@ -63,10 +64,10 @@ def test_a_position_in_a_statistic_is_an_index_of_the_feature_axes() -> None:
     assert found == [(first, second) for first in range(3) for second in range(5)]
 
 
-def recorded(made: Any, given: Any = None, listed: Any = (), **fields: Any) -> dict[str, Any]:
+def recorded(made: Any, given: Any = None, listed: Known | None = None, **fields: Any) -> dict[str, Any]:
     made_cell = cell(made, **fields)
     judgement = judge(made_cell, outcomes(ExactLayer(case=made)) if given is None else given, References())
-    return json.loads(json.dumps(record_line(made_cell, judgement, listed), allow_nan=False))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(record_line(made_cell, judgement, listed or Known()), allow_nan=False))  # type: ignore[no-any-return]
 
 
 def quantity(line: dict[str, Any], step: int, name: str) -> dict[str, Any]:
@@ -158,16 +159,17 @@ def test_steps_have_the_checksum_of_their_inputs() -> None:
 def test_a_listed_deviation_joins_the_record() -> None:
     entry = Divergence.model_validate(
         {
-            "implementation": "*",
-            "cases": ["*"],
+            "implementations": ["*"],
+            "causes": ["decay-inverted"],
+            "witnesses": ["edges.one"],
             "versions": {},
-            "verdict": "deviates",
             "reason": "It gives one when two is right.",
             "diagnosis": "Somebody wrote one in place of two.",
             "upstream": "https://example.org/1",
         }
     )
-    line = recorded(case(TRAIN), listed=[Listed(divergence=entry, place=Place(file="d.yaml"))])
+    known = Known(listed=((because("decay-inverted"), Listed(divergence=entry, place=Place(file="d.yaml"))),))
+    line = recorded(case(TRAIN), listed=known)
     assert line["divergence"] == [
         {
             "reason": "It gives one when two is right.",

@@ -1,36 +1,53 @@
-"""Known deviations are listed strictly: what they cover, when they are stale, what is wrong with their spelling."""
+"""Known deviations are listed by implementation and cause: what an entry covers, what is beside it, when it is stale."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conformance.cause import Cause, because
 from conformance.errors import Place, SpecErrors
 from conformance.run.plugin import status_of
-from conformance.spec.divergences import Divergence, Listed, find, load_divergences, unmatched
+from conformance.spec.causes import catalogue
+from conformance.spec.divergences import (
+    Divergence,
+    Known,
+    Listed,
+    Site,
+    in_force,
+    known,
+    load_divergences,
+    of_implementation,
+    stale,
+    unmatched,
+)
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
 
-CELL = ("edges.one/float32", "torch.nn.BatchNorm", "compiled", "cpu")
+CELL = Site(
+    case="edges.one/float32", implementation="torch.nn.BatchNorm", mode="compiled", device="cpu", dtype="float32"
+)
 VERSIONS = {"torch": "2.13.0+cpu", "numpy": "2.4.6"}
-ENTRY = """- implementation: torch.nn.BatchNorm
-  cases: [edges.*]
+ENTRY = """- implementations: [torch.nn.BatchNorm]
+  causes: [decay-inverted]
+  witnesses: [edges.one]
   versions: {torch: ">=2.6,<3"}
-  verdict: deviates
   reason: It gives one when two is right.
   diagnosis: Somebody wrote one in place of two.
 """
+INVERTED, OUTSIDE = because("decay-inverted"), because("epsilon-outside-root")
 
 
 def divergence(**fields: Any) -> Divergence:
     return Divergence.model_validate(
         {
-            "implementation": "torch.nn.BatchNorm",
-            "cases": ["edges.*"],
+            "implementations": ["torch.nn.BatchNorm"],
+            "causes": ["decay-inverted"],
+            "witnesses": ["edges.one/float32"],
             "versions": {"torch": ">=2.6,<3"},
-            "verdict": "deviates",
             "reason": "It gives one when two is right.",
             "diagnosis": "Somebody wrote one in place of two.",
             **fields,
@@ -38,15 +55,15 @@ def divergence(**fields: Any) -> Divergence:
     )
 
 
-def listed(**fields: Any) -> Listed:
-    return Listed(divergence=divergence(**fields), place=Place(file="divergences.yaml", line=7))
+def listed(line: int = 7, **fields: Any) -> Listed:
+    return Listed(divergence=divergence(**fields), place=Place(file="divergences.yaml", line=line))
 
 
 def complaints(folder: Path, text: str, *cases: str) -> list[str]:
     file = folder / "divergences.yaml"
     file.write_text(text)
     with pytest.raises(SpecErrors) as caught:
-        load_divergences(file, cases, "divergences.yaml")
+        load_divergences(file, cases, catalogue(), "divergences.yaml")
     return [str(error) for error in caught.value.errors]
 
 
@@ -54,15 +71,17 @@ def complaints(folder: Path, text: str, *cases: str) -> list[str]:
     ("fields", "covered"),
     [
         ({}, True),
-        ({"implementation": "torch.*"}, True),
-        ({"implementation": "Torch.*"}, False),
-        ({"implementation": "torch.nn"}, False),
+        ({"implementations": ["jax.*", "torch.*"]}, True),
+        ({"implementations": ["Torch.*"]}, False),
+        ({"implementations": ["torch.nn"]}, False),
         ({"cases": ["statistics.*", "edges.one/*"]}, True),
         ({"cases": ["edges.one"]}, False),
         ({"modes": ["compiled", "xla"]}, True),
         ({"modes": ["eager"]}, False),
         ({"devices": ["cpu"]}, True),
         ({"devices": ["gpu"]}, False),
+        ({"dtypes": ["float64", "float32"]}, True),
+        ({"dtypes": ["float64"]}, False),
         ({"versions": {"torch": "==2.13.0"}}, True),
         ({"versions": {"torch": ">=2.14"}}, False),
         ({"versions": {"torch": ">=2.6", "numpy": "<2"}}, False),
@@ -70,105 +89,197 @@ def complaints(folder: Path, text: str, *cases: str) -> list[str]:
         ({"versions": {}}, True),
     ],
 )
-def test_an_entry_lists_the_cells_of_its_globs_at_its_versions(fields: dict[str, Any], covered: bool) -> None:
-    assert bool(find([listed(**fields)], CELL, VERSIONS)) is covered
+def test_an_entry_is_in_force_where_it_says_and_at_its_versions(fields: dict[str, Any], covered: bool) -> None:
+    assert bool(in_force([listed(**fields)], CELL, VERSIONS)) is covered
 
 
 def test_a_prerelease_is_a_version_like_another() -> None:
     assert divergence(versions={"torch": ">=2.13"}).covers({"torch": "2.14.0.dev20260101"})
 
 
-def test_every_entry_that_covers_a_cell_is_found() -> None:
-    entries = [listed(), listed(devices=["gpu"]), listed(cases=["*"])]
-    assert find(entries, CELL, VERSIONS) == [entries[0], entries[2]]
+def test_the_entries_of_an_implementation_are_those_whose_glob_has_it() -> None:
+    entries = [listed(), listed(implementations=["jax.*"]), listed(implementations=["torch.*"])]
+    assert of_implementation(entries, CELL.implementation) == [entries[0], entries[2]]
 
 
-def test_an_entry_that_lists_no_cell_of_the_matrix_is_found_whatever_its_versions() -> None:
-    entries = [listed(), listed(versions={"torch": ">=99"}), listed(modes=["eager"]), listed(implementation="jax.*")]
-    others = ("statistics.one", "jax.numpy", "eager", "cpu"), ("statistics.one", "torch.nn.BatchNorm", "eager", "cpu")
-    assert unmatched(entries, [CELL, *others]) == entries[2:]
+@pytest.mark.parametrize(
+    ("causes", "cause", "lists"),
+    [
+        (["decay-inverted"], INVERTED, True),
+        (["decay-inverted"], OUTSIDE, False),
+        (["epsilon-outside-root", "decay-inverted"], INVERTED, True),
+        (["raises"], because("raises", type="ValueError"), True),
+        ([{"id": "raises", "type": "ValueError"}], because("raises", type="ValueError"), True),
+        ([{"id": "raises", "type": "ValueError"}], because("raises", type="TypeError"), False),
+        ([{"id": "decay-inverted", "cases": ["edges.*", "moving.*"]}], INVERTED, True),
+        ([{"id": "decay-inverted", "cases": ["moving.*"]}], INVERTED, False),
+        ([{"id": "moving-correction", "correction": 1}], because("moving-correction", correction=0), False),
+    ],
+)
+def test_an_entry_lists_a_cause_by_its_id_and_the_parameters_and_cases_named(
+    causes: list[Any], cause: Cause, lists: bool
+) -> None:
+    assert divergence(causes=causes).lists(cause, CELL.case) is lists
+    assert divergence(causes=causes).lists(replace(cause, quantities=("output",)), CELL.case) is lists
+
+
+def test_a_cell_is_known_where_its_whole_diagnosis_is_listed() -> None:
+    entries = [listed(1), listed(2, causes=["epsilon-outside-root"]), listed(3, causes=["epsilon-dropped"])]
+    cell = known(entries, CELL.case, [(INVERTED,), (OUTSIDE,)])
+    assert cell.wholly
+    assert cell.entries == (entries[0], entries[1])
+
+
+def test_a_second_cause_that_none_lists_makes_the_cell_unexpected() -> None:
+    cell = known([listed()], CELL.case, [(INVERTED,), (OUTSIDE,)])
+    assert not cell.wholly
+    assert cell.unlisted == ((OUTSIDE,),)
+    assert cell.entries == ()
+
+
+def test_of_alternatives_that_explain_the_same_one_must_be_listed() -> None:
+    assert known([listed()], CELL.case, [(OUTSIDE, INVERTED)]).listed == ((INVERTED, listed()),)
+    assert known([listed()], CELL.case, [(OUTSIDE, because("epsilon-dropped"))]).unlisted
+
+
+def test_an_entry_that_lists_two_causes_of_a_cell_is_one_entry_of_it() -> None:
+    entry = listed(causes=["decay-inverted", "epsilon-outside-root"])
+    assert known([entry], CELL.case, [(INVERTED,), (OUTSIDE,)]).entries == (entry,)
+
+
+def test_a_cell_with_nothing_wrong_is_not_known() -> None:
+    assert not known([listed()], CELL.case, []).wholly
+
+
+@pytest.mark.parametrize(
+    ("case", "explanations", "is_stale"),
+    [
+        ("edges.one/float32", [], True),
+        ("edges.one/float32", [(OUTSIDE,)], True),
+        ("edges.one/float32", [(OUTSIDE,), (INVERTED,)], False),
+        ("edges.one/float32", [(OUTSIDE, INVERTED)], False),
+        ("edges.two", [], False),
+    ],
+)
+def test_an_entry_is_stale_where_a_witness_no_longer_shows_it(
+    case: str, explanations: list[tuple[Cause, ...]], is_stale: bool
+) -> None:
+    assert bool(stale([listed()], case, explanations)) is is_stale
+
+
+def test_an_entry_without_a_witness_in_the_matrix_is_found_whatever_its_versions() -> None:
+    entries = [
+        listed(1),
+        listed(2, versions={"torch": ">=99"}),
+        listed(3, modes=["eager"]),
+        listed(4, implementations=["jax.*"]),
+        listed(5, witnesses=["edges.two", "edges.one/float32"]),
+    ]
+    others = (replace(CELL, case="statistics.one", mode="eager"), replace(CELL, implementation="jax.numpy", case="a.b"))
+    assert unmatched(entries, [CELL, *others]) == entries[2:4]
 
 
 def line(verdict: str, expected: bool = False) -> dict[str, Any]:
     return {"cell": "edges.one::x", "verdict": verdict, "expected": expected, "steps": [], "diagnosis": ""}
 
 
-@pytest.mark.parametrize("verdict", ["exact", "conforms", "dialect"])
-def test_an_entry_whose_cell_agrees_is_stale_and_fails(verdict: str) -> None:
-    status, message = status_of(line(verdict, expected=True), [listed()])
-    assert (status, message) == ("failed", f"divergences.yaml:7:1: stale: edges.one::x is {verdict}")
+WHOLLY = Known(listed=((INVERTED, listed()),))
+
+
+@pytest.mark.parametrize("verdict", ["exact", "conforms", "dialect", "deviates"])
+def test_a_witness_that_no_longer_shows_its_entry_fails(verdict: str) -> None:
+    status, message = status_of(line(verdict, expected=True), Known(), [listed()])
+    assert status == "failed"
+    assert message.startswith("divergences.yaml:7:1: stale: edges.one::x")
 
 
 @pytest.mark.parametrize("verdict", ["exact", "conforms", "dialect"])
-def test_a_cell_that_agrees_passes_where_nothing_lists_it(verdict: str) -> None:
-    assert status_of(line(verdict, expected=True), [])[0] == "passed"
+def test_a_cell_that_agrees_passes(verdict: str) -> None:
+    assert status_of(line(verdict, expected=True), Known(), [])[0] == "passed"
 
 
 @pytest.mark.parametrize("verdict", ["deviates", "refused", "crashed", "timed_out"])
-def test_a_listed_deviation_is_an_expected_failure(verdict: str) -> None:
-    assert status_of(line(verdict), [listed(verdict=verdict)]) == ("xfailed", "It gives one when two is right.")
+def test_a_known_cell_is_an_expected_failure(verdict: str) -> None:
+    assert status_of(line(verdict), WHOLLY, []) == ("xfailed", "It gives one when two is right.")
 
 
 @pytest.mark.parametrize("verdict", ["deviates", "refused", "crashed", "timed_out"])
 def test_a_deviation_that_nothing_lists_fails(verdict: str) -> None:
-    assert status_of(line(verdict), [])[0] == "failed"
+    assert status_of(line(verdict), Known(unlisted=((OUTSIDE,),)), [])[0] == "failed"
 
 
-@pytest.mark.parametrize("verdict", ["refused", "crashed", "timed_out"])
-def test_a_deviation_of_another_kind_than_listed_fails(verdict: str) -> None:
-    assert status_of(line(verdict), [listed(verdict="deviates")])[0] == "failed"
+def test_a_cell_with_one_cause_more_than_listed_fails_and_names_it() -> None:
+    status, message = status_of(line("deviates"), replace(WHOLLY, unlisted=((OUTSIDE,),)), [])
+    assert status == "failed"
+    assert message.endswith("beside what is listed: epsilon outside the root")
 
 
 def test_a_refusal_that_the_profile_documents_passes() -> None:
-    assert status_of(line("refused", expected=True), [])[0] == "passed"
+    assert status_of(line("refused", expected=True), Known(), [])[0] == "passed"
 
 
 @pytest.mark.parametrize("verdict", ["unsupported", "not_decidable", "outside_domain"])
-@pytest.mark.parametrize("entries", [[], [listed()]])
-def test_what_was_not_judged_is_skipped_and_makes_nothing_stale(verdict: str, entries: list[Listed]) -> None:
-    assert status_of(line(verdict, expected=True), entries)[0] == "skipped"
+def test_what_was_not_judged_is_skipped(verdict: str) -> None:
+    assert status_of(line(verdict, expected=True), Known(), [])[0] == "skipped"
 
 
 def test_a_file_of_entries_is_loaded_with_their_places(tmp_path: Path) -> None:
     file = tmp_path / "divergences.yaml"
     file.write_text(ENTRY + ENTRY)
-    found = load_divergences(file, ["edges.one"], "divergences.yaml")
-    assert [str(each.place) for each in found] == ["divergences.yaml:1:3", "divergences.yaml:7:3"]
+    entries = load_divergences(file, ["edges.one"], catalogue(), "divergences.yaml")
+    assert [str(entry.place) for entry in entries] == ["divergences.yaml:1:3", "divergences.yaml:7:3"]
 
 
-def test_a_glob_that_matches_no_case_is_refused(tmp_path: Path) -> None:
-    assert complaints(tmp_path, ENTRY, "moving.one") == [
-        "divergences.yaml:2:11: cases.0: no case matches 'edges.*'",
-    ]
-
-
-def test_without_cases_to_compare_with_globs_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_without_cases_to_compare_with_ids_are_taken_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / "divergences.yaml"
     file.write_text(ENTRY)
-    assert len(load_divergences(file, [])) == 1
+    assert len(load_divergences(file, [], catalogue())) == 1
 
 
 @pytest.mark.parametrize("wanted", ["latest", "2.6", ">=2.x", "=>2"])
 def test_versions_that_cannot_be_meant_are_refused(tmp_path: Path, wanted: str) -> None:
-    (found,) = complaints(tmp_path, ENTRY.replace(">=2.6,<3", wanted), "edges.one")
-    assert found == (f"divergences.yaml:3:14: versions.torch: expected versions such as '>=2.6,<3', got {wanted!r}")
+    (complaint,) = complaints(tmp_path, ENTRY.replace(">=2.6,<3", wanted), "edges.one")
+    assert complaint == f"divergences.yaml:4:14: versions.torch: expected versions such as '>=2.6,<3', got {wanted!r}"
+
+
+CASES = "\n  cases: ['edges.*']"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("verdict: deviates", "verdict: dialect"), "divergences.yaml:4:3: verdict: input should be 'deviates'"),
         (("diagnosis:", "diagnosys:"), "divergences.yaml:6:3: diagnosys: unknown key; did you mean diagnosis?"),
         (('  versions: {torch: ">=2.6,<3"}\n', ""), "divergences.yaml:1:3: versions: is missing"),
-        (("[edges.*]", "[]"), "divergences.yaml:2:3: cases: "),
+        (("  witnesses: [edges.one]\n", ""), "divergences.yaml:1:3: witnesses: is missing"),
+        (("[edges.one]", "[]"), "divergences.yaml:3:3: witnesses: "),
+        (("[edges.one]", "[edges.on]"), "divergences.yaml:3:15: witnesses.0: no case 'edges.on'; did you mean 'edges.one'?"),
         (("It gives one when two is right.", "wrong"), "divergences.yaml:5:3: reason: "),
+        (("[decay-inverted]", "[]"), "divergences.yaml:2:3: causes: "),
+        (
+            ("decay-inverted", "decay-invertd"),
+            "divergences.yaml:2:12: causes.0: no cause 'decay-invertd'; did you mean 'decay-inverted'?",
+        ),
+        (
+            ("decay-inverted", "{id: moving-correction, corection: 1}"),
+            "divergences.yaml:2:12: causes.0: moving-correction has no parameter 'corection'",
+        ),
+        (("decay-inverted]", "unexplained]"), "divergences.yaml:2:12: causes.0: unexplained says that something is"),
+        (("decay-inverted]", "raises]"), "divergences.yaml:2:12: causes.0: raises says that something is wrong"),
+        (("\n  witn", "\n  cases: [moving.*]\n  witn"), "divergences.yaml:3:11: cases.0: no case matches 'moving.*'"),
+        (("\n  witn", "\n  cases: [moving.*]\n  witn"), "divergences.yaml:4:15: witnesses.0: 'edges.one' is none of"),
     ],
-)
+)  # fmt: skip
 def test_an_entry_that_cannot_be_meant_is_refused_at_its_place(
     tmp_path: Path, change: tuple[str, str], message: str
 ) -> None:
-    found = complaints(tmp_path, ENTRY.replace(*change), "edges.one")
-    assert any(each.startswith(message) for each in found), found
+    errors = complaints(tmp_path, ENTRY.replace(*change), "edges.one")
+    assert any(error.startswith(message) for error in errors), errors
+
+
+def test_a_symptom_may_be_listed_of_the_cases_that_show_it(tmp_path: Path) -> None:
+    file = tmp_path / "divergences.yaml"
+    file.write_text(ENTRY.replace("[decay-inverted]", f"[unexplained]{CASES}"))
+    assert len(load_divergences(file, ["edges.one"], catalogue())) == 1
 
 
 def test_a_file_that_is_no_list_is_refused(tmp_path: Path) -> None:
@@ -177,7 +288,7 @@ def test_a_file_that_is_no_list_is_refused(tmp_path: Path) -> None:
 
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecErrors, match="cannot be read"):
-        load_divergences(tmp_path / "absent.yaml", [])
+        load_divergences(tmp_path / "absent.yaml", [], catalogue())
 
 
 def test_every_error_of_the_file_is_told(tmp_path: Path) -> None:
@@ -185,5 +296,5 @@ def test_every_error_of_the_file_is_told(tmp_path: Path) -> None:
 
 
 def test_the_shipped_entries_match_the_shipped_cases() -> None:
-    cases = [each.case.id for each in load(spec_folder()).cases]
-    load_divergences(spec_folder() / "divergences.yaml", cases)
+    cases = [located.case.id for located in load(spec_folder()).cases]
+    load_divergences(spec_folder() / "divergences.yaml", cases, catalogue())

@@ -16,7 +16,6 @@ from conformance.operations.batch_norm import diagnosis, probe, rational, refere
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, Sizes, StatisticsBound
 from conformance.operations.moving import debiasing, moved_bound, weights
-from conformance.operations.operation import UNSTABLE as UNSTABLE
 from conformance.operations.operation import Expected, Operation, Quantity, Situation, Traffic
 from conformance.operations.operation import Hypothesis as Hypothesis
 from conformance.precision import Precision

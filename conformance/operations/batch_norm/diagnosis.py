@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import UNSTABLE, Cause, because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.changed import MOVING, changed_to
@@ -20,7 +21,7 @@ from conformance.operations.batch_norm.misread import misread
 from conformance.operations.batch_norm.reference import Normalization
 from conformance.operations.batch_norm.taken import taken
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import UNSTABLE, Expected, Hypothesis, Situation
+from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.precision import precision, rounded
 from conformance.protocol import Configuration
 
@@ -32,7 +33,7 @@ _PRODUCED = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
 
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses, the more telling first: what explains nearly anything comes last."""
-    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    base = Hypothesis(configuration=configuration, dialect=dialect)
     yield from _moving(base)
     yield from epsilons(base)
     yield from _normalizer(base)
@@ -40,15 +41,15 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from parameters(base)
     yield from taken(base)
     yield from misread(base)
-    yield replace(base, name=UNSTABLE, variance="one_pass", last=True)
+    yield replace(base, cause=because(UNSTABLE), variance="one_pass", last=True)
 
 
-def _config(base: Hypothesis, name: str, **fields: Any) -> Hypothesis:
-    return replace(base, name=name, configuration=replace(base.configuration, **fields))
+def _config(base: Hypothesis, cause: Cause, **fields: Any) -> Hypothesis:
+    return replace(base, cause=cause, configuration=replace(base.configuration, **fields))
 
 
-def _dialect(base: Hypothesis, name: str, **fields: Any) -> Hypothesis:
-    return replace(base, name=name, dialect=replace(base.dialect, **fields))
+def _dialect(base: Hypothesis, cause: Cause, **fields: Any) -> Hypothesis:
+    return replace(base, cause=cause, dialect=replace(base.dialect, **fields))
 
 
 def _moving(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -57,71 +58,70 @@ def _moving(base: Hypothesis) -> Iterator[Hypothesis]:
     if base.dialect.normalizes_with == "batch":
         # Then nothing else of a train step follows the update.
         base = replace(base, only=MOVING)
-    yield _dialect(base, f"moving correction {other}", moving_correction=other)
-    yield _config(base, "decay inverted", decay=1 - decay)
-    yield _dialect(base, "moving values not updated", update="none")
-    yield _config(base, "moving values updated twice", decay=decay**2)
-    yield _dialect(base, "first batch replaces the moving values", update="first_batch")
-    yield _config(base, "moving values replaced by the batch's", decay=0.0)
-    yield _dialect(base, "cumulative average", update="cumulative")
-    yield _dialect(base, "zero-debiased average", update="zero_debiased")
-    for said, count in (("samples", base.configuration.shape[0]), ("features", base.configuration.feature_count)):
-        name = f"wrong count: the moving correction is of the {said}"
-        yield replace(base, name=name, changed=functools.partial(_corrected_by, count))
-    yield replace(base, name="standard deviations averaged", changed=_deviations_averaged)
-    yield replace(base, name="moving values updated in inference", performed="train", only=MOVING)
+    yield _dialect(base, because("moving-correction", correction=other), moving_correction=other)
+    yield _config(base, because("decay-inverted"), decay=1 - decay)
+    yield _dialect(base, because("moving-not-updated"), update="none")
+    yield _config(base, because("moving-updated-twice"), decay=decay**2)
+    yield _dialect(base, because("first-batch-replaces-moving"), update="first_batch")
+    yield _config(base, because("moving-replaced-by-batch"), decay=0.0)
+    yield _dialect(base, because("cumulative-average"), update="cumulative")
+    yield _dialect(base, because("zero-debiased-average"), update="zero_debiased")
+    for counted, count in (("samples", base.configuration.shape[0]), ("features", base.configuration.feature_count)):
+        cause = because("moving-correction-of-another-count", counted=counted)
+        yield replace(base, cause=cause, changed=functools.partial(_corrected_by, count))
+    yield replace(base, cause=because("deviations-averaged"), changed=_deviations_averaged)
+    yield replace(base, cause=because("moving-updated-in-inference"), performed="train", only=MOVING)
     frozen = not base.dialect.frozen_implies_inference
-    said = "frozen layer infers" if frozen else "frozen layer trains"
-    yield _dialect(whole, said, frozen_implies_inference=frozen)
+    cause = because("frozen-infers" if frozen else "frozen-trains")
+    yield _dialect(whole, cause, frozen_implies_inference=frozen)
     for dtype in ("float16", "bfloat16"):
-        yield _config(base, f"decay rounded to {dtype}", decay=_rounded(decay, dtype))
+        yield _config(base, because("decay-rounded", dtype=dtype), decay=_rounded(decay, dtype))
     for dtype in ("float16", "bfloat16"):
         yield replace(
             base,
-            name=f"moving values rounded to {dtype}",
+            cause=because("moving-rounded", dtype=dtype),
             only=MOVING,
             representable=dtype,
             changed=functools.partial(_stored_in, dtype),
         )
-    yield replace(base, name="initial moving values forgotten", given=_from_neutral, only=MOVING)
-    name = "stale moving values: the batch statistics of the step before enter them"
-    yield replace(base, name=name, changed=_late, only=MOVING, last=True)
+    yield replace(base, cause=because("initial-moving-forgotten"), given=_from_neutral, only=MOVING)
+    yield replace(base, cause=because("moving-one-step-late"), changed=_late, only=MOVING, last=True)
 
 
 def epsilons(base: Hypothesis) -> Iterator[Hypothesis]:
     """Yield what may have happened to epsilon, in every operation that has one."""
     epsilon, base = base.configuration.epsilon, replace(base, only=_PRODUCED)
-    yield replace(base, name="epsilon outside the root", given=lambda each: replace(each, epsilon="outside"))
-    yield _config(base, "epsilon dropped", epsilon=0.0)
-    yield replace(base, name="variance clamped to epsilon", given=lambda each: replace(each, epsilon="floor"))
-    yield _config(base, "epsilon twice", epsilon=2 * epsilon)
-    yield _config(base, "epsilon squared", epsilon=epsilon**2)
-    yield _config(base, "epsilon clamped to 1.001e-5", epsilon=max(epsilon, 1.001e-5))
-    yield _config(base, "epsilon 1e-5", epsilon=1e-5)
+    yield replace(base, cause=because("epsilon-outside-root"), given=lambda each: replace(each, epsilon="outside"))
+    yield _config(base, because("epsilon-dropped"), epsilon=0.0)
+    yield replace(base, cause=because("variance-clamped-to-epsilon"), given=lambda each: replace(each, epsilon="floor"))
+    yield _config(base, because("epsilon-twice"), epsilon=2 * epsilon)
+    yield _config(base, because("epsilon-squared"), epsilon=epsilon**2)
+    yield _config(base, because("epsilon-clamped", least="1.001e-5"), epsilon=max(epsilon, 1.001e-5))
+    yield _config(base, because("epsilon-fixed", value="1e-5"), epsilon=1e-5)
     for dtype in ("float16", "bfloat16"):
-        yield _config(base, f"epsilon rounded to {dtype}", epsilon=_rounded(epsilon, dtype))
+        yield _config(base, because("epsilon-rounded", dtype=dtype), epsilon=_rounded(epsilon, dtype))
 
 
 def _normalizer(base: Hypothesis) -> Iterator[Hypothesis]:
     base = replace(base, only=_PRODUCED)
-    yield _dialect(base, "normalizing correction 1", normalizing_correction=1)
-    yield _dialect(base, "normalized with the moving values before the step", normalizes_with="moving_before")
-    yield _dialect(base, "normalized with the moving values after the step", normalizes_with="moving_after")
-    yield replace(base, name="batch statistics in inference", performed="train")
+    yield _dialect(base, because("normalizing-correction", correction=1), normalizing_correction=1)
+    yield _dialect(base, because("normalized-with-moving", when="before"), normalizes_with="moving_before")
+    yield _dialect(base, because("normalized-with-moving", when="after"), normalizes_with="moving_after")
+    yield replace(base, cause=because("batch-statistics-in-inference"), performed="train")
     # It leaves the moving values as well.
-    yield replace(base, name="inference in training", performed="infer", only=frozenset())
-    yield replace(base, name="stale moving values: those from before the last update infer", given=_not_yet_updated)
-    yield replace(base, name="mean not subtracted", changed=_uncentred)
+    yield replace(base, cause=because("inference-in-training"), performed="infer", only=frozenset())
+    yield replace(base, cause=because("inference-one-update-late"), given=_not_yet_updated)
+    yield replace(base, cause=because("mean-not-subtracted"), changed=_uncentred)
 
 
 def parameters(base: Hypothesis) -> Iterator[Hypothesis]:
     """Yield what may have happened to gamma, beta and the upstream gradient, in every operation that has them."""
 
-    def given(name: str, change: Callable[[Mapping[str, Array]], Mapping[str, Array]]) -> Hypothesis:
+    def given(cause: Cause, change: Callable[[Mapping[str, Array]], Mapping[str, Array]]) -> Hypothesis:
         def started(situation: Situation) -> Situation:
             return replace(situation, state={**situation.state, **change(situation.state)})
 
-        return replace(base, name=name, given=started, only=_PRODUCED)
+        return replace(base, cause=cause, given=started, only=_PRODUCED)
 
     def constant(name: str, value: float, of: Mapping[str, Array]) -> Mapping[str, Array]:
         return {name: np.full_like(of[name], value)}
@@ -132,21 +132,25 @@ def parameters(base: Hypothesis) -> Iterator[Hypothesis]:
     has = {name for name, on in (("gamma", base.configuration.scale), ("beta", base.configuration.center)) if on}
     for name, neutral in (("gamma", 1.0), ("beta", 0.0)):
         if name in has:
-            yield given(f"{name} ignored", functools.partial(constant, name, neutral))
+            yield given(because("parameter-ignored", parameter=name), functools.partial(constant, name, neutral))
             for shift in (1, -1):
-                yield given(f"{name} of the neighbour", functools.partial(neighbour, name, shift))
+                yield given(
+                    because("parameter-of-neighbour", parameter=name), functools.partial(neighbour, name, shift)
+                )
     if "gamma" in has:
-        yield given("gamma without its sign", lambda of: {"gamma": np.abs(of["gamma"])})
+        yield given(because("gamma-without-sign"), lambda of: {"gamma": np.abs(of["gamma"])})
     for dtype in ("float16", "bfloat16"):
-        yield given(f"gamma and beta rounded to {dtype}", functools.partial(_parameters_in, has, dtype))
-        yield replace(base, name=f"upstream rounded to {dtype}", given=functools.partial(_upstream_in, dtype))
+        yield given(because("parameters-rounded", dtype=dtype), functools.partial(_parameters_in, has, dtype))
+        yield replace(
+            base, cause=because("upstream-rounded", dtype=dtype), given=functools.partial(_upstream_in, dtype)
+        )
     if len(has) == 2:
-        yield given("gamma and beta swapped", lambda of: {"gamma": of["beta"], "beta": of["gamma"]})
-        yield given("beta added before gamma", lambda of: {"beta": of["beta"] * of["gamma"]})
+        yield given(because("gamma-and-beta-swapped"), lambda of: {"gamma": of["beta"], "beta": of["gamma"]})
+        yield given(because("beta-before-gamma"), lambda of: {"beta": of["beta"] * of["gamma"]})
 
 
 def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
-    def changed(name: str, quantity: str, change: Callable[[Situation, Normalization, Found], Array]) -> Hypothesis:
+    def changed(cause: Cause, quantity: str, change: Callable[[Situation, Normalization, Found], Array]) -> Hypothesis:
         def came(situation: Situation, found: Found) -> Found:
             # A batch of single values that is passed on as it is has an input gradient alone.
             if not found.keys() >= {quantity, "grad_gamma", "grad_beta"} or situation.upstream is None:
@@ -156,7 +160,7 @@ def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
             normalization = _transform(situation, found)
             return {quantity: changed_to(found[quantity], change(situation, normalization, found))}
 
-        return replace(base, name=name, changed=came, only=frozenset({quantity}))
+        return replace(base, cause=cause, changed=came, only=frozenset({quantity}))
 
     def mean(s: Situation, n: Normalization, found: Found) -> Array:
         return np.asarray(n.gamma * n.inverse_root * found["grad_beta"].value / len(s.x))
@@ -167,26 +171,30 @@ def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
     def scaled(s: Situation, n: Normalization, found: Found) -> Array:
         return np.asarray(n.gamma * n.inverse_root * s.upstream)
 
-    yield changed("statistics taken for constants", "grad_input", scaled)
-    yield changed("mean term missing", "grad_input", lambda s, n, f: f["grad_input"].value + mean(s, n, f))
-    yield changed("variance term missing", "grad_input", lambda s, n, f: f["grad_input"].value + variance(s, n, f))
+    yield changed(because("statistics-taken-for-constants"), "grad_input", scaled)
+    yield changed(because("mean-term-missing"), "grad_input", lambda s, n, f: f["grad_input"].value + mean(s, n, f))
     yield changed(
-        "training's input gradient in inference",
+        because("variance-term-missing"), "grad_input", lambda s, n, f: f["grad_input"].value + variance(s, n, f)
+    )
+    yield changed(
+        because("training-gradient-in-inference"),
         "grad_input",
         lambda s, n, f: f["grad_input"].value - mean(s, n, f) - variance(s, n, f),
     )
     yield changed(
-        "gamma missing from the input gradient", "grad_input", lambda s, n, f: f["grad_input"].value / n.gamma
+        because("gamma-missing-from-input-gradient"), "grad_input", lambda s, n, f: f["grad_input"].value / n.gamma
     )
-    yield changed("gamma gradient not normalized", "grad_gamma", lambda s, n, f: (s.upstream * n.deviation).sum(axis=0))
-    yield changed("gamma gradient of x", "grad_gamma", lambda s, n, f: (s.upstream * s.x).sum(axis=0))
-    yield changed("beta gradient averaged", "grad_beta", lambda s, n, f: f["grad_beta"].value / len(s.x))
-    for said, only in (("gamma", ["gamma"]), ("beta", ["beta"]), ("gamma and beta", ["gamma", "beta"])):
+    yield changed(
+        because("gamma-gradient-not-normalized"), "grad_gamma", lambda s, n, f: (s.upstream * n.deviation).sum(axis=0)
+    )
+    yield changed(because("gamma-gradient-of-x"), "grad_gamma", lambda s, n, f: (s.upstream * s.x).sum(axis=0))
+    yield changed(because("beta-gradient-averaged"), "grad_beta", lambda s, n, f: f["grad_beta"].value / len(s.x))
+    for learned, only in (("gamma", ["gamma"]), ("beta", ["beta"]), ("gamma and beta", ["gamma", "beta"])):
         of = replace(base, only=frozenset(f"grad_{each}" for each in only))
-        yield replace(of, name=f"gradient of {said} missing", changed=_without_gradients)
-        for kept, how in ((False, "of the step before"), (True, "added up over the steps")):
+        yield replace(of, cause=because("learned-gradient-missing", learned=learned), changed=_without_gradients)
+        for kept, id_ in ((False, "learned-gradient-one-step-late"), (True, "learned-gradient-added-up")):
             change = functools.partial(_of_the_step_before, only, kept)
-            yield replace(of, name=f"gradient of {said} {how}", changed=change)
+            yield replace(of, cause=because(id_, learned=learned), changed=change)
 
 
 def _without_gradients(situation: Situation, found: Found) -> Found:

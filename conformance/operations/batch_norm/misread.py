@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import Cause, because
 from conformance.operations.batch_norm.changed import MOVING
 from conformance.operations.batch_norm.taken import POWERS
 from conformance.operations.operation import Expected, Hypothesis, Situation, flatten, unflatten
@@ -32,7 +33,6 @@ def _permuted(base: Hypothesis) -> Iterator[Hypothesis]:
     configuration = base.configuration
     rank = configuration.rank
     axes = tuple(axis % rank for axis in configuration.feature_axes)
-    name = "statistics over the wrong axes"
     if axes != tuple(range(rank - len(axes), rank)):
 
         def as_last(array: Array, shape: tuple[int, ...]) -> Array:
@@ -41,14 +41,14 @@ def _permuted(base: Hypothesis) -> Iterator[Hypothesis]:
         def as_first(array: Array, shape: tuple[int, ...]) -> Array:
             return flatten(array.reshape(shape), configuration)
 
-        yield _read(base, f"{name}: the features read as if they were last", as_last, as_first)
+        yield _read(base, because("features-read-as-last"), as_last, as_first)
     if len(axes) == 1:
         for other in range(rank):
             if other != axes[0] and configuration.shape[other] == configuration.shape[axes[0]]:
                 swap = functools.partial(_swapped, configuration, axes[0], other)
-                yield _read(base, f"{name}: axis {other} taken for the features", swap, swap)
+                yield _read(base, because("axis-taken-for-features", axis=other), swap, swap)
     if len(axes) > 1:
-        yield replace(base, name="feature axes in descending order", changed=_descending, only=MOVING)
+        yield replace(base, cause=because("feature-axes-descending"), changed=_descending, only=MOVING)
 
 
 def _swapped(configuration: Configuration, one: int, other: int, array: Array, shape: tuple[int, ...]) -> Array:
@@ -59,7 +59,7 @@ def _swapped(configuration: Configuration, one: int, other: int, array: Array, s
 
 def _read(
     base: Hypothesis,
-    name: str,
+    cause: Cause,
     there: Order,
     back: Order,
 ) -> Hypothesis:
@@ -72,7 +72,7 @@ def _read(
     def came(situation: Situation, found: Found) -> Found:
         return {name: _reordered(each, situation.shape, back) for name, each in found.items()}
 
-    return replace(base, name=name, given=given, changed=came)
+    return replace(base, cause=cause, given=given, changed=came)
 
 
 def _reordered(expected: Expected, shape: tuple[int, ...], back: Order) -> Expected:
@@ -103,12 +103,12 @@ def _descending(situation: Situation, found: Found) -> Found:
 def _strided(base: Hypothesis) -> Iterator[Hypothesis]:
     if base.configuration.memory == "contiguous":
         return
-    for name, misread_x, misread_upstream in (
-        ("strided input misread", True, True),
-        ("strided input misread", True, False),
-        ("strided upstream misread", False, True),
+    for cause, misread_x, misread_upstream in (
+        (because("strides-misread", array="input"), True, True),
+        (because("strides-misread", array="input"), True, False),
+        (because("strides-misread", array="upstream"), False, True),
     ):
-        yield replace(base, name=name, given=functools.partial(_contiguously, misread_x, misread_upstream))
+        yield replace(base, cause=cause, given=functools.partial(_contiguously, misread_x, misread_upstream))
 
 
 def _contiguously(x: bool, upstream: bool, situation: Situation) -> Situation:
@@ -136,11 +136,13 @@ def _features_left_out(base: Hypothesis) -> Iterator[Hypothesis]:
     count = base.configuration.feature_count
     for cut in dict.fromkeys(count % 2**k for k in POWERS):
         if 0 < cut < count:
-            values = "the last" if cut == 1 else f"the last {cut}"
-            for quantities, said in ((MOVING, "not updated"), (frozenset({"grad_gamma", "grad_beta"}), "no gradient")):
+            for quantities, lacking in (
+                (MOVING, "not updated"),
+                (frozenset({"grad_gamma", "grad_beta"}), "no gradient"),
+            ):
                 yield replace(
                     base,
-                    name=f"tail of the features dropped: {values}, {said}",
+                    cause=because("last-features-dropped", count=cut, lacking=lacking),
                     only=quantities,
                     changed=functools.partial(_without_features, cut, quantities),
                 )

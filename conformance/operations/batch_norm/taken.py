@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import Cause, because
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.changed import changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
@@ -46,14 +47,14 @@ class _Taken:
     grouping: Grouping | None = None
 
 
-def _changed(base: Hypothesis, name: str, change: Callable[[Situation], _Taken | None]) -> Hypothesis:
+def _changed(base: Hypothesis, cause: Cause, change: Callable[[Situation], _Taken | None]) -> Hypothesis:
     def came(situation: Situation, found: Found) -> Found:
         if "moving_mean" not in found or situation.x.shape[0] < 2:
             return {}
         taken = change(situation)
         return {} if taken is None else _from(situation, taken, found)
 
-    return replace(base, name=name, changed=came)
+    return replace(base, cause=cause, changed=came)
 
 
 def _cuts(rows: int, positions: int) -> Iterator[int]:
@@ -67,22 +68,20 @@ def _left_out(base: Hypothesis) -> Iterator[Hypothesis]:
     count = max(1, base.configuration.feature_count)
     rows = math.prod(shape) // count
     positions = rows // shape[0] if 0 not in axes and shape[0] else 1
-    for end, said in (("tail", "last"), ("head", "first")):
+    for end in ("tail", "head"):
         for cut in _cuts(rows, max(1, positions)):
-            values = f"{said} value" if cut == 1 else f"{said} {cut} values"
-            for of in ("statistics", "mean"):
-                name = f"{end} dropped from the {of}: the {values}"
-                yield _changed(base, name, functools.partial(_without, end, cut, of))
-            name = f"{end} dropped from the gradient of gamma: the {values}"
+            for lacking in ("statistics", "mean"):
+                cause = because(f"{end}-dropped", lacking=lacking, count=cut)
+                yield _changed(base, cause, functools.partial(_without, end, cut, lacking))
             yield replace(
                 base,
-                name=name,
+                cause=because(f"{end}-dropped", lacking="gradient of gamma", count=cut),
                 only=frozenset({"grad_gamma"}),
                 changed=functools.partial(_gradient_without, end, cut),
             )
-    yield _changed(base, "wrong count: one value more than there is", _over_one_more)
-    yield _changed(base, "non-finite values left out of the statistics", _finite_alone)
-    yield _changed(base, "variances of two halves merged without the difference of their means", _halves_merged)
+    yield _changed(base, because("count-of-one-more"), _over_one_more)
+    yield _changed(base, because("non-finite-left-out"), _finite_alone)
+    yield _changed(base, because("halves-merged-without-means"), _halves_merged)
 
 
 def _within(x: Array, end: str, cut: int) -> Array:
@@ -139,7 +138,7 @@ def _halves_merged(situation: Situation) -> _Taken:
 
 def _rounded(base: Hypothesis) -> Iterator[Hypothesis]:
     for dtype in ("float16", "bfloat16"):
-        yield _changed(base, f"statistics in {dtype}", functools.partial(_in_half, dtype))
+        yield _changed(base, because("statistics-rounded", dtype=dtype), functools.partial(_in_half, dtype))
 
 
 def _in_half(dtype: str, situation: Situation) -> _Taken:
@@ -154,16 +153,15 @@ def _in_half(dtype: str, situation: Situation) -> _Taken:
 
 
 def _grouped(base: Hypothesis) -> Iterator[Hypothesis]:
-    axes = "statistics over the wrong axes"
-    for name, grouping in (
-        ("statistics per sample", _per_sample),
-        (f"{axes}: over the samples alone", _per_position),
-        (f"{axes}: over the features", _over_features),
-        (f"{axes}: over a sample with its features", _over_sample),
-        ("statistics of each half of the batch", _per_half),
+    for cause, grouping in (
+        (because("statistics-per-sample"), _per_sample),
+        (because("statistics-over-wrong-axes", over="the samples alone"), _per_position),
+        (because("statistics-over-wrong-axes", over="the features"), _over_features),
+        (because("statistics-over-wrong-axes", over="a sample with its features"), _over_sample),
+        (because("statistics-per-half"), _per_half),
     ):
         for follows in (False, True):
-            yield _changed(base, name, functools.partial(_by_group, grouping, follows))
+            yield _changed(base, cause, functools.partial(_by_group, grouping, follows))
 
 
 def _by_group(grouping: Callable[[Situation], Grouping | None], follows: bool, situation: Situation) -> _Taken | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import UNSTABLE, because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference as plain
 from conformance.operations.batch_norm.changed import changed_to
@@ -17,7 +18,7 @@ from conformance.operations.batch_renorm import reference
 from conformance.operations.batch_renorm.options import renorm_decay
 from conformance.operations.batch_renorm.reference import Correction, Training
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import UNSTABLE, Expected, Hypothesis, Situation
+from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -30,7 +31,7 @@ _MOVING = frozenset({"moving_mean", "moving_deviation", "moving_variance"})
 
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses, the more telling first: what explains nearly anything comes last."""
-    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    base = Hypothesis(configuration=configuration, dialect=dialect)
     yield from _clipping(base)
     yield from _decays(base)
     yield from _averages(base)
@@ -38,35 +39,33 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from _gradients(base)
     yield from epsilons(base)
     yield from parameters(base)
-    yield replace(base, name=UNSTABLE, variance="one_pass", last=True)
+    yield replace(base, cause=because(UNSTABLE), variance="one_pass", last=True)
 
 
-def _limited(base: Hypothesis, name: str, **options: Any) -> Hypothesis:
+def _limited(base: Hypothesis, id_: str, **options: Any) -> Hypothesis:
     configuration = base.configuration
     changed = replace(configuration, options={**configuration.options, **options})
-    return replace(base, name=name, configuration=changed, only=_PRODUCED)
+    return replace(base, cause=because(id_), configuration=changed, only=_PRODUCED)
 
 
 def _clipping(base: Hypothesis) -> Iterator[Hypothesis]:
     options = base.configuration.options
-    yield _limited(base, "r and d not clipped", rmin=None, rmax=None, dmax=None)
-    yield _limited(base, "r not clipped", rmin=None, rmax=None)
-    yield _limited(base, "d not clipped", dmax=None)
-    yield _limited(base, "rmin ignored", rmin=None)
-    yield _limited(base, "rmax ignored", rmax=None)
+    yield _limited(base, "r-and-d-not-clipped", rmin=None, rmax=None, dmax=None)
+    yield _limited(base, "r-not-clipped", rmin=None, rmax=None)
+    yield _limited(base, "d-not-clipped", dmax=None)
+    yield _limited(base, "rmin-ignored", rmin=None)
+    yield _limited(base, "rmax-ignored", rmax=None)
     rmax = options.get("rmax")
     if isinstance(rmax, float | int) and rmax:
-        yield _limited(base, "rmin taken for 1/rmax", rmin=1 / rmax)
-    yield _corrected(
-        base, "d clipped from above alone", lambda s, c: replace(c, d=np.minimum(c.free_d, c.clipping.dmax))
-    )
+        yield _limited(base, "rmin-of-rmax", rmin=1 / rmax)
+    yield _corrected(base, "d-clipped-above-alone", lambda s, c: replace(c, d=np.minimum(c.free_d, c.clipping.dmax)))
     if any(isinstance(each, list | tuple) for each in options.values()):
-        for name, step in (
-            ("clipping schedule one step late", lambda trained: max(0, trained - 1)),
-            ("clipping schedule one step early", lambda trained: trained + 1),
-            ("clipping schedule kept at its first limits", lambda trained: 0),
+        for id_, step in (
+            ("clipping-one-step-late", lambda trained: max(0, trained - 1)),
+            ("clipping-one-step-early", lambda trained: trained + 1),
+            ("clipping-kept-at-first", lambda trained: 0),
         ):
-            yield replace(base, name=name, given=functools.partial(_at, step), only=_PRODUCED)
+            yield replace(base, cause=because(id_), given=functools.partial(_at, step), only=_PRODUCED)
 
 
 def _at(step: Callable[[int], int], situation: Situation) -> Situation:
@@ -77,27 +76,27 @@ def _decays(base: Hypothesis) -> Iterator[Hypothesis]:
     configuration = base.configuration
     decay, renorm = configuration.decay, renorm_decay(configuration)
 
-    def with_decays(name: str, first: float, second: float) -> Hypothesis:
+    def with_decays(id_: str, first: float, second: float) -> Hypothesis:
         options = {**configuration.options, "renorm_decay": second}
         changed = replace(configuration, decay=first, options=options)
-        return replace(base, name=name, configuration=changed, only=_MOVING | _RENORM)
+        return replace(base, cause=because(id_), configuration=changed, only=_MOVING | _RENORM)
 
-    yield with_decays("decay and renorm_decay swapped", renorm, decay)
-    yield with_decays("decay in place of renorm_decay", decay, decay)
-    yield with_decays("renorm_decay in place of decay", renorm, renorm)
-    yield with_decays("decays inverted", 1 - decay, 1 - renorm)
-    yield with_decays("decay inverted", 1 - decay, renorm)
-    yield with_decays("renorm_decay inverted", decay, 1 - renorm)
+    yield with_decays("decays-swapped", renorm, decay)
+    yield with_decays("decay-for-renorm-decay", decay, decay)
+    yield with_decays("renorm-decay-for-decay", renorm, renorm)
+    yield with_decays("decays-inverted", 1 - decay, 1 - renorm)
+    yield with_decays("decay-inverted", 1 - decay, renorm)
+    yield with_decays("renorm-decay-inverted", decay, 1 - renorm)
     still = replace(base, dialect=replace(base.dialect, update="none"))
-    yield replace(still, name="averages not updated", only=_MOVING | _RENORM)
-    yield replace(still, name="renorm averages not updated", only=_RENORM)
-    yield replace(still, name="moving averages not updated", only=_MOVING)
-    yield replace(base, name="averages updated in inference", performed="train", only=_MOVING | _RENORM)
+    yield replace(still, cause=because("averages-not-updated"), only=_MOVING | _RENORM)
+    yield replace(still, cause=because("renorm-averages-not-updated"), only=_RENORM)
+    yield replace(still, cause=because("moving-averages-not-updated"), only=_MOVING)
+    yield replace(base, cause=because("averages-updated-in-inference"), performed="train", only=_MOVING | _RENORM)
 
 
 def _averages(base: Hypothesis) -> Iterator[Hypothesis]:
-    def of(name: str, change: Callable[[Situation, Training], Mapping[str, Array]]) -> Hypothesis:
-        return _retrained(base, name, lambda s, t: replace(t, after={**t.after, **change(s, t)}))
+    def of(id_: str, change: Callable[[Situation, Training], Mapping[str, Array]]) -> Hypothesis:
+        return _retrained(base, id_, lambda s, t: replace(t, after={**t.after, **change(s, t)}))
 
     def variance_averaged(s: Situation, t: Training) -> Mapping[str, Array]:
         weight = weights(s.dialect, s.configuration.decay, s.trained, s.x.dtype.type)
@@ -117,20 +116,20 @@ def _averages(base: Hypothesis) -> Iterator[Hypothesis]:
         by = t.correction
         return reference.moved_averages(s, s.state["renorm_mean"] + by.d * by.divisor, by.r * by.divisor)
 
-    yield of("clipped statistics averaged", clipped)
-    yield of("variances averaged for the moving variance", variance_averaged)
+    yield of("clipped-statistics-averaged", clipped)
+    yield of("variances-averaged-for-moving", variance_averaged)
     yield of(
-        "epsilon not taken from the moving variance",
+        "epsilon-left-in-moving-variance",
         lambda s, t: {"moving_variance": t.after["moving_deviation"] ** 2},
     )
     yield of(
-        "moving variance of the deviation before the step",
+        "moving-variance-one-step-late",
         lambda s, t: {"moving_variance": reference.variance_of(s, s.state["moving_deviation"])},
     )
-    yield of("moving variance not updated", lambda s, t: {"moving_variance": s.state["moving_variance"]})
-    yield of("epsilon left out of the averaged deviation", without_epsilon)
-    yield of("variances averaged for the deviations", of_the_variance)
-    yield of("averaged deviations with correction 1", over_one_less)
+    yield of("moving-variance-not-updated", lambda s, t: {"moving_variance": s.state["moving_variance"]})
+    yield of("epsilon-left-out-of-deviation", without_epsilon)
+    yield of("variances-averaged-for-deviations", of_the_variance)
+    yield of("deviations-corrected", over_one_less)
 
 
 def _correction(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -138,11 +137,11 @@ def _correction(base: Hypothesis) -> Iterator[Hypothesis]:
         divisor, ratio = s.state["renorm_deviation"], c.divisor / s.state["renorm_deviation"]
         return _clipped(replace(c, divisor=divisor), c.free_r * ratio, c.free_d * ratio)
 
-    def other(name: str, state: Callable[[Situation], Mapping[str, Array]]) -> Hypothesis:
+    def other(id_: str, state: Callable[[Situation], Mapping[str, Array]]) -> Hypothesis:
         def given(situation: Situation) -> Situation:
             return replace(situation, state={**situation.state, **state(situation)})
 
-        return replace(base, name=name, given=given, only=_PRODUCED)
+        return replace(base, cause=because(id_), given=given, only=_PRODUCED)
 
     def after(s: Situation) -> Mapping[str, Array]:
         return {name: value for name, value in reference.training(s).after.items() if name in _RENORM}
@@ -154,22 +153,20 @@ def _correction(base: Hypothesis) -> Iterator[Hypothesis]:
         variance = reference.variance_of(s, s.state["renorm_deviation"])
         return {"moving_mean": s.state["renorm_mean"], "moving_variance": variance}
 
-    yield _limited(base, "r left out", rmin=1.0, rmax=1.0)
-    yield _limited(base, "d left out", dmax=0.0)
-    yield _limited(base, "r and d left out", rmin=1.0, rmax=1.0, dmax=0.0)
-    yield _corrected(base, "r inverted", lambda s, c: _clipped(c, 1 / c.free_r, c.free_d))
-    yield _corrected(base, "d with its sign inverted", lambda s, c: replace(c, d=-c.d))
-    yield _corrected(
-        base, "d divided by the batch's deviation", lambda s, c: _clipped(c, c.free_r, c.free_d / c.free_r)
-    )
-    yield _corrected(base, "d not divided", lambda s, c: _clipped(c, c.free_r, c.free_d * c.divisor))
-    yield _corrected(base, "renorm deviation not held to √ε", floorless)
-    yield other("r and d of the averages after the step", after)
-    yield other("r and d of the moving values", moving)
-    yield other("inference by the renorm averages", renorm)
-    yield _retrained(base, "d not scaled by gamma", _unscaled, _PRODUCED)
-    yield replace(base, name="inference in training", performed="infer")
-    yield replace(base, name="training in inference", performed="train")
+    yield _limited(base, "r-left-out", rmin=1.0, rmax=1.0)
+    yield _limited(base, "d-left-out", dmax=0.0)
+    yield _limited(base, "r-and-d-left-out", rmin=1.0, rmax=1.0, dmax=0.0)
+    yield _corrected(base, "r-inverted", lambda s, c: _clipped(c, 1 / c.free_r, c.free_d))
+    yield _corrected(base, "d-negated", lambda s, c: replace(c, d=-c.d))
+    yield _corrected(base, "d-over-batch-deviation", lambda s, c: _clipped(c, c.free_r, c.free_d / c.free_r))
+    yield _corrected(base, "d-not-divided", lambda s, c: _clipped(c, c.free_r, c.free_d * c.divisor))
+    yield _corrected(base, "renorm-deviation-without-floor", floorless)
+    yield other("r-and-d-one-step-early", after)
+    yield other("r-and-d-of-moving", moving)
+    yield other("inference-by-renorm-averages", renorm)
+    yield _retrained(base, "d-not-scaled", _unscaled, _PRODUCED)
+    yield replace(base, cause=because("inference-in-training"), performed="infer")
+    yield replace(base, cause=because("training-in-inference"), performed="train")
 
 
 def _unscaled(s: Situation, t: Training) -> Training:
@@ -187,17 +184,17 @@ def _clipped(of: Correction, r: Array, d: Array) -> Correction:
     )
 
 
-def _corrected(base: Hypothesis, name: str, change: Callable[[Situation, Correction], Correction]) -> Hypothesis:
+def _corrected(base: Hypothesis, id_: str, change: Callable[[Situation, Correction], Correction]) -> Hypothesis:
     def retrained(s: Situation, t: Training) -> Training:
         by = change(s, t.correction)
         return replace(t, correction=by, normalization=reference.composed(s, t.statistics, by))
 
-    return _retrained(base, name, retrained, _PRODUCED)
+    return _retrained(base, id_, retrained, _PRODUCED)
 
 
 def _retrained(
     base: Hypothesis,
-    name: str,
+    id_: str,
     change: Callable[[Situation, Training], Training],
     only: frozenset[str] = _MOVING | _RENORM,
 ) -> Hypothesis:
@@ -214,11 +211,11 @@ def _retrained(
             values = reference.quantities(of, gradients)
             return {each: changed_to(found[each], value) for each, value in values.items() if each in found}
 
-    return replace(base, name=name, changed=came, only=only)
+    return replace(base, cause=because(id_), changed=came, only=only)
 
 
 def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
-    def changed(name: str, quantity: str, change: Callable[[Situation, Training, Found], Array]) -> Hypothesis:
+    def changed(id_: str, quantity: str, change: Callable[[Situation, Training, Found], Array]) -> Hypothesis:
         def came(situation: Situation, found: Found) -> Found:
             if not found.keys() >= {quantity, "renorm_mean"} or situation.upstream is None or not situation.x.size:
                 return {}
@@ -226,26 +223,24 @@ def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
                 value = change(situation, reference.training(situation), found)
             return {quantity: changed_to(found[quantity], value)}
 
-        return replace(base, name=name, changed=came, only=frozenset({quantity}))
+        return replace(base, cause=because(id_), changed=came, only=frozenset({quantity}))
 
-    yield changed("r and d differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "rd"))
-    yield changed("r differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "r"))
-    yield changed("d differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "d"))
+    yield changed("r-and-d-differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "rd"))
+    yield changed("r-differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "r"))
+    yield changed("d-differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "d"))
+    yield changed("r-missing-from-input-gradient", "grad_input", lambda s, t, f: f["grad_input"].value / t.correction.r)
     yield changed(
-        "r missing from the input gradient", "grad_input", lambda s, t, f: f["grad_input"].value / t.correction.r
-    )
-    yield changed(
-        "statistics taken for constants",
+        "statistics-taken-for-constants",
         "grad_input",
         lambda s, t, f: t.normalization.gamma * t.normalization.inverse_root * s.upstream,
     )
     yield changed(
-        "r and d missing from the gamma gradient",
+        "r-and-d-missing-from-gamma-gradient",
         "grad_gamma",
         lambda s, t, f: (s.upstream * t.normalization.normalized).sum(axis=0),
     )
     yield changed(
-        "d missing from the gamma gradient",
+        "d-missing-from-gamma-gradient",
         "grad_gamma",
         lambda s, t, f: f["grad_gamma"].value - t.correction.d * f["grad_beta"].value,
     )

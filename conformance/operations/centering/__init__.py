@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations import observers
 from conformance.operations.batch_norm.reference import batch_mean
@@ -126,15 +127,15 @@ def _expected(
 
 
 def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
-    def change(name: str, decay: float = configuration.decay, **fields: Any) -> Hypothesis:
+    def change(id_: str, decay: float = configuration.decay, **fields: Any) -> Hypothesis:
         return Hypothesis(
-            name=name, configuration=replace(configuration, decay=decay), dialect=replace(dialect, **fields)
+            cause=because(id_), configuration=replace(configuration, decay=decay), dialect=replace(dialect, **fields)
         )
 
-    yield change("decay inverted", 1 - configuration.decay)
-    yield change("moving mean not updated", update="none")
-    yield change("moving mean updated twice", configuration.decay**2)
-    yield change("moving mean replaced by the batch's", 0.0)
+    yield change("decay-inverted", 1 - configuration.decay)
+    yield change("moving-mean-not-updated", update="none")
+    yield change("moving-mean-updated-twice", configuration.decay**2)
+    yield change("moving-mean-replaced-by-batch", 0.0)
 
 
 def _terms(situation: Situation, center: Array) -> dict[str, dict[str, Array]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm.changed import changed_to
 from conformance.operations.batch_norm.diagnosis import hypotheses as of_batch_norm
@@ -27,57 +28,51 @@ FORWARD = ("tangent_output", "second_grad_upstream")
 
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses about the derivatives, then those that speak of any batch normalization."""
-    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    base = Hypothesis(configuration=configuration, dialect=dialect)
 
-    def changed(name: str, change: Change, *quantities: str) -> Hypothesis:
+    def changed(id_: str, change: Change, *quantities: str) -> Hypothesis:
         came = functools.partial(_changed, quantities, change)
-        return replace(base, name=name, changed=came, only=frozenset(quantities))
+        return replace(base, cause=because(id_), changed=came, only=frozenset(quantities))
 
     forward, second = (*FORWARD,), ("second_grad_input",)
+    yield changed("statistics-taken-for-constants-forward", lambda s, n, d: _scale(n) * _v(s), *forward)
     yield changed(
-        "statistics taken for constants by forward differentiation", lambda s, n, d: _scale(n) * _v(s), *forward
-    )
-    yield changed(
-        "mean's share missing from forward differentiation",
+        "mean-share-missing-forward",
         lambda s, n, d: d.values["tangent_output"] + _scale(n) * total(_v(s)) / len(s.x),
         *forward,
     )
     yield changed(
-        "variance's share missing from forward differentiation",
+        "variance-share-missing-forward",
         lambda s, n, d: d.values["tangent_output"] + _scale(n) * n.normalized * d.a,
         *forward,
     )
+    yield changed("gamma-missing-forward", lambda s, n, d: d.values["tangent_output"] / n.gamma, *forward)
+    yield changed("second-input-gradient-missing", lambda s, n, d: 0 * s.x, *second)
+    yield changed("second-input-gradient-negated", lambda s, n, d: -d.values["second_grad_input"], *second)
     yield changed(
-        "gamma missing from forward differentiation", lambda s, n, d: d.values["tangent_output"] / n.gamma, *forward
-    )
-    yield changed("second gradient of the input missing", lambda s, n, d: 0 * s.x, *second)
-    yield changed("second gradient of the input negated", lambda s, n, d: -d.values["second_grad_input"], *second)
-    yield changed(
-        "inverse root taken for a constant by the second gradient",
+        "second-gradient-root-constant",
         lambda s, n, d: -_scale(n) * n.inverse_root * (d.b * d.along + d.a * d.back),
         *second,
     )
     yield changed(
-        "normalized input taken for a constant by the second gradient",
+        "second-gradient-normalized-constant",
         lambda s, n, d: -_scale(n) * n.inverse_root * n.normalized * d.product,
         *second,
     )
     yield changed(
-        "mean taken for a constant of the variance by the second gradient",
+        "second-gradient-mean-constant",
         lambda s, n, d: d.values["second_grad_input"] - _scale(n) * n.inverse_root * d.b * total(_v(s)) / len(s.x),
         *second,
     )
+    yield changed("second-input-gradient-halved", lambda s, n, d: d.values["second_grad_input"] / 2, *second)
+    yield changed("second-gamma-gradient-missing", lambda s, n, d: 0 * n.gamma, "second_grad_gamma")
     yield changed(
-        "half of the second gradient of the input", lambda s, n, d: d.values["second_grad_input"] / 2, *second
-    )
-    yield changed("second gradient of gamma missing", lambda s, n, d: 0 * n.gamma, "second_grad_gamma")
-    yield changed(
-        "second gradient of gamma times gamma",
+        "second-gamma-gradient-times-gamma",
         lambda s, n, d: d.values["second_grad_gamma"] * n.gamma,
         "second_grad_gamma",
     )
     yield changed(
-        "statistics taken for constants by the second gradient of gamma",
+        "second-gamma-gradient-statistics-constant",
         lambda s, n, d: n.inverse_root * total(_v(s) * s.upstream),
         "second_grad_gamma",
     )

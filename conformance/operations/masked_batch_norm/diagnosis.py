@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import Cause, because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import diagnosis as unmasked
 from conformance.operations.batch_norm.changed import MOVING, changed_to
@@ -33,7 +34,7 @@ _ADDED = (1e-7, 1e-5, 1e-3, 1.0)
 
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses, those about the mask first."""
-    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    base = Hypothesis(configuration=configuration, dialect=dialect)
     yield from _mask(base)
     yield from _divisor(base)
     yield from _nothing_counts(base)
@@ -58,7 +59,7 @@ class _Taken:
 
 
 def _changed(
-    base: Hypothesis, name: str, change: Callable[[Situation], _Taken | None], only: frozenset[str] = frozenset()
+    base: Hypothesis, cause: Cause, change: Callable[[Situation], _Taken | None], only: frozenset[str] = frozenset()
 ) -> Hypothesis:
     def came(situation: Situation, found: Found) -> Found:
         if not found.keys() >= MOVING or not situation.x.size:
@@ -70,7 +71,7 @@ def _changed(
             values = _values(situation, taken)
         return {each: changed_to(found[each], values[each], len(situation.x)) for each in found if each in values}
 
-    return replace(base, name=name, changed=came, only=only)
+    return replace(base, cause=cause, changed=came, only=only)
 
 
 def _values(situation: Situation, taken: _Taken) -> dict[str, Array]:
@@ -118,24 +119,24 @@ def _alike(situation: Situation, counted: Array) -> Array:
 
 
 def _mask(base: Hypothesis) -> Iterator[Hypothesis]:
-    def read(name: str, change: Callable[[Situation], Array], only: frozenset[str] = frozenset()) -> Hypothesis:
+    def read(id_: str, change: Callable[[Situation], Array], only: frozenset[str] = frozenset()) -> Hypothesis:
         def given(situation: Situation) -> Situation:
             return replace(situation, arrays={"mask": change(situation)}) if "mask" in situation.arrays else situation
 
-        return replace(base, name=name, given=given, only=only)
+        return replace(base, cause=because(id_), given=given, only=only)
 
     def everything(situation: Situation) -> Array:
         return np.ones_like(reference.counts(situation))
 
-    yield read("mask ignored", everything)
-    yield read("mask ignored by the moving values", everything, MOVING)
-    yield read("mask ignored by the output", everything, _PRODUCED)
-    yield read("mask inverted", lambda situation: ~reference.counts(situation))
-    yield read("whole rows counted where any position counts", _by_row)
+    yield read("mask-ignored", everything)
+    yield read("mask-ignored-by-moving", everything, MOVING)
+    yield read("mask-ignored-by-output", everything, _PRODUCED)
+    yield read("mask-inverted", lambda situation: ~reference.counts(situation))
+    yield read("mask-by-row", _by_row)
     for shift in (1, -1):
-        yield read("mask of the neighbouring position", functools.partial(_shifted, shift))
-    yield read("mask read in column-major order", _column_major)
-    yield _changed(base, "mask laid along the features", _along_features)
+        yield read("mask-of-neighbour", functools.partial(_shifted, shift))
+    yield read("mask-column-major", _column_major)
+    yield _changed(base, because("mask-along-features"), _along_features)
 
 
 def _by_row(situation: Situation) -> Array:
@@ -185,14 +186,14 @@ def _divisor(base: Hypothesis) -> Iterator[Hypothesis]:
     }
     for name, by in divisors.items():
         for closed in (False, True):
-            yield _changed(base, f"wrong divisor: {name}", functools.partial(_divided, by, closed))
-    yield _changed(base, "values that do not count multiplied by 0: no number stays none", _multiplied)
-    for said, count in (
+            yield _changed(base, because("wrong-divisor", divisor=name), functools.partial(_divided, by, closed))
+    yield _changed(base, because("uncounted-multiplied-by-zero"), _multiplied)
+    for counted, count in (
         ("the positions", lambda s: len(s.x)),
         ("the positions that count", lambda s: reference.counts(s).sum()),
     ):
         change = functools.partial(_corrected_by, count)
-        yield replace(base, name=f"moving variance with Bessel's correction of {said}", changed=change, only=MOVING)
+        yield replace(base, cause=because("masked-moving-correction", counted=counted), changed=change, only=MOVING)
 
 
 def _divided(by: Callable[[Situation], float], closed: bool, situation: Situation) -> _Taken | None:
@@ -234,7 +235,7 @@ def _corrected_by(count: Callable[[Situation], Any], situation: Situation, found
 def _nothing_counts(base: Hypothesis) -> Iterator[Hypothesis]:
     """Yield what may be made of the statistics of no values: 0, 0/0, or those of all."""
 
-    def entering(name: str, value: Callable[[Situation], tuple[Array, Array]]) -> Hypothesis:
+    def entering(id_: str, value: Callable[[Situation], tuple[Array, Array]]) -> Hypothesis:
         def came(situation: Situation, found: Found) -> Found:
             if not found.keys() >= MOVING or not situation.x.size or reference.counts(situation).any():
                 return {}
@@ -244,18 +245,18 @@ def _nothing_counts(base: Hypothesis) -> Iterator[Hypothesis]:
             batch = dict(zip(("moving_mean", "moving_variance"), value(situation), strict=True))
             return {each: changed_to(found[each], moved(situation.state[each], batch[each], weight)) for each in batch}
 
-        return replace(base, name=f"no position counts: {name}", changed=came, only=MOVING)
+        return replace(base, cause=because(id_), changed=came, only=MOVING)
 
     def constant(value: float, situation: Situation) -> tuple[Array, Array]:
         each = np.full(situation.x.shape[1], value, situation.x.dtype)
         return each, each
 
-    yield entering("a mean and a variance of 0 enter the moving values", functools.partial(constant, 0.0))
-    yield entering("statistics of 0/0 enter the moving values", functools.partial(constant, np.nan))
+    yield entering("nothing-counts-zero-enters", functools.partial(constant, 0.0))
+    yield entering("nothing-counts-nan-enters", functools.partial(constant, np.nan))
 
 
 def _output(base: Hypothesis) -> Iterator[Hypothesis]:
-    def elsewhere(name: str, value: Callable[[Situation, Array], Any]) -> Hypothesis:
+    def elsewhere(given: str, value: Callable[[Situation, Array], Any]) -> Hypothesis:
         def came(situation: Situation, found: Found) -> Found:
             counted = reference.counts(situation)
             if "output" not in found or "mask" not in situation.arrays or not counted.any():
@@ -264,7 +265,7 @@ def _output(base: Hypothesis) -> Iterator[Hypothesis]:
             values = np.where(counted[:, np.newaxis], output.value, value(situation, output.value))
             return {"output": changed_to(output, values)}
 
-        return replace(base, name=f"output where a position does not count: {name}", changed=came, only=_OUTPUT)
+        return replace(base, cause=because("uncounted-output", given=given), changed=came, only=_OUTPUT)
 
     yield elsewhere("0", lambda situation, output: 0)
     yield elsewhere("the input", lambda situation, output: situation.x)
@@ -282,7 +283,7 @@ def _by_moving(situation: Situation, output: Array) -> Array:
 
 
 def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
-    def changed(name: str, of: frozenset[str], change: Callable[[Situation, Array], dict[str, Array]]) -> Hypothesis:
+    def changed(id_: str, of: frozenset[str], change: Callable[[Situation, Array], dict[str, Array]]) -> Hypothesis:
         def came(situation: Situation, found: Found) -> Found:
             counted = reference.counts(situation)
             if situation.upstream is None or not found.keys() >= MOVING or not counted.any():
@@ -290,21 +291,18 @@ def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
             values = change(situation, counted[:, np.newaxis])
             return {each: changed_to(found[each], values[each]) for each in of if each in found}
 
-        return replace(base, name=name, changed=came, only=of)
+        return replace(base, cause=because(id_), changed=came, only=of)
 
     learned_and_input = _LEARNED | _INPUT
-    name = "upstream left out where a position does not count"
-    yield changed(name, learned_and_input, _upstream_counted)
-    yield changed(f"{name}: gradients of gamma and beta", _LEARNED, _upstream_counted)
-    yield changed(f"{name}: statistics' share of the input gradient", _INPUT, _statistics_counted)
-    yield changed("input gradient 0 where a position does not count", _INPUT, _input_counted)
-    yield changed("statistics taken for constants", _INPUT, lambda s, w: _through(s, 0 * w, 1))
-    yield changed(
-        "gradient of the statistics reaches every position", _INPUT, lambda s, w: _through(s, w | True, w.sum())
-    )
-    yield changed("input gradient divided by all positions", _INPUT, lambda s, w: _through(s, w, len(w)))
-    yield changed("mean term missing", _INPUT, lambda s, w: _through(s, w, w.sum(), mean=0))
-    yield changed("variance term missing", _INPUT, lambda s, w: _through(s, w, w.sum(), variance=0))
+    yield changed("uncounted-upstream-left-out", learned_and_input, _upstream_counted)
+    yield changed("uncounted-upstream-left-out-of-learned", _LEARNED, _upstream_counted)
+    yield changed("uncounted-upstream-left-out-of-statistics", _INPUT, _statistics_counted)
+    yield changed("uncounted-input-gradient-zero", _INPUT, _input_counted)
+    yield changed("statistics-taken-for-constants", _INPUT, lambda s, w: _through(s, 0 * w, 1))
+    yield changed("statistics-gradient-everywhere", _INPUT, lambda s, w: _through(s, w | True, w.sum()))
+    yield changed("input-gradient-over-all-positions", _INPUT, lambda s, w: _through(s, w, len(w)))
+    yield changed("mean-term-missing", _INPUT, lambda s, w: _through(s, w, w.sum(), mean=0))
+    yield changed("variance-term-missing", _INPUT, lambda s, w: _through(s, w, w.sum(), variance=0))
 
 
 _INPUT = frozenset({"grad_input"})

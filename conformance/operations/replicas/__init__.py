@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.centering import CENTERING
@@ -29,14 +30,14 @@ _CENTERING = Replicated(one_train=CENTERING.train, one_infer=CENTERING.infer)
 
 
 def _synchronized_hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
-    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    base = Hypothesis(configuration=configuration, dialect=dialect)
     own: dict[str, Any] = {
-        "each replica normalizes by its own shard": "apart",
-        "each replica normalizes by its own shard, and the moving values are averaged": "mean",
+        "own-statistics": "apart",
+        "own-statistics-moving-averaged": "mean",
     }
-    for name, joined in own.items():
+    for id_, joined in own.items():
         replicated = functools.partial(_replicated, replace(dialect, replica_moving=joined))
-        yield replace(base, name=name, changed=replicated)
+        yield replace(base, cause=because(id_), changed=replicated)
     yield from diagnosis.misjoined(base)
     yield from diagnosis.gradients(configuration, dialect)
     yield from diagnosis.shared(configuration, BATCH_NORM.hypotheses(configuration, dialect))
@@ -48,7 +49,7 @@ def _replicated(dialect: Dialect, situation: Situation, found: Found) -> Found: 
 
 def _replicated_hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     yield from diagnosis.joining(configuration, dialect)
-    base = Hypothesis(name="statistics of the whole batch", configuration=configuration, dialect=dialect)
+    base = Hypothesis(cause=because("statistics-of-whole-batch"), configuration=configuration, dialect=dialect)
     yield replace(base, changed=_whole)
     yield from diagnosis.gradients(configuration, dialect)
     yield from diagnosis.shared(configuration, BATCH_NORM.hypotheses(configuration, dialect))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.changed import changed_to
@@ -42,62 +43,59 @@ def shared(configuration: Configuration, plain: Iterable[Hypothesis]) -> Iterato
 
 def joining(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses about how the moving values of replicas with own statistics come together."""
-    base = Hypothesis(name="", configuration=configuration, dialect=dialect, only=every_moving(configuration))
+    base = Hypothesis(configuration=configuration, dialect=dialect, only=every_moving(configuration))
     other: dict[Any, str] = {
-        "apart": "replicas keep their moving values apart",
-        "mean": "moving values averaged over the replicas",
-        "first": "every pass begins with the first replica's moving values",
+        "apart": "replica-moving-apart",
+        "mean": "replica-moving-averaged",
+        "first": "replica-moving-of-first",
     }
-    for value, name in other.items():
+    for value, id_ in other.items():
         if value != dialect.replica_moving:
             # Under `first` inference is by other values too.
             only = frozenset[str]() if "first" in (value, dialect.replica_moving) else base.only
-            yield replace(base, name=name, dialect=replace(dialect, replica_moving=value), only=only)
+            yield replace(base, cause=because(id_), dialect=replace(dialect, replica_moving=value), only=only)
     changes: dict[str, Change] = {
-        "every replica takes the first one's moving values": functools.partial(_every, lambda _, values: values[0]),
-        "every replica takes the last one's moving values": functools.partial(_every, lambda _, values: values[-1]),
-        "moving values added over the replicas": functools.partial(_every, lambda _, values: sum(values)),
-        "moving values averaged by the sizes of the shards": functools.partial(_every, _by_size),
-        "moving values of the whole batch's statistics": _of_the_whole,
-        "moving values of the first replica alone updated": _first_alone,
+        "replica-moving-taken-from-first": functools.partial(_every, lambda _, values: values[0]),
+        "replica-moving-taken-from-last": functools.partial(_every, lambda _, values: values[-1]),
+        "replica-moving-added": functools.partial(_every, lambda _, values: sum(values)),
+        "replica-moving-averaged-by-size": functools.partial(_every, _by_size),
+        "replica-moving-of-whole-batch": _of_the_whole,
+        "first-replica-alone-updated": _first_alone,
     }
-    yield from (replace(base, name=name, changed=change) for name, change in changes.items())
+    yield from (replace(base, cause=because(id_), changed=change) for id_, change in changes.items())
 
 
 def gradients(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses about the gradients of gamma and beta, which replicas share."""
-    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    base = Hypothesis(configuration=configuration, dialect=dialect)
     learned = frozenset({"grad_gamma", "grad_beta"})
     value: Any = "sum" if dialect.replica_gradients == "mean" else "mean"
-    name = "gradients of gamma and beta averaged over the replicas"
-    name = name.replace("averaged", "added") if value == "sum" else name
-    yield replace(base, name=name, dialect=replace(dialect, replica_gradients=value), only=learned)
+    cause = because("replica-gradients-added" if value == "sum" else "replica-gradients-averaged")
+    yield replace(base, cause=cause, dialect=replace(dialect, replica_gradients=value), only=learned)
     replicas = len(shards.of(configuration))
     again = functools.partial(_multiplied, learned, replicas)
-    yield replace(base, name="gradients of gamma and beta counted once per replica", changed=again, only=learned)
+    yield replace(base, cause=because("replica-gradients-counted-again"), changed=again, only=learned)
 
 
 def misjoined(base: Hypothesis) -> Iterator[Hypothesis]:
     """Yield the hypotheses about how shards' statistics become those of the whole batch."""
     changes: dict[str, Change] = {
-        "variances of the shards averaged, without the spread of their means": functools.partial(_joined, False, True),
-        "shards averaged as if they had one size": functools.partial(_joined, True, False),
-        "shards averaged as if they had one size, without the spread of their means": functools.partial(
-            _joined, True, True
-        ),
+        "shard-variances-averaged": functools.partial(_joined, False, True),
+        "shards-of-one-size": functools.partial(_joined, True, False),
+        "shards-of-one-size-variances-averaged": functools.partial(_joined, True, True),
     }
-    yield from (replace(base, name=name, changed=change) for name, change in changes.items())
+    yield from (replace(base, cause=because(id_), changed=change) for id_, change in changes.items())
     only = frozenset({"grad_input"})
-    yield replace(base, name="gradients do not pass to other replicas", changed=_within, only=only)
+    yield replace(base, cause=because("gradients-within-replica"), changed=_within, only=only)
     again = functools.partial(_through, len(shards.of(base.configuration)))
-    yield replace(base, name="gradients through the statistics counted once per replica", changed=again, only=only)
+    yield replace(base, cause=because("statistics-gradients-counted-again"), changed=again, only=only)
     none = functools.partial(_through, 0)
-    yield replace(base, name="no gradients through the statistics", changed=none, only=only)
+    yield replace(base, cause=because("no-gradients-through-statistics"), changed=none, only=only)
     moving = every_moving(base.configuration)
-    yield replace(base, name="moving values of the first replica alone updated", changed=_first_alone, only=moving)
+    yield replace(base, cause=because("first-replica-alone-updated"), changed=_first_alone, only=moving)
     decay = base.configuration.decay ** len(shards.of(base.configuration))
     repeated = replace(base.configuration, decay=decay)
-    yield replace(base, name="moving values updated once per replica", configuration=repeated, only=moving)
+    yield replace(base, cause=because("moving-updated-per-replica"), configuration=repeated, only=moving)
 
 
 def _every(choose: Callable[[Situation, Sequence[Array]], Any], situation: Situation, found: Found) -> Found:

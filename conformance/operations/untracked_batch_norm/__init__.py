@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm import BATCH_NORM
@@ -39,21 +40,23 @@ def _terms(situation: Situation) -> Mapping[str, Mapping[str, Array]]:
 
 
 def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
-    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    base = Hypothesis(configuration=configuration, dialect=dialect)
 
     def inferred(situation: Situation, found: dict[str, Expected]) -> dict[str, Expected]:
         neutral = batch_norm.infer(_beside_some(situation), working(configuration.dtype))
         return {name: each for name, each in neutral.items() if name in found}
 
-    yield replace(base, name="normalized with mean 0 and variance 1", changed=inferred)
-    yield replace(base, name="normalizing correction 1", dialect=replace(dialect, normalizing_correction=1))
-    yield replace(base, name="epsilon outside the root", given=lambda each: replace(each, epsilon="outside"))
-    for name, epsilon in (
+    yield replace(base, cause=because("normalized-with-neutral"), changed=inferred)
+    yield replace(
+        base, cause=because("normalizing-correction", correction=1), dialect=replace(dialect, normalizing_correction=1)
+    )
+    yield replace(base, cause=because("epsilon-outside-root"), given=lambda each: replace(each, epsilon="outside"))
+    for change, epsilon in (
         ("dropped", 0.0),
         ("twice", 2 * configuration.epsilon),
         ("squared", configuration.epsilon**2),
     ):
-        yield replace(base, name=f"epsilon {name}", configuration=replace(configuration, epsilon=epsilon))
+        yield replace(base, cause=because(f"epsilon-{change}"), configuration=replace(configuration, epsilon=epsilon))
 
 
 UNTRACKED_BATCH_NORM = replace(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm.diagnosis import hypotheses as of_batch_norm
@@ -32,23 +33,22 @@ _MOVING = frozenset(MOVING)
 
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses about the parts, then those that speak of any batch normalization."""
-    base = Hypothesis(name="", configuration=configuration, dialect=dialect)
+    base = Hypothesis(configuration=configuration, dialect=dialect)
 
-    def changed(name: str, change: Any, only: frozenset[str] = frozenset()) -> Hypothesis:
-        return replace(base, name=name, only=only, changed=functools.partial(_in_training, change))
+    def changed(id_: str, change: Any, only: frozenset[str] = frozenset()) -> Hypothesis:
+        return replace(base, cause=because(id_), only=only, changed=functools.partial(_in_training, change))
 
-    once = "moving values updated once, by the mean of the virtual batches' statistics"
-    yield changed(once, functools.partial(_once, consecutive), _MOVING)
-    yield changed("virtual batches of interleaved samples", functools.partial(_grouped, interleaved))
-    yield changed(f"virtual batches of interleaved samples; {once}", functools.partial(_once_of, interleaved))
-    yield changed("the batch is not divided", _undivided)
-    yield changed("moving values updated by the first virtual batch alone", functools.partial(_by_one, 0), _MOVING)
-    yield changed("moving values updated by the last virtual batch alone", functools.partial(_by_one, -1), _MOVING)
-    yield changed("moving values updated by the virtual batches in reverse", _reversed, _MOVING)
-    yield changed("moving values updated by the whole batch", _by_the_whole, _MOVING)
+    yield changed("virtual-moving-updated-once", functools.partial(_once, consecutive), _MOVING)
+    yield changed("virtual-batches-interleaved", functools.partial(_grouped, interleaved))
+    yield changed("virtual-batches-interleaved-moving-updated-once", functools.partial(_once_of, interleaved))
+    yield changed("batch-not-divided", _undivided)
+    yield changed("moving-by-first-virtual-batch", functools.partial(_by_one, 0), _MOVING)
+    yield changed("moving-by-last-virtual-batch", functools.partial(_by_one, -1), _MOVING)
+    yield changed("moving-by-virtual-batches-reversed", _reversed, _MOVING)
+    yield changed("moving-by-whole-batch", _by_the_whole, _MOVING)
     learned = frozenset({"grad_gamma", "grad_beta"})
-    yield changed("gradients of gamma and beta averaged over the virtual batches", _mean_gradients, learned)
-    yield changed("gradients of gamma and beta of the last virtual batch alone", _last_gradients, learned)
+    yield changed("virtual-gradients-averaged", _mean_gradients, learned)
+    yield changed("virtual-gradients-of-last", _last_gradients, learned)
     yield from of_batch_norm(configuration, dialect)
 
 

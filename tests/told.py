@@ -1,0 +1,16 @@
+"""What a person reads of a judgement: the causes in the catalogue's words."""
+
+from __future__ import annotations
+
+from conformance.judging.judgement import Judged, Judgement
+from conformance.spec.causes import catalogue, diagnosis_text, text_of
+
+
+def reason(judged: Judged) -> str:
+    """Return why a quantity deviates."""
+    return text_of(judged.causes, catalogue())
+
+
+def diagnosed(judgement: Judgement) -> str:
+    """Return the diagnosis of a cell."""
+    return diagnosis_text(judgement.diagnosis, catalogue())
