@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from conformance.execution.execute import execute
@@ -20,10 +21,13 @@ from conformance.execution.pool import Workers
 from conformance.judging.judge import judge
 from conformance.planning.plan import Cell
 from conformance.reference.expected import References
+from conformance.runfile.cause_text import Catalogue, alternatives_text, text_of
 from conformance.runfile.lines import record_line
-from conformance.runfile.run_file import RunWriter
+from conformance.runfile.sentences import CATALOGUE
+from conformance.runfile.structs import QuantityRecord, Record
+from conformance.runfile.writing import RunWriter
 from conformance.spec.divergences import Listed, find, of_implementation
-from conformance.verdict import Verdict
+from conformance.verdict import Standing, Verdict
 
 Status = Literal["passed", "failed", "skipped", "xfailed"]
 
@@ -149,7 +153,7 @@ class Plugin:
                 self._loop(session, items, writer)
                 ended = True
             finally:
-                writer.close_run({"ended": ended, "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+                writer.close_run(ended=ended, finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         if writer.recorded != planned:
             self.prepared.mismatch = (planned, writer.recorded)
         return True
@@ -167,9 +171,9 @@ class Plugin:
                     (cell.case.id, cell.implementation.name, cell.mode, cell.device),
                     self.prepared.versions[cell.key.name],
                 )
-                line = record_line(cell, judgement, listed)
-                status, message = status_of(line, listed)
-                writer.add("record", {**line, "status": status, "judging": round(time.monotonic() - started, 6)})
+                record = record_line(cell, judgement, listed)
+                status, message = status_of(record, listed, CATALOGUE)
+                writer.add(msgspec.structs.replace(record, judging=round(time.monotonic() - started, 6)))
             seconds = sum(step.seconds or 0.0 for step in judgement.steps)
             with stages.at("telling pytest"):
                 _report(items[cell.id], status, message, seconds)
@@ -182,45 +186,51 @@ class Plugin:
                 _obey(session)
 
 
-def status_of(line: Mapping[str, Any], listed: Sequence[Listed]) -> tuple[Status, str]:
+def status_of(record: Record, listed: Sequence[Listed], causes: Catalogue) -> tuple[Status, str]:
     """Return how pytest counts a record, and what it says of it."""
-    verdict = Verdict(line["verdict"])
-    message = describe(line)
-    if verdict.agrees:
-        if listed:
-            return "failed", f"{listed[0].place}: stale: {line['cell']} is {verdict}"
-        return "passed", message
-    if not verdict.judged:
-        return "skipped", message
-    for entry in listed:
-        if entry.divergence.verdict == verdict:
-            return "xfailed", entry.divergence.reason
-    return ("passed" if line["expected"] else "failed"), message
+    message = describe(record, causes)
+    match record.standing:
+        case Standing.AGREES | Standing.DOCUMENTED:
+            return "passed", message
+        case Standing.APART:
+            return "skipped", message
+        case Standing.KNOWN:
+            reasons = [entry.divergence.reason for entry in listed if entry.divergence.verdict == record.verdict]
+            return "xfailed", reasons[0]
+        case Standing.UNEXPECTED if record.verdict.agrees:
+            return "failed", f"{listed[0].place}: stale: {record.cell} is {record.verdict}"
+        case Standing.UNEXPECTED:
+            return "failed", message
 
 
-def describe(line: Mapping[str, Any]) -> str:
+def describe(record: Record, causes: Catalogue) -> str:
     """Return a record as a lab note: what, where, expected, got, allowed."""
-    notes = [f"{line['cell']}: {line['verdict']}"]
-    for step in line["steps"]:
-        where = f"step {step['number']} ({step['kind']})"
-        if step.get("message"):
-            notes.append(f"  {where}: {step['verdict']}: {step['message']}")
-        for each in step["quantities"]:
-            if each["verdict"] in ("exact", "conforms"):
-                continue
-            note = f"  {where} {each['quantity']}: {each['verdict']}"
-            if "worst" in each:
-                worst = each["worst"]
-                note += (
-                    f": score {each['score']}: at {tuple(worst['index'])} expected {worst['expected']},"
-                    f" got {worst['observed']}, allowed ±{worst['allowed']}"
-                )
-            if each.get("fields"):
-                note += f" [{', '.join(each['fields'])}]"
-            notes.append(f"{note} {each.get('reason', '')}".rstrip())
-    if line.get("diagnosis"):
-        notes.append(f"  diagnosis: {line['diagnosis']}")
+    notes = [f"{record.cell}: {record.verdict}"]
+    for step in record.steps:
+        where = f"step {step.number} ({step.kind})"
+        if step.message:
+            notes.append(f"  {where}: {step.verdict}: {step.message}")
+        notes.extend(
+            f"  {where} {_described(quantity, causes)}"
+            for quantity in step.quantities
+            if quantity.verdict not in (Verdict.EXACT, Verdict.CONFORMS)
+        )
+    if record.diagnosis:
+        notes.append(f"  diagnosis: {text_of(record.diagnosis, causes)}")
     return "\n".join(notes)
+
+
+def _described(quantity: QuantityRecord, causes: Catalogue) -> str:
+    note = f"{quantity.quantity}: {quantity.verdict}"
+    if quantity.worst is not None:
+        worst = quantity.worst
+        note += (
+            f": score {quantity.score}: at {worst.index} expected {worst.expected},"
+            f" got {worst.observed}, allowed ±{worst.allowed}"
+        )
+    if quantity.fields:
+        note += f" [{', '.join(quantity.fields)}]"
+    return f"{note} {alternatives_text(quantity.causes, causes)}".rstrip()
 
 
 def _report(item: pytest.Item, status: Status, message: str, seconds: float) -> None:

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from conformance.errors import Place, SpecErrors
+from conformance.judging.judgement import Judgement
 from conformance.run.plugin import status_of
+from conformance.runfile.lines import standing_of
+from conformance.runfile.structs import Record
 from conformance.spec.divergences import Divergence, Listed, find, load_divergences, unmatched
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
+from conformance.verdict import Verdict
 
 CELL = ("edges.one/float32", "torch.nn.BatchNorm", "compiled", "cpu")
 VERSIONS = {"torch": "2.13.0+cpu", "numpy": "2.4.6"}
@@ -89,44 +93,57 @@ def test_an_entry_that_lists_no_cell_of_the_matrix_is_found_whatever_its_version
     assert unmatched(entries, [CELL, *others]) == entries[2:]
 
 
-def line(verdict: str, expected: bool = False) -> dict[str, Any]:
-    return {"cell": "edges.one::x", "verdict": verdict, "expected": expected, "steps": [], "diagnosis": ""}
+def status(verdict: str, listed_by: list[Listed], *, expected: bool = False) -> tuple[str, str]:
+    """How pytest counts a cell with that verdict, and what it says of it."""
+    judgement = Judgement(verdict=Verdict(verdict), expected=expected, steps=())
+    record = Record(
+        cell="edges.one::x-eager-cpu",
+        case="edges.one",
+        implementation="x",
+        mode="eager",
+        device="cpu",
+        environment="x",
+        verdict=judgement.verdict,
+        standing=standing_of(judgement, listed_by),
+        steps=(),
+    )
+    return status_of(record, listed_by, {})
 
 
 @pytest.mark.parametrize("verdict", ["exact", "conforms", "dialect"])
 def test_an_entry_whose_cell_agrees_is_stale_and_fails(verdict: str) -> None:
-    status, message = status_of(line(verdict, expected=True), [listed()])
-    assert (status, message) == ("failed", f"divergences.yaml:7:1: stale: edges.one::x is {verdict}")
+    stale = f"divergences.yaml:7:1: stale: edges.one::x-eager-cpu is {verdict}"
+    assert status(verdict, [listed()], expected=True) == ("failed", stale)
 
 
 @pytest.mark.parametrize("verdict", ["exact", "conforms", "dialect"])
 def test_a_cell_that_agrees_passes_where_nothing_lists_it(verdict: str) -> None:
-    assert status_of(line(verdict, expected=True), [])[0] == "passed"
+    assert status(verdict, [], expected=True)[0] == "passed"
 
 
 @pytest.mark.parametrize("verdict", ["deviates", "refused", "crashed", "timed_out"])
 def test_a_listed_deviation_is_an_expected_failure(verdict: str) -> None:
-    assert status_of(line(verdict), [listed(verdict=verdict)]) == ("xfailed", "It gives one when two is right.")
+    assert status(verdict, [listed(verdict=verdict)]) == ("xfailed", "It gives one when two is right.")
 
 
 @pytest.mark.parametrize("verdict", ["deviates", "refused", "crashed", "timed_out"])
 def test_a_deviation_that_nothing_lists_fails(verdict: str) -> None:
-    assert status_of(line(verdict), [])[0] == "failed"
+    assert status(verdict, [])[0] == "failed"
 
 
 @pytest.mark.parametrize("verdict", ["refused", "crashed", "timed_out"])
 def test_a_deviation_of_another_kind_than_listed_fails(verdict: str) -> None:
-    assert status_of(line(verdict), [listed(verdict="deviates")])[0] == "failed"
+    assert status(verdict, [listed(verdict="deviates")])[0] == "failed"
 
 
 def test_a_refusal_that_the_profile_documents_passes() -> None:
-    assert status_of(line("refused", expected=True), [])[0] == "passed"
+    assert status("refused", [], expected=True)[0] == "passed"
 
 
 @pytest.mark.parametrize("verdict", ["unsupported", "not_decidable", "outside_domain"])
 @pytest.mark.parametrize("entries", [[], [listed()]])
 def test_what_was_not_judged_is_skipped_and_makes_nothing_stale(verdict: str, entries: list[Listed]) -> None:
-    assert status_of(line(verdict, expected=True), entries)[0] == "skipped"
+    assert status(verdict, entries, expected=True)[0] == "skipped"
 
 
 def test_a_file_of_entries_is_loaded_with_their_places(tmp_path: Path) -> None:
