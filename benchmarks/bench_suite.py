@@ -17,8 +17,8 @@ from conformance.judging.judge import judge
 from conformance.planning.plan import Selection, plan
 from conformance.reference.expected import References, compute
 from conformance.report import write
+from conformance.runfile.reading import read, read_all
 from conformance.runfile.results_reading import load as load_results
-from conformance.runfile.run_file import read, read_all
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
 from conformance.spec.tiers import Tier

@@ -1,12 +1,13 @@
 """A cause: why numbers are not what they must be, as a value.
 
-Its id is one of `spec/causes.yaml`, which has the words; text is made from causes last, by whoever shows it.
+Its id is one of `spec/causes.yaml`, which has the words. Text is made from causes last, here, by whoever shows it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class Term:
     digits: int
 
 
+#: The parameters of an unexplained cause that are distances in bounds, which may be infinite.
+BOUNDS = ("left", "off")
 #: The name of the term that is the same for every number.
 CONSTANT = "1"
 
@@ -64,3 +67,82 @@ RAISES, CRASHES, TIMES_OUT = "raises", "crashes", "times-out"
 def because(id_: str, **parameters: Parameter) -> Cause:
     """Return the cause of that id, with its parameters in the order given."""
     return Cause(id=id_, parameters=tuple(parameters.items()))
+
+
+class Wording(Protocol):
+    """What a catalogue says of a cause: its words, and those where its parameter `count` is 1."""
+
+    @property
+    def words(self) -> str:
+        """A template over the parameters."""
+
+    @property
+    def one(self) -> str | None:
+        """The same of one; nothing where it is no other."""
+
+
+Words: TypeAlias = Mapping[str, Wording]
+#: Alternatives that are named; of more, their number.
+_NAMED = 3
+
+
+def diagnosis_text(explanations: Iterable[Explanation], words: Words) -> str:
+    """Return what explains a cell, each explanation once."""
+    return "; ".join(dict.fromkeys(text_of(explanation.alternatives, words) for explanation in explanations))
+
+
+def text_of(alternatives: Sequence[Cause], words: Words) -> str:
+    """Return causes that explain the same as one text, the first of many; of none, an empty one."""
+    named = [_text(cause, words) for cause in alternatives[:_NAMED]]
+    rest = len(alternatives) - _NAMED
+    others = [f"{rest} other{'s' if rest > 1 else ''}"] if rest > 0 else []
+    return " or ".join([*named, *others])
+
+
+def _text(cause: Cause, words: Words) -> str:
+    entry, parameters = words[cause.id], dict(cause.parameters)
+    text = filled(entry.one if entry.one and parameters.get("count") == 1 else entry.words, parameters)
+    return f"{text}: {_weights(parameters)}" if "terms" in parameters else text
+
+
+def filled(words: str, parameters: Mapping[str, Parameter]) -> str:
+    """Return words with parameters in place of their names in braces. Raises `ValueError` where one is lacking.
+
+    The words may be of a file from anywhere, so that they are no format string.
+    """
+    text, *parts = words.split("{")
+    for part in parts:
+        name, brace, rest = part.partition("}")
+        if not brace or name not in parameters:
+            raise ValueError(f"{words!r} needs more than {sorted(parameters)}")
+        text += f"{parameters[name]}{rest}"
+    return text
+
+
+def _weights(parameters: Mapping[str, Parameter]) -> str:
+    """Return what numbers that nothing explains are made of, beside what the right ones are."""
+    match parameters:
+        case {"quantity": str(quantity), "terms": tuple(terms), "left": float(left), "off": float(off)}:
+            pass
+        case _:
+            raise ValueError(f"expected quantity, terms, left and off, got {sorted(parameters)}")
+    observed = _sum([(term, term.observed) for term in terms])
+    right = _sum([(term, term.right) for term in terms])
+    if observed == right:
+        text = f"{observed}, which is right, but for up to {off:.2g} bounds"
+    else:
+        text = f"{observed}{'' if left <= 1 else f', to within {left:.2g} bounds'}, where {right} is right"
+    if "feature" in parameters:
+        place = "(feature {feature}, the worst of {features_off} of {features} that are off)"
+        text += f" {filled(place, parameters)}"
+    return f"{quantity} is {text}"
+
+
+def _sum(weighed: Iterable[tuple[Term, float]]) -> str:
+    text = ""
+    for term, weight in weighed:
+        shown = f"{weight:.{term.digits}g}"
+        sign, size = ("-", shown[1:]) if shown.startswith("-") else ("+", shown)
+        product = size if term.name == CONSTANT else f"{size}·{term.name}"
+        text += f" {sign} {product}" if text else f"{sign.strip('+')}{product}"
+    return text

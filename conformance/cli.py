@@ -198,8 +198,8 @@ def report(
     # them again and again costs as much as all the rest.
     gc.disable()
     from conformance.report import write
+    from conformance.runfile.reading import read_all
     from conformance.runfile.results_reading import load
-    from conformance.runfile.run_file import read_all
 
     older = load(baseline, partial=partial) if baseline else None
     print(write(read_all(runs), out, partial=partial, single_file=single_file, baseline=older))

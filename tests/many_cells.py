@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from conformance.runfile.run_file import RunWriter
+import msgspec
+
+from conformance.runfile import format_1
+from conformance.runfile.structs import FORMAT
+from conformance.runfile.writing import RunWriter
 from tests.run_lines import header_line
 
 Line = dict[str, Any]
@@ -31,21 +36,25 @@ HOSTILE = (
 def write_many(path: Path, cells: int) -> Path:
     """Write a complete run of so many cells, the last cases' texts hostile; the same arguments are the same bytes."""
     count = -(-cells // len(COLUMNS))
+    about = header_line(
+        planned=cells, clauses=CLAUSES, sections={str(section): f"Section {section}" for section in range(2, 18)}
+    )
     with RunWriter(path) as run:
-        run.add(
-            "header",
-            header_line(
-                planned=cells, clauses=CLAUSES, sections={str(each): f"Section {each}" for each in range(2, 18)}
-            ),
-        )
+        run.add(msgspec.structs.replace(decoded("header", about), format=FORMAT))
         for library, version in LIBRARIES.items():
-            run.add("environment", environment(library, version))
+            run.add(decoded("environment", environment(library, version)))
         for number in range(count):
-            run.add("case", case(number, hostile=HOSTILE[number - count] if count - number <= len(HOSTILE) else ""))
+            hostile = HOSTILE[number - count] if count - number <= len(HOSTILE) else ""
+            run.add(decoded("case", case(number, hostile=hostile)))
         for line in records(cells):
-            run.add("record", line)
-        run.close_run({"ended": True, "finished": "2026-01-02T05:06:07+0000"})
+            run.add(decoded("record", line))
+        run.close_run(ended=True, finished="2026-01-02T05:06:07+0000")
     return path
+
+
+def decoded(kind: str, line: Line) -> Any:
+    """Return a line that is told as format 1 had it."""
+    return format_1.decode(json.dumps({"kind": kind, **line}).encode())
 
 
 def environment(library: str, version: str) -> Line:

@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.report.matrix import Field
 from conformance.report.model import Report, build
-from conformance.runfile.run_file import Run
+from conformance.runfile.run import Run
 from tests.run_lines import TORCH, case_line, environment_line, record_line, run_of
 
 Line = dict[str, Any]

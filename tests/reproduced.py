@@ -34,8 +34,8 @@ def complaint(evidence: Evidence, interpreter: str, folder: Path) -> str:
     text = script(evidence, whole=True)
     done = run(text, interpreter, folder)
     said = f"{done.stdout}\n{done.stderr}"
-    if done.returncode != int(not evidence.record["expected"]):
-        return f"exit code {done.returncode} for {evidence.record['verdict']}:\n{said}"
+    if done.returncode != int(not evidence.record.expected):
+        return f"exit code {done.returncode} for {evidence.record.verdict}:\n{said}"
     numbers = re.findall(r"^(?:ok|NO) step .*: .*, (as recorded|recorded .*);$", done.stdout, re.MULTILINE)
     asked = len(re.findall(r"^    \(\d+, \"", text, re.MULTILINE))
     if len(numbers) != asked or set(numbers) - {"as recorded"}:

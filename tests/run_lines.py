@@ -1,12 +1,19 @@
-"""Run files by hand: lines that tell the little that a test is about."""
+"""Run files by hand: lines that tell the little that a test is about, as format 1 wrote them, which is shorter."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from conformance.runfile.run_file import FORMAT, Run, RunWriter, read
+import msgspec
+
+from conformance.runfile.numbers import finite
+from conformance.runfile.reading import parse, read
+from conformance.runfile.run import Run
+from conformance.runfile.structs import FORMAT, AnyLine
+from conformance.runfile.writing import Judges, RunWriter
 
 Line = dict[str, Any]
 
@@ -14,6 +21,15 @@ TORCH = "torch.nn.BatchNorm"
 FLAX = "flax.linen.BatchNorm"
 LIBRARIES = {TORCH: "torch", FLAX: "flax"}
 STATUSES = {"deviates": "failed", "crashed": "failed", "timed_out": "failed", "unsupported": "skipped"}
+
+
+def configuration(**other: Any) -> Line:
+    """Return what a small case in float32 asks of an implementation."""
+    dtype = other.get("dtype", "float32")
+    return {
+        "op": "batch_norm", "shape": [2, 3], "feature_axes": [1], "dtype": dtype, "parameter_dtype": dtype,
+        "decay": 0.9, "epsilon": 0.001, "scale": True, "center": True, **other,
+    }  # fmt: skip
 
 
 def case_line(name: str = "a.one", **other: Any) -> Line:
@@ -26,7 +42,7 @@ def case_line(name: str = "a.one", **other: Any) -> Line:
         "source": "a page",
         "clauses": ["3.1"],
         "op": "batch_norm",
-        "configuration": {"op": "batch_norm", "shape": [2, 3], "dtype": dtype, "epsilon": 0.001},
+        "configuration": configuration(dtype=dtype),
         "initial": {},
         "steps": [{"step": "infer", "input": {"kind": "ramp", "start": 1.0}}],
         "formulas": {"infer": "y = (x-M)/√(V+ε)"},
@@ -82,7 +98,7 @@ def environment_line(implementation: str = TORCH, version: str = "2.13.0", **oth
 def header_line(**other: Any) -> Line:
     """Return the header of a run of everything."""
     return {
-        "format": FORMAT,
+        "format": 1,
         "suite": "0.1.0",
         "spec": "abc",
         "narrowed": False,
@@ -103,29 +119,33 @@ def run_of(
     named = dict.fromkeys(record["case"] for record in records)
     used = dict.fromkeys(record["implementation"] for record in records)
     footer = {"recorded": len(records), "ended": True, "finished": "2026-01-02T03:05:06+0000"}
-    return Run(
-        path=Path(name),
-        header=header_line(**{"planned": len(records), **header}),
-        environments=environments or tuple(environment_line(each) for each in used or (TORCH,)),
-        cases={**{each: case_line(each) for each in named}, **given},
-        records=records,
-        footer=footer if ended else None,
-    )
+    lines = [
+        ("header", header_line(**{"planned": len(records), **header})),
+        *(("environment", line) for line in environments or tuple(environment_line(each) for each in used or (TORCH,))),
+        *(("case", line) for line in ({each: case_line(each) for each in named} | given).values()),
+        *(("record", line) for line in records),
+        *([("footer", footer)] if ended else []),
+    ]
+    return parse(raw_of(lines), Path(name))
+
+
+def raw_of(lines: Iterable[tuple[str, Line]]) -> bytes:
+    """Return lines, each with its kind, as the bytes of a run file."""
+    texts = [json.dumps(finite({"kind": kind, **line}), allow_nan=False) for kind, line in lines]
+    return "".join(f"{text}\n" for text in texts).encode()
 
 
 def write_run(run: Run, folder: Path) -> Path:
     """Write the run under its own name into the folder and return the file."""
     path = folder / run.path.name
-    with RunWriter(path) as writer:
-        writer.add("header", run.header)
-        for line in run.environments:
-            writer.add("environment", line)
-        for line in run.cases.values():
-            writer.add("case", line)
-        for line in run.records:
-            writer.add("record", line)
+    kind = Judges.TIMINGS if run.times else Judges.CELLS
+    with RunWriter(path, kind) as writer:
+        writer.add(msgspec.structs.replace(run.header, format=FORMAT))
+        lines: list[AnyLine] = [*run.environments, *run.cases.values(), *run.records, *run.throughput]
+        for line in lines:
+            writer.add(line)
         if run.footer is not None:
-            writer.add("footer", run.footer)
+            writer.add(run.footer)
     assert len(read(path).records) == len(run.records)
     return path
 

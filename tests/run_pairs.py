@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformance.runfile.run_file import Run
+from conformance.runfile.run import Run
 from tests.run_lines import FLAX, Line, case_line, environment_line, record_line, run_of
 
 CONFORMS = record_line()

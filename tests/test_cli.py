@@ -171,7 +171,7 @@ def test_the_first_failure_ends_a_run_with_x(case_glob: str, tmp_path: Path) -> 
     words[1] = str(tmp_path / "broken.py") + ":ADAPTER"
     found = conformance("run", *words, "--out", "run.jsonl", "--", "-x", "-k", "train or moving", folder=tmp_path)
     assert found.returncode == 1
-    failed = [record for record in records_of(tmp_path / "run.jsonl") if record["status"] == "failed"]
+    failed = [record for record in records_of(tmp_path / "run.jsonl") if record["standing"] == "unexpected"]
     assert len(failed) == 1
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conformance.reproduce.sources import chained
+from conformance.runfile.structs import EnvironmentLine
 from conformance.spec.locations import adapter_files, root
 
 PACKAGE = Path(__file__).resolve().parent.parent / "conformance"
@@ -40,7 +41,9 @@ FLOORS = {name: floor for floor, names in enumerate(LAYERS) for name in names}
 
 #: What the core may import beside the standard library: the dependencies of pyproject.toml and what comes with pytest.
 CORE_PACKAGES = {
+    "filelock",
     "ml_dtypes",
+    "msgspec",
     "numpy",
     "packaging",
     "pydantic",
@@ -218,7 +221,7 @@ def test_the_core_imports_no_framework_and_no_adapter(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in MODULES if _top(path) == "report"], ids=_named)
 def test_the_report_imports_nothing_of_ours_that_runs_or_judges(path: Path) -> None:
-    assert foreign(path.read_text(), {"jinja2", "pygal"}, REPORT_OURS) == set()
+    assert foreign(path.read_text(), {"jinja2", "msgspec", "pygal"}, REPORT_OURS) == set()
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if _top(path) == "worker"], ids=_named)
@@ -270,7 +273,7 @@ def sources(name: str) -> dict[str, str]:
 @pytest.mark.parametrize("path", adapter_files(), ids=_adapter)
 def test_an_adapter_gives_no_name_that_it_imports_another_meaning(path: Path) -> None:
     """A script chains the texts."""
-    assert chained({"adapter": path.name, "sources": sources(f"{ADAPTERS}.{_adapter(path)}")})
+    assert chained(EnvironmentLine(id="x", adapter=path.name, sources=sources(f"{ADAPTERS}.{_adapter(path)}")))
 
 
 def test_there_are_files_to_look_at() -> None:
@@ -291,11 +294,11 @@ def test_there_are_files_to_look_at() -> None:
         ("from conformance.planning.plan import Cell", {"conformance.planning.plan"}),
         ("import conformance.judging.judge", {"conformance.judging.judge"}),
         ("from conformance.recorder import x", {"conformance.recorder"}),
-        ("import os\nfrom numpy import linalg\nfrom conformance.runfile.run_file import read", set()),
+        ("import os\nfrom numpy import linalg\nfrom conformance.runfile.reading import read", set()),
     ],
 )
 def test_a_forbidden_import_would_be_found(text: str, found: set[str]) -> None:
-    assert foreign(text, {"numpy"}, {"conformance.runfile.run_file"}) == found
+    assert foreign(text, {"numpy"}, {"conformance.runfile.reading"}) == found
 
 
 def loaded_by(statement: str, *names: str) -> set[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from conformance.cause import diagnosis_text, text_of
 from conformance.judging.judgement import Judged, Judgement
-from conformance.spec.causes import catalogue, diagnosis_text, text_of
+from conformance.spec.causes import catalogue
 
 
 def reason(judged: Judged) -> str:

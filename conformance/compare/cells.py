@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from conformance.runfile.numbers import number_from
 from conformance.runfile.results import Case, Environment, Results, Row
-from conformance.runfile.run_file import number_from
 from conformance.verdict import Standing, Verdict
 
 #: Where a verdict stands, from best to worst; those with one number stand alike.
@@ -28,7 +28,7 @@ _ANNOUNCED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class ComparedCell:
     """A row with what it refers to."""
 
     case: Case
@@ -60,13 +60,13 @@ class Cell:
 Key = tuple[str, str]
 
 
-def cells_of(results: Results, redefined: set[str]) -> dict[Key, Cell]:
+def cells_of(results: Results, redefined: set[str]) -> dict[Key, ComparedCell]:
     """Return the cells, but those of the redefined cases."""
     found = {}
     for row in results.cells:
         case, column = results.cases[row.case], results.columns[row.column]
         if case.id not in redefined:
-            found[case.id, column.name] = Cell(
+            found[case.id, column.name] = ComparedCell(
                 case=case,
                 column=column.name,
                 implementation=column.implementation,

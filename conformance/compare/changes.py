@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from conformance.compare.cells import Cell
+from conformance.compare.cells import ComparedCell
 from conformance.compare.values import CellChange, Change, FailOn, Kind, Policy
 from conformance.verdict import Standing, Verdict
 
@@ -16,7 +16,7 @@ EXACT_DATA = "13.4"
 _ACCOUNTED = (Verdict.DIALECT, Verdict.DEVIATES)
 _KINDS = {kind: position for position, kind in enumerate(Kind)}
 
-Pair = tuple[Cell, Cell]
+Pair = tuple[ComparedCell, ComparedCell]
 
 
 class _Alike(NamedTuple):
@@ -54,7 +54,7 @@ def changes_of(pairs: Iterable[Pair], policy: Policy) -> tuple[Change, ...]:
     )
 
 
-def _alike(kind: Kind, base: Cell, new: Cell, policy: Policy) -> _Alike:
+def _alike(kind: Kind, base: ComparedCell, new: ComparedCell, policy: Policy) -> _Alike:
     return _Alike(
         kind=kind,
         regression=_regressed(kind, base, new, policy),
@@ -67,7 +67,7 @@ def _alike(kind: Kind, base: Cell, new: Cell, policy: Policy) -> _Alike:
     )
 
 
-def _kind(base: Cell, new: Cell, policy: Policy) -> Kind | None:
+def _kind(base: ComparedCell, new: ComparedCell, policy: Policy) -> Kind | None:
     """Return how a cell changed; None where it did not."""
     agree = (Verdict.EXACT, Verdict.CONFORMS)
     if base.row.verdict in agree and new.row.verdict in agree and base.row.verdict is not new.row.verdict:
@@ -90,7 +90,7 @@ def _grew(low: float, high: float, policy: Policy) -> bool:
     return low >= 0 and high > low and high >= policy.drift_floor and high >= policy.drift_factor * low
 
 
-def _regressed(kind: Kind, base: Cell, new: Cell, policy: Policy) -> bool:
+def _regressed(kind: Kind, base: ComparedCell, new: ComparedCell, policy: Policy) -> bool:
     match kind:
         case Kind.WORSE:
             return True
@@ -104,7 +104,7 @@ def _regressed(kind: Kind, base: Cell, new: Cell, policy: Policy) -> bool:
             return False
 
 
-def _account(kind: Kind, base: Cell, new: Cell) -> str:
+def _account(kind: Kind, base: ComparedCell, new: ComparedCell) -> str:
     """Return what to say of the change beside its verdicts."""
     if kind in (Kind.INEXACT, Kind.EXACT, Kind.DRIFT, Kind.STEADIER):
         return ""
@@ -115,7 +115,7 @@ def _pair_order(pair: Pair) -> tuple[float, str, str]:
     return -pair[1].score, pair[1].case.id, pair[1].column
 
 
-def _cell_change(kind: Kind, base: Cell, new: Cell) -> CellChange:
+def _cell_change(kind: Kind, base: ComparedCell, new: ComparedCell) -> CellChange:
     drifted = kind in (Kind.DRIFT, Kind.STEADIER)
     factor = None if not drifted else math.inf if base.score == 0 else new.score / base.score
     return CellChange(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from conformance.compare.changes import Pair
 from conformance.compare.values import GradeChange
-from conformance.runfile.results import Letter
+from conformance.runfile.structs import Letter
 from conformance.verdict import GRADES
 
 

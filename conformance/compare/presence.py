@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from conformance.compare.cells import Cell
+from conformance.compare.cells import ComparedCell
 from conformance.compare.environments import stands_for
 from conformance.compare.values import Absence, Appeared, Disagreeing, FailOn, Policy, Vanished
 from conformance.runfile.results import Results
@@ -22,7 +22,7 @@ def tiers_of(results: Results) -> tuple[str, ...]:
     return tuple(sorted({run.tier for run in results.runs}))
 
 
-def vanished_of(cells: Iterable[Cell], base: Results, new: Results, policy: Policy) -> tuple[Vanished, ...]:
+def vanished_of(cells: Iterable[ComparedCell], base: Results, new: Results, policy: Policy) -> tuple[Vanished, ...]:
     """Return those cells of the base by column and reason: unexplained ones first, whole columns first."""
     columns = {column.name for column in new.columns}
     reason_of = _reasons(base, new)
@@ -42,14 +42,14 @@ def vanished_of(cells: Iterable[Cell], base: Results, new: Results, policy: Poli
     return tuple(sorted(found, key=lambda each: (not each.regression, not each.whole, each.column, each.reason)))
 
 
-def _reasons(base: Results, new: Results) -> Callable[[Cell], Absence]:
+def _reasons(base: Results, new: Results) -> Callable[[ComparedCell], Absence]:
     """Return what tells why the new results lack a cell."""
     cases = {case.id for case in new.cases}
     present = {id_ for each in new.environments for id_ in stands_for(each, base)}
     failed = {id_ for each in new.environments if each.fault for id_ in stands_for(each, base)}
     partial, selected, retiered = not new.complete, narrowed(new), tiers_of(base) != tiers_of(new)
 
-    def reason(cell: Cell) -> Absence:
+    def reason(cell: ComparedCell) -> Absence:
         if cell.environment.id in failed:
             return "failed"
         if cell.environment.id not in present:
@@ -65,9 +65,9 @@ def _reasons(base: Results, new: Results) -> Callable[[Cell], Absence]:
     return reason
 
 
-def appeared_of(cells: Iterable[Cell], policy: Policy) -> tuple[Appeared, ...]:
+def appeared_of(cells: Iterable[ComparedCell], policy: Policy) -> tuple[Appeared, ...]:
     """Return those cells of the new results by column, those that do not agree by name."""
-    groups: dict[str, list[Cell]] = {}
+    groups: dict[str, list[ComparedCell]] = {}
     for cell in cells:
         groups.setdefault(cell.column, []).append(cell)
     found = []

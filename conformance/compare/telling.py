@@ -18,8 +18,7 @@ from conformance.compare.values import (
     Side,
     Vanished,
 )
-from conformance.runfile.results import Score
-from conformance.runfile.run_file import number_from
+from conformance.runfile.numbers import Number, number_from
 from conformance.verdict import Standing, Verdict
 
 _Told: TypeAlias = Change | GradeChange | EnvironmentChange | Vanished | Appeared
@@ -238,7 +237,7 @@ def _numbers(change: Change, cell: CellChange) -> str:
     return " → ".join(dict.fromkeys(shown))
 
 
-def _shown(score: Score) -> str:
+def _shown(score: Number) -> str:
     return f"{number_from(score):.3g}".replace("inf", "∞")
 
 

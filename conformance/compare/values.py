@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 from conformance.json_text import CLOSED
-from conformance.runfile.results import Letter, Score
+from conformance.runfile.numbers import Number
+from conformance.runfile.structs import Letter
 from conformance.verdict import Standing, Verdict
 
 
@@ -98,9 +99,9 @@ class CellChange:
     """Its id."""
     column: str
     """Implementation, mode and device."""
-    base_score: Score | None
+    base_score: Number | None
     """In units of the bound."""
-    new_score: Score | None
+    new_score: Number | None
     """In units of the bound."""
     factor: float | Literal["Infinity"] | None
     """The new score over the old one, where the score is what changed."""

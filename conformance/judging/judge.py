@@ -91,11 +91,10 @@ def _steps(
             case Repeated():
                 pass
             case TimedOut(limit=limit, output=output):
-                kind, message = (
-                    kinds[min(number, len(kinds) - 1)],
-                    f"no answer within {limit:g} s; its output ends: {output}",
-                )
-                yield _plain(number, kind, Verdict.TIMED_OUT, message, because(TIMES_OUT))
+                kind = kinds[min(number, len(kinds) - 1)]
+                message = f"no answer within {limit:g} s; its output ends: {output}"
+                step = _plain(number, kind, Verdict.TIMED_OUT, message, because(TIMES_OUT))
+                yield replace(step, deadline=limit)
 
 
 def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:
@@ -135,7 +134,7 @@ def _start(outcome: Produced, initial: Mapping[str, Array], walk: Walk, keeps_st
         expected=verdict.agrees,
         seconds=outcome.seconds,
         quantities=tuple(quantities),
-        call=_written(outcome.call) if outcome.call else "",
+        call=outcome.call,
     )
 
 
@@ -152,12 +151,6 @@ def _put_in(name: str, given: Array, value: Array | None) -> Judged:
         shape=value.shape,
         causes=() if same else (because("initial-state-changed"),),
     )
-
-
-def _written(call: Mapping[str, Any]) -> str:
-    """Return the native call as a user writes it."""
-    keywords = ", ".join(f"{name}={value}" for name, value in call["keywords"].items())
-    return f"{call['path']}({'…, ' if call['function'] else ''}{keywords})"
 
 
 def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refused, walk: Walk) -> StepJudgement:
@@ -185,8 +178,9 @@ def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refuse
         seconds=outcome.seconds,
         quantities=quantities,
         message=f"{outcome.types[0]}: {outcome.message}{where}",
+        raised=outcome.types[0],
         failure=None if expected else because(RAISES, type=outcome.types[0]),
-        call=_written(outcome.call) if outcome.call else "",
+        call=outcome.call,
     )
 
 

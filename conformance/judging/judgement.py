@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from conformance.cause import Cause, Explanation
 from conformance.operations.score import Worst
@@ -48,8 +49,12 @@ class StepJudgement:
     message: str = ""
     #: Why there are no numbers, where there should be some and no documentation says that there are none.
     failure: Cause | None = None
-    #: At the start: how a user writes it.
-    call: str = ""
+    #: The type of the exception that it raised, by name; empty where it raised none.
+    raised: str = ""
+    #: The seconds within which it gave no answer; None where it gave one.
+    deadline: float | None = None
+    #: At the start: how a user writes it, as path, keywords (as source text) and function.
+    call: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from conformance.errors import UsageError
 from conformance.runfile.observed import in_order
-from conformance.runfile.run_file import Run, read_all
+from conformance.runfile.reading import read_all
+from conformance.runfile.run import Run
 from conformance.whole import write_whole
 
 #: Bytes that one published run may have: a repository keeps it forever.
@@ -34,7 +35,7 @@ def add(paths: Sequence[Path], reports: Path, *, machine: str | None = None, nar
     if judging[0].times:
         raise UsageError(f"{judging[0].path}: judges no cell; publish what was timed with the run that judged")
     for run in judging:
-        if run.header["narrowed"] and not narrowed:
+        if run.header.narrowed and not narrowed:
             raise UsageError(f"{run.path}: was narrowed, or lacks a group; --narrowed publishes it, marked as that")
     name = f"{_date(judging[0])}-{machine or _machine(judging[0])}"
     if not _NAME.fullmatch(name):
@@ -64,14 +65,15 @@ def published(reports: Path) -> tuple[Path, ...]:
 
 
 def _date(run: Run) -> str:
-    started = str(run.header.get("started", ""))
-    if not started:
+    if not run.header.started:
         raise UsageError(f"{run.path}: does not tell when it ran")
-    return started[:10]
+    return run.header.started[:10]
 
 
 def _machine(run: Run) -> str:
-    host = run.header["host"]
+    host = run.header.host
+    if not {"system", "machine"} <= host.keys():
+        raise UsageError(f"{run.path}: does not tell on what machine it ran; name one by --machine")
     return f"{host['system']}-{host['machine']}".lower()
 
 

@@ -9,8 +9,9 @@ from conformance.compare.comparison import compare
 from conformance.compare.telling import headline
 from conformance.compare.text import text
 from conformance.compare.values import Policy
+from conformance.runfile.numbers import Number
 from conformance.runfile.observed import Column
-from conformance.runfile.results import Results, Row, Score
+from conformance.runfile.results import Results, Row
 from conformance.verdict import Standing, Verdict
 
 
@@ -49,7 +50,7 @@ class Moment:
 
     verdict: Verdict
     standing: Standing
-    score: Score | None
+    score: Number | None
     #: Whether its case is defined otherwise than in the run before: it is another question.
     redefined: bool = False
 

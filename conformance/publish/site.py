@@ -18,8 +18,8 @@ from conformance.report import files
 from conformance.report.folder import check, write_folder
 from conformance.report.links import slugs
 from conformance.report.site import templates_in
+from conformance.runfile.reading import read_all
 from conformance.runfile.results import Results, results_of
-from conformance.runfile.run_file import read_all
 from conformance.verdict import Standing, Verdict
 
 _FOLDER = Path(__file__).parent

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from conformance.compare.values import Comparison, Part
 from conformance.regression.bisection import Answer, Found
 from conformance.regression.environments import Built, Environment, Unbuilt
 from conformance.regression.pins import Source
 from conformance.runfile.results import Results
-from conformance.runfile.run_file import Run
+from conformance.runfile.run import Run
 
 #: Cases by which a finding is followed through the versions: the worst of it.
 _FOLLOWED = 8
@@ -106,8 +108,8 @@ def answer(comparison: Comparison, sought: Comparison) -> Answer:
 def restricted(run: Run, cases: Sequence[str]) -> Run:
     """Return the run as if it had been asked for those cases alone."""
     wanted = set(cases)
-    records = tuple(record for record in run.records if record["case"] in wanted)
-    header = {**run.header, "planned": len(records), "narrowed": True}
+    records = tuple(record for record in run.records if record.case in wanted)
+    header = msgspec.structs.replace(run.header, planned=len(records), narrowed=True)
     return replace(run, header=header, records=records)
 
 

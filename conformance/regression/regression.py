@@ -19,8 +19,8 @@ from conformance.regression.bisection import Answer, bisect
 from conformance.regression.checked import Bisected, Checked, Side, Step, answer, failures, followed, restricted
 from conformance.regression.environments import Built, Environment, Unbuilt, build, released
 from conformance.regression.pins import Pins, Released, Source, holding, pinned_version, pins
+from conformance.runfile.reading import read
 from conformance.runfile.results import Results, results_of
-from conformance.runfile.run_file import read
 from conformance.spec.locations import root
 
 _TAIL = 3_000

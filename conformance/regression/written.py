@@ -13,7 +13,7 @@ from conformance.regression.checked import Bisected, Checked, Side, failures, mo
 from conformance.regression.environments import Built, Environment, Unbuilt
 from conformance.regression.summary import summary, verdict_of
 from conformance.report import write as write_report
-from conformance.runfile.run_file import read
+from conformance.runfile.reading import read
 from conformance.whole import write_whole
 
 

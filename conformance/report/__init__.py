@@ -11,7 +11,7 @@ from conformance.report.folder import check, write_folder
 from conformance.report.model import Report, build
 from conformance.report.site import single, site
 from conformance.runfile.results import Results, results_of
-from conformance.runfile.run_file import Run
+from conformance.runfile.run import Run
 from conformance.spec.locations import spec_folder
 from conformance.whole import write_whole
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from conformance.runfile.observed import Cell, Column
-from conformance.runfile.run_file import Line
+from msgspec import UNSET
+
+from conformance.runfile.observed import Column, RecordedCell
+from conformance.runfile.results import definition_of
+from conformance.runfile.structs import EnvironmentLine
 
 Answer = Literal["same", "differs", "unknown"]
 #: What the library says of its threads, among the settings of an environment.
@@ -43,15 +45,15 @@ class Bits:
     eager: Fact | None
 
 
-def determinism(environments: Iterable[Line], cells: Iterable[Cell]) -> tuple[Bits, ...]:
+def determinism(environments: Iterable[EnvironmentLine], cells: Iterable[RecordedCell]) -> tuple[Bits, ...]:
     """Return what is known of the bits of every column that has a case performed twice, in the columns' order."""
-    in_force = {line["id"]: str(line.get("settings", {}).get(THREADS, "unknown")) for line in environments}
-    by_column: dict[Column, list[Cell]] = {}
+    in_force = {environment.id: environment.settings.get(THREADS, "unknown") for environment in environments}
+    by_column: dict[Column, list[RecordedCell]] = {}
     for cell in cells:
-        if cell.record.get("again") is not None or cell.case.get("threads") is not None:
+        if cell.record.again is not None or not _free(cell):
             by_column.setdefault(cell.column, []).append(cell)
     eager = {
-        (column.implementation, column.device, cell.case["id"]): cell
+        (column.implementation, column.device, cell.case.id): cell
         for column, of in by_column.items()
         for cell in of
         if column.mode == "eager"
@@ -65,34 +67,33 @@ def determinism(environments: Iterable[Line], cells: Iterable[Cell]) -> tuple[Bi
             eager=None if column.mode == "eager" else _beside_eager(column, of, eager),
         )
         for column, of in sorted(by_column.items(), key=_order)
-        if any(cell.record.get("again") is not None for cell in of)
+        if any(cell.record.again is not None for cell in of)
     )
 
 
-def _order(item: tuple[Column, list[Cell]]) -> tuple[str, bool, str]:
+def _order(item: tuple[Column, list[RecordedCell]]) -> tuple[str, bool, str]:
     column, _ = item
     return column.implementation, column.mode != "eager", column.name
 
 
-def _free(cell: Cell) -> bool:
-    return cell.case.get("threads") is None
+def _free(cell: RecordedCell) -> bool:
+    return cell.case.threads is UNSET
 
 
 def _shared(values: Iterable[str]) -> str:
     return " or ".join(sorted(set(values))) or "unknown"
 
 
-def _again(cells: Sequence[Cell]) -> Fact:
-    performed = [cell for cell in cells if cell.record.get("again") is not None]
-    return _fact((cell, cell.record["again"]) for cell in performed)
+def _again(cells: Sequence[RecordedCell]) -> Fact:
+    return _fact((cell, cell.record.again) for cell in cells if cell.record.again is not None)
 
 
-def _limited(cells: Sequence[Cell], in_force: Mapping[str, str]) -> Fact:
+def _limited(cells: Sequence[RecordedCell], in_force: Mapping[str, str]) -> Fact:
     """Compare each case with its twin that names a number of threads, where that number took effect."""
-    free = {_inputs(cell.case): cell for cell in cells if _free(cell) and _bits(cell)}
+    free = {definition_of(cell.case): cell for cell in cells if _free(cell) and _bits(cell)}
     pairs, obstacles = [], []
     for cell in cells:
-        twin = free.get(_inputs(cell.case))
+        twin = free.get(definition_of(cell.case))
         if _free(cell) or twin is None:
             continue
         obstacle = _obstacle(cell, twin, in_force)
@@ -105,32 +106,30 @@ def _limited(cells: Sequence[Cell], in_force: Mapping[str, str]) -> Fact:
     return Fact(answer="unknown", text=obstacles[0] if obstacles else "no case ran with and without their number")
 
 
-def _obstacle(cell: Cell, twin: Cell, in_force: Mapping[str, str]) -> str:
+def _obstacle(cell: RecordedCell, twin: RecordedCell, in_force: Mapping[str, str]) -> str:
     """Return why the two say nothing of threads; empty where they do."""
     if not _bits(cell):
-        return next((step["message"] for step in cell.record["steps"] if step.get("message")), "gave no numbers")[
-            :_REASON
-        ]
+        return next((step.message for step in cell.record.steps if step.message), "gave no numbers")[:_REASON]
     asked, free = (in_force.get(each.environment, "unknown") for each in (cell, twin))
     if "unknown" in (asked, free):
         return "the library does not tell how many threads are in force"
-    if asked != str(cell.case["threads"]):
-        return f"asked for {cell.case['threads']}, {asked} in force"
+    if asked != str(cell.case.threads):
+        return f"asked for {cell.case.threads}, {asked} in force"
     return f"{free} in force without asking for {free}" if asked == free else ""
 
 
-def _beside_eager(column: Column, cells: Sequence[Cell], eager: Mapping[tuple[str, str, str], Cell]) -> Fact:
+def _beside_eager(
+    column: Column, cells: Sequence[RecordedCell], eager: Mapping[tuple[str, str, str], RecordedCell]
+) -> Fact:
     found = [
         (cell, _difference(other, cell))
         for cell in cells
-        if (other := eager.get((column.implementation, column.device, cell.case["id"])))
-        and _bits(cell)
-        and _bits(other)
+        if (other := eager.get((column.implementation, column.device, cell.case.id))) and _bits(cell) and _bits(other)
     ]
     return _fact(found) if found else Fact(answer="unknown", text="no case ran in both modes")
 
 
-def _fact(compared: Iterable[tuple[Cell, str]]) -> Fact:
+def _fact(compared: Iterable[tuple[RecordedCell, str]]) -> Fact:
     found = list(compared)
     differing = [(cell, text) for cell, text in found if text]
     if not differing:
@@ -139,7 +138,7 @@ def _fact(compared: Iterable[tuple[Cell, str]]) -> Fact:
     return Fact(answer="differs", text=text, compared=len(found), differing=len(differing), cell=cell.id)
 
 
-def _difference(one: Cell, other: Cell) -> str:
+def _difference(one: RecordedCell, other: RecordedCell) -> str:
     """Return the quantities whose bits differ at the first step that has some; empty where none has."""
     before, after = _bits(one), _bits(other)
     differing = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
@@ -151,15 +150,10 @@ def _difference(one: Cell, other: Cell) -> str:
     return f"{shown} at step {first}"
 
 
-def _bits(cell: Cell) -> dict[tuple[int, str], str]:
+def _bits(cell: RecordedCell) -> dict[tuple[int, str], str]:
     return {
-        (step["number"], each["quantity"]): each["bits"]
-        for step in cell.record["steps"]
-        for each in step["quantities"]
-        if each.get("bits")
+        (step.number, quantity.quantity): quantity.bits
+        for step in cell.record.steps
+        for quantity in step.quantities
+        if quantity.bits
     }
-
-
-def _inputs(case: Line) -> str:
-    """Return what two cases share that differ in threads alone."""
-    return json.dumps([case[key] for key in ("op", "configuration", "initial", "steps")], sort_keys=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from conformance.dialect import meanings
 from conformance.report.probes import Probed, Seen, observed_as
-from conformance.runfile.observed import Cell
-from conformance.runfile.run_file import Line
+from conformance.runfile.observed import RecordedCell
+from conformance.runfile.structs import DeclaredField, EnvironmentLine, RecordedOffer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,21 +38,23 @@ class Dialect:
     declarations: tuple[Declaration, ...]
 
 
-def dialects(environments: Iterable[Line], cells: Iterable[Cell], found: Iterable[Probed]) -> tuple[Dialect, ...]:
+def dialects(
+    environments: Iterable[EnvironmentLine], cells: Iterable[RecordedCell], found: Iterable[Probed]
+) -> tuple[Dialect, ...]:
     """Return the dialect of every implementation that an environment offers, beside what was `found` of it."""
     seen = {each.implementation: {field.field: field for field in each.fields} for each in found}
-    offered: dict[str, dict[str, Line]] = {}
-    for line in environments:
-        for each in line.get("implementations", []):
-            offered.setdefault(each["name"], {}).setdefault(line["id"], each)
-    judged: dict[str, list[Cell]] = {}
+    offered: dict[str, dict[str, RecordedOffer]] = {}
+    for environment in environments:
+        for offer in environment.implementations:
+            offered.setdefault(offer.name, {}).setdefault(environment.id, offer)
+    judged: dict[str, list[RecordedCell]] = {}
     for cell in cells:
         if cell.verdict.judged:
             judged.setdefault(cell.column.implementation, []).append(cell)
     return tuple(
         Dialect(
             implementation=name,
-            documentation=next((each["documentation"] for each in by_id.values() if each["documentation"]), ""),
+            documentation=next((offer.documentation for offer in by_id.values() if offer.documentation), ""),
             judged=len(judged.get(name, [])),
             declarations=_declarations(by_id, judged.get(name, []), seen.get(name, {})),
         )
@@ -60,14 +62,16 @@ def dialects(environments: Iterable[Line], cells: Iterable[Cell], found: Iterabl
     )
 
 
-def _declarations(by_id: dict[str, Line], cells: list[Cell], seen: Mapping[str, Seen]) -> tuple[Declaration, ...]:
+def _declarations(
+    by_id: dict[str, RecordedOffer], cells: list[RecordedCell], seen: Mapping[str, Seen]
+) -> tuple[Declaration, ...]:
     """Return what those environments declare; what is the same in several is one declaration."""
     needed = [_needed(cell) for cell in cells]
     found: dict[tuple[str, str, str, str, str, bool], list[str]] = {}
-    for environment, each in by_id.items():
-        for declared in each["profile"]:
-            said = (declared["field"], _value(declared), declared["source"], declared["where"])
-            key = (*said, _ranks(declared), bool(declared.get("error")))
+    for environment, offer in by_id.items():
+        for declared in offer.profile:
+            said = (declared.field, _value(declared), declared.source, declared.where)
+            key = (*said, _ranks(declared), bool(declared.error))
             found.setdefault(key, []).append(environment)
     return tuple(
         Declaration(
@@ -84,21 +88,15 @@ def _declarations(by_id: dict[str, Line], cells: list[Cell], seen: Mapping[str, 
     )
 
 
-def _value(declared: Line) -> str:
-    value = declared["value"]
+def _value(declared: DeclaredField) -> str:
+    value = declared.value
     text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
-    return f"{text}: {declared['error']}" if declared.get("error") else text
+    return f"{text}: {declared.error}" if declared.error else text
 
 
-def _ranks(declared: Line) -> str:
-    ranks = declared.get("ranks")
-    return f"rank {', '.join(map(str, ranks))}" if ranks else ""
+def _ranks(declared: DeclaredField) -> str:
+    return f"rank {', '.join(map(str, declared.ranks))}" if declared.ranks else ""
 
 
-def _needed(cell: Cell) -> set[str]:
-    return {
-        field
-        for step in cell.record["steps"]
-        for quantity in step["quantities"]
-        for field in quantity.get("fields", ())
-    }
+def _needed(cell: RecordedCell) -> set[str]:
+    return {field for step in cell.record.steps for quantity in step.quantities for field in quantity.fields}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conformance.runfile.observed import Cell
+from conformance.runfile.observed import RecordedCell
 from conformance.verdict import Standing
 
 
@@ -43,26 +43,26 @@ class Families:
     rows: tuple[Seer, ...]
 
 
-def families(cells: Iterable[Cell]) -> Families:
+def families(cells: Iterable[RecordedCell]) -> Families:
     """Return how many cells of each family were judged and deviate, by implementation."""
-    found: dict[str, dict[str, list[Cell]]] = {}
+    found: dict[str, dict[str, list[RecordedCell]]] = {}
     for cell in cells:
-        found.setdefault(cell.column.implementation, {}).setdefault(cell.case["family"], []).append(cell)
+        found.setdefault(cell.column.implementation, {}).setdefault(cell.case.family, []).append(cell)
     names = tuple(sorted({family for by_family in found.values() for family in by_family}))
     return Families(names=names, rows=tuple(_seer(name, of, names) for name, of in sorted(found.items())))
 
 
-def _seer(implementation: str, by_family: dict[str, list[Cell]], names: Iterable[str]) -> Seer:
+def _seer(implementation: str, by_family: dict[str, list[RecordedCell]], names: Iterable[str]) -> Seer:
     seeing = {family: [cell for cell in of if _deviates(cell)] for family, of in by_family.items()}
     return Seer(
         implementation=implementation,
         counts=tuple(_count(by_family.get(name, []), seeing.get(name, [])) for name in names),
         families=tuple(family for family in sorted(seeing) if seeing[family]),
-        cases=tuple(sorted({cell.case["id"] for of in seeing.values() for cell in of})),
+        cases=tuple(sorted({cell.case.id for of in seeing.values() for cell in of})),
     )
 
 
-def _count(cells: list[Cell], deviating: list[Cell]) -> Count:
+def _count(cells: list[RecordedCell], deviating: list[RecordedCell]) -> Count:
     return Count(
         judged=sum(cell.verdict.judged for cell in cells),
         deviating=len(deviating),
@@ -70,6 +70,6 @@ def _count(cells: list[Cell], deviating: list[Cell]) -> Count:
     )
 
 
-def _deviates(cell: Cell) -> bool:
+def _deviates(cell: RecordedCell) -> bool:
     """Return whether the cell is wrong: judged, in agreement with no dialect, and no refusal that is documented."""
     return cell.verdict.judged and not cell.verdict.agrees and cell.standing is not Standing.DOCUMENTED

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conformance.runfile.observed import Cell, worst_quantity
+from conformance.runfile.observed import RecordedCell, what, worst_quantity
 from conformance.verdict import Verdict
 
 
@@ -23,48 +22,46 @@ class Finding:
     #: Number of cases.
     cases: int
     #: Worst first.
-    cells: tuple[Cell, ...]
+    cells: tuple[RecordedCell, ...]
 
     @property
-    def worst(self) -> Cell:
+    def worst(self) -> RecordedCell:
         """The cell to look at first."""
         return self.cells[0]
 
     @property
     def evidence(self) -> str:
         """The worst element of the worst cell, where there is one."""
-        found = worst_quantity(self.worst)
-        if found is None or "worst" not in found[1]:
+        worst = worst_quantity(self.worst)
+        if worst is None or worst[1].worst is None:
             return ""
-        step, quantity = found
-        element = quantity["worst"]
-        index = ", ".join(map(str, element["index"]))
-        where = f"{quantity['quantity']}[{index}], step {step['number']} ({step['kind']})"
-        allowed = element["allowed"] if isinstance(element["allowed"], str) else f"{element['allowed']:.2g}"
-        return f"{where}: expected {element['expected']}, observed {element['observed']}, allowed ±{allowed}"
+        step, quantity = worst
+        element = worst[1].worst
+        index = ", ".join(map(str, element.index))
+        where = f"{quantity.quantity}[{index}], step {step.number} ({step.kind})"
+        allowed = element.allowed if isinstance(element.allowed, str) else f"{element.allowed:.2g}"
+        return f"{where}: expected {element.expected}, observed {element.observed}, allowed ±{allowed}"
 
 
-#: What unexplained numbers are made of, which differs from cell to cell of one fault.
-_WEIGHTS = re.compile(r"unexplained: [^;]*")
-
-
-def findings(cells: Iterable[Cell], whats: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Return the findings in those cells, worst first; `whats` say by cell what decided its verdict."""
-    groups: dict[tuple[str, Verdict, str, str], list[Cell]] = {}
+def findings(cells: Iterable[RecordedCell]) -> tuple[Finding, ...]:
+    """Return the findings in those cells, worst first."""
+    groups: dict[tuple[str, Verdict, str, str], list[RecordedCell]] = {}
     for cell in cells:
-        listed = cell.record["divergence"]
-        reason = (
-            listed[0]["reason"] if listed and not cell.verdict.agrees else _WEIGHTS.sub("unexplained", whats[cell.id])
-        )
-        if listed and cell.verdict.agrees:
-            reason = f"agrees, and is listed as diverging: {listed[0]['reason']}"
-        upstream = (listed[0].get("upstream") or "") if listed else ""
+        listed = cell.record.divergence
+        if not listed:
+            # What unexplained numbers are made of differs from cell to cell of one fault.
+            reason = what(cell, weights=False)
+        elif cell.verdict.agrees:
+            reason = f"agrees, and is listed as diverging: {listed[0].reason}"
+        else:
+            reason = listed[0].reason
+        upstream = (listed[0].upstream or "") if listed else ""
         groups.setdefault((cell.column.implementation, cell.verdict, reason, upstream), []).append(cell)
-    found = [_finding(key, group) for key, group in groups.items()]
-    return tuple(sorted(found, key=lambda each: (each.worst.rank, len(each.cells)), reverse=True))
+    gathered = [_finding(key, group) for key, group in groups.items()]
+    return tuple(sorted(gathered, key=lambda each: (each.worst.rank, len(each.cells)), reverse=True))
 
 
-def _finding(key: tuple[str, Verdict, str, str], cells: list[Cell]) -> Finding:
+def _finding(key: tuple[str, Verdict, str, str], cells: list[RecordedCell]) -> Finding:
     implementation, verdict, reason, upstream = key
     return Finding(
         implementation=implementation,
@@ -72,6 +69,6 @@ def _finding(key: tuple[str, Verdict, str, str], cells: list[Cell]) -> Finding:
         what=reason,
         upstream=upstream,
         columns=tuple(dict.fromkeys(f"{cell.column.mode} {cell.column.device}" for cell in cells)),
-        cases=len({cell.case["id"] for cell in cells}),
+        cases=len({cell.case.id for cell in cells}),
         cells=tuple(sorted(cells, key=lambda cell: cell.rank, reverse=True)),
     )

@@ -53,7 +53,7 @@ def implementations(report: Report, names: Iterable[Named]) -> tuple[Implementat
     for cell in report.cells:
         counts[cell.column.name][cell.verdict] += 1
         ran[cell.column.implementation].add(report.environment(cell))
-        ops[cell.column.implementation] = cell.case["op"]
+        ops[cell.column.implementation] = cell.case.op
     dialects = {each.implementation: each for each in report.dialects}
     probed = {each.implementation: each for each in report.probed}
     named = {each.implementation: each for each in names}

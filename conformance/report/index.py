@@ -8,8 +8,8 @@ from typing import Any
 from conformance.report.model import Report, framework_of
 from conformance.report.pool import Pool
 from conformance.report.wording import STANDS, VERDICTS, stand
-from conformance.runfile.observed import Cell, shortened
-from conformance.runfile.run_file import Line
+from conformance.runfile.observed import RecordedCell, shortened
+from conformance.runfile.structs import CaseLine
 from conformance.verdict import Verdict
 
 _TITLE = 200
@@ -47,29 +47,29 @@ def words(report: Report, firsts: Iterable[str]) -> Any:
 def index(report: Report) -> Any:
     """Return the cells by columns: positions of case, column and text, a code of verdict and stand, the score."""
     texts = Pool()
-    cases = {case["id"]: position for position, case in enumerate(report.cases)}
+    cases = {case.id: position for position, case in enumerate(report.cases)}
     columns = {column.name: position for position, column in enumerate(report.matrix.columns)}
     clauses = {number: position for position, number in enumerate(report.clauses)}
     cells = sorted(report.cells, key=lambda each: each.rank, reverse=True)
     apart = disagreements(cells)
     return {
-        "cases": [_case(case, clauses, case["id"] in apart) for case in report.cases],
-        "case": [cases[cell.case["id"]] for cell in cells],
+        "cases": [_case(case, clauses, case.id in apart) for case in report.cases],
+        "case": [cases[cell.case.id] for cell in cells],
         "column": [columns[cell.column.name] for cell in cells],
         "code": [_CODES[cell.verdict, stand(cell)] for cell in cells],
-        "score": [shortened(cell.record["score"], 3) for cell in cells],
+        "score": [shortened(cell.record.score, 3) for cell in cells],
         "what": [texts.position(_listed(cell, report)) for cell in cells],
         "texts": texts.values,
-        "missing": [[cases[each.case["id"]], columns[each.column.name]] for each in report.missing],
+        "missing": [[cases[each.case.id], columns[each.column.name]] for each in report.missing],
     }
 
 
-def disagreements(cells: Iterable[Cell]) -> set[str]:
+def disagreements(cells: Iterable[RecordedCell]) -> set[str]:
     """Return the cases whose judged cells differ in kind of verdict; `exact` and `conforms` are one kind."""
     kinds: dict[str, set[str]] = {}
     for cell in cells:
         if cell.verdict.judged:
-            kinds.setdefault(cell.case["id"], set()).add(kind(cell.verdict))
+            kinds.setdefault(cell.case.id, set()).add(kind(cell.verdict))
     return {name for name, found in kinds.items() if len(found) > 1}
 
 
@@ -78,18 +78,18 @@ def kind(verdict: Verdict) -> str:
     return _KINDS.get(verdict, verdict.value)
 
 
-def _case(case: Line, clauses: dict[str, int], apart: bool) -> Sequence[Any]:
-    title = case["title"]
+def _case(case: CaseLine, clauses: dict[str, int], apart: bool) -> Sequence[Any]:
+    title = case.title
     return [
-        case["id"],
+        case.id,
         title if len(title) <= _TITLE else title[: _TITLE - 1] + "…",
-        case["op"],
-        case["configuration"]["dtype"],
-        [clauses[each] for each in case["clauses"] if each in clauses],
+        case.op,
+        case.configuration.dtype,
+        [clauses[each] for each in case.clauses if each in clauses],
         int(apart),
     ]
 
 
-def _listed(cell: Cell, report: Report) -> str:
-    listed = cell.record["divergence"]
-    return listed[0]["reason"] if listed else report.whats[cell.id]
+def _listed(cell: RecordedCell, report: Report) -> str:
+    listed = cell.record.divergence
+    return listed[0].reason if listed else report.whats[cell.id]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.report.wording import ORDER, STANDS, VERDICTS, stand
-from conformance.runfile.observed import Cell, Column
+from conformance.runfile.observed import Column, RecordedCell
 from conformance.verdict import Verdict, worst
 
 
@@ -82,7 +82,7 @@ def matrix(
     clauses: Mapping[str, str],
     titles: Mapping[str, str],
     columns: Sequence[Column],
-    cells: Iterable[Cell],
+    cells: Iterable[RecordedCell],
     missing: Mapping[tuple[str, str], int],
     failed: Iterable[tuple[str, str]],
 ) -> Matrix:
@@ -90,9 +90,9 @@ def matrix(
 
     `titles` are the sections' by number, `missing` the cells that were not run by clause and column.
     """
-    fields: dict[tuple[str, str], list[Cell]] = {}
+    fields: dict[tuple[str, str], list[RecordedCell]] = {}
     for cell in cells:
-        for clause in cell.case["clauses"]:
+        for clause in cell.case.clauses:
             fields.setdefault((clause, cell.column.name), []).append(cell)
     tested = {clause for clause, _ in fields}
     rows = [
@@ -119,7 +119,7 @@ def _groups(columns: Sequence[Column], attribute: str) -> tuple[Group, ...]:
 def _fields(
     clause: str,
     columns: Iterable[Column],
-    fields: Mapping[tuple[str, str], Sequence[Cell]],
+    fields: Mapping[tuple[str, str], Sequence[RecordedCell]],
     missing: Mapping[tuple[str, str], int],
 ) -> Iterable[Field]:
     for column in columns:
@@ -127,7 +127,7 @@ def _fields(
         yield _field(column.name, fields.get(key, ()), missing.get(key, 0))
 
 
-def _field(column: str, cells: Sequence[Cell], missing: int) -> Field:
+def _field(column: str, cells: Sequence[RecordedCell], missing: int) -> Field:
     judged = [cell for cell in cells if cell.verdict.judged]
     found = worst(cell.verdict for cell in judged or cells) if cells else None
     return Field(
@@ -141,7 +141,7 @@ def _field(column: str, cells: Sequence[Cell], missing: int) -> Field:
     )
 
 
-def _text(cells: Sequence[Cell], missing: int) -> str:
+def _text(cells: Sequence[RecordedCell], missing: int) -> str:
     counts = Counter(cell.verdict for cell in cells)
     stands = Counter(map(stand, cells))
     parts = [f"{counts[each]} {VERDICTS[each].word}" for each in reversed(Verdict) if counts[each]]

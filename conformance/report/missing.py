@@ -7,32 +7,33 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.runfile.observed import Column
-from conformance.runfile.run_file import Line, Run
+from conformance.runfile.run import Run
+from conformance.runfile.structs import CaseLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Missing:
     """One cell that was not run: deselected, or the run ended before it."""
 
-    case: Line
+    case: CaseLine
     column: Column
 
 
 def missing(run: Run, columns: Sequence[Column], recorded: Container[str]) -> Iterator[Missing]:
     """Yield the cells of the run's cases that the columns offer and no run recorded."""
     offered = {
-        f"{each['name']}-{mode}-{device}": each["op"]
-        for line in run.environments
-        for each in line.get("implementations", ())
-        for mode in each["modes"]
-        for device in each["devices"]
+        f"{offer.name}-{mode}-{device}": offer.op
+        for environment in run.environments
+        for offer in environment.implementations
+        for mode in offer.modes
+        for device in offer.devices
     }
     for case in run.cases.values():
         for column in columns:
-            if offered.get(column.name) == case["op"] and f"{case['id']}::{column.name}" not in recorded:
+            if offered.get(column.name) == case.op and f"{case.id}::{column.name}" not in recorded:
                 yield Missing(case=case, column=column)
 
 
 def by_field(absent: Iterable[Missing]) -> Mapping[tuple[str, str], int]:
     """Return how many of them there are by clause and column."""
-    return Counter((clause, each.column.name) for each in absent for clause in each.case["clauses"])
+    return Counter((clause, each.column.name) for each in absent for clause in each.case.clauses)

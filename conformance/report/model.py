@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from conformance.report.determinism import Bits, determinism
 from conformance.report.dialects import Dialect, dialects
@@ -16,9 +15,19 @@ from conformance.report.matrix import Matrix, matrix
 from conformance.report.missing import Missing, by_field, missing
 from conformance.report.probes import Probed, probed
 from conformance.report.wording import STANDS, stand
-from conformance.runfile.ladder import Grade, Graded, dtypes_of, graded
-from conformance.runfile.observed import Cell, Column, cells_of, columns_of, fault_of, in_order, library_of, what
-from conformance.runfile.run_file import Line, Run
+from conformance.runfile.ladder import Graded, LadderGrade, dtypes_of, graded
+from conformance.runfile.observed import (
+    Column,
+    RecordedCell,
+    cells_of,
+    columns_of,
+    fault_of,
+    in_order,
+    library_of,
+    what,
+)
+from conformance.runfile.run import Run
+from conformance.runfile.structs import CaseLine, ThroughputLine
 from conformance.verdict import Verdict
 
 
@@ -59,6 +68,14 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimedLine:
+    """One line of a run of throughput, with the library of its environment."""
+
+    framework: str
+    line: ThroughputLine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything the pages show."""
 
@@ -81,8 +98,8 @@ class Report:
     dialects: tuple[Dialect, ...]
     probed: tuple[Probed, ...]
     clauses: Mapping[str, str]
-    cases: tuple[Line, ...]
-    cells: tuple[Cell, ...]
+    cases: tuple[CaseLine, ...]
+    cells: tuple[RecordedCell, ...]
     #: Cell -> in one line, what decided its verdict.
     whats: Mapping[str, str]
     #: Cell -> position of its run.
@@ -90,19 +107,19 @@ class Report:
     #: What the columns offer and no run holds.
     missing: tuple[Missing, ...]
     #: What was timed, by runs of throughput, each with its framework.
-    timed: tuple[Line, ...]
+    timed: tuple[TimedLine, ...]
     #: Implementation -> the name of its page.
     slugs: Mapping[str, str]
 
-    def environment(self, cell: Cell) -> str:
+    def environment(self, cell: RecordedCell) -> str:
         """Return the name of the environment that ran the cell."""
         return _environment_name(cell.environment, self.runs[self.homes[cell.id]].file, several=len(self.runs) > 1)
 
-    def run_of(self, cell: Cell) -> str:
+    def run_of(self, cell: RecordedCell) -> str:
         """Return the name of the run file that holds the cell."""
         return self.runs[self.homes[cell.id]].file
 
-    def grade(self, column: Column, dtype: str) -> Grade | None:
+    def grade(self, column: Column, dtype: str) -> LadderGrade | None:
         """Return the grade of a column in a dtype; None where no rung of the ladder was judged."""
         found = next((each for each in self.grades if each.column.name == column.name), None)
         return found.grades[self.dtypes.index(dtype)] if found else None
@@ -135,17 +152,17 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
     environments = [each for run in runs for each in _environments(run, several=len(runs) > 1)]
     columns = columns_of(runs)
     cells = cells_of(runs, columns)
-    by_stand: dict[str, list[Cell]] = {name: [] for name in STANDS}
+    by_stand: dict[str, list[RecordedCell]] = {name: [] for name in STANDS}
     for cell in cells:
         by_stand[stand(cell)].append(cell)
-    cases = {case["id"]: case for run in runs for case in run.cases.values()}
+    cases = {case.id: case for run in runs for case in run.cases.values()}
     counted = Counter(cell.verdict for cell in cells)
-    failed = [(each.id, each.fault) for each in environments if each.fault]
-    clauses = {number: title for run in runs for number, title in run.header["clauses"].items()}
-    lines = [each for run in runs for each in run.environments]
-    found = probed(lines, cells, {op: each for run in runs for op, each in run.header.get("dialects", {}).items()})
-    sections = {number: title for run in runs for number, title in run.header.get("sections", {}).items()}
-    homes = {record["cell"]: position for position, run in enumerate(runs) for record in run.records}
+    failed = [(environment.id, environment.fault) for environment in environments if environment.fault]
+    clauses = {number: title for run in runs for number, title in run.header.clauses.items()}
+    lines = [line for run in runs for line in run.environments]
+    found = probed(lines, cells, {op: dialect for run in runs for op, dialect in run.header.dialects.items()})
+    sections = {number: title for run in runs for number, title in run.header.sections.items()}
+    homes = {record.cell: position for position, run in enumerate(runs) for record in run.records}
     absent = tuple(each for run in runs for each in missing(run, columns, homes))
     whats = {cell.id: what(cell) for cell in cells}
     return Report(
@@ -154,10 +171,10 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
         libraries=tuple(dict.fromkeys(each.library for each in environments if each.library)),
         counts={verdict: counted[verdict] for verdict in Verdict},
         stands={name: len(of) for name, of in by_stand.items()},
-        unexpected=findings(by_stand["unexpected"], whats),
-        stale=findings(by_stand["stale"], whats),
-        known=findings(by_stand["known"], whats),
-        documented=findings(by_stand["documented"], whats),
+        unexpected=findings(by_stand["unexpected"]),
+        stale=findings(by_stand["stale"]),
+        known=findings(by_stand["known"]),
+        documented=findings(by_stand["documented"]),
         matrix=matrix(clauses, sections, columns, cells, by_field(absent), failed),
         dtypes=dtypes_of(cells),
         grades=graded(cells),
@@ -176,10 +193,10 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
     )
 
 
-def _timed(run: Run) -> Iterator[Line]:
-    libraries = {line["id"]: line.get("library", "") for line in run.environments}
+def _timed(run: Run) -> Iterator[TimedLine]:
+    libraries = {line.id: line.library for line in run.environments}
     for line in run.throughput:
-        yield {**line, "framework": libraries[line["environment"]]}
+        yield TimedLine(framework=libraries[line.environment], line=line)
 
 
 def framework_of(column: Column) -> str:
@@ -189,18 +206,17 @@ def framework_of(column: Column) -> str:
 
 def _environments(run: Run, *, several: bool) -> Iterator[Environment]:
     for line in run.environments:
-        reason = line.get("failed", "")
         yield Environment(
-            id=_environment_name(line["id"], run.path.name, several=several),
-            group=line.get("group") or "",
-            adapter=line.get("adapter") or "",
-            library="" if reason else library_of(line),
-            versions=line.get("versions", {}),
-            settings=line.get("settings", {}),
-            process=line.get("process", {}),
-            host=line.get("host", {}),
+            id=_environment_name(line.id, run.path.name, several=several),
+            group=line.group or "",
+            adapter=line.adapter or "",
+            library="" if line.failed else library_of(line),
+            versions=line.versions,
+            settings=line.settings,
+            process=line.process,
+            host=line.host,
             fault=fault_of(line),
-            reason=reason,
+            reason=line.failed or "",
         )
 
 
@@ -209,18 +225,18 @@ def _environment_name(name: str, file: str, *, several: bool) -> str:
 
 
 def _summary(run: Run) -> RunSummary:
-    footer: Mapping[str, Any] = run.footer or {}
-    selection = run.header["selection"]
+    header = run.header
+    selection = {name: " ".join(getattr(header.selection, name)) for name in header.selection.__struct_fields__}
     return RunSummary(
         file=run.path.name,
-        suite=run.header["suite"],
-        spec=run.header["spec"],
-        started=run.header.get("started", ""),
-        finished=footer.get("finished", ""),
-        planned=run.header["planned"],
+        suite=header.suite,
+        spec=header.spec,
+        started=header.started,
+        finished=run.finished,
+        planned=header.planned,
         recorded=len(run.records),
-        selection={name: " ".join(values) for name, values in selection.items() if values},
-        narrowed=bool(run.header["narrowed"]),
+        selection={name: words for name, words in selection.items() if words},
+        narrowed=header.narrowed,
         complete=run.complete,
-        host={name: str(value) for name, value in run.header["host"].items()},
+        host={name: str(value) for name, value in header.host.items()},
     )

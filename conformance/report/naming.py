@@ -9,42 +9,33 @@ import ast
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from conformance.runfile.observed import Cell, Column
-from conformance.runfile.run_file import Line
+from conformance.runfile.observed import Column, RecordedCell
+from conformance.runfile.structs import NativeCall, RecordedConfiguration
 
-Configured = Mapping[str, Any]
-
-
-def _reduced(configuration: Configured) -> list[int]:
-    return [axis for axis in range(len(configuration["shape"])) if axis not in configuration["feature_axes"]]
-
-
-def _counts(configuration: Configured) -> list[int]:
-    return [configuration["shape"][axis] for axis in configuration["feature_axes"]]
-
-
+#: A call that was made, and for what.
+_Made: TypeAlias = tuple[NativeCall, RecordedConfiguration]
 #: What is configured -> how a keyword may say it: the words shown, and its value.
-READINGS: Mapping[str, Mapping[str, Callable[[Configured], Any]]] = {
-    "decay": {"decay": lambda given: given["decay"], "1 − decay": lambda given: 1 - given["decay"]},
-    "epsilon": {"epsilon": lambda given: given["epsilon"]},
+READINGS: Mapping[str, Mapping[str, Callable[[RecordedConfiguration], Any]]] = {
+    "decay": {"decay": lambda given: given.decay, "1 − decay": lambda given: 1 - given.decay},
+    "epsilon": {"epsilon": lambda given: given.epsilon},
     "features": {
-        "the feature axes": lambda given: given["feature_axes"],
-        "the reduction axes": _reduced,
-        "how many features": _counts,
+        "the feature axes": lambda given: given.feature_axes,
+        "the reduction axes": lambda given: given.reduction_axes,
+        "how many features": lambda given: given.feature_sizes,
     },
     "gamma": {
-        "on or off": lambda given: given["scale"],
-        "on or off, with beta": lambda given: given["scale"] and given["center"],
+        "on or off": lambda given: given.scale,
+        "on or off, with beta": lambda given: given.scale and given.center,
     },
     "beta": {
-        "on or off": lambda given: given["center"],
-        "on or off, with gamma": lambda given: given["scale"] and given["center"],
+        "on or off": lambda given: given.center,
+        "on or off, with gamma": lambda given: given.scale and given.center,
     },
     "dtype": {
-        "the input's": lambda given: given["dtype"],
-        "the parameters'": lambda given: given["parameter_dtype"],
+        "the input's": lambda given: given.dtype,
+        "the parameters'": lambda given: given.parameter_dtype,
     },
 }
 
@@ -69,35 +60,30 @@ class Named:
     names: Mapping[str, tuple[Name, ...]]
 
 
-def named(columns: Iterable[Column], cells: Iterable[Cell]) -> tuple[Named, ...]:
+def named(columns: Iterable[Column], cells: Iterable[RecordedCell]) -> tuple[Named, ...]:
     """Return the names of every implementation whose calls were recorded, in the order of the columns."""
-    calls: dict[str, dict[tuple[str, str], Line]] = {column.implementation: {} for column in columns}
+    calls: dict[str, dict[tuple[str, str], _Made]] = {column.implementation: {} for column in columns}
     for cell in cells:
-        if text := cell.record.get("call"):
-            calls[cell.column.implementation][cell.case["id"], text] = cell.case["configuration"]
-    return tuple(_named(name, of) for name, of in calls.items() if of)
+        if call := cell.record.call:
+            calls[cell.column.implementation][cell.case.id, call.text] = (call, cell.case.configuration)
+    return tuple(_named(name, made) for name, made in calls.items() if made)
 
 
-def keywords(call: str) -> Mapping[str, Any]:
-    """Return the keywords of a recorded call that are literals; none where it is no call."""
-    try:
-        parsed = ast.parse(call.replace("(…, ", "("), mode="eval").body
-    except (SyntaxError, ValueError):
-        return {}
-    return dict(_literals(parsed.keywords)) if isinstance(parsed, ast.Call) else {}
+def literals(call: NativeCall) -> Mapping[str, Any]:
+    """Return the keywords of a call whose values are literals."""
+    return dict(_literals(call.keywords))
 
 
-def _literals(given: Iterable[ast.keyword]) -> Iterator[tuple[str, Any]]:
-    for each in given:
+def _literals(keywords: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    for name, source in keywords.items():
         try:
-            if each.arg is not None:
-                yield each.arg, ast.literal_eval(each.value)
-        except ValueError:
+            yield name, ast.literal_eval(source)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # what it raises for what is none
             continue
 
 
-def _named(implementation: str, calls: Mapping[tuple[str, str], Line]) -> Named:
-    made = [(keywords(text), configuration) for (_, text), configuration in calls.items()]
+def _named(implementation: str, calls: Mapping[tuple[str, str], _Made]) -> Named:
+    made = [(literals(call), configuration) for call, configuration in calls.values()]
     return Named(
         implementation=implementation,
         call=Counter(text for _, text in calls).most_common(1)[0][0],
@@ -107,7 +93,8 @@ def _named(implementation: str, calls: Mapping[tuple[str, str], Line]) -> Named:
 
 
 def _fitting(
-    readings: Mapping[str, Callable[[Configured], Any]], made: Sequence[tuple[Mapping[str, Any], Line]]
+    readings: Mapping[str, Callable[[RecordedConfiguration], Any]],
+    made: Sequence[tuple[Mapping[str, Any], RecordedConfiguration]],
 ) -> Iterator[Name]:
     """Yield the keywords that one reading explains in every call, if they took more than one value or form."""
     for keyword in dict.fromkeys(name for given, _ in made for name in given):

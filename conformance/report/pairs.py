@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from conformance.report.index import kind
-from conformance.runfile.observed import Cell, Column
+from conformance.runfile.observed import Column, RecordedCell
 from conformance.verdict import Verdict, worst
 
 
@@ -43,7 +43,7 @@ class Pairs:
     rows: tuple[tuple[Pair | None, ...], ...]
 
 
-def pairs(columns: Iterable[Column], cells: Iterable[Cell]) -> tuple[Pairs, ...]:
+def pairs(columns: Iterable[Column], cells: Iterable[RecordedCell]) -> tuple[Pairs, ...]:
     """Return the pairs of every operation that has two implementations, in the order of the columns.
 
     An implementation's verdict on a case is the worst of its modes and devices.
@@ -52,8 +52,8 @@ def pairs(columns: Iterable[Column], cells: Iterable[Cell]) -> tuple[Pairs, ...]
     verdicts: dict[str, dict[str, dict[str, Verdict]]] = {}
     for cell in cells:
         if cell.verdict.judged:
-            of = verdicts.setdefault(cell.case["op"], {}).setdefault(cell.column.implementation, {})
-            of[cell.case["id"]] = worst([cell.verdict, of.get(cell.case["id"], Verdict.EXACT)])
+            of = verdicts.setdefault(cell.case.op, {}).setdefault(cell.column.implementation, {})
+            of[cell.case.id] = worst([cell.verdict, of.get(cell.case.id, Verdict.EXACT)])
     return tuple(
         _pairs(op, {name: of[name] for name in order if name in of})
         for op, of in sorted(verdicts.items())

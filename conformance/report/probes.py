@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from conformance.dialect import CANONICAL, OBSERVED, meanings, shown
-from conformance.runfile.observed import Cell
-from conformance.runfile.run_file import Line
+from conformance.runfile.observed import RecordedCell
+from conformance.runfile.structs import DeclaredField, EnvironmentLine
 
 _PARAMETERS = meanings()["statistics_dtype"].shown[None]
 _REASON = 120
@@ -44,20 +44,20 @@ class Probed:
 
 
 def probed(
-    environments: Iterable[Line], cells: Iterable[Cell], canonical: Mapping[str, Mapping[str, Any]]
+    environments: Iterable[EnvironmentLine], cells: Iterable[RecordedCell], canonical: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Probed, ...]:
     """Return what was observed of every implementation; `canonical` is each operation's own dialect by its name."""
     profiles = {
-        (environment["id"], each["name"]): each["profile"]
+        (environment.id, offer.name): offer.profile
         for environment in environments
-        for each in environment.get("implementations", [])
+        for offer in environment.implementations
     }
-    found: dict[str, list[Cell]] = {}
+    by_implementation: dict[str, list[RecordedCell]] = {}
     for cell in cells:
-        found.setdefault(cell.column.implementation, []).append(cell)
+        by_implementation.setdefault(cell.column.implementation, []).append(cell)
     result = []
-    for name, of in sorted(found.items()):
-        told = [cell for cell in of if cell.record.get("observed")]
+    for name, of in sorted(by_implementation.items()):
+        told = [cell for cell in of if cell.record.observed]
         if told:
             said = [_declared(profiles, cell, canonical) for cell in told]
             fields = tuple(_seen(field, list(zip(told, said, strict=True)), of) for field in OBSERVED)
@@ -71,11 +71,11 @@ def observed_as(field: str) -> str:
     return field if meaning is None else meaning.observed_as or field
 
 
-def _seen(field: str, told: Sequence[tuple[Cell, Mapping[str, str]]], cells: Iterable[Cell]) -> Seen:
+def _seen(field: str, told: Sequence[tuple[RecordedCell, Mapping[str, str]]], cells: Iterable[RecordedCell]) -> Seen:
     seen: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     for cell, declared in told:
-        value = cell.record["observed"].get(field)
+        value = cell.record.observed.get(field)
         if value is None or _untold(field, declared):
             continue
         shown = _shown(field, value, cell)
@@ -96,51 +96,53 @@ def _untold(field: str, declared: Mapping[str, str]) -> bool:
     return field == "state" and declared["update"] == "none"
 
 
-def _reason(field: str, told: Sequence[tuple[Cell, Mapping[str, str]]], cells: Iterable[Cell]) -> str:
+def _reason(field: str, told: Sequence[tuple[RecordedCell, Mapping[str, str]]], cells: Iterable[RecordedCell]) -> str:
     """Return why nothing was observed."""
     meaning = OBSERVED[field]
     if all(_untold(field, declared) for _, declared in told):
         return "declared to move nothing"
     if meaning.kept and all(declared["state"] != "layer" for _, declared in told):
         return "kept by the caller"
-    op = told[0][0].case["op"]
-    tried = [cell for cell in cells if cell.case["family"] in meaning.families and cell.case["op"] == op]
+    op = told[0][0].case.op
+    tried = [cell for cell in cells if cell.case.family in meaning.families and cell.case.op == op]
     if not tried:
         return f"no {op} case of {' or '.join(meaning.families)} in this run"
-    reasons = [step["message"] for cell in tried for step in cell.record["steps"] if step.get("message")]
+    reasons = [step.message for cell in tried for step in cell.record.steps if step.message]
     unjudged = not any(cell.verdict.judged for cell in tried)
     return reasons[0][:_REASON] if unjudged and reasons else "no case tells"
 
 
-def _shown(field: str, value: str, cell: Cell) -> str:
+def _shown(field: str, value: str, cell: RecordedCell) -> str:
     """Return the value as a person reads it: of an error its own type, of a dtype whether it is the parameters'."""
     if value.startswith("error: "):
         return value.partition(",")[0]
     if field == "statistics_dtype":
-        parameters = cell.case["configuration"]["parameter_dtype"]
+        parameters = cell.case.configuration.parameter_dtype
         return _PARAMETERS if value == parameters else f"{value} for {parameters} parameters"
     return value
 
 
-def _agrees(field: str, declared: str, value: str, cell: Cell) -> bool:
+def _agrees(field: str, declared: str, value: str, cell: RecordedCell) -> bool:
     if field == "statistics_dtype" and declared == _PARAMETERS:
-        return bool(value == cell.case["configuration"]["parameter_dtype"])
+        return bool(value == cell.case.configuration.parameter_dtype)
     if declared.startswith("error: ") and value.startswith("error: "):
         return declared.removeprefix("error: ") in value.removeprefix("error: ").split(", ")
     return declared == value
 
 
 def _declared(
-    profiles: Mapping[tuple[str, str], Iterable[Line]], cell: Cell, canonical: Mapping[str, Mapping[str, Any]]
+    profiles: Mapping[tuple[str, str], Iterable[DeclaredField]],
+    cell: RecordedCell,
+    canonical: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, str]:
     """Return what is declared for the cell's input of each field that can be observed; the first declaration counts."""
-    configuration = cell.case["configuration"]
-    values = {**asdict(CANONICAL), **canonical.get(cell.case["op"], {})}
+    rank = len(cell.case.configuration.shape)
+    values = {**asdict(CANONICAL), **canonical.get(cell.case.op, {})}
     errors: dict[str, str] = {}
-    for each in reversed(list(profiles.get((cell.environment, cell.column.implementation), []))):
-        if not each.get("ranks") or len(configuration["shape"]) in each["ranks"]:
-            values[each["field"]] = each["value"]
-            errors[each["field"]] = each.get("error") or ""
+    for declared in reversed(list(profiles.get((cell.environment, cell.column.implementation), []))):
+        if not declared.ranks or rank in declared.ranks:
+            values[declared.field] = declared.value
+            errors[declared.field] = declared.error or ""
     said = {
         field: f"error: {errors.get(field, '')}" if value == "error" else shown(field, values)
         for field, value in values.items()

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from conformance.report.model import framework_of
 from conformance.runfile.ladder import DTYPES
-from conformance.runfile.observed import Cell, Column
-from conformance.runfile.run_file import Line, number_from
+from conformance.runfile.numbers import number_from
+from conformance.runfile.observed import Column, RecordedCell
+from conformance.runfile.structs import Record
 
 #: Scores are drawn between these powers of ten; what lies beyond is drawn at the edge.
 LOWEST, HIGHEST = -6, 10
@@ -62,11 +63,11 @@ class Scores:
     rungs: tuple[Rung, ...]
 
 
-def scores(columns: Iterable[Column], cells: Iterable[Cell]) -> tuple[Scores, ...]:
+def scores(columns: Iterable[Column], cells: Iterable[RecordedCell]) -> tuple[Scores, ...]:
     """Return the scores by framework, in the order of the columns."""
-    frameworks: dict[str, list[Cell]] = {framework_of(column): [] for column in columns}
+    frameworks: dict[str, list[RecordedCell]] = {framework_of(column): [] for column in columns}
     for cell in cells:
-        if cell.verdict.judged and cell.record["score"] is not None:
+        if cell.verdict.judged and cell.record.score is not None:
             frameworks[framework_of(cell.column)].append(cell)
     return tuple(_scores(framework, of) for framework, of in frameworks.items() if of)
 
@@ -76,7 +77,7 @@ def drawn(score: float) -> float:
     return float(LOWEST if score <= 0 else min(HIGHEST, max(LOWEST, math.log10(score))))
 
 
-def _scores(framework: str, cells: Sequence[Cell]) -> Scores:
+def _scores(framework: str, cells: Sequence[RecordedCell]) -> Scores:
     by_name: dict[str, list[float]] = {}
     for cell in cells:
         by_name.setdefault(cell.column.implementation, []).append(_score(cell.record))
@@ -96,8 +97,8 @@ def _scores(framework: str, cells: Sequence[Cell]) -> Scores:
     )
 
 
-def _score(record: Line) -> float:
-    score = number_from(record["score"])
+def _score(record: Record) -> float:
+    score = number_from(record.score)
     return math.inf if score is None or math.isnan(score) else score
 
 
@@ -122,21 +123,15 @@ def _shares(ordered: Sequence[float]) -> tuple[tuple[float, float], ...]:
     return ((drawn(ordered[0]), 0.0), *((drawn(ordered[each - 1]), each / len(ordered)) for each in steps))
 
 
-def _rungs(cells: Iterable[Cell]) -> Iterator[Rung]:
+def _rungs(cells: Iterable[RecordedCell]) -> Iterator[Rung]:
     worst: dict[tuple[str, str, float], tuple[float, str]] = {}
     for cell in cells:
-        ratio = _ratio(cell.case)
-        if cell.record.get("grade") and ratio:
-            key = (cell.column.implementation, cell.case["configuration"]["dtype"], ratio)
+        ratio = cell.case.ratio
+        if cell.record.grade and ratio:
+            key = (cell.column.implementation, cell.case.configuration.dtype, ratio)
             worst[key] = max(worst.get(key, (-1.0, "")), (_score(cell.record), cell.id))
     for (implementation, dtype, ratio), (score, cell_id) in sorted(worst.items()):
         yield Rung(implementation=implementation, dtype=dtype, ratio=ratio, score=score, cell=cell_id)
-
-
-def _ratio(case: Line) -> float:
-    """Return the largest |mean|/std that the recipes of the case's inputs name; 0 where none does."""
-    found = [abs(step["input"].get("ratio", 0.0)) for step in case["steps"] if isinstance(step.get("input"), Mapping)]
-    return max(found, default=0.0)
 
 
 def _curve(name: str, rungs: Iterable[Rung]) -> Curve:

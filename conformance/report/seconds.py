@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from conformance.runfile.observed import Cell, Column
+from conformance.runfile.observed import Column, RecordedCell
 
 KINDS = ("start", "train", "infer", "reload", "sgd")
 
@@ -29,15 +29,15 @@ class Timed:
     took: Mapping[str, Took]
 
 
-def timed(cells: Iterable[Cell]) -> tuple[Timed, ...]:
+def timed(cells: Iterable[RecordedCell]) -> tuple[Timed, ...]:
     """Return the seconds of every column that recorded some."""
     columns: dict[str, Column] = {}
     found: dict[str, dict[str, list[float]]] = {}
     for cell in cells:
         columns[cell.column.name] = cell.column
-        for step in cell.record["steps"]:
-            if step.get("seconds") is not None:
-                found.setdefault(cell.column.name, {}).setdefault(step["kind"], []).append(step["seconds"])
+        for step in cell.record.steps:
+            if step.seconds is not None:
+                found.setdefault(cell.column.name, {}).setdefault(step.kind, []).append(step.seconds)
     return tuple(
         Timed(column=columns[name], took={kind: _took(of[kind]) for kind in KINDS if kind in of})
         for name, of in found.items()

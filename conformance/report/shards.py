@@ -10,11 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from conformance.report.model import Report
 from conformance.report.pool import Pool
 from conformance.report.wording import STANDS, stand
-from conformance.runfile.observed import Cell, severity, shortened, worst_quantity
-from conformance.runfile.run_file import Line, number
+from conformance.runfile.cause_text import Catalogue
+from conformance.runfile.numbers import finite
+from conformance.runfile.observed import RecordedCell, diagnosis_of, reason_of, severity, shortened, worst_quantity
+from conformance.runfile.structs import CaseLine, ListedDivergence, QuantityRecord, StepRecord
 from conformance.verdict import Verdict
 
 #: A file ends after the case that brings it to so many cells.
@@ -23,8 +27,7 @@ CELLS = 400
 _STEPS = 14
 #: Of more, so many that do not agree, beside the first, the last and the worst.
 _DISAGREEING = 8
-#: By the value of a verdict, as records have it.
-_CODES = {verdict.value: code for code, verdict in enumerate(Verdict)}
+_CODES = {verdict: code for code, verdict in enumerate(Verdict)}
 _STANDS = {name: code for code, name in enumerate(STANDS)}
 
 
@@ -39,12 +42,12 @@ class Shard:
 
 def shards(report: Report) -> Iterator[Shard]:
     """Yield the shards; the order of ids is that of their code points."""
-    of: dict[str, list[Cell]] = {case["id"]: [] for case in report.cases}
+    of: dict[str, list[RecordedCell]] = {case.id: [] for case in report.cases}
     for cell in report.cells:
-        of[cell.case["id"]].append(cell)
+        of[cell.case.id].append(cell)
     columns = {column.name: position for position, column in enumerate(report.matrix.columns)}
-    cases = {case["id"]: case for case in report.cases}
-    pending: list[tuple[Line, list[Cell]]] = []
+    cases = {case.id: case for case in report.cases}
+    pending: list[tuple[CaseLine, list[RecordedCell]]] = []
     held = 0
     for name in sorted(of):
         pending.append((cases[name], of[name]))
@@ -56,7 +59,7 @@ def shards(report: Report) -> Iterator[Shard]:
         yield _shard(pending, columns, report)
 
 
-def _shard(cases: Sequence[tuple[Line, list[Cell]]], columns: Mapping[str, int], report: Report) -> Shard:
+def _shard(cases: Sequence[tuple[CaseLine, list[RecordedCell]]], columns: Mapping[str, int], report: Report) -> Shard:
     texts, quantities = Pool(), Pool()
     cells = [
         [position, columns[cell.column.name], *_cell(cell, report, texts, quantities)]
@@ -64,95 +67,82 @@ def _shard(cases: Sequence[tuple[Line, list[Cell]]], columns: Mapping[str, int],
         for cell in sorted(of, key=lambda each: columns[each.column.name])
     ]
     value = {
-        "cases": [_finite(dict(case)) for case, _ in cases],
+        "cases": [finite(msgspec.to_builtins(case)) for case, _ in cases],
         "cells": cells,
         "quantities": quantities.values,
         "texts": texts.values,
     }
-    return Shard(first=cases[0][0]["id"], value=value)
+    return Shard(first=cases[0][0].id, value=value)
 
 
-def _finite(value: Any) -> Any:
-    """Return the value with texts for the numbers that JSON does not have, which a recipe may hold."""
-    match value:
-        case dict():
-            return {key: _finite(each) for key, each in value.items()}
-        case list():
-            return [_finite(each) for each in value]
-        case float():
-            return number(value)
-        case _:
-            return value
-
-
-def _cell(cell: Cell, report: Report, texts: Pool, quantities: Pool) -> list[Any]:
+def _cell(cell: RecordedCell, report: Report, texts: Pool, quantities: Pool) -> list[Any]:
     record = cell.record
-    kept = _kept(record["steps"])
+    kept = _kept(record.steps)
     return [
         _CODES[cell.verdict],
         _STANDS[stand(cell)],
-        shortened(record["score"]),
-        shortened(sum(step.get("seconds", 0.0) for step in record["steps"])),
+        shortened(record.score),
+        shortened(sum(step.seconds or 0.0 for step in record.steps)),
         texts.position(report.whats[cell.id]),
-        texts.position(record["diagnosis"]),
+        texts.position(diagnosis_of(cell)),
         texts.position(report.environment(cell)),
         report.homes[cell.id],
-        texts.position(record.get("call", "")),
-        [_divergence(each, texts) for each in record["divergence"]],
+        texts.position(record.call.text if record.call else ""),
+        [_divergence(entry, texts) for entry in record.divergence],
         _worst(cell, quantities),
-        len(record["steps"]) - len(kept),
-        [_step(step, texts, quantities) for step in kept],
+        len(record.steps) - len(kept),
+        [_step(step, cell.causes, texts, quantities) for step in kept],
     ]
 
 
-def _divergence(entry: Line, texts: Pool) -> list[int]:
-    return [texts.position(entry.get(key) or "") for key in ("reason", "diagnosis", "upstream")]
+def _divergence(entry: ListedDivergence, texts: Pool) -> list[int]:
+    return [texts.position(text) for text in (entry.reason, entry.diagnosis, entry.upstream or "")]
 
 
-def _worst(cell: Cell, quantities: Pool) -> list[Any] | None:
-    found = worst_quantity(cell)
-    if found is None:
+def _worst(cell: RecordedCell, quantities: Pool) -> list[Any] | None:
+    worst = worst_quantity(cell)
+    if worst is None:
         return None
-    step, quantity = found
-    return [step["number"], step["kind"], quantities.position(_quantity(quantity))]
+    step, quantity = worst
+    return [step.number, step.kind, quantities.position(_quantity(quantity, cell.causes))]
 
 
-def _step(step: Line, texts: Pool, quantities: Pool) -> list[Any]:
+def _step(step: StepRecord, causes: Catalogue, texts: Pool, quantities: Pool) -> list[Any]:
     return [
-        step["number"],
-        step["kind"],
-        _CODES[step["verdict"]],
-        shortened(step.get("seconds")),
-        texts.position(step.get("message", "")),
-        step.get("inputs", ""),
-        [quantities.position(_quantity(each)) for each in step["quantities"]],
+        step.number,
+        step.kind,
+        _CODES[step.verdict],
+        shortened(step.seconds),
+        texts.position(step.message),
+        step.inputs,
+        [quantities.position(_quantity(quantity, causes)) for quantity in step.quantities],
     ]
 
 
-def _quantity(quantity: Mapping[str, Any]) -> tuple[Any, ...]:
-    worst = quantity.get("worst")
+def _quantity(quantity: QuantityRecord, causes: Catalogue) -> tuple[Any, ...]:
+    worst = quantity.worst
     return (
-        quantity["quantity"],
-        _CODES[quantity["verdict"]],
-        shortened(quantity.get("score")),
-        shortened(quantity.get("by_grade", {}).get("D")),
-        worst and (worst["index"], worst["expected"], worst["observed"], shortened(worst["allowed"])),
-        quantity.get("fields", ()),
-        quantity.get("reason", ""),
-        quantity["dtype"],
-        quantity["shape"],
+        quantity.quantity,
+        _CODES[quantity.verdict],
+        shortened(quantity.score),
+        shortened(quantity.by_grade.get("D")),
+        worst and (worst.index, worst.expected, worst.observed, shortened(worst.allowed)),
+        quantity.fields,
+        reason_of(quantity, causes),
+        quantity.dtype,
+        quantity.shape,
     )
 
 
-def _kept(steps: Sequence[Line]) -> list[Line]:
+def _kept(steps: Sequence[StepRecord]) -> list[StepRecord]:
     """Return the steps to show: all, or the first, the last, the worst, and the first that disagree."""
     if len(steps) <= _STEPS:
         return list(steps)
-    disagreeing = [position for position, step in enumerate(steps) if not Verdict(step["verdict"]).agrees]
+    disagreeing = [position for position, step in enumerate(steps) if not step.verdict.agrees]
     worst = max(range(len(steps)), key=lambda position: _badness(steps[position]))
     shown = {0, 1, len(steps) - 2, len(steps) - 1, worst, *disagreeing[:_DISAGREEING]}
     return [steps[position] for position in sorted(shown)]
 
 
-def _badness(step: Line) -> tuple[int, tuple[int, float]]:
-    return Verdict(step["verdict"]).severity, max(map(severity, step["quantities"]), default=(-1, -1.0))
+def _badness(step: StepRecord) -> tuple[int, tuple[int, float]]:
+    return step.verdict.severity, max(map(severity, step.quantities), default=(-1, -1.0))

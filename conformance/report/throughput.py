@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
+from conformance.report.model import TimedLine
 from conformance.report.scores import Curve
 from conformance.runfile.ladder import DTYPES
-from conformance.runfile.run_file import Line, number_from
+from conformance.runfile.numbers import Number, number_from
+from conformance.runfile.structs import Measurement, PassName, ThroughputLine
 
 #: In the order of the tables; what `infer_into` writes to is a buffer that it reuses.
-PASSES = {
+PASSES: Mapping[PassName, str] = {
     "infer": "inference",
     "infer_into": "inference into a reused buffer",
     "train_forward": "training, forward",
@@ -27,8 +29,6 @@ STANDINGS = {
     "voided": "void",
     "unmeasured": "not measured",
 }
-#: What compares with others on its case, whether or not the memory is what limits it.
-_COMPARES = ("scored", "launch_bound", "cached")
 #: Scores are drawn between these powers of ten.
 LOW, HIGH = -6, 2
 
@@ -37,19 +37,26 @@ LOW, HIGH = -6, 2
 class Timing:
     """One pass of one cell, as measured."""
 
-    line: Line
+    line: ThroughputLine
+    measurement: Measurement
+    framework: str
     #: Its seconds over those of the fastest of the same case, pass and device; None where it does not compare.
-    ratio: float | None
+    ratio: float | None = None
 
     @property
     def column(self) -> str:
         """Mode and device."""
-        return f"{self.line['mode']} {self.line['device']}"
+        return f"{self.line.mode} {self.line.device}"
 
     @property
     def score(self) -> float | None:
         """Its error in units of its bound."""
-        return number_from(self.line["score"])
+        return number_from(self.measurement.score)
+
+    @property
+    def compares(self) -> bool:
+        """Whether it compares with others on its case, whether or not the memory is what limits it."""
+        return self.line.standing in ("scored", "launch_bound", "cached")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,108 +104,119 @@ class Throughput:
     standings: Mapping[str, int]
 
 
-def throughput(lines: Sequence[Line]) -> Throughput:
-    """Return what the page shows of those lines, which name their frameworks."""
-    measured = [line for line in lines if line["standing"] != "unmeasured"]
-    scored = [line for line in measured if line["standing"] == "scored"]
-    missed = [line for line in lines if line["standing"] == "unmeasured"]
+def throughput(timed: Sequence[TimedLine]) -> Throughput:
+    """Return what the page shows of those lines."""
+    timings = [
+        Timing(line=each.line, measurement=each.line.measurement, framework=each.framework)
+        for each in timed
+        if each.line.measurement is not None
+    ]
+    scored = [timing for timing in timings if timing.line.standing == "scored"]
+    missed = [each.line for each in timed if each.line.measurement is None]
     return Throughput(
-        cases=tuple(_cases(measured)),
+        cases=tuple(_cases(timings)),
         scattered=tuple(
-            _scattered(framework, [line for line in scored if line["framework"] == framework])
-            for framework in dict.fromkeys(line["framework"] for line in scored)
+            _scattered(framework, [timing for timing in scored if timing.framework == framework])
+            for framework in dict.fromkeys(timing.framework for timing in scored)
         ),
-        shares=tuple(_shares(measured)),
-        unmeasured=Counter((line["implementation"], line["why"]) for line in missed),
-        standings=Counter(line["standing"] for line in lines),
+        shares=tuple(_shares(timings)),
+        unmeasured=Counter((line.implementation, line.why) for line in missed),
+        standings=Counter(each.line.standing for each in timed),
     )
 
 
-def _cases(lines: Sequence[Line]) -> Iterator[TimedCase]:
+def _cases(timings: Sequence[Timing]) -> Iterator[TimedCase]:
     fastest: dict[tuple[str, str, str], float] = {}
-    for line in lines:
-        if line["standing"] in _COMPARES:
-            key = _rivals(line)
-            fastest[key] = min(fastest.get(key, math.inf), line["seconds"])
+    for timing in timings:
+        if timing.compares:
+            key = _rivals(timing)
+            fastest[key] = min(fastest.get(key, math.inf), timing.measurement.seconds)
     order = list(PASSES)
-    for name in dict.fromkeys(line["case"] for line in lines):
+    for name in dict.fromkeys(timing.line.case for timing in timings):
         of_case = sorted(
-            (line for line in lines if line["case"] == name),
-            key=lambda line: (order.index(line["pass"]), line["standing"] not in _COMPARES, line["seconds"]),
+            (timing for timing in timings if timing.line.case == name),
+            key=lambda timing: (order.index(timing.line.pass_), not timing.compares, timing.measurement.seconds),
         )
         yield TimedCase(
             name=name,
-            shape="×".join(str(size) for size in of_case[0]["shape"]),
-            dtype=of_case[0]["dtype"],
-            timings=tuple(Timing(line=line, ratio=_ratio(line, fastest)) for line in of_case),
+            shape="×".join(str(size) for size in of_case[0].line.shape),
+            dtype=of_case[0].line.dtype,
+            timings=tuple(replace(timing, ratio=_ratio(timing, fastest)) for timing in of_case),
         )
 
 
-def _rivals(line: Line) -> tuple[str, str, str]:
-    return line["case"], line["pass"], line["device"]
+def _rivals(timing: Timing) -> tuple[str, str, str]:
+    return timing.line.case, timing.line.pass_, timing.line.device
 
 
-def _ratio(line: Line, fastest: Mapping[tuple[str, str, str], float]) -> float | None:
-    return line["seconds"] / fastest[_rivals(line)] if line["standing"] in _COMPARES else None
+def _ratio(timing: Timing, fastest: Mapping[tuple[str, str, str], float]) -> float | None:
+    least = fastest[_rivals(timing)] if timing.compares else 0.0
+    return timing.measurement.seconds / least if least else None
 
 
-def _scattered(framework: str, lines: Sequence[Line]) -> Scattered:
-    names = _names(lines)
+def _scattered(framework: str, timings: Sequence[Timing]) -> Scattered:
+    names = _names(timings)
     return Scattered(
         framework=framework,
         implementations=tuple(names),
         curves={
             ", ".join(group): tuple(
                 Curve(
-                    implementation=name, points=tuple(_point(line) for line in found if line["implementation"] == name)
+                    implementation=name,
+                    points=tuple(_point(timing) for timing in alike if timing.line.implementation == name),
                 )
                 for name in names
             )
-            for group, found in _grouped(lines)
+            for group, alike in _grouped(timings)
         },
     )
 
 
-def _point(line: Line) -> tuple[float, float]:
-    return drawn(line), line["fractions"]["compulsory"]
+def _point(timing: Timing) -> tuple[float, float]:
+    return drawn(timing.measurement.score), timing.measurement.fractions.compulsory
 
 
-def drawn(line: Line) -> float:
-    """Return the power of ten at which the score of a line is drawn; what is beyond the axis, at its end."""
-    score = number_from(line["score"])
+def drawn(recorded: Number | None) -> float:
+    """Return the power of ten at which a score is drawn; what is beyond the axis, at its end."""
+    score = number_from(recorded)
     if score is None or math.isnan(score) or score == math.inf:
         return float(HIGH)
     return float(LOW) if score <= 0 else min(float(HIGH), max(float(LOW), math.log10(score)))
 
 
-def _grouped(lines: Iterable[Line]) -> Iterator[tuple[tuple[str, str, str], list[Line]]]:
-    """Yield the lines by mode, device and dtype, the widest dtype first."""
-    found: dict[tuple[str, str, str], list[Line]] = {}
-    for line in lines:
-        found.setdefault((line["mode"], line["device"], line["dtype"]), []).append(line)
-    yield from sorted(found.items(), key=lambda each: (each[0][1], each[0][0] != "eager", DTYPES.index(each[0][2])))
+def _grouped(timings: Iterable[Timing]) -> Iterator[tuple[tuple[str, str, str], list[Timing]]]:
+    """Yield the timings by mode, device and dtype, the widest dtype first."""
+    groups: dict[tuple[str, str, str], list[Timing]] = {}
+    for timing in timings:
+        groups.setdefault((timing.line.mode, timing.line.device, timing.line.dtype), []).append(timing)
+    yield from sorted(groups.items(), key=lambda item: (item[0][1], item[0][0] != "eager", DTYPES.index(item[0][2])))
 
 
-def _shares(lines: Sequence[Line]) -> Iterator[Shares]:
-    by_name = {name: [line for line in lines if line["implementation"] == name] for name in _names(lines)}
-    for name, of_name in by_name.items():
-        for (mode, device, dtype), found in _grouped(of_name):
-            scores = [score for line in found if (score := number_from(line["score"])) is not None]
+def _shares(timings: Sequence[Timing]) -> Iterator[Shares]:
+    for name in _names(timings):
+        of_name = [timing for timing in timings if timing.line.implementation == name]
+        for (mode, device, dtype), alike in _grouped(of_name):
+            scores = [timing.score for timing in alike if timing.score is not None]
             yield Shares(
                 implementation=name,
                 column=f"{mode} {device}",
                 dtype=dtype,
-                fractions={each: share for each in PASSES if (share := _share(found, each)) is not None},
+                fractions={each: share for each in PASSES if (share := _share(alike, each)) is not None},
                 score=max(scores, default=None),
             )
 
 
-def _names(lines: Iterable[Line]) -> list[str]:
-    return sorted({line["implementation"] for line in lines})
+def _names(timings: Iterable[Timing]) -> list[str]:
+    return sorted({timing.line.implementation for timing in timings})
 
 
-def _share(lines: Iterable[Line], name: str) -> tuple[float, float, int] | None:
-    found = [line["fractions"] for line in lines if line["pass"] == name and line["standing"] == "scored"]
-    if not found:
+def _share(timings: Iterable[Timing], name: PassName) -> tuple[float, float, int] | None:
+    fractions = [
+        timing.measurement.fractions
+        for timing in timings
+        if timing.line.pass_ == name and timing.line.standing == "scored"
+    ]
+    if not fractions:
         return None
-    return median(each["compulsory"] for each in found), median(each["streaming"] for each in found), len(found)
+    compulsory, streaming = (median(getattr(each, part) for each in fractions) for part in ("compulsory", "streaming"))
+    return compulsory, streaming, len(fractions)

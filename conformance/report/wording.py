@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conformance.runfile.observed import Cell
+from conformance.runfile.observed import RecordedCell
 from conformance.verdict import Standing, Verdict
 
 
@@ -29,9 +29,9 @@ STANDS = {
 ORDER = {name: position for position, name in enumerate(STANDS)}
 
 
-def stand(cell: Cell) -> str:
+def stand(cell: RecordedCell) -> str:
     """Return how a cell stands, a key of `STANDS`: what is unexpected because it agrees is stale."""
-    if cell.standing is Standing.UNEXPECTED and cell.verdict.agrees and cell.record["divergence"]:
+    if cell.standing is Standing.UNEXPECTED and cell.verdict.agrees and cell.record.divergence:
         return "stale"
     return cell.standing.value
 

@@ -10,6 +10,7 @@ from conformance.protocol import Configuration
 from conformance.reproduce.checks import Element, elements, facts, kept_state
 from conformance.reproduce.evidence import Evidence
 from conformance.reproduce.fold import written
+from conformance.verdict import Verdict
 
 _CHECK = """
 outside = 0
@@ -49,10 +50,10 @@ def assertions(evidence: Evidence, last: int, given: Mapping[int, Mapping[str, s
     `given` names each step's arrays by step and argument.
     """
     record, configuration = evidence.record, evidence.case.configuration
-    if record["steps"][0]["verdict"] in ("refused", "crashed", "timed_out"):
-        yield f'raise SystemExit("the start ends no more: recorded was {record["verdict"]}")'
+    if record.steps[0].verdict in (Verdict.REFUSED, Verdict.CRASHED, Verdict.TIMED_OUT):
+        yield f'raise SystemExit("the start ends no more: recorded was {record.verdict}")'
         return
-    found, said = elements(record, last), facts(record, last, given)
+    found, said = elements(record, last), facts(record, last, given, evidence.causes)
     if last == len(evidence.case.performed):
         said += kept_state(record, last)
     if found:

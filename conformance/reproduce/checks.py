@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from conformance.reproduce.fold import written
-from conformance.runfile.run_file import Line, number_from
+from conformance.runfile.cause_text import Catalogue, alternatives_text
+from conformance.runfile.numbers import number_from
+from conformance.runfile.structs import QuantityRecord, Record, StepRecord
+from conformance.verdict import Verdict
 
 #: Up to so many steps every one of them is checked; beyond, the worst of each quantity and what deviates.
 FEW_STEPS = 12
 _MOST = 40
 #: The verdicts of quantities whose numbers say nothing either way.
-_NOT_JUDGED = ("not_decidable", "outside_domain")
+_NOT_JUDGED = (Verdict.NOT_DECIDABLE, Verdict.OUTSIDE_DOMAIN)
+#: The id of the cause that a step wrote to an array of its caller's.
+WROTE_TO_CALLER = "caller-array-overwritten"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,104 +43,101 @@ class Fact:
     expression: str
 
 
-def first_deviating(record: Line) -> int | None:
+def first_deviating(record: Record) -> int | None:
     """Return the number of the first step that must not be as it is."""
-    return next(
-        (each["number"] for each in record["steps"] if each["verdict"] == "deviates" or not each["expected"]), None
-    )
+    return next((step.number for step in record.steps if step.verdict is Verdict.DEVIATES or not step.expected), None)
 
 
-def elements(record: Line, last: int) -> list[Element]:
+def elements(record: Record, last: int) -> list[Element]:
     """Return the worst elements to check up to the step `last`, in the order of the steps."""
-    found = [
+    candidates = [
         Element(
-            step=step["number"],
-            quantity=each["quantity"],
-            index=tuple(each["worst"]["index"]),
-            expected=_number(each["worst"]["expected"]),
-            allowed=_number(each["worst"]["allowed"]),
-            observed=_number(each["worst"]["observed"]),
-            score=_number(each["score"]),
-            fields=tuple(each.get("fields", ())),
+            step=step.number,
+            quantity=quantity.quantity,
+            index=quantity.worst.index,
+            expected=number_from(quantity.worst.expected),
+            allowed=number_from(quantity.worst.allowed),
+            observed=number_from(quantity.worst.observed),
+            score=number_from(quantity.score),
+            fields=quantity.fields,
         )
-        for step in record["steps"]
-        if step["number"] <= last
-        for each in step["quantities"]
-        if "worst" in each and each["verdict"] not in _NOT_JUDGED
+        for step in record.steps
+        if step.number <= last
+        for quantity in step.quantities
+        if quantity.worst is not None and quantity.score is not None and quantity.verdict not in _NOT_JUDGED
     ]
     if last <= FEW_STEPS:
-        return found
+        return candidates
     kept: dict[str, Element] = {}
-    for each in found:
-        if each.quantity not in kept or each.score > kept[each.quantity].score:
-            kept[each.quantity] = each
-    outside = [each for each in found if each.score > 1][:_MOST]
-    return [each for each in found if each in outside or each is kept[each.quantity]]
+    for element in candidates:
+        if element.quantity not in kept or element.score > kept[element.quantity].score:
+            kept[element.quantity] = element
+    outside = [element for element in candidates if element.score > 1][:_MOST]
+    return [element for element in candidates if element in outside or element is kept[element.quantity]]
 
 
-def unjudged(record: Line, last: int) -> list[str]:
+def unjudged(record: Record, last: int) -> list[str]:
     """Return the quantities whose numbers are not judged, up to the step `last`."""
     return [
-        f"{each['quantity']} at step {step['number']} ({each['verdict'].replace('_', ' ')})"
-        for step in record["steps"]
-        if step["number"] <= last
-        for each in step["quantities"]
-        if each["verdict"] in _NOT_JUDGED
+        f"{quantity.quantity} at step {step.number} ({quantity.verdict.replace('_', ' ')})"
+        for step in record.steps
+        if step.number <= last
+        for quantity in step.quantities
+        if quantity.verdict in _NOT_JUDGED
     ]
 
 
-def refusals(record: Line) -> dict[int, Line]:
-    """Return the steps that raised an exception, by number."""
-    return {
-        step["number"]: step
-        for step in record["steps"]
-        if step["verdict"] == "refused"
-        or any(each.get("reason") == "changed by a step that was refused" for each in step["quantities"])
-    }
+def refusals(record: Record) -> frozenset[int]:
+    """Return the numbers of the steps that raised an exception."""
+    return frozenset(step.number for step in record.steps if step.raised)
 
 
-def facts(record: Line, last: int, inputs: Mapping[int, Mapping[str, str]]) -> list[Fact]:
+def facts(record: Record, last: int, inputs: Mapping[int, Mapping[str, str]], causes: Catalogue) -> list[Fact]:
     """Return what the record says of the steps up to `last` beside the numbers: exceptions, and what went wrong.
 
     `inputs` names each step's arrays by step and argument.
     """
-    raised = refusals(record)
-    found: list[Fact] = []
-    for step in (each for each in record["steps"] if each["number"] <= last):
-        number = step["number"]
-        if number in raised:
-            found.append(_raised(step))
-        found.extend(_said(number, each, inputs.get(number, {})) for each in step["quantities"] if _says(each))
-    return found
+    said: list[Fact] = []
+    for step in (step for step in record.steps if step.number <= last):
+        if step.raised:
+            said.append(_raised(step))
+        given = inputs.get(step.number, {})
+        said.extend(_denied(step.number, quantity, given, causes) for quantity in step.quantities if _denies(quantity))
+    return said
 
 
-def kept_state(record: Line, last: int) -> list[Fact]:
+def kept_state(record: Record, last: int) -> list[Fact]:
     """Return that the steps up to `last` left alone what they did leave alone, and must."""
     put_in = "all(equal(seen[0][name], initial[name]) for name in seen[0])"
-    found = [Fact(sentence="the state put in is the state read back", expression=put_in)]
-    state = {each["quantity"] for each in record["steps"][0]["quantities"]}
+    first = Fact(sentence="the state put in is the state read back", expression=put_in)
+    state = {quantity.quantity for quantity in record.steps[0].quantities}
     unchanged: dict[tuple[str, ...], list[int]] = {}
-    for step in (each for each in record["steps"] if each["number"] <= last):
-        unchanged.setdefault(_unchanged(step, state), []).append(step["number"])
-    return found + [_kept(steps[:FEW_STEPS], names) for names, steps in unchanged.items() if names]
+    for step in (step for step in record.steps if step.number <= last):
+        unchanged.setdefault(_unchanged(step, state), []).append(step.number)
+    return [first, *(_kept(steps[:FEW_STEPS], names) for names, steps in unchanged.items() if names)]
 
 
-def _raised(step: Line) -> Fact:
-    number, kind = step["number"], str(step["message"]).partition(":")[0]
-    if step["expected"]:
+def has_cause(quantity: QuantityRecord, id_: str) -> bool:
+    """Return whether a quantity names that cause, among alternatives too."""
+    return any(cause.id == id_ for cause in quantity.causes)
+
+
+def _raised(step: StepRecord) -> Fact:
+    number, kind = step.number, step.raised
+    if step.expected:
         return Fact(
             sentence=f"step {number} raises {kind}, as documented",
-            expression=f'"{kind}" in [each.__name__ for each in type(seen[{number}].get("raised")).__mro__]',
+            expression=f'{written(kind)} in [each.__name__ for each in type(seen[{number}].get("raised")).__mro__]',
         )
     return Fact(sentence=f"step {number} runs without an exception", expression=f'"raised" not in seen[{number}]')
 
 
-def _unchanged(step: Line, state: set[str]) -> tuple[str, ...]:
+def _unchanged(step: StepRecord, state: set[str]) -> tuple[str, ...]:
     """Return the state that the step left alone as it must: what agrees exactly and has no allowance."""
     return tuple(
-        each["quantity"]
-        for each in step["quantities"]
-        if step["number"] and each["quantity"] in state and each["verdict"] == "exact" and "worst" not in each
+        quantity.quantity
+        for quantity in step.quantities
+        if step.number and quantity.quantity in state and quantity.verdict is Verdict.EXACT and quantity.worst is None
     )
 
 
@@ -149,49 +150,44 @@ def _kept(steps: Sequence[int], names: Sequence[str]) -> Fact:
     )
 
 
-def _says(quantity: Line) -> bool:
-    return quantity["verdict"] == "deviates" and "worst" not in quantity and bool(quantity.get("reason"))
+def _denies(quantity: QuantityRecord) -> bool:
+    """Return whether a quantity deviates in something beside its numbers."""
+    return quantity.verdict is Verdict.DEVIATES and quantity.worst is None and bool(quantity.causes)
 
 
-def _said(number: int, quantity: Line, inputs: Mapping[str, str]) -> Fact:
-    """Return the fact that the reason of a deviating quantity denies."""
-    name, reason = quantity["quantity"], str(quantity["reason"])
-    value = f'seen[{number}]["{name}"]'
-    expected = reason.partition(", expected ")[2]
-    match reason.split(" "):
-        case ["has", "dtype", *_]:
+def _denied(number: int, quantity: QuantityRecord, inputs: Mapping[str, str], causes: Catalogue) -> Fact:
+    """Return the fact that the cause of a deviating quantity denies."""
+    name, cause = quantity.quantity, quantity.causes[0]
+    value = f"seen[{number}][{written(name)}]"
+    match cause.id, cause.parameters:
+        case "wrong-dtype", {"expected": str(expected)}:
             return Fact(
                 sentence=f"step {number} gives {name} as {expected}",
                 expression=f"{value}.dtype.name in {tuple(expected.split(' or '))}",
             )
-        case ["has", "shape", *_]:
+        case "wrong-shape", {"expected": str(expected)}:
             return Fact(
                 sentence=f"step {number} gives {name} in the shape {expected}",
                 expression=f"np.squeeze({value}).shape == np.squeeze(np.empty({expected})).shape",
             )
-        case ["the", "initial", *_]:
+        case "initial-state-changed", _:
             return Fact(
                 sentence=f"the {name} put in is the one read back",
-                expression=f'equal(seen[0]["{name}"], initial["{name}"])',
+                expression=f"equal(seen[0][{written(name)}], initial[{written(name)}])",
             )
-        case ["was", "not", "given"]:
-            return Fact(sentence=f"step {number} gives {name}", expression=f'"{name}" in seen[{number}]')
-        case ["differs", "from", "step", other, *_]:
-            same = f'{value}.tobytes() == seen[{other.rstrip(",")}]["{name}"].tobytes()'
-            return Fact(sentence=f"step {number} gives the bits of step {other.rstrip(',')}", expression=same)
-        case ["the", "step", "wrote", *_]:
+        case "not-given", _:
+            return Fact(sentence=f"step {number} gives {name}", expression=f"{written(name)} in seen[{number}]")
+        case "differs-from-step", {"step": int(other)}:
+            same = f"{value}.tobytes() == seen[{other}][{written(name)}].tobytes()"
+            return Fact(sentence=f"step {number} gives the bits of step {other}", expression=same)
+        case id_, _ if id_ == WROTE_TO_CALLER and name in inputs:
             array = inputs[name]
             return Fact(
                 sentence=f"step {number} leaves its caller's {name} alone",
-                expression=f'{array}.tobytes() == given["{array}"]',
+                expression=f"{array}.tobytes() == given[{written(array)}]",
             )
-        case ["changed", "by", *_]:
+        case "changed-by-refused-step", _:
             return _kept([number], [name])
         case _:
+            reason = alternatives_text(quantity.causes, causes)
             return Fact(sentence=f"step {number}: {name} {reason}", expression="False")
-
-
-def _number(value: Any) -> float:
-    found = number_from(value)
-    assert found is not None
-    return found

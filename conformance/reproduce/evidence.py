@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
+from pydantic import ValidationError
 
 from conformance.errors import UsageError, WorkerError
 from conformance.execution.execute import execute
@@ -18,9 +20,12 @@ from conformance.judging.judge import judge
 from conformance.planning.discovery import keys
 from conformance.planning.plan import Offer, Selection, plan, thread_keys
 from conformance.reference.expected import References
-from conformance.reproduce.sources import has_sources
-from conformance.runfile import lines, run_file
-from conformance.runfile.run_file import Line
+from conformance.runfile import lines
+from conformance.runfile.cause_text import Catalogue
+from conformance.runfile.numbers import not_finite
+from conformance.runfile.reading import read_all
+from conformance.runfile.run import Run
+from conformance.runfile.structs import CaseLine, EnvironmentLine, Record, RecordedOffer
 from conformance.spec.case import Case
 from conformance.spec.divergences import Known
 from conformance.spec.loader import load
@@ -31,39 +36,58 @@ from conformance.spec.locations import spec_folder
 class Evidence:
     """One cell as a run recorded it."""
 
-    record: Line
+    record: Record
     case: Case
-    environment: Line
+    environment: EnvironmentLine
+    implementation: RecordedOffer
+    #: The words of the causes that the record names.
+    causes: Catalogue
     #: The name of the run file; empty where the cell was performed for this alone.
     file: str = ""
-
-    @property
-    def implementation(self) -> Line:
-        """What the process offered under the name of the cell's implementation."""
-        name = self.record["implementation"]
-        found: Line = next(each for each in self.environment["implementations"] if each["name"] == name)
-        return found
-
-    @property
-    def keeps_state(self) -> bool:
-        """Whether the implementation keeps the moving values itself; else its caller does."""
-        profile = self.implementation["profile"]
-        return all(each["value"] == "layer" for each in profile if each["field"] == "state")
 
 
 def recorded(cell: str, paths: Iterable[Path]) -> Evidence:
     """Return what the run files at `paths` tell of a cell. Raises `UsageError`."""
-    runs = run_file.read_all(paths)
+    runs = read_all(paths)
     for run in runs:
-        for line in run.records:
-            if line["cell"] == cell:
-                environment = next(each for each in run.environments if each["id"] == line["environment"])
-                if not has_sources(environment):
-                    raise UsageError(f"{run.path}: an older run, which does not hold the source of its adapters")
-                case = case_from(run.cases[line["case"]])
-                return Evidence(record=line, case=case, environment=environment, file=run.path.name)
-    known = [line["cell"] for run in runs for line in run.records]
+        for record in run.records:
+            if record.cell == cell:
+                return evidence_of(record, run)
+    known = [record.cell for run in runs for record in run.records]
     raise UsageError(f"{cell}: no such cell in {', '.join(str(run.path) for run in runs)}{_near(cell, known)}")
+
+
+def evidence_of(record: Record, run: Run) -> Evidence:
+    """Return what a run tells of one of its cells. Raises `UsageError` where that makes no script."""
+    environment = next(each for each in run.environments if each.id == record.environment)
+    if not environment.sources:
+        raise UsageError(f"{run.path}: an older run, which does not hold the source of its adapters")
+    offers = [offer for offer in environment.implementations if offer.name == record.implementation]
+    if not offers:
+        raise UsageError(f"{run.path}: {environment.id} does not offer {record.implementation}")
+    try:
+        for text in environment.sources.values():
+            ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UsageError(f"{run.path}: the source of {environment.id} is no Python: {error}") from error
+    try:
+        case = case_from(run.cases[record.case])
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{run.path}: the case {record.case}: {place}: {first['msg']}") from error
+    kinds = ["start", *(step.step for step in case.performed)]
+    steps = [(step.number, step.kind) for step in record.steps]
+    if not steps or steps != list(enumerate(kinds))[: len(steps)]:
+        raise UsageError(f"{run.path}: the cell {record.cell}: its steps are not those of its case")
+    return Evidence(
+        record=record,
+        case=case,
+        environment=environment,
+        implementation=offers[0],
+        causes=run.header.causes,
+        file=run.path.name,
+    )
 
 
 def performed(cell: str, interpreters: Mapping[str, str], adapters: Iterable[str], folder: Path) -> Evidence:
@@ -84,47 +108,24 @@ def performed(cell: str, interpreters: Mapping[str, str], adapters: Iterable[str
         if cell not in cells:
             failed = "".join(f"; {each.worker} did not start" for each in answers if isinstance(each, WorkerError))
             raise UsageError(f"{cell}: not offered here{_near(cell, cells)}{failed}")
-        found = cells[cell]
-        ((_, outcomes),) = execute([found], workers)
-    line = lines.record_line(found, judge(found, outcomes, References()), Known())
-    offer = next(each for each in offers if each.key == found.key)
+        chosen = cells[cell]
+        ((_, outcomes),) = execute([chosen], workers)
+    record = lines.record_line(chosen, judge(chosen, outcomes, References()), Known())
+    environment = lines.environment_line(next(offer for offer in offers if offer.key == chosen.key))
     return Evidence(
-        record=_as_read(line),
+        record=record,
         case=located[0].case,
-        environment=_as_read(lines.environment_line(offer)),
+        environment=environment,
+        implementation=next(each for each in environment.implementations if each.name == record.implementation),
+        causes=lines.recorded_catalogue(),
     )
 
 
-def case_from(line: Line) -> Case:
-    """Return the case that a run file's line describes, whatever the spec says by now."""
-    configuration = line["configuration"]
-    return Case.model_validate(
-        {
-            **{name: line[name] for name in ("id", "title", "source", "clauses", "op")},
-            **configuration,
-            "initial": _numbers(line["initial"]),
-            "steps": _numbers(line["steps"]),
-        }
-    )
-
-
-def _numbers(value: Any) -> Any:
-    """Return the values with the numbers that a run file writes as text."""
-    match value:
-        case "NaN" | "Infinity" | "-Infinity":
-            return float(value)
-        case dict():
-            return {key: _numbers(item) for key, item in value.items()}
-        case list():
-            return [_numbers(item) for item in value]
-        case _:
-            return value
-
-
-def _as_read(line: Mapping[str, Any]) -> Line:
-    """Return the line as it would be read from a run file."""
-    found: Line = json.loads(run_file.dumped(line))
-    return found
+def case_from(line: CaseLine) -> Case:
+    """Return the case that a run file's line describes, whatever the spec says by now. Raises `ValidationError`."""
+    told = not_finite(msgspec.to_builtins(line))
+    names = ("id", "title", "source", "clauses", "op", "initial", "steps")
+    return Case.model_validate({**{name: told[name] for name in names}, **told["configuration"]})
 
 
 def _near(name: str, known: Iterable[str]) -> str:

@@ -17,16 +17,14 @@ from conformance.protocol import Configuration
 from conformance.reference.inputs import inputs_of
 from conformance.reproduce.arrays import Arrays, mapping
 from conformance.reproduce.assertions import assertions
-from conformance.reproduce.checks import (
-    elements,
-    first_deviating,
-    unjudged,
-)
+from conformance.reproduce.checks import WROTE_TO_CALLER, elements, first_deviating, has_cause, unjudged
 from conformance.reproduce.evidence import Evidence
 from conformance.reproduce.fold import BFLOAT16, Fields, Known, NotNone, Value, written
 from conformance.reproduce.program import Program, defined, specialize
 from conformance.reproduce.sources import chained
 from conformance.reproduce.steps import Steps
+from conformance.runfile.cause_text import diagnosis_text
+from conformance.verdict import Verdict
 
 _PROPERTIES = ("rank", "features", "feature_count", "reduction_axes")
 _WIDTH = 110
@@ -37,8 +35,8 @@ def script(evidence: Evidence, *, whole: bool = False) -> str:
 
     It ends with the first step that deviates unless the `whole` of the cell is asked for.
     """
-    if evidence.record["verdict"] == "unsupported":
-        raise UsageError(f"{evidence.record['cell']}: unsupported: {evidence.record['steps'][0]['message']}")
+    if evidence.record.verdict is Verdict.UNSUPPORTED:
+        raise UsageError(f"{evidence.record.cell}: unsupported: {evidence.record.steps[0].message}")
     return _Script(evidence, whole).text()
 
 
@@ -54,11 +52,11 @@ class _Script:
         self.arrays = Arrays(self.configuration, taken)
         for name in ("configuration", "initial", "native", "live", "seen", "given"):
             if name in taken:
-                raise UsageError(f"{evidence.environment['adapter']}: the name {name!r} belongs to the script")
+                raise UsageError(f"{evidence.environment.adapter}: the name {name!r} belongs to the script")
         #: The last step of the script.
         self.last = len(self.inputs.steps)
-        if self.record["verdict"] in ("crashed", "timed_out"):
-            self.last = self.record["steps"][-1]["number"]
+        if self.record.verdict in (Verdict.CRASHED, Verdict.TIMED_OUT):
+            self.last = self.record.steps[-1].number
         elif not whole:
             self.last = first_deviating(self.record) or self.last
         self.steps = Steps(evidence, self.source, self.last, self.arrays)
@@ -95,7 +93,7 @@ class _Script:
         values = {each: getattr(configuration, each) for each in (*_fields(), *_PROPERTIES)}
         arrays = {name: NotNone() for names in self.steps.given.values() for name in names.values()}
         known: dict[str, Known] = {"configuration": Fields(tuple(values.items())), **arrays}
-        dtypes = {each["dtype"] for step in self.record["steps"] for each in step["quantities"]}
+        dtypes = {quantity.dtype for step in self.record.steps for quantity in step.quantities}
         if "bfloat16" not in {configuration.dtype, configuration.parameter_dtype, *dtypes}:
             known[BFLOAT16] = Value(value=False)
         return known
@@ -118,9 +116,7 @@ class _Script:
 
     def _kept_bits(self) -> str:
         """Return the statement that keeps what the caller gave, where a step wrote to it."""
-        wrote = any(
-            "wrote to" in each.get("reason", "") for step in self.record["steps"] for each in step["quantities"]
-        )
+        wrote = any(has_cause(quantity, WROTE_TO_CALLER) for step in self.record.steps for quantity in step.quantities)
         names = dict.fromkeys(name for each in self.steps.given.values() for name in each.values())
         return f"given = {{{', '.join(f'{written(name)}: {name}.tobytes()' for name in names)}}}" if wrote else ""
 
@@ -153,31 +149,35 @@ class _Script:
 
     def _docstring(self) -> str:
         environment = self.evidence.environment
-        versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
-        host = environment["host"]
-        settings = ", ".join(f"{name} {value}" for name, value in environment["settings"].items() if value)
-        where = f"Python {host['python']}, {host['system']} {host['machine']}, {host['cores']} cores"
+        versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
+        host = environment.host
+        settings = ", ".join(f"{name} {value}" for name, value in environment.settings.items() if value)
+        python, system, machine, cores = (
+            host.get(name, "unknown") for name in ("python", "system", "machine", "cores")
+        )
+        where = f"Python {python}, {system} {machine}, {cores} cores"
         paragraphs = [
             f"{self.case.title} ({self.case.source})",
             self._ending(),
             f"{'Recorded' if self.evidence.file else 'Performed'} with {versions}; {where}{'; ' if settings else ''}{settings}.",
         ]
-        parts = [self.record["cell"], *(_filled(each) for each in paragraphs)]
+        parts = [self.record.cell, *(_filled(each) for each in paragraphs)]
         text = "\n\n".join(parts).replace("\\", "\\\\").replace('"""', "'''")
         return f'"""{text}\n"""'
 
     def _ending(self) -> str:
         """Return what was recorded, and how the script ends."""
         record, last = self.record, self.last
-        verdict = str(record["verdict"]).replace("_", " ")
-        said = [str(step["message"]).partition("\n")[0] for step in record["steps"] if step.get("message")]
-        message = f" ({said[-1]})" if said else ""
-        if record["verdict"] in ("crashed", "timed_out"):
+        verdict = record.verdict.replace("_", " ")
+        messages = [step.message.partition("\n")[0] for step in record.steps if step.message]
+        message = f" ({messages[-1]})" if messages else ""
+        if record.verdict in (Verdict.CRASHED, Verdict.TIMED_OUT):
             return f"Recorded: {verdict} at step {last}{message}. So does the script, as long as nothing changes."
-        end = "exits 0" if record["expected"] else "exits 1 as long as that is so"
+        end = "exits 0" if record.expected else "exits 1 as long as that is so"
         short = f" It ends with step {last}, the first that deviates." if last < len(self.inputs.steps) else ""
-        why = "".join(f" {each['reason']} {each['diagnosis']}" for each in record["divergence"])
-        why = why or (f" Diagnosis: {record['diagnosis']}." if record["diagnosis"] else "")
+        why = "".join(f" {entry.reason} {entry.diagnosis}" for entry in record.divergence)
+        if not why and record.diagnosis:
+            why = f" Diagnosis: {diagnosis_text(record.diagnosis, self.evidence.causes)}."
         return f"Recorded: {verdict}{message}. The script {end}.{short}{why}{self._remarks()}"
 
     def _remarks(self) -> str:
@@ -188,7 +188,7 @@ class _Script:
         )
 
     def _environment(self) -> str:
-        process = {n: v for n, v in self.evidence.environment["process"].items() if CACHES not in v}
+        process = {n: v for n, v in self.evidence.environment.process.items() if CACHES not in v}
         lines = [f"os.environ[{written(name)}] = {written(value)}" for name, value in process.items()]
         return "\n".join(["import os", "", "# Before anything is imported.", *lines]) if lines else ""
 

@@ -8,26 +8,19 @@ from collections.abc import Iterator
 from conformance.errors import UsageError
 from conformance.reproduce.program import defined
 from conformance.reproduce.text import Text
-from conformance.runfile.run_file import Line
+from conformance.runfile.structs import EnvironmentLine
 from conformance.worker.adapter_file import PACKAGE
 
 
-def has_sources(environment: Line) -> bool:
-    """Return whether the texts of the adapter's files were recorded."""
-    return "sources" in environment or "source" in environment
-
-
-def chained(environment: Line) -> str:
+def chained(environment: EnvironmentLine) -> str:
     """Return the recorded texts of an adapter's files as one. Raises `UsageError` where they give one name twice."""
-    # An older run has the adapter's only file.
-    sources = environment["sources"] if "sources" in environment else {environment["adapter"]: environment["source"]}
     meanings: dict[str, str] = {}
-    for module, text in sources.items():
+    for module, text in environment.sources.items():
         for name, meaning in _names(text, module):
             other = meanings.setdefault(name, meaning)
             if other != meaning:
-                raise UsageError(f"{environment['adapter']}: {name!r} is of {other} and of {meaning}")
-    return "\n\n".join(_standing_alone(text) for text in sources.values())
+                raise UsageError(f"{environment.adapter}: {name!r} is of {other} and of {meaning}")
+    return "\n\n".join(_standing_alone(text) for text in environment.sources.values())
 
 
 def _names(text: str, module: str) -> Iterator[tuple[str, str]]:

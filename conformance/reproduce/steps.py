@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -14,8 +13,7 @@ from conformance.reproduce.checks import FEW_STEPS, refusals
 from conformance.reproduce.evidence import Evidence
 from conformance.reproduce.fold import written
 from conformance.spec.case import Freeze, Infer, Reload, Repeat, Sgd, Step, Train, Unfreeze
-
-_WRITTEN_CALL = re.compile(r"(?P<path>[\w.]+)\((?P<function>…, )?(?P<keywords>.*)\)", re.DOTALL)
+from conformance.verdict import Verdict
 
 
 class Steps:
@@ -31,19 +29,19 @@ class Steps:
 
     def statements(self) -> Iterator[str]:
         """Yield the native call, the start and the steps, noting the arrays they need."""
-        limit = re.match(r"no answer within (\S+) s", str(self.record["steps"][-1].get("message", "")))
-        if limit is not None:
-            yield f"faulthandler.dump_traceback_later({limit[1]}, exit=True)"
+        deadline = self.record.steps[-1].deadline
+        if deadline is not None:
+            yield f"faulthandler.dump_traceback_later({deadline:g}, exit=True)"
         call, function = self.call()
         yield f"native = functools.partial({call})" if function else f"native = {call}"
         yield self._start("dict(initial)")
-        if self.record["steps"][0]["verdict"] in ("refused", "crashed", "timed_out"):
+        if self.record.steps[0].verdict in (Verdict.REFUSED, Verdict.CRASHED, Verdict.TIMED_OUT):
             return
         yield f"seen = [{self._function('state', 'live')}]"
         yield from self._steps(self.evidence.case.steps, 1)
 
     def _start(self, state: str) -> str:
-        mode, device = written(self.record["mode"]), written(self.record["device"])
+        mode, device = written(self.record.mode), written(self.record.device)
         rest = f"configuration=configuration, state={state}, mode={mode}, device={device}"
         return f"live = {self._function('start', 'native', rest)}"
 
@@ -77,7 +75,7 @@ class Steps:
             return
         if self.last <= FEW_STEPS:
             yield f"# Step {number}: {step.step}."
-        if not self.evidence.keeps_state and isinstance(step, Infer):
+        if not self.evidence.implementation.keeps_state and isinstance(step, Infer):
             state = mapping(states_of(self.evidence.case)[number - 1])
             yield self._start(state)
         lines = list(self._performed(step, number))
@@ -118,11 +116,14 @@ class Steps:
 
     def _function(self, kind: str, *arguments: str) -> str:
         """Return the call of the adapter's function of that kind, with what is bound to it."""
-        named = str(self.evidence.implementation["functions"].get(kind, ""))
+        named = self.evidence.implementation.functions.get(kind, "")
         if not named:
-            where = f"{self.evidence.environment['adapter']}: {self.record['implementation']}"
+            where = f"{self.evidence.environment.adapter}: {self.record.implementation}"
             raise UsageError(f"{where}: its function for {kind} is not one at the top level of its files")
-        tree = ast.parse(named, mode="eval").body
+        try:
+            tree = ast.parse(named, mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise UsageError(f"{self.record.cell}: its function for {kind} is no Python: {error}") from error
         if not isinstance(tree, ast.Call):
             return f"{named}({', '.join(arguments)})"
         bound = [ast.unparse(each) for each in tree.args]
@@ -131,11 +132,12 @@ class Steps:
 
     def call(self) -> tuple[str, bool]:
         """Return the native call, and whether its arrays are still to come."""
-        found = _WRITTEN_CALL.fullmatch(str(self.record["call"]))
-        if found is None:
-            raise UsageError(f"{self.record['cell']}: its native call was not recorded")
-        path, keywords = self._importable(found["path"]), found["keywords"]
-        return (f"{path}, {keywords}".rstrip(", "), True) if found["function"] else (f"{path}({keywords})", False)
+        call = self.record.call
+        if call is None:
+            raise UsageError(f"{self.record.cell}: its native call was not recorded")
+        path = self._importable(call.path)
+        keywords = ", ".join(f"{name}={value}" for name, value in call.keywords.items())
+        return (f"{path}, {keywords}".rstrip(", "), True) if call.function else (f"{path}({keywords})", False)
 
     def _importable(self, path: str) -> str:
         """Return the path by the name under which the adapter's file imports its package."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 
-from conformance.cause import Cause
+from conformance.cause import Cause, text_of
 from conformance.errors import Place
 from conformance.execution.execute import execute
 from conformance.execution.pool import Workers
@@ -23,11 +24,12 @@ from conformance.judging.judge import judge
 from conformance.judging.judgement import Judgement
 from conformance.planning.plan import Cell
 from conformance.reference.expected import References
-from conformance.runfile.lines import record_line
-from conformance.runfile.run_file import RunWriter
-from conformance.spec.causes import catalogue, text_of
+from conformance.runfile.cause_text import Catalogue, alternatives_text, diagnosis_text
+from conformance.runfile.lines import record_line, recorded_catalogue
+from conformance.runfile.structs import QuantityRecord, Record
+from conformance.runfile.writing import RunWriter
 from conformance.spec.divergences import Known, Listed, Site, in_force, known, of_implementation, stale
-from conformance.verdict import Verdict
+from conformance.verdict import Standing, Verdict
 
 Status = Literal["passed", "failed", "skipped", "xfailed"]
 
@@ -156,7 +158,7 @@ class Plugin:
                 self._report_unmatched(session, matched)
                 ended = True
             finally:
-                writer.close_run({"ended": ended, "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+                writer.close_run(ended=ended, finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         if writer.recorded != planned:
             self.prepared.mismatch = (planned, writer.recorded)
         return True
@@ -176,11 +178,11 @@ class Plugin:
                 explanations = explanations_of(judgement)
                 listed = known(entries, cell.case.id, explanations)
                 matched |= {entry.place for _, entry in listed.listed}
-                line = record_line(cell, judgement, listed)
                 ended = judgement.verdict.judged and not judgement.failures
                 old = stale(entries, cell.case.id, explanations) if ended else []
-                status, message = status_of(line, listed, old)
-                writer.add("record", {**line, "status": status, "judging": round(time.monotonic() - started, 6)})
+                record = record_line(cell, judgement, listed, old)
+                status, message = status_of(record, listed, old)
+                writer.add(msgspec.structs.replace(record, judging=round(time.monotonic() - started, 6)))
             seconds = sum(step.seconds or 0.0 for step in judgement.steps)
             with stages.at("telling pytest"):
                 _report(items[cell.id], status, message, seconds)
@@ -223,51 +225,53 @@ def explanations_of(judgement: Judgement) -> list[tuple[Cause, ...]]:
     return [*diagnosed, *((failure,) for failure in judgement.failures)]
 
 
-def status_of(line: Mapping[str, Any], listed: Known, stale_entries: Sequence[Listed]) -> tuple[Status, str]:
+def status_of(record: Record, listed: Known, stale_entries: Sequence[Listed]) -> tuple[Status, str]:
     """Return how pytest counts a record, and what it says of it."""
-    verdict = Verdict(line["verdict"])
-    message = describe(line)
-    if stale_entries:
-        place = stale_entries[0].place
-        return (
-            "failed",
-            f"{place}: stale: {line['cell']} is {verdict}, and a witness that no longer shows it\n{message}",
-        )
-    if verdict.agrees:
-        return "passed", message
-    if not verdict.judged:
-        return "skipped", message
-    if listed.wholly:
-        return "xfailed", listed.entries[0].divergence.reason
-    if line["expected"]:
-        return "passed", message
-    beside = "; ".join(text_of(alternatives, catalogue()) for alternatives in listed.unlisted) if listed.listed else ""
-    return "failed", f"{message}\n  beside what is listed: {beside}" if beside else message
+    words = recorded_catalogue()
+    message = describe(record, words)
+    match record.standing:
+        case Standing.AGREES | Standing.DOCUMENTED:
+            return "passed", message
+        case Standing.APART:
+            return "skipped", message
+        case Standing.KNOWN:
+            return "xfailed", listed.by_entry[0][1].divergence.reason
+        case Standing.UNEXPECTED if stale_entries:
+            stale_text = f"stale: {record.cell} is {record.verdict}, and a witness that no longer shows it"
+            return "failed", f"{stale_entries[0].place}: {stale_text}\n{message}"
+        case Standing.UNEXPECTED:
+            unlisted = "; ".join(text_of(alternatives, words) for alternatives in listed.unlisted)
+            return "failed", f"{message}\n  beside what is listed: {unlisted}" if listed.listed else message
 
 
-def describe(line: Mapping[str, Any]) -> str:
+def describe(record: Record, causes: Catalogue) -> str:
     """Return a record as a lab note: what, where, expected, got, allowed."""
-    notes = [f"{line['cell']}: {line['verdict']}"]
-    for step in line["steps"]:
-        where = f"step {step['number']} ({step['kind']})"
-        if step.get("message"):
-            notes.append(f"  {where}: {step['verdict']}: {step['message']}")
-        for each in step["quantities"]:
-            if each["verdict"] in ("exact", "conforms"):
-                continue
-            note = f"  {where} {each['quantity']}: {each['verdict']}"
-            if "worst" in each:
-                worst = each["worst"]
-                note += (
-                    f": score {each['score']}: at {tuple(worst['index'])} expected {worst['expected']},"
-                    f" got {worst['observed']}, allowed ±{worst['allowed']}"
-                )
-            if each.get("fields"):
-                note += f" [{', '.join(each['fields'])}]"
-            notes.append(f"{note} {each.get('reason', '')}".rstrip())
-    if line.get("diagnosis"):
-        notes.append(f"  diagnosis: {line['diagnosis']}")
+    notes = [f"{record.cell}: {record.verdict}"]
+    for step in record.steps:
+        where = f"step {step.number} ({step.kind})"
+        if step.message:
+            notes.append(f"  {where}: {step.verdict}: {step.message}")
+        notes.extend(
+            f"  {where} {_described(quantity, causes)}"
+            for quantity in step.quantities
+            if quantity.verdict not in (Verdict.EXACT, Verdict.CONFORMS)
+        )
+    if record.diagnosis:
+        notes.append(f"  diagnosis: {diagnosis_text(record.diagnosis, causes)}")
     return "\n".join(notes)
+
+
+def _described(quantity: QuantityRecord, causes: Catalogue) -> str:
+    note = f"{quantity.quantity}: {quantity.verdict}"
+    if quantity.worst is not None:
+        worst = quantity.worst
+        note += (
+            f": score {quantity.score}: at {worst.index} expected {worst.expected},"
+            f" got {worst.observed}, allowed ±{worst.allowed}"
+        )
+    if quantity.fields:
+        note += f" [{', '.join(quantity.fields)}]"
+    return f"{note} {alternatives_text(quantity.causes, causes)}".rstrip()
 
 
 def _report(item: pytest.Item, status: Status, message: str, seconds: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import time
@@ -10,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from conformance.errors import Place, SuiteError, UsageError, WorkerError
@@ -19,8 +19,11 @@ from conformance.execution.time_profile import Stages
 from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
 from conformance.run.plugin import Plugin, Prepared, arguments, site_of
-from conformance.runfile import lines, run_file
-from conformance.runfile.run_file import RunWriter
+from conformance.runfile import lines
+from conformance.runfile.reading import read
+from conformance.runfile.run import Run
+from conformance.runfile.structs import EnvironmentLine
+from conformance.runfile.writing import RunWriter, check_resumable
 from conformance.spec.causes import catalogue
 from conformance.spec.divergences import Listed, in_force, load_divergences, unmatched
 from conformance.spec.loader import Spec, load
@@ -91,8 +94,8 @@ def run(options: Options) -> int:
             matching=matching,
         )
         if options.resume:
-            old = _resumed(options, spec, offers)
-            prepared.recorded = frozenset(each["cell"] for each in old.records)
+            old = resumed(options, spec, offers)
+            prepared.recorded = frozenset(record.cell for record in old.records)
         code = int(
             pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
         )
@@ -101,15 +104,15 @@ def run(options: Options) -> int:
     return _exit_code(code, prepared)
 
 
-def _unbuilt(group: str, log: Path) -> tuple[str, lines.Line]:
+def _unbuilt(group: str, log: Path) -> tuple[str, EnvironmentLine]:
     """Return a group whose environment was not built as what does not work."""
     tail = log.read_text(errors="replace")[-_LOG_TAIL:] if log.is_file() else f"(no log at {log})"
     line = lines.unbuilt_line(group, tail)
-    return line["failed"], line
+    return line.failed or "", line
 
 
 def _survey(
-    wanted: Sequence[WorkerKey], spec: Spec, workers: Workers, failures: dict[str, tuple[str, lines.Line]]
+    wanted: Sequence[WorkerKey], spec: Spec, workers: Workers, failures: dict[str, tuple[str, EnvironmentLine]]
 ) -> list[Offer]:
     """Return the offers in the order of the keys; what was asked for and does not work joins `failures`."""
     by_name = {key.name: key for key in wanted}
@@ -163,31 +166,29 @@ def _open(
     options: Options,
     spec: Spec,
     offers: Sequence[Offer],
-    failures: Mapping[str, tuple[str, lines.Line]],
+    failures: Mapping[str, tuple[str, EnvironmentLine]],
     cells: Sequence[Cell],
     planned: int,
     narrowed: bool,
 ) -> RunWriter:
     """Open the run file and write what comes before the records. Raises `pytest.UsageError`."""
     path = out_path(options, narrowed)
-    if narrowed and not options.resume and path.exists() and not _is_narrowed(path):
-        raise pytest.UsageError(f"{path} holds a full run, which a narrowed one does not overwrite: name another --out")
     try:
-        writer = RunWriter(path, resumed=run_file.read(path) if options.resume else None)
+        writer = RunWriter(path, narrowed=narrowed, resumed=read(path) if options.resume else None)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
     if options.resume:
         return writer
     header = lines.header_line(spec, options.selection, options.pytest_arguments, planned, narrowed)
-    writer.add("header", {**header, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    writer.add(msgspec.structs.replace(header, started=time.strftime("%Y-%m-%dT%H:%M:%S%z")))
     for offer in offers:
-        writer.add("environment", lines.environment_line(offer))
+        writer.add(lines.environment_line(offer))
     for _, line in failures.values():
-        writer.add("environment", line)
+        writer.add(line)
     used = {cell.case.id for cell in cells}
     for located in spec.cases:
         if located.case.id in used:
-            writer.add("case", lines.case_line(located))
+            writer.add(lines.case_line(located))
     return writer
 
 
@@ -196,31 +197,25 @@ def out_path(options: Options, narrowed: bool) -> Path:
     return options.out or FOLDER / ("narrowed.jsonl" if narrowed else "run.jsonl")
 
 
-def _is_narrowed(path: Path) -> bool:
-    with contextlib.suppress(UsageError):
-        return bool(run_file.read(path).header.get("narrowed"))
-    return False
-
-
-def _resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> run_file.Run:
+def resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> Run:
     """Return the run to resume. Raises `UsageError` where it was another run."""
     if options.out is None:
         raise UsageError("--resume needs --out, the run file to complete")
-    old = run_file.read(options.out)
-    if old.header["spec"] != spec.hash:
-        raise UsageError(f"{options.out}: ran another spec ({old.header['spec']}, now {spec.hash})")
+    old = read(options.out)
+    check_resumable(old)
+    if old.header.spec != spec.hash:
+        raise UsageError(f"{options.out}: ran another spec ({old.header.spec}, now {spec.hash})")
     now = lines.header_line(spec, options.selection, options.pytest_arguments, 0, False)
-    if old.header["selection"] != now["selection"]:
-        raise UsageError(f"{options.out}: ran another selection: {old.header['selection']}")
-    if old.header["tier"] != now["tier"]:
-        raise UsageError(f"{options.out}: ran another tier: {old.header['tier']}")
-    known = {each["id"]: each for each in old.environments if "failed" not in each}
+    if old.header.selection != now.selection:
+        raise UsageError(f"{options.out}: ran another selection: {msgspec.to_builtins(old.header.selection)}")
+    if old.header.tier != now.tier:
+        raise UsageError(f"{options.out}: ran another tier: {old.header.tier}")
+    known = {environment.id: environment for environment in old.environments if environment.failed is None}
     for offer in offers:
-        line = known.get(offer.key.name)
-        environment = lines.environment_line(offer)
+        before, environment = known.get(offer.key.name), lines.environment_line(offer)
         for part in ("versions", "settings", "process"):
-            if line is None or dict(line[part]) != dict(environment[part]):
-                raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {environment[part]}")
+            if before is None or getattr(before, part) != getattr(environment, part):
+                raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {getattr(environment, part)}")
     return old
 
 

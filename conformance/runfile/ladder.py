@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from conformance.runfile.observed import Cell, Column
+from conformance.runfile.observed import Column, RecordedCell
 from conformance.verdict import worst_grade
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grade:
+class LadderGrade:
     """One grade, and the cell that set it."""
 
     letter: str
-    cell: str
-    title: str
+    cell: RecordedCell
     #: How many cells of the ladder were graded.
     count: int
 
@@ -27,33 +26,33 @@ class Graded:
     """One implementation in one mode, by dtype; None where no rung of the ladder was judged."""
 
     column: Column
-    grades: tuple[Grade | None, ...]
+    grades: tuple[LadderGrade | None, ...]
 
 
-def dtypes_of(cells: Iterable[Cell]) -> tuple[str, ...]:
+def dtypes_of(cells: Iterable[RecordedCell]) -> tuple[str, ...]:
     """Return the dtypes for which a grade was taken."""
-    found = {cell.case["configuration"]["dtype"] for cell in cells if cell.grade}
-    return tuple(dtype for dtype in DTYPES if dtype in found)
+    graded_dtypes = {cell.case.configuration.dtype for cell in cells if cell.grade}
+    return tuple(dtype for dtype in DTYPES if dtype in graded_dtypes)
 
 
-def graded(cells: Iterable[Cell]) -> tuple[Graded, ...]:
+def graded(cells: Iterable[RecordedCell]) -> tuple[Graded, ...]:
     """Return the grades of every column that has one, in the order of the columns."""
-    found = [cell for cell in cells if cell.grade]
-    columns = {cell.column.name: cell.column for cell in found}
-    by_column: dict[str, list[Cell]] = {}
-    for cell in found:
+    rungs = [cell for cell in cells if cell.grade]
+    columns = {cell.column.name: cell.column for cell in rungs}
+    by_column: dict[str, list[RecordedCell]] = {}
+    for cell in rungs:
         by_column.setdefault(cell.column.name, []).append(cell)
-    dtypes = dtypes_of(found)
+    dtypes = dtypes_of(rungs)
     return tuple(
-        Graded(column=columns[name], grades=tuple(_grade(of, dtype) for dtype in dtypes))
-        for name, of in sorted(by_column.items())
+        Graded(column=columns[name], grades=tuple(_grade(column_rungs, dtype) for dtype in dtypes))
+        for name, column_rungs in sorted(by_column.items())
     )
 
 
-def _grade(of: list[Cell], dtype: str) -> Grade | None:
-    cells = [cell for cell in of if cell.grade and cell.case["configuration"]["dtype"] == dtype]
+def _grade(rungs: Iterable[RecordedCell], dtype: str) -> LadderGrade | None:
+    cells = [cell for cell in rungs if cell.case.configuration.dtype == dtype]
     if not cells:
         return None
     letter = worst_grade(cell.grade for cell in cells)
     setting = max((cell for cell in cells if cell.grade == letter), key=lambda cell: cell.rank)
-    return Grade(letter=letter, cell=setting.id, title=setting.case["title"], count=len(cells))
+    return LadderGrade(letter=letter, cell=setting, count=len(cells))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
+
+import msgspec
+from msgspec import UNSET
 
 from conformance import __version__
+from conformance.cause import Cause, Parameter
 from conformance.errors import WorkerError
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations import OPERATIONS
@@ -19,176 +24,257 @@ from conformance.planning.plan import Cell, Offer, Selection
 from conformance.precision import extended
 from conformance.protocol import Configuration
 from conformance.reference.inputs import StepInputs, inputs_of
-from conformance.runfile.run_file import FORMAT, number
-from conformance.spec.causes import catalogue, diagnosis_text, text_of
+from conformance.runfile.numbers import finite, number
+from conformance.runfile.structs import (
+    FORMAT,
+    Alternatives,
+    CaseLine,
+    CatalogueEntry,
+    EnvironmentLine,
+    Header,
+    Letter,
+    ListedDivergence,
+    NativeCall,
+    QuantityRecord,
+    Record,
+    RecordedCause,
+    RecordedConfiguration,
+    RecordedOffer,
+    RecordedSelection,
+    RecordedTerm,
+    ReferenceArithmetic,
+    StepRecord,
+    WorstElement,
+)
+from conformance.spec.causes import catalogue
 from conformance.spec.divergences import Known, Listed
 from conformance.spec.loader import Located, Spec
+from conformance.verdict import Standing
 
-Line = dict[str, Any]
 
-
-def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], planned: int, narrowed: bool) -> Line:
+def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], planned: int, narrowed: bool) -> Header:
     """Return what was run; `started` is added by the caller, so that this stays a function of its arguments."""
-    return {
-        "format": FORMAT,
-        "suite": __version__,
-        "spec": spec.hash,
-        "planned": planned,
-        "narrowed": narrowed,
-        "tier": selection.tier.value,
-        "selection": {
-            "implementations": list(selection.implementations),
-            "cases": list(selection.cases),
-            "modes": list(selection.modes),
-            "devices": list(selection.devices),
-            "pytest": list(arguments),
-        },
-        "clauses": dict(spec.clauses),
-        "sections": dict(spec.sections),
-        "host": {
+    return Header(
+        format=FORMAT,
+        suite=__version__,
+        spec=spec.hash,
+        planned=planned,
+        narrowed=narrowed,
+        tier=selection.tier.value,
+        selection=RecordedSelection(
+            implementations=tuple(selection.implementations),
+            cases=tuple(selection.cases),
+            modes=tuple(selection.modes),
+            devices=tuple(selection.devices),
+            pytest=tuple(arguments),
+        ),
+        clauses=dict(spec.clauses),
+        sections=dict(spec.sections),
+        host={
             "python": platform.python_version(),
             "system": platform.system(),
             "release": platform.release(),
             "machine": platform.machine(),
             "cores": os.cpu_count(),
         },
-        "dialects": {name: asdict(operation.dialect) for name, operation in OPERATIONS.items()},
-        "reference": {"bits": extended().bits, "kind": extended().kind},
-    }
+        dialects={name: asdict(operation.dialect) for name, operation in OPERATIONS.items()},
+        reference=ReferenceArithmetic(bits=extended().bits, kind=extended().kind),
+        causes=dict(recorded_catalogue()),
+    )
 
 
-def environment_line(offer: Offer) -> Line:
+def environment_line(offer: Offer) -> EnvironmentLine:
     """Return the process that ran an adapter: versions, settings, and what it offers, with its profiles."""
-    return {
-        **_process(offer.key),
-        "library": offer.library,
-        "versions": dict(offer.versions),
-        "settings": dict(offer.settings),
-        "host": dict(offer.host),
-        "sources": dict(offer.sources),
-        "implementations": [asdict(each) for each in offer.implementations],
-    }
+    key = offer.key
+    return EnvironmentLine(
+        id=key.name,
+        group=key.group,
+        adapter=key.file_name,
+        process=dict(key.environment),
+        threads=key.threads,
+        library=offer.library,
+        versions=_texts(offer.versions),
+        settings=_texts(offer.settings),
+        host=_texts(offer.host),
+        sources=dict(offer.sources),
+        implementations=tuple(msgspec.convert(asdict(offered), RecordedOffer) for offered in offer.implementations),
+    )
 
 
-def failure_line(error: WorkerError, key: WorkerKey) -> Line:
+def failure_line(error: WorkerError, key: WorkerKey) -> EnvironmentLine:
     """Return an environment that did not start, with the reason."""
-    return {**_process(key), "failed": error.message}
+    return EnvironmentLine(
+        id=key.name,
+        group=key.group,
+        adapter=key.file_name,
+        process=dict(key.environment),
+        threads=key.threads,
+        failed=error.message,
+    )
 
 
-def unbuilt_line(group: str, log: str) -> Line:
+def unbuilt_line(group: str, log: str) -> EnvironmentLine:
     """Return a group whose environment was not built, with the installer's last lines."""
-    return {"id": group, "group": group, "adapter": None, "failed": f"was not built; the installer's log ends:\n{log}"}
+    return EnvironmentLine(id=group, group=group, failed=f"was not built; the installer's log ends:\n{log}")
 
 
-def _process(key: WorkerKey) -> Line:
-    return {
-        "id": key.name,
-        "group": key.group,
-        "adapter": key.file_name,
-        "process": dict(key.environment),
-        **({"threads": key.threads} if key.threads is not None else {}),
-    }
-
-
-def case_line(located: Located) -> Line:
+def case_line(located: Located) -> CaseLine:
     """Return a case with its formulas and its data's recipes."""
     case = located.case
     formulas = OPERATIONS[case.op].formulas
     kinds = dict.fromkeys(step.step for step in case.performed)
+    return CaseLine(
+        id=case.id,
+        family=case.family,
+        title=case.title,
+        source=case.source,
+        clauses=tuple(case.clauses),
+        op=case.op,
+        configuration=msgspec.convert(finite(asdict(case.configuration)), RecordedConfiguration),
+        initial={name: finite(recipe.model_dump(exclude_none=True)) for name, recipe in case.initial.items()},
+        steps=tuple(finite(step.model_dump(exclude_none=True)) for step in case.steps),
+        formulas={kind: formulas[kind] for kind in kinds},
+        published=tuple(finite(published.model_dump(exclude_none=True)) for published in case.expected),
+        threads=UNSET if case.threads is None else case.threads,
+    )
+
+
+@functools.cache
+def recorded_catalogue() -> Mapping[str, CatalogueEntry]:
+    """Return the shipped catalogue of causes as a run file holds it."""
     return {
-        "id": case.id,
-        "family": case.family,
-        "title": case.title,
-        "source": case.source,
-        "clauses": list(case.clauses),
-        "op": case.op,
-        "configuration": asdict(case.configuration),
-        "initial": {name: each.model_dump(exclude_none=True) for name, each in case.initial.items()},
-        "steps": [step.model_dump(exclude_none=True) for step in case.steps],
-        "formulas": {kind: formulas[kind] for kind in kinds},
-        "published": [each.model_dump(exclude_none=True) for each in case.expected],
-        **({"threads": case.threads} if case.threads is not None else {}),
+        id_: CatalogueEntry(
+            words=entry.words,
+            one=entry.one or "",
+            instead=entry.instead,
+            seen=entry.seen,
+            clause=entry.clause,
+            symptom=entry.symptom,
+        )
+        for id_, entry in catalogue().items()
     }
 
 
-def record_line(cell: Cell, judgement: Judgement, known: Known) -> Line:
-    """Return a judged cell; `known` is what the divergences say of it."""
+def record_line(cell: Cell, judgement: Judgement, known: Known, stale: Sequence[Listed] = ()) -> Record:
+    """Return a judged cell; `known` is what the divergences say of it, `stale` those that it no longer shows."""
     inputs = inputs_of(cell.case).steps
-    call = next((each.call for each in judgement.steps if each.call), "")
-    return {
-        "cell": cell.id,
-        "case": cell.case.id,
-        "implementation": cell.implementation.name,
-        "mode": cell.mode,
-        "device": cell.device,
-        "environment": cell.key.name,
-        "call": call,
-        "verdict": judgement.verdict.value,
-        "expected": judgement.expected,
-        "diagnosis": diagnosis_text(judgement.diagnosis, catalogue()),
-        "grade": judgement.grade,
-        "observed": dict(judgement.observed),
-        "again": judgement.again,
-        "divergence": [_divergence(entry) for entry in known.entries],
-        "score": number(_score(judgement)),
-        "steps": [_step(each, inputs[each.number - 1] if each.number else None, cell) for each in judgement.steps],
-    }
+    call = next((step.call for step in judgement.steps if step.call), None)
+    return Record(
+        cell=cell.id,
+        case=cell.case.id,
+        implementation=cell.implementation.name,
+        mode=cell.mode,
+        device=cell.device,
+        environment=cell.key.name,
+        verdict=judgement.verdict,
+        standing=standing_of(judgement, known, stale),
+        steps=tuple(
+            _step(step, inputs[step.number - 1] if step.number else None, cell.case.configuration)
+            for step in judgement.steps
+        ),
+        call=None if call is None else NativeCall(**call),
+        diagnosis=tuple(_alternatives(explanation.alternatives) for explanation in judgement.diagnosis),
+        grade=cast("Letter", judgement.grade),
+        observed=dict(judgement.observed),
+        again=judgement.again,
+        divergence=tuple(_divergence(cause, entry) for cause, entry in known.by_entry),
+        score=number(_score(judgement)),
+    )
 
 
-def _divergence(entry: Listed) -> Line:
-    found = entry.divergence
-    return {"reason": found.reason, "diagnosis": found.diagnosis, "upstream": found.upstream}
+def standing_of(judgement: Judgement, known: Known, stale: Sequence[Listed]) -> Standing:
+    """Return how a cell stands to what was expected of it; one that no longer shows what it is to witness does not."""
+    if stale:
+        return Standing.UNEXPECTED
+    if judgement.verdict.agrees:
+        return Standing.AGREES
+    if not judgement.verdict.judged:
+        return Standing.APART
+    if known.wholly:
+        return Standing.KNOWN
+    return Standing.DOCUMENTED if judgement.expected else Standing.UNEXPECTED
+
+
+def _alternatives(causes: Iterable[Cause]) -> Alternatives:
+    return tuple(
+        RecordedCause(
+            id=cause.id,
+            parameters={name: _parameter(value) for name, value in cause.parameters},
+            quantities=cause.quantities,
+        )
+        for cause in causes
+    )
+
+
+def _parameter(value: Parameter) -> Any:
+    match value:
+        case tuple():
+            return tuple(
+                RecordedTerm(name=term.name, observed=term.observed, right=term.right, digits=term.digits)
+                for term in value
+            )
+        case _:
+            return finite(value)
+
+
+def _divergence(cause: Cause, entry: Listed) -> ListedDivergence:
+    listed = entry.divergence
+    return ListedDivergence(cause=cause.id, reason=listed.reason, diagnosis=listed.diagnosis, upstream=listed.upstream)
 
 
 def _score(judgement: Judgement) -> float | None:
-    scores = [each.score for step in judgement.steps for each in step.quantities if each.score is not None]
+    scores = [judged.score for step in judgement.steps for judged in step.quantities if judged.score is not None]
     return max(scores, default=None)
 
 
-def _step(step: StepJudgement, inputs: StepInputs | None, cell: Cell) -> Line:
-    line: Line = {"number": step.number, "kind": step.kind, "verdict": step.verdict.value, "expected": step.expected}
-    if step.seconds is not None:
-        line["seconds"] = round(step.seconds, 6)
-    if step.message:
-        line["message"] = step.message
-    if inputs is not None and inputs.input is not None:
-        line["inputs"] = inputs.checksum
-        shape: tuple[int, ...] = inputs.input.shape
-    else:
-        shape = cell.case.shape
-    line["quantities"] = [_quantity(each, cell.case.configuration, shape) for each in step.quantities]
-    return line
+def _step(step: StepJudgement, inputs: StepInputs | None, configuration: Configuration) -> StepRecord:
+    given = inputs is not None and inputs.input is not None
+    shape = inputs.input.shape if inputs is not None and inputs.input is not None else configuration.shape
+    return StepRecord(
+        number=step.number,
+        kind=step.kind,
+        verdict=step.verdict,
+        expected=step.expected,
+        quantities=tuple(_quantity(judged, configuration, shape) for judged in step.quantities),
+        seconds=None if step.seconds is None else round(step.seconds, 6),
+        message=step.message,
+        raised=step.raised,
+        deadline=step.deadline,
+        inputs=inputs.checksum if inputs is not None and given else "",
+    )
 
 
-def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ...]) -> Line:
-    line: Line = {"quantity": judged.quantity, "verdict": judged.verdict.value}
-    if judged.score is not None:
-        line["score"] = number(judged.score)
-    if judged.narrower:
-        line["by_grade"] = {grade: number(score) for grade, score in judged.narrower.items()}
+def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ...]) -> QuantityRecord:
     # Of state that must not change and did not, an element says nothing.
     kept = (
         judged.quantity in OPERATIONS[configuration.op].initial
         and judged.worst is not None
         and not judged.worst.allowed
     )
-    if judged.worst is not None and judged.score is not None and (judged.score or not kept):
-        line["worst"] = _worst(judged.worst, judged.quantity, configuration, shape)
-    if judged.fields:
-        line["fields"] = list(judged.fields)
-    if judged.causes:
-        line["reason"] = text_of(judged.causes, catalogue())
-    if judged.bits:
-        line["bits"] = judged.bits
-    return {**line, "dtype": judged.dtype, "shape": list(judged.shape)}
+    told = judged.worst is not None and judged.score is not None and (judged.score or not kept)
+    return QuantityRecord(
+        quantity=judged.quantity,
+        verdict=judged.verdict,
+        score=number(judged.score),
+        by_grade={grade: number(score) for grade, score in judged.narrower.items()},
+        worst=_worst(judged.worst, judged.quantity, configuration, shape) if told and judged.worst else None,
+        fields=tuple(judged.fields),
+        causes=_alternatives(judged.causes),
+        bits=judged.bits,
+        dtype=judged.dtype,
+        shape=tuple(judged.shape),
+    )
 
 
-def _worst(worst: Worst, quantity: str, configuration: Configuration, shape: tuple[int, ...]) -> Line:
-    return {
-        "index": list(
-            index_of(worst.position, OPERATIONS[configuration.op].quantities[quantity].shape, configuration, shape)
-        ),
-        "expected": number(worst.expected),
-        "observed": number(worst.observed),
-        "allowed": number(worst.allowed),
-    }
+def _worst(worst: Worst, quantity: str, configuration: Configuration, shape: tuple[int, ...]) -> WorstElement:
+    kind = OPERATIONS[configuration.op].quantities[quantity].shape
+    return WorstElement(
+        index=index_of(worst.position, kind, configuration, shape),
+        expected=number(worst.expected),
+        observed=number(worst.observed),
+        allowed=number(worst.allowed),
+    )
+
+
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from conformance.errors import UsageError
-from conformance.runfile.run_file import Line, Run, number, number_from
-from conformance.verdict import Standing, Verdict, standing
+from conformance.runfile.cause_text import Catalogue, alternatives_text, diagnosis_text
+from conformance.runfile.numbers import Number, number, number_from
+from conformance.runfile.run import Run
+from conformance.runfile.structs import CaseLine, EnvironmentLine, Letter, QuantityRecord, Record, StepRecord
+from conformance.verdict import Standing, Verdict
 
 _SHOWN = 240
 #: Where an object lay in memory: another place in every process, which is no other message.
@@ -34,22 +37,24 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Cell:
+class RecordedCell:
     """One recorded cell."""
 
     id: str
-    case: Line
+    case: CaseLine
     column: Column
     environment: str
     verdict: Verdict
     standing: Standing
-    record: Line
+    record: Record
+    #: The words of the causes that the record names.
+    causes: Catalogue
 
     @property
-    def grade(self) -> str:
+    def grade(self) -> Letter:
         """Its grade on the stability ladder; empty where it is none, or the cell did not run to its end."""
         ran = self.verdict.agrees or self.verdict is Verdict.DEVIATES
-        return str(self.record.get("grade", "")) if ran else ""
+        return self.record.grade if ran else ""
 
     @property
     def rank(self) -> tuple[int, int, float]:
@@ -65,7 +70,7 @@ def in_order(runs: Sequence[Run], *, partial: bool) -> list[Run]:
     """
     if not runs:
         raise UsageError("no run file to report")
-    runs = sorted(runs, key=lambda run: (run.header.get("started", ""), run.path.name))
+    runs = sorted(runs, key=lambda run: (run.header.started, run.path.name))
     files: dict[str, Run] = {}
     judging = [run for run in runs if not run.times] or runs
     for run in runs:
@@ -73,13 +78,13 @@ def in_order(runs: Sequence[Run], *, partial: bool) -> list[Run]:
             raise UsageError(
                 f"{run.path}: holds {run.progress} and is no complete run; --partial shows it, marked as that"
             )
-        if run.header["spec"] != runs[0].header["spec"]:
-            specs = f"spec {run.header['spec']}, and {runs[0].path} spec {runs[0].header['spec']}"
+        if run.header.spec != runs[0].header.spec:
+            specs = f"spec {run.header.spec}, and {runs[0].path} spec {runs[0].header.spec}"
             raise UsageError(f"{run.path}: ran {specs}: one report shows one spec")
         for record in run.records:
-            first = files.setdefault(record["cell"], run)
+            first = files.setdefault(record.cell, run)
             if first is not run:
-                raise UsageError(f"{run.path}: the cell {record['cell']} is in {first.path} too")
+                raise UsageError(f"{run.path}: the cell {record.cell} is in {first.path} too")
     return judging
 
 
@@ -87,67 +92,77 @@ def columns_of(runs: Sequence[Run]) -> list[Column]:
     """Return the columns of every record, by library and implementation as the environments name them."""
     libraries: dict[str, int] = {}
     implementations: dict[str, int] = {}
-    found: dict[str, Column] = {}
+    columns: dict[str, Column] = {}
     for run in runs:
-        by_id = {line["id"]: line for line in run.environments if "failed" not in line}
-        for line in by_id.values():
-            libraries.setdefault(library_of(line), len(libraries))
-            for each in line["implementations"]:
-                implementations.setdefault(each["name"], len(implementations))
+        by_id = {environment.id: environment for environment in run.environments if environment.failed is None}
+        for environment in by_id.values():
+            libraries.setdefault(library_of(environment), len(libraries))
+            for offer in environment.implementations:
+                implementations.setdefault(offer.name, len(implementations))
         for record in run.records:
-            if record["environment"] not in by_id or record["case"] not in run.cases:
-                raise UsageError(f"{run.path}: the cell {record['cell']} is of no case or environment in that file")
-            column = _column(record, by_id[record["environment"]])
-            found.setdefault(column.name, column)
+            if record.column not in columns:
+                columns[record.column] = _column(record, by_id[record.environment])
 
     def order(column: Column) -> tuple[int, int, int, str, str]:
         mode = _MODES.index(column.mode) if column.mode in _MODES else len(_MODES)
         implementation = implementations.get(column.implementation, len(implementations))
         return libraries[column.library], implementation, mode, column.mode, column.device
 
-    return sorted(found.values(), key=order)
+    return sorted(columns.values(), key=order)
 
 
-def cells_of(runs: Sequence[Run], columns: Sequence[Column]) -> tuple[Cell, ...]:
+def cells_of(runs: Sequence[Run], columns: Sequence[Column]) -> tuple[RecordedCell, ...]:
     """Return every recorded cell, in the order of the files."""
     by_name = {column.name: column for column in columns}
     return tuple(_cell(record, run, by_name) for run in runs for record in run.records)
 
 
-def fault_of(environment: Line) -> Fault:
+def fault_of(environment: EnvironmentLine) -> Fault:
     """Return why an environment judged nothing: one that was not built never got as far as an adapter."""
-    if "failed" not in environment:
+    if environment.failed is None:
         return ""
-    return "not started" if environment.get("adapter") else "not built"
+    return "not started" if environment.adapter else "not built"
 
 
-def library_of(environment: Line) -> str:
+def library_of(environment: EnvironmentLine) -> str:
     """Return the library of an environment, with its version."""
-    name = environment["library"]
-    return f"{name} {environment['versions'].get(name, '')}".strip()
+    return f"{environment.library} {environment.versions.get(environment.library, '')}".strip()
 
 
-def severity(judged: Line) -> tuple[int, float]:
+def severity(judged: Record | QuantityRecord) -> tuple[int, float]:
     """Return what records and quantities are sorted by, the worst last: verdict, then score, NaN as infinite."""
-    score = number_from(judged.get("score"))
+    score = number_from(judged.score)
     known = -1.0 if score is None else math.inf if math.isnan(score) else score
-    return Verdict(judged["verdict"]).severity, known
+    return judged.verdict.severity, known
 
 
-def worst_quantity(cell: Cell) -> tuple[Line, Line] | None:
+def worst_quantity(cell: RecordedCell) -> tuple[StepRecord, QuantityRecord] | None:
     """Return the step and the quantity that decided the verdict: worst verdict first, then highest score."""
-    judged = [(step, quantity) for step in cell.record["steps"] for quantity in step["quantities"]]
-    return max(judged, key=lambda each: severity(each[1]), default=None)
+    judged = [(step, quantity) for step in cell.record.steps for quantity in step.quantities]
+    return max(judged, key=lambda pair: severity(pair[1]), default=None)
 
 
-def what(cell: Cell) -> str:
-    """Return in one line what decided the verdict: the diagnosis, a message, a reason."""
-    text = next(_accounts(cell), "")
+def diagnosis_of(cell: RecordedCell) -> str:
+    """Return what explains the deviating quantities; empty where none deviates or nothing does."""
+    return diagnosis_text(cell.record.diagnosis, cell.causes)
+
+
+def reason_of(quantity: QuantityRecord, causes: Catalogue) -> str:
+    """Return why a quantity is as it is; empty where nothing is said of it."""
+    return alternatives_text(quantity.causes, causes)
+
+
+def what(cell: RecordedCell, *, weights: bool = True) -> str:
+    """Return in one line what decided the verdict: the diagnosis, a message, a reason.
+
+    Without `weights` numbers that nothing explains are called that alone, whatever they are made of.
+    """
+    text = next(_accounts(cell, weights), "")
     line = " ".join(_ADDRESS.sub("0x…", text).split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
-def shortened(value: float | str | None, digits: int = 4) -> float | str | None:
+def shortened(value: Number | None, digits: int = 4) -> Number | None:
     """Return a number with `digits` significant digits, in full where rounding would carry it across 1."""
     if value is None or isinstance(value, str):
         return value
@@ -155,7 +170,7 @@ def shortened(value: float | str | None, digits: int = 4) -> float | str | None:
     return number(value if (value > 1) != (rounded > 1) else rounded)
 
 
-def shown(score: float | str | None) -> str:
+def shown(score: Number | None) -> str:
     """Return a score as a person reads it; nothing where there is none."""
     value = shortened(score, 3)
     if value is None or isinstance(value, str):
@@ -163,43 +178,42 @@ def shown(score: float | str | None) -> str:
     return f"{value:g}"
 
 
-def _accounts(cell: Cell) -> Iterator[str]:
-    if cell.record["diagnosis"]:
-        yield cell.record["diagnosis"]
-    for step in cell.record["steps"]:
-        if step["verdict"] == cell.verdict and step.get("message"):
-            yield step["message"]
-    found = worst_quantity(cell)
-    if found is None or found[1]["verdict"] != cell.verdict:
+def _accounts(cell: RecordedCell, weights: bool) -> Iterator[str]:
+    if cell.record.diagnosis:
+        yield diagnosis_text(cell.record.diagnosis, cell.causes, weights=weights)
+    for step in cell.record.steps:
+        if step.verdict is cell.verdict and step.message:
+            yield step.message
+    worst = worst_quantity(cell)
+    if worst is None or worst[1].verdict is not cell.verdict:
         return
-    quantity = found[1]
-    if quantity.get("reason"):
-        yield f"{quantity['quantity']} {quantity['reason']}"
-    if quantity.get("fields"):
-        yield f"{quantity['quantity']} as documented: {', '.join(quantity['fields'])}"
+    step, quantity = worst
+    if quantity.causes:
+        yield f"{quantity.quantity} {alternatives_text(quantity.causes, cell.causes, weights=weights)}"
+    if quantity.fields:
+        yield f"{quantity.quantity} as documented: {', '.join(quantity.fields)}"
     if not cell.verdict.agrees:
-        yield f"{quantity['quantity']} at {found[0]['kind']} is beyond its bound, and no single change explains it"
+        yield f"{quantity.quantity} at {step.kind} is beyond its bound, and no single change explains it"
 
 
-def _column(record: Line, environment: Line) -> Column:
-    implementation, mode, device = record["implementation"], record["mode"], record["device"]
+def _column(record: Record, environment: EnvironmentLine) -> Column:
     return Column(
-        name=f"{implementation}-{mode}-{device}",
-        implementation=implementation,
-        mode=mode,
-        device=device,
+        name=record.column,
+        implementation=record.implementation,
+        mode=record.mode,
+        device=record.device,
         library=library_of(environment),
     )
 
 
-def _cell(record: Line, run: Run, columns: Mapping[str, Column]) -> Cell:
-    verdict = Verdict(record["verdict"])
-    return Cell(
-        id=record["cell"],
-        case=run.cases[record["case"]],
-        column=columns[f"{record['implementation']}-{record['mode']}-{record['device']}"],
-        environment=record["environment"],
-        verdict=verdict,
-        standing=standing(record["status"], verdict),
+def _cell(record: Record, run: Run, columns: Mapping[str, Column]) -> RecordedCell:
+    return RecordedCell(
+        id=record.cell,
+        case=run.cases[record.case],
+        column=columns[record.column],
+        environment=record.environment,
+        verdict=record.verdict,
+        standing=record.standing,
         record=record,
+        causes=run.header.causes,
     )

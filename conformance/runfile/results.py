@@ -11,14 +11,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, cast
+from typing import ClassVar, Literal, NamedTuple, cast
+
+import msgspec
 
 from conformance.json_text import CLOSED
 from conformance.runfile.ladder import dtypes_of, graded
+from conformance.runfile.numbers import Number
 from conformance.runfile.observed import (
-    Cell,
     Column,
     Fault,
+    RecordedCell,
     cells_of,
     columns_of,
     fault_of,
@@ -26,13 +29,11 @@ from conformance.runfile.observed import (
     shortened,
     what,
 )
-from conformance.runfile.run_file import Line, Run
+from conformance.runfile.run import Run
+from conformance.runfile.structs import CaseLine, EnvironmentLine, Letter
 from conformance.verdict import Standing, Verdict
 
 FORMAT = 1
-
-Letter: TypeAlias = Literal["", "A", "D", "W", "O", "F"]
-Score: TypeAlias = float | Literal["NaN", "Infinity", "-Infinity"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,7 @@ class Row(NamedTuple):
     #: How it stands to what was expected.
     status: Standing
     #: The largest error of any quantity in units of its bound; null where nothing was measured.
-    score: Score | None
+    score: Number | None
     #: Of all its steps together; null where none ran.
     seconds: float | None
     #: Position in `texts` of what decided the verdict; empty where all is right.
@@ -197,95 +198,98 @@ def results_of(runs: Sequence[Run], *, partial: bool = False) -> Results:
     runs = in_order(runs, partial=partial)
     columns = columns_of(runs)
     cells = cells_of(runs, columns)
-    cases = {case["id"]: case for run in runs for case in run.cases.values()}
+    cases = {case.id: case for run in runs for case in run.cases.values()}
     column_positions = {column.name: position for position, column in enumerate(columns)}
     case_positions = {case: position for position, case in enumerate(cases)}
-    environments = [(position, line) for position, run in enumerate(runs) for line in run.environments]
-    homes = {(run, line["id"]): position for position, (run, line) in enumerate(environments)}
-    cell_homes = [homes[position, record["environment"]] for position, run in enumerate(runs) for record in run.records]
+    environments = [(position, environment) for position, run in enumerate(runs) for environment in run.environments]
+    homes = {(run, environment.id): position for position, (run, environment) in enumerate(environments)}
+    cell_homes = [homes[position, record.environment] for position, run in enumerate(runs) for record in run.records]
     texts = {"": 0}
     rows = _rows(cells, cell_homes, column_positions, case_positions, texts)
     return Results(
-        suite=", ".join(dict.fromkeys(run.header["suite"] for run in runs)),
-        spec=runs[0].header["spec"],
+        suite=", ".join(dict.fromkeys(run.header.suite for run in runs)),
+        spec=runs[0].header.spec,
         runs=tuple(_ran(run) for run in runs),
-        environments=tuple(_environment(line, position) for position, line in environments),
-        clauses={number: title for run in runs for number, title in run.header["clauses"].items()},
+        environments=tuple(_environment(environment, position) for position, environment in environments),
+        clauses={number: title for run in runs for number, title in run.header.clauses.items()},
         columns=tuple(columns),
-        cases=tuple(_case(each) for each in cases.values()),
+        cases=tuple(_case(case) for case in cases.values()),
         grades=tuple(_grades(cells, column_positions, case_positions)),
         texts=tuple(texts),
         cells=tuple(rows),
     )
 
 
-def definition_of(case: Line) -> str:
+def definition_of(case: CaseLine) -> str:
     """Return a digest of all that a case's numbers follow from."""
-    told = {key: case[key] for key in ("op", "configuration", "initial", "steps")}
-    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+    defining = {
+        "op": case.op,
+        "configuration": msgspec.to_builtins(case.configuration),
+        "initial": case.initial,
+        "steps": case.steps,
+    }
+    return hashlib.sha256(json.dumps(defining, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 def _ran(run: Run) -> Ran:
     return Ran(
         file=run.path.name,
-        suite=run.header["suite"],
-        spec=run.header["spec"],
-        started=run.header.get("started", ""),
-        finished=(run.footer or {}).get("finished", ""),
-        planned=run.header["planned"],
+        suite=run.header.suite,
+        spec=run.header.spec,
+        started=run.header.started,
+        finished=run.finished,
+        planned=run.header.planned,
         recorded=len(run.records),
         complete=run.complete,
-        narrowed=bool(run.header["narrowed"]),
-        tier=run.header.get("tier", ""),
+        narrowed=run.header.narrowed,
+        tier=run.header.tier,
     )
 
 
-def _environment(line: Line, run: int) -> Environment:
+def _environment(environment: EnvironmentLine, run: int) -> Environment:
     return Environment(
-        id=line["id"],
+        id=environment.id,
         run=run,
-        group=line.get("group") or "",
-        adapter=line.get("adapter") or "",
-        library=line.get("library", ""),
-        versions=_texts(line.get("versions", {})),
-        settings=_texts(line.get("settings", {})),
-        process=_texts(line.get("process", {})),
-        host=_texts(line.get("host", {})),
-        fault=fault_of(line),
-        failed=line.get("failed", ""),
+        group=environment.group or "",
+        adapter=environment.adapter or "",
+        library=environment.library,
+        versions=environment.versions,
+        settings=environment.settings,
+        process=environment.process,
+        host=environment.host,
+        fault=fault_of(environment),
+        failed=environment.failed or "",
     )
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in values.items()}
-
-
-def _case(line: Line) -> Case:
+def _case(case: CaseLine) -> Case:
     return Case(
-        id=line["id"],
-        family=line["family"],
-        op=line["op"],
-        dtype=line["configuration"]["dtype"],
-        shape=tuple(line["configuration"]["shape"]),
-        clauses=tuple(line["clauses"]),
-        title=line["title"],
-        definition=definition_of(line),
+        id=case.id,
+        family=case.family,
+        op=case.op,
+        dtype=case.configuration.dtype,
+        shape=case.configuration.shape,
+        clauses=case.clauses,
+        title=case.title,
+        definition=definition_of(case),
     )
 
 
-def _grades(cells: Sequence[Cell], columns: Mapping[str, int], cases: Mapping[str, int]) -> Iterator[Grade]:
+def _grades(cells: Sequence[RecordedCell], columns: Mapping[str, int], cases: Mapping[str, int]) -> Iterator[Grade]:
     dtypes = dtypes_of(cells)
-    for each in graded(cells):
-        for dtype, grade in zip(dtypes, each.grades, strict=True):
+    for column in graded(cells):
+        for dtype, grade in zip(dtypes, column.grades, strict=True):
             if grade is not None:
-                case = cases[grade.cell.partition("::")[0]]
                 yield Grade(
-                    column=columns[each.column.name], dtype=dtype, grade=cast("Letter", grade.letter), case=case
+                    column=columns[column.column.name],
+                    dtype=dtype,
+                    grade=cast("Letter", grade.letter),
+                    case=cases[grade.cell.case.id],
                 )
 
 
 def _rows(
-    cells: Sequence[Cell],
+    cells: Sequence[RecordedCell],
     environments: Iterable[int],
     columns: Mapping[str, int],
     cases: Mapping[str, int],
@@ -293,24 +297,24 @@ def _rows(
 ) -> list[Row]:
     """Return the cells with their environments' positions as rows, by case and column; `texts` grows."""
     found = [
-        (cases[cell.case["id"]], columns[cell.column.name], environment, cell)
+        (cases[cell.case.id], columns[cell.column.name], environment, cell)
         for cell, environment in zip(cells, environments, strict=True)
     ]
     found.sort(key=lambda each: each[:2])
     return [_row(*each, texts) for each in found]
 
 
-def _row(case: int, column: int, environment: int, cell: Cell, texts: dict[str, int]) -> Row:
+def _row(case: int, column: int, environment: int, cell: RecordedCell, texts: dict[str, int]) -> Row:
     right = cell.verdict in (Verdict.EXACT, Verdict.CONFORMS)
-    seconds = [step["seconds"] for step in cell.record["steps"] if "seconds" in step]
+    seconds = [step.seconds for step in cell.record.steps if step.seconds is not None]
     return Row(
         case=case,
         column=column,
         environment=environment,
         verdict=cell.verdict,
         status=cell.standing,
-        score=cast("Score | None", shortened(cell.record["score"])),
+        score=shortened(cell.record.score),
         seconds=float(f"{sum(seconds):.3g}") if seconds else None,
         diagnosis=texts.setdefault("" if right else what(cell), len(texts)),
-        grade=cast("Letter", cell.grade),
+        grade=cell.grade,
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +10,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from conformance.errors import UsageError
+from conformance.runfile.compression import content
+from conformance.runfile.reading import read_all
 from conformance.runfile.results import FORMAT, Results, results_of
-from conformance.runfile.run_file import read_all
 
 _ADAPTER = TypeAdapter(Results)
 
@@ -37,20 +36,13 @@ def load(paths: Sequence[Path], *, partial: bool) -> Results:
 
 def read(path: Path) -> Results:
     """Return the results in the file at `path`, which may be compressed by gzip. Raises `UsageError`."""
-    try:
-        raw = path.read_bytes()
-        content = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
-    except (EOFError, zlib.error) as error:
-        raise UsageError(f"{path}: not whole: {error}") from error
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return parse(content, str(path))
+    return parse(content(path), str(path))
 
 
-def parse(content: bytes, name: str) -> Results:
+def parse(raw: bytes, name: str) -> Results:
     """Return the results in a document; `name` is what errors call it. Raises `UsageError`."""
     try:
-        value = json.loads(content)
+        value = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{name}: not JSON: {error}") from error
     found = value.get("format") if isinstance(value, dict) else None
@@ -59,7 +51,7 @@ def parse(content: bytes, name: str) -> Results:
     if found != FORMAT:
         raise UsageError(f"{name}: results of format {found}; this version reads format {FORMAT}")
     try:
-        results = _ADAPTER.validate_json(content, strict=True)
+        results = _ADAPTER.validate_json(raw, strict=True)
     except ValidationError as error:
         detail = error.errors()[0]
         place = ".".join(str(part) for part in detail["loc"])

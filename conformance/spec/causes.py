@@ -1,27 +1,20 @@
-"""The catalogue of causes, `spec/causes.yaml`, and the text that is made of causes with it.
-
-Judging gives causes as values; their words are read here, once, when somebody is to read them.
-"""
+"""The catalogue of causes, `spec/causes.yaml`: what each is called, what is done instead, and what a user sees of it."""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from conformance.cause import CONSTANT, UNEXPLAINED, Cause, Explanation, Parameter, Term
 from conformance.errors import SpecError, SpecErrors
 from conformance.spec.loader import explain, load_clauses
 from conformance.spec.locations import spec_folder
 from conformance.spec.yaml_document import Document, load
-
-#: Alternatives that are named; of more, their number.
-_NAMED = 3
 
 
 class CatalogueEntry(BaseModel):
@@ -100,53 +93,3 @@ def _entry_errors(
 
 def _fields(text: str) -> list[str]:
     return [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
-
-
-def diagnosis_text(explanations: Iterable[Explanation], words: Catalogue) -> str:
-    """Return what explains a cell, each explanation once."""
-    return "; ".join(dict.fromkeys(text_of(explanation.alternatives, words) for explanation in explanations))
-
-
-def text_of(alternatives: Sequence[Cause], words: Catalogue) -> str:
-    """Return causes that explain the same as one text, the first of many; of none, an empty one."""
-    named = [_text(cause, words) for cause in alternatives[:_NAMED]]
-    rest = len(alternatives) - _NAMED
-    others = [f"{rest} other{'s' if rest > 1 else ''}"] if rest > 0 else []
-    return " or ".join([*named, *others])
-
-
-def _text(cause: Cause, words: Catalogue) -> str:
-    entry, parameters = words[cause.id], dict(cause.parameters)
-    text = entry.one if entry.one is not None and parameters.get("count") == 1 else entry.words
-    said = text.format_map(parameters)
-    return f"{said}: {_weights(parameters)}" if cause.id == UNEXPLAINED and parameters else said
-
-
-def _weights(parameters: Mapping[str, Parameter]) -> str:
-    """Return what numbers that nothing explains are made of, beside what the right ones are."""
-    terms, left, off = parameters["terms"], parameters["left"], parameters["off"]
-    assert isinstance(terms, tuple)
-    assert isinstance(left, float)
-    assert isinstance(off, float)
-    observed, right = (
-        _sum([(term, weight) for term, weight in zip(terms, weights, strict=True)])
-        for weights in ([term.observed for term in terms], [term.right for term in terms])
-    )
-    if observed == right:
-        said = f"{observed}, which is right, but for up to {off:.2g} bounds"
-    else:
-        said = f"{observed}{'' if left <= 1 else f', to within {left:.2g} bounds'}, where {right} is right"
-    if "feature" in parameters:
-        counts = f"{parameters['features_off']} of {parameters['features']}"
-        said += f" (feature {parameters['feature']}, the worst of {counts} that are off)"
-    return f"{parameters['quantity']} is {said}"
-
-
-def _sum(weighed: Iterable[tuple[Term, float]]) -> str:
-    text = ""
-    for term, weight in weighed:
-        shown = f"{weight:.{term.digits}g}"
-        sign, size = ("-", shown[1:]) if shown.startswith("-") else ("+", shown)
-        product = size if term.name == CONSTANT else f"{size}·{term.name}"
-        text += f" {sign} {product}" if text else f"{sign.strip('+')}{product}"
-    return text

@@ -142,9 +142,14 @@ class Known:
         return bool(self.listed) and not self.unlisted
 
     @property
-    def entries(self) -> tuple[Listed, ...]:
-        """The entries that list the cell, each once; none where something is wrong with it that no entry lists."""
-        return tuple({id(entry): entry for _, entry in self.listed}.values()) if self.wholly else ()
+    def by_entry(self) -> tuple[tuple[Cause, Listed], ...]:
+        """The entries that list the cell, each once, with a cause that it lists.
+
+        None where something is wrong with the cell that no entry lists.
+        """
+        by_place = {entry.place: (cause, entry) for cause, entry in reversed(self.listed)}
+        pairs = {entry.place: by_place[entry.place] for _, entry in self.listed}
+        return tuple(pairs.values()) if self.wholly else ()
 
 
 def known(entries: Iterable[Listed], case: str, explanations: Iterable[tuple[Cause, ...]]) -> Known:

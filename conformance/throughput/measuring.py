@@ -17,9 +17,9 @@ from conformance.outcome import Crashed, TimedOut
 from conformance.planning.discovery import WorkerKey
 from conformance.planning.plan import Cell
 from conformance.reference.inputs import inputs_of
+from conformance.runfile.structs import ThroughputLine
 from conformance.throughput.limit import Batch, Evidence, drifted, tensor_bytes
 from conformance.throughput.subject import (
-    Line,
     Measured,
     Subject,
     can_be_timed,
@@ -93,7 +93,7 @@ class _Progress:
         return bool(self.why)
 
 
-def measure(cells: Sequence[Cell], machine: Machine) -> Iterator[Line]:
+def measure(cells: Sequence[Cell], machine: Machine) -> Iterator[ThroughputLine]:
     """Yield one line for every pass of the cells, which are of one case, and for every cell that offers none."""
     subjects: list[Subject] = []
     for cell in cells:
@@ -104,7 +104,7 @@ def measure(cells: Sequence[Cell], machine: Machine) -> Iterator[Line]:
     yield from measure_subjects(subjects, machine)
 
 
-def measure_subjects(subjects: Sequence[Subject], machine: Machine) -> Iterator[Line]:
+def measure_subjects(subjects: Sequence[Subject], machine: Machine) -> Iterator[ThroughputLine]:
     """Yield the line of each of the subjects, which are of one case, when all their batches are done."""
     if not subjects:
         return
@@ -224,7 +224,7 @@ def _blame(progress: Sequence[_Progress], answer: Any) -> None:
         each.why = each.why or why
 
 
-def _line(each: _Progress, x: Any, upstream: Any, machine: Machine) -> Line:
+def _line(each: _Progress, x: Any, upstream: Any, machine: Machine) -> ThroughputLine:
     subject = each.subject
     if each.failed():
         return unmeasured_line(subject.cell, subject.name, each.why)

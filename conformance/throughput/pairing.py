@@ -14,7 +14,7 @@ from conformance.execution.pool import Limits, Workers
 from conformance.planning.discovery import keys
 from conformance.planning.plan import Selection
 from conformance.run.session import FOLDER, check_interpreters
-from conformance.runfile.run_file import number_from
+from conformance.runfile.numbers import number_from
 from conformance.throughput.comparing import CONFIRMING, PAIRS, Finding, Pairs, findings, flagged
 from conformance.throughput.measuring import Effort, Machine, measure_subjects
 from conformance.throughput.running import load_timed, planned
@@ -70,9 +70,9 @@ def visit(side: Side, names: Sequence[str]) -> Mapping[str, Reading]:
             machine = Machine(workers, lambda: _STEADY, _NONE, EFFORT)
             for _, of_case in itertools.groupby(of_worker, key=lambda each: each.cell.case.id):
                 for line in measure_subjects(list(of_case), machine):
-                    if "seconds" in line:
-                        quick = line["statistics"][0]["min"]
-                        found[line["timed"]] = Reading(seconds=quick, score=number_from(line["score"]))
+                    if line.measurement is not None:
+                        quick = line.measurement.statistics[0].min
+                        found[line.timed] = Reading(seconds=quick, score=number_from(line.measurement.score))
     return found
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from conformance.errors import UsageError, WorkerError
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
@@ -16,13 +18,14 @@ from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.plan import Cell, Offer, Selection, plan
 from conformance.run.session import FOLDER, check_interpreters
 from conformance.runfile import lines
-from conformance.runfile.run_file import RunWriter
+from conformance.runfile.structs import RecordedEffort, ThroughputLine, ThroughputPlan
+from conformance.runfile.writing import Judges, RunWriter, check_replaceable
 from conformance.spec.loader import Spec, load
 from conformance.spec.locations import spec_folder
 from conformance.spec.tiers import load_tiers
 from conformance.throughput.bandwidth import Bandwidth, last_level_cache
 from conformance.throughput.measuring import Effort, Machine, measure
-from conformance.throughput.subject import Line, can_be_timed, passes_of
+from conformance.throughput.subject import can_be_timed, passes_of
 
 #: The cases that are timed, in a folder of the spec of their own: no run judges all of their values.
 CASES = "throughput"
@@ -77,22 +80,23 @@ def planned(
 def run(options: Options) -> int:
     """Time the selected passes, write the run file, and return the exit code. Raises `SpecErrors`, `UsageError`."""
     spec = load_timed()
+    check_replaceable(options.out, Judges.TIMINGS, narrowed=False)
     check_interpreters(options.interpreters, options.adapters)
     wanted = keys(options.interpreters, options.adapters)
     with Workers(len(wanted), FOLDER, options.limits) as workers:
         cells, offers, failures = planned(spec, wanted, options.selection, workers)
         if not cells:
             raise UsageError("nothing selected: no case of throughput matches")
-        with RunWriter(options.out) as writer:
+        with RunWriter(options.out, Judges.TIMINGS) as writer:
             _open(writer, options, cells, offers, failures)
             bandwidth = Bandwidth()
             end = math.inf if options.within is None else time.monotonic() + options.within
             machine = Machine(workers, bandwidth, last_level_cache(), options.effort, end)
             timed = 0
             for line in _timed(cells, machine):
-                writer.add("throughput", line)
+                writer.add(line)
                 timed += 1
-            writer.close_run({"ended": True, "timed": timed, "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+            writer.close_run(ended=True, timed=timed, finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
     print(f"{timed} lines: {options.out}")
     return 0
 
@@ -107,16 +111,20 @@ def _open(
     """Write what comes before the lines; a run of throughput alone plans no cell."""
     header = lines.header_line(load(spec_folder()), options.selection, (), 0, narrowed=False)
     subjects = sum(len(passes_of(cell)) if can_be_timed(cell) else 1 for cell in cells)
-    effort = {"batches": options.effort.batches, "seconds": options.effort.seconds, "rounds": options.effort.rounds}
-    about = {"planned": subjects, "effort": effort, "cache": last_level_cache()}
-    writer.add("header", {**header, "throughput": about, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    effort = options.effort
+    about = ThroughputPlan(
+        planned=subjects,
+        effort=RecordedEffort(batches=effort.batches, seconds=effort.seconds, rounds=effort.rounds),
+        cache=last_level_cache(),
+    )
+    writer.add(msgspec.structs.replace(header, throughput=about, started=time.strftime("%Y-%m-%dT%H:%M:%S%z")))
     for offer in offers:
-        writer.add("environment", lines.environment_line(offer))
+        writer.add(lines.environment_line(offer))
     for error, key in failures:
-        writer.add("environment", lines.failure_line(error, key))
+        writer.add(lines.failure_line(error, key))
 
 
-def _timed(cells: Sequence[Cell], machine: Machine) -> Iterator[Line]:
+def _timed(cells: Sequence[Cell], machine: Machine) -> Iterator[ThroughputLine]:
     """Yield the lines of the cells, case by case, and say on a terminal how far it is."""
     groups = [list(group) for _, group in itertools.groupby(cells, key=lambda cell: cell.case.id)]
     # The smallest first: what it takes tells what a call costs before it moves anything.

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, cast
+
+import msgspec
 
 from conformance.operations import OPERATIONS
 from conformance.planning.plan import Cell
-from conformance.runfile.run_file import number
+from conformance.runfile.numbers import number
+from conformance.runfile.structs import (
+    BatchStatistics,
+    BatchTimes,
+    Dtype,
+    Measurement,
+    PassName,
+    Shares,
+    ThroughputLine,
+    TimingStanding,
+    WarmUp,
+)
 from conformance.throughput.limit import Batch, Evidence, fractions_of, standing_of, tensor_bytes
 from conformance.throughput.verifying import Accuracy
 
-Line = dict[str, Any]
-
 #: Pass -> the pass whose bytes must move.
-PASSES: Mapping[str, str] = {
+PASSES: Mapping[PassName, PassName] = {
     "infer": "infer",
     "infer_into": "infer",
     "train_forward": "train_forward",
@@ -29,7 +40,7 @@ class Subject:
     """One pass of one cell."""
 
     cell: Cell
-    name: str
+    name: PassName
 
     @property
     def id(self) -> str:
@@ -55,7 +66,7 @@ class Measured:
     evidence: Evidence
 
 
-def passes_of(cell: Cell) -> tuple[str, ...]:
+def passes_of(cell: Cell) -> tuple[PassName, ...]:
     """Return the passes of the case's steps that the implementation offers to be timed.
 
     A kernel that is given its buffer is called as it is: in no other mode than eager.
@@ -72,45 +83,50 @@ def can_be_timed(cell: Cell) -> bool:
     return cell.unsupported is None and bool(passes_of(cell))
 
 
-def measured_line(subject: Subject, measured: Measured) -> Line:
+def measured_line(subject: Subject, measured: Measured) -> ThroughputLine:
     """Return the line of a subject that was measured."""
     traffic = OPERATIONS[subject.cell.case.op].traffic[PASSES[subject.name]]
     tensor = tensor_bytes(subject.cell.case.configuration)
     fractions = fractions_of(traffic, tensor, measured.batches)
     standing, why = standing_of(fractions, measured.batches, measured.evidence)
-    return {
-        **_described(subject.cell, subject.name),
-        "standing": standing.value,
-        "why": why,
-        "seconds": median(each.seconds for each in measured.batches),
-        "batches": [asdict(each) for each in measured.batches],
-        "statistics": [dict(each) for each in measured.statistics],
-        "warmed": dict(measured.warmed),
-        "tensor_bytes": tensor,
-        "traffic": asdict(traffic),
-        "fractions": asdict(fractions),
-        "verdict": measured.accuracy.verdict.value,
-        "score": number(measured.accuracy.score),
-    }
+    measurement = Measurement(
+        seconds=median(batch.seconds for batch in measured.batches),
+        fractions=Shares(compulsory=fractions.compulsory, streaming=fractions.streaming),
+        warmed=msgspec.convert(dict(measured.warmed), WarmUp),
+        verdict=measured.accuracy.verdict,
+        score=number(measured.accuracy.score),
+        batches=tuple(
+            BatchTimes(seconds=batch.seconds, before=batch.before, after=batch.after) for batch in measured.batches
+        ),
+        statistics=tuple(msgspec.convert(dict(statistics), BatchStatistics) for statistics in measured.statistics),
+        tensor_bytes=tensor,
+        traffic=Shares(compulsory=traffic.compulsory, streaming=traffic.streaming),
+    )
+    return _line(subject.cell, subject.name, standing.value, why, measurement)
 
 
-def unmeasured_line(cell: Cell, name: str, why: str) -> Line:
+def unmeasured_line(cell: Cell, name: PassName, why: str) -> ThroughputLine:
     """Return the line of a subject that was not measured; of a cell without passes, `name` is empty."""
-    return {**_described(cell, name), "standing": "unmeasured", "why": why}
+    return _line(cell, name, "unmeasured", why)
 
 
-def _described(cell: Cell, name: str) -> Line:
+def _line(
+    cell: Cell, name: PassName, standing: TimingStanding, why: str, measurement: Measurement | None = None
+) -> ThroughputLine:
     configuration = cell.case.configuration
-    return {
-        "timed": f"{cell.id}::{name}",
-        "case": cell.case.id,
-        "implementation": cell.implementation.name,
-        "mode": cell.mode,
-        "device": cell.device,
-        "environment": cell.key.name,
-        "pass": name,
-        "op": configuration.op,
-        "dtype": configuration.dtype,
-        "shape": list(configuration.shape),
-        "feature_axes": list(configuration.feature_axes),
-    }
+    return ThroughputLine(
+        timed=f"{cell.id}::{name}",
+        case=cell.case.id,
+        implementation=cell.implementation.name,
+        mode=cell.mode,
+        device=cell.device,
+        environment=cell.key.name,
+        pass_=name,
+        op=configuration.op,
+        dtype=cast("Dtype", configuration.dtype),
+        shape=configuration.shape,
+        standing=standing,
+        feature_axes=configuration.feature_axes,
+        why=why,
+        measurement=measurement,
+    )

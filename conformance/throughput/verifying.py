@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.cause import text_of
 from conformance.judging.step import StepJudge
 from conformance.judging.walk import Walk
 from conformance.outcome import Produced
@@ -16,7 +17,7 @@ from conformance.reference.expected import References
 from conformance.reference.inputs import StepInputs, inputs_of
 from conformance.reference.step_state import StepState
 from conformance.spec.case import Case, Train
-from conformance.spec.causes import catalogue, text_of
+from conformance.spec.causes import catalogue
 from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fnmatch
 import functools
 import itertools
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -33,7 +32,6 @@ from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of
 from conformance.reproduce import Evidence
 from conformance.runfile import lines
-from conformance.runfile.run_file import dumped
 from conformance.spec.case import Case
 from conformance.spec.divergences import Known
 from conformance.spec.loader import Located
@@ -305,12 +303,15 @@ def complaint_of(column: str, folder: Path) -> str:
     """Return what the script of a cell with every kind of step says that the record does not; empty where they agree."""
     plain, _ = produced(column, "steps")
     cell, outcomes = produced(column, f"script-{'-'.join(sorted(plain.implementation.steps))}")
-    line = lines.record_line(cell, judge(cell, outcomes, References()), Known())
+    record = lines.record_line(cell, judge(cell, outcomes, References()), Known())
     _, _, offers = everything()
+    environment = lines.environment_line(offers[cell.key.name])
     evidence = Evidence(
-        record=json.loads(dumped(line)),
+        record=record,
         case=cell.case,
-        environment=json.loads(dumped(lines.environment_line(offers[cell.key.name]))),
+        environment=environment,
+        implementation=next(each for each in environment.implementations if each.name == record.implementation),
+        causes=lines.recorded_catalogue(),
     )
     return complaint(evidence, cell.key.interpreter, folder)
 

@@ -15,7 +15,7 @@ import pytest
 from conformance.json_text import text_of
 from conformance.report import write
 from conformance.runfile.results import results_of
-from conformance.runfile.run_file import Run
+from conformance.runfile.run import Run
 from tests.run_lines import FLAX, record_line, run_of
 from tests.run_pairs import BOTH, DEVIATES, NOT_STARTED
 

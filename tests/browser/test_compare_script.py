@@ -18,7 +18,7 @@ from conformance.compare.values import FailOn, Policy
 from conformance.errors import UsageError
 from conformance.json_text import text_of
 from conformance.runfile.results import Results, results_of
-from conformance.runfile.run_file import Run
+from conformance.runfile.run import Run
 from conformance.verdict import Verdict
 from tests.run_lines import FLAX, TORCH, case_line, environment_line, record_line, run_of
 from tests.run_pairs import PAIRS
@@ -47,7 +47,7 @@ def _in_browser() -> Iterator[Comparer]:
         def run(base: Results, new: Results, policy: Policy) -> Any:
             told = {"drift_factor": policy.drift_factor, "drift_floor": policy.drift_floor, "fail_on": policy.fail_on}
             return page.evaluate(
-                "([base, now, policy]) => conformance.compare.comparison(base, now, policy)",
+                "([base, now, policy]) => conformance.compare(base, now, policy)",
                 [json.loads(text_of(base)), json.loads(text_of(new)), told],
             )
 

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from conformance.report import write
-from conformance.runfile.run_file import Run, read
+from conformance.runfile.reading import read
+from conformance.runfile.run import Run
 from tests.many_cells import COLUMNS, HOSTILE, name_of, write_many
 from tests.report_lines import case, environment, record, run
 

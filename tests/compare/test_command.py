@@ -14,7 +14,7 @@ from conformance import cli
 from conformance.compare.command import Form
 from conformance.json_text import text_of
 from conformance.runfile.results import results_of
-from conformance.runfile.run_file import Run
+from conformance.runfile.run import Run
 from tests.run_lines import record_line, run_of, strict, write_run
 from tests.run_pairs import PAIRS
 
@@ -168,7 +168,7 @@ def test_a_file_where_a_folder_must_be_is_told_in_one_line(command: Command, tmp
             "results of format 2; this version reads format 1",
         ),
         ("x.json", b"{}", "no results of a conformance report"),
-        ("x.jsonl", b"{}\n", "expected an object with a kind"),
+        ("x.jsonl", b"{}\n", "not a run file: its first line is no header"),
         ("x.txt", b"hello\n", "not JSON"),
         ("x.json.gz", b"\x1f\x8b\x08", "not whole"),
     ],

@@ -297,7 +297,9 @@ def test_environments_of_one_name_in_several_runs_are_one() -> None:
         run_of(record_line(of=f"a.{name}"), environments=(environment_line(version=version),), name=f"{name}.jsonl")
         for name, version in (("a", "2.13.0"), ("b", "2.12.0"))
     ]
-    newer = dataclasses.replace(runs[1], environments=(environment_line(version="2.13.0"),))
+    newer = dataclasses.replace(
+        runs[1], environments=run_of(environments=(environment_line(version="2.13.0"),)).environments
+    )
     found = compare(results_of(runs), results_of([runs[0], newer]))
     assert [(each.name, each.base, each.new) for each in found.environments] == [("torch", "2.12.0 / 2.13.0", "2.13.0")]
 

@@ -13,7 +13,7 @@ from conformance.compare.telling import headline
 from conformance.compare.text import text
 from conformance.compare.values import Comparison, FailOn, Policy
 from conformance.runfile.results import results_of
-from tests.run_lines import environment_line, record_line, run_of
+from tests.run_lines import case_line, environment_line, record_line, run_of
 from tests.run_pairs import PAIRS
 
 HOSTILE = "</details><script>alert(1)</script> | `code` **bold** @somebody #1 [link](x) \u202e\u05e9 __init__"
@@ -189,7 +189,7 @@ def test_a_column_that_begins_to_fail_fits_too() -> None:
     base = run_of(*(record_line(of=f"a.case-{place}", mode=f"m{place % 30}") for place in range(3000)))
     new = run_of(
         *(record_line("crashed", None, of=f"a.case-{place}", mode=f"m{place % 30}") for place in range(0, 3000, 3)),
-        cases=tuple(dict(case) for case in base.cases.values()),
+        cases=tuple(case_line(name) for name in base.cases),
     )
     shown = markdown(compare(results_of([base]), results_of([new])))
     assert len(shown) < 65_536

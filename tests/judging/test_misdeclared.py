@@ -12,7 +12,7 @@ import pytest
 from conformance.dialect import FIELDS
 from conformance.report.model import build
 from conformance.report.probes import Probed, observed_as
-from conformance.runfile.run_file import read
+from conformance.runfile.reading import read
 from tests.faults.misdeclared import WRONG
 
 ADAPTER = Path(__file__).parents[1] / "faults" / "misdeclared.py"

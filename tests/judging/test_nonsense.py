@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.runfile.run_file import read
+from conformance.runfile.reading import read
 from conformance.verdict import Verdict
 
 ADAPTER = Path(__file__).parents[1] / "faults" / "nonsense.py"
@@ -22,4 +22,4 @@ def test_every_quantity_that_is_wrong_alone_is_judged_to_the_end(family: str, tm
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
     found = read(out)
     assert (ended.returncode, found.complete) == (1, True), ended.stdout + ended.stderr
-    assert Verdict.DEVIATES in {Verdict(record["verdict"]) for record in found.records}
+    assert Verdict.DEVIATES in {Verdict(record.verdict) for record in found.records}

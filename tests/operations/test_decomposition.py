@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.cause import UNEXPLAINED, because
+from conformance.cause import UNEXPLAINED, because, text_of
 from conformance.operations.decomposition import made_of
 from conformance.operations.operation import Expected
 from conformance.precision import working
-from conformance.spec.causes import catalogue, text_of
+from conformance.spec.causes import catalogue
 
 OLD, BATCH = np.array([1.0, 2.0, 4.0, -3.0]), np.array([5.0, -1.0, 2.0, 8.0])
 SINGLE = working("float32")

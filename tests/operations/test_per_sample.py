@@ -95,10 +95,11 @@ def test_a_state_that_stands_still_is_told_with_its_sample() -> None:
     judgement = judged(of, given(of, decay=1.0))
     assert (judgement.verdict, diagnosed(judgement)) == (Verdict.DEVIATES, "moving values not updated")
     line = record_line(cell(of, op="per_sample"), judgement, Known())
-    (told,) = [each for each in line["steps"][1]["quantities"] if each["quantity"] == "moving_level"]
-    (sample,) = told["worst"]["index"]
+    (level,) = [quantity for quantity in line.steps[1].quantities if quantity.quantity == "moving_level"]
+    assert level.worst is not None
+    (sample,) = level.worst.index
     assert 0 <= sample < ROWS
-    assert told["shape"] == [ROWS]
+    assert level.shape == (ROWS,)
 
 
 def test_a_state_of_one_value_per_feature_has_the_wrong_shape() -> None:
@@ -110,7 +111,7 @@ def test_a_state_of_one_value_per_feature_has_the_wrong_shape() -> None:
 
 
 def test_its_case_has_a_line_in_a_run_file() -> None:
-    assert case_line(located(made()))["formulas"]["train"] == "y = x - μ"
+    assert case_line(located(made())).formulas["train"] == "y = x - μ"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
 from conformance.errors import UsageError
@@ -16,8 +17,9 @@ from conformance.publish import archive
 from conformance.publish.archive import add, published
 from conformance.publish.history import Edition, before, clauses, histories
 from conformance.publish.site import write
+from conformance.runfile.reading import read, read_all
 from conformance.runfile.results import results_of
-from conformance.runfile.run_file import Run, read, read_all
+from conformance.runfile.run import Run
 from conformance.verdict import Verdict
 from tests.report_lines import HOSTILE, Document, page
 from tests.run_lines import FLAX, case_line, environment_line, record_line, run_of, write_run
@@ -31,7 +33,8 @@ def run_on(day: int, *records: Any, **other: Any) -> Run:
     """Return a run of that day of November."""
     moment = f"2026-11-{day:02}T10:00:00+0100"
     run = run_of(*records, cases=(case_line(), TWO_CLAUSES), started=moment, **other)
-    return replace(run, footer={**(run.footer or {}), "finished": moment})
+    assert run.footer is not None
+    return replace(run, footer=msgspec.structs.replace(run.footer, finished=moment))
 
 
 def publish(folder: Path, *runs: Run, machine: str = "linux") -> Path:

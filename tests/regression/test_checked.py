@@ -83,7 +83,7 @@ def test_a_version_shows_what_is_sought_or_not_or_tells_nothing(found: str, soug
 
 def test_a_run_restricted_to_some_cases_is_as_whole_as_if_it_had_been_asked_for_them() -> None:
     found = restricted(run_of(CONFORMS, OTHER_CELL), ["a.two"])
-    assert [record["case"] for record in found.records] == ["a.two"]
+    assert [record.case for record in found.records] == ["a.two"]
     assert found.complete
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from packaging.version import Version
 
@@ -18,7 +19,7 @@ from conformance.regression.environments import Built, Environment, Unbuilt
 from conformance.regression.pins import Local, Pins, Released, Source
 from conformance.regression.regression import Request, check, located, versions_between
 from conformance.regression.written import write
-from conformance.runfile.run_file import Run
+from conformance.runfile.run import Run
 from tests.run_lines import environment_line, record_line, run_of, write_run
 from tests.run_pairs import DEVIATES, OTHER_CELL
 
@@ -64,10 +65,10 @@ def _world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             cases = [word for before, word in itertools.pairwise(selection) if before == "--case"]
             ran.append(f"{version} {' '.join(cases)}".strip())
             found = runs[version]
-            kept = [each for each in found.records if not cases or each["case"] in cases]
+            kept = [each for each in found.records if not cases or each.case in cases]
             file.parent.mkdir(parents=True, exist_ok=True)
             file.unlink(missing_ok=True)
-            header = {**found.header, "planned": len(kept), "narrowed": True}
+            header = msgspec.structs.replace(found.header, planned=len(kept), narrowed=True)
             write_run(replace(found, path=file, header=header, records=tuple(kept)), file.parent)
             return True
 

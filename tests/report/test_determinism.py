@@ -6,52 +6,52 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 
 from conformance.report.determinism import Bits, determinism
 from conformance.report.model import build
-from conformance.runfile.observed import Cell, Column
-from conformance.runfile.run_file import Run, read
+from conformance.runfile.observed import Column, RecordedCell
+from conformance.runfile.reading import read
+from conformance.runfile.run import Run
+from conformance.runfile.structs import CaseLine, EnvironmentLine
 from conformance.verdict import Standing, Verdict
+from tests.many_cells import decoded
+from tests.run_lines import case_line, record_line
 
 THREADED = Path(__file__).parents[1] / "faults" / "threaded.py"
 SAME = {"output": "aa", "grad_beta": "bb"}
 
 
-def environment(name: str, threads: str | None) -> dict[str, Any]:
-    return {"id": name, "settings": {} if threads is None else {"threads": threads}}
+def environment(name: str, threads: str | None) -> EnvironmentLine:
+    return EnvironmentLine(id=name, settings={} if threads is None else {"threads": threads})
 
 
 def cell(
     bits: dict[str, str], *, threads: int | None = None, mode: str = "eager", again: str | None = "", message: str = "",
     seed: int = 1,
-) -> Cell:  # fmt: skip
+) -> RecordedCell:  # fmt: skip
     """A cell of one step with those digests, in the environment "free" or "one"."""
-    case = {
-        "id": f"determinism.{seed}/{threads}",
-        "op": "batch_norm",
-        "configuration": {},
-        "initial": {},
-        "steps": [{"seed": seed}],
-        **({"threads": threads} if threads else {}),
-    }
     column = Column(name=f"x-{mode}-cpu", implementation="x", mode=mode, device="cpu", library="x 1")
-    quantities = [{"quantity": name, "bits": each} for name, each in bits.items()]
-    step = {"number": 1, "quantities": quantities, **({"message": message} if message else {})}
-    return Cell(
-        id=f"{case['id']}::{column.name}",
-        case=case,
+    name = f"determinism.{seed}/{threads}"
+    told_of = {"steps": [{"seed": seed}], **({"threads": threads} if threads else {})}
+    quantities = [{"quantity": each, "verdict": "conforms", "bits": digest} for each, digest in bits.items()]
+    step = {"number": 1, "kind": "train", "verdict": "conforms", "expected": True, "quantities": quantities}
+    line = record_line(of=name, again=again, steps=[{**step, "message": message}])
+    return RecordedCell(
+        id=f"{name}::{column.name}",
+        case=msgspec.convert({"kind": "case", **case_line(name, **told_of)}, CaseLine),
         column=column,
         environment="one" if threads else "free",
         verdict=Verdict.CONFORMS,
         standing=Standing.AGREES,
-        record={"again": again, "steps": [step]},
+        record=decoded("record", line),
+        causes={},
     )
 
 
-def told(cells: Iterable[Cell], free: str | None = "4", one: str | None = "1") -> Bits:
+def told(cells: Iterable[RecordedCell], free: str | None = "4", one: str | None = "1") -> Bits:
     """What is said of the last column."""
     return determinism([environment("free", free), environment("one", one)], cells)[-1]
 
@@ -150,18 +150,18 @@ def _threaded(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_case_that_names_threads_runs_in_a_process_limited_to_them(threaded: Run) -> None:
     """The variable is set in it alone, and the library's own word of it is in the run file."""
-    lines = {line["id"]: (line.get("threads"), line["process"], line["settings"]) for line in threaded.environments}
+    lines = {line.id: (line.threads, line.process, line.settings) for line in threaded.environments}
     assert lines == {
         "threaded": (None, {}, {"threads": "2"}),
         "threaded-threads-1": (1, {"THREADED_THREADS": "1"}, {"threads": "1"}),
     }
-    ran = {(record["case"].rpartition("/")[2], record["environment"]) for record in threaded.records}
+    ran = {(record.case.rpartition("/")[2], record.environment) for record in threaded.records}
     assert ran == {("threads-default", "threaded"), ("threads-1", "threaded-threads-1")}
 
 
 def test_a_sum_in_pieces_shows_and_a_whole_one_does_not(threaded: Run) -> None:
     """Both conform: that the bits differ is a fact and no fault."""
-    assert {record["verdict"] for record in threaded.records if record["verdict"] != "unsupported"} == {"conforms"}
+    assert {record.verdict for record in threaded.records if record.verdict != "unsupported"} == {"conforms"}
     found = {each.column.implementation: each.limited for each in build([threaded], partial=False).bits}
     assert (found["threaded.pieces"].answer, found["threaded.pieces"].text) == ("differs", "grad_beta at step 1")
     assert (found["threaded.whole"].answer, found["threaded.whole"].text) == ("same", "")
@@ -169,14 +169,10 @@ def test_a_sum_in_pieces_shows_and_a_whole_one_does_not(threaded: Run) -> None:
 
 def test_only_cases_performed_twice_have_digests(threaded: Run, tmp_path: Path) -> None:
     """Other records do not grow."""
-    assert all(
-        each["bits"] for record in threaded.records for step in record["steps"][1:] for each in step["quantities"]
-    )
+    assert all(each.bits for record in threaded.records for step in record.steps[1:] for each in step.quantities)
     words = ["run", "--implementation", "numpy.BatchNorm", "--case", "axes.rank-2/float32", "--out", "run.jsonl"]
     command = [sys.executable, "-P", "-m", "conformance", *words]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
     plain = read(tmp_path / "run.jsonl")
-    assert not [
-        each for record in plain.records for step in record["steps"] for each in step["quantities"] if "bits" in each
-    ]
-    assert [line["id"] for line in plain.environments] == ["numpy"]
+    assert not [each for record in plain.records for step in record.steps for each in step.quantities if each.bits]
+    assert [line.id for line in plain.environments] == ["numpy"]

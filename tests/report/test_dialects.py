@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from conformance.dialect import OBSERVED
 from conformance.report.probes import Seen, probed
-from conformance.runfile.observed import Cell, Column
+from conformance.runfile.observed import Column, RecordedCell
+from conformance.runfile.structs import CaseLine, DeclaredField, EnvironmentLine, RecordedOffer
 from conformance.verdict import Standing, Verdict
+from tests.many_cells import decoded
+from tests.run_lines import case_line, configuration, record_line
 
 COLUMN = Column(name="x-eager-cpu", implementation="x", mode="eager", device="cpu", library="x 1")
 SPEC = {"normalizes_with": "batch, correction 0", "update": "exponential"}
@@ -31,28 +35,43 @@ def declared(field: str, value: Any, **other: Any) -> dict[str, Any]:
 def cell(
     observed: Mapping[str, str], *, family: str = "probe", dtype: str = "float32", rank: int = 2, op: str = "batch_norm",
     verdict: str = "conforms", message: str = "",
-) -> Cell:  # fmt: skip
-    steps = [{"message": message, "quantities": []}] if message else []
-    return Cell(
+) -> RecordedCell:  # fmt: skip
+    step = {"number": 1, "kind": "train", "verdict": verdict, "expected": True, "message": message, "quantities": []}
+    record = record_line(verdict, of=f"{family}.one", observed=dict(observed), steps=[step] if message else [])
+    asked = configuration(shape=[2] * rank, parameter_dtype=dtype)
+    case = case_line(f"{family}.one", op=op, configuration=asked)
+    return RecordedCell(
         id=f"{family}.one::x-eager-cpu",
-        case={"family": family, "op": op, "configuration": {"shape": [2] * rank, "parameter_dtype": dtype}},
+        case=msgspec.convert({"kind": "case", **case}, CaseLine),
         column=COLUMN,
         environment="x",
         verdict=Verdict(verdict),
         standing=Standing.AGREES,
-        record={"observed": dict(observed), "steps": steps},
+        record=decoded("record", record),
+        causes={},
     )
 
 
-def seen(field: str, *cells: Cell, profile: tuple[Any, ...] = (), canonical: Mapping[str, Any] | None = None) -> Seen:
-    environments = [{"id": "x", "implementations": [{"name": "x", "profile": list(profile)}]}]
-    (found,) = probed(environments, cells, canonical or {})
+def offering(profile: tuple[Any, ...] = ()) -> list[EnvironmentLine]:
+    offer = RecordedOffer(
+        name="x",
+        op="batch_norm",
+        modes=("eager",),
+        devices=("cpu",),
+        profile=tuple(msgspec.convert(each, DeclaredField) for each in profile),
+    )
+    return [EnvironmentLine(id="x", implementations=(offer,))]
+
+
+def seen(
+    field: str, *cells: RecordedCell, profile: tuple[Any, ...] = (), canonical: Mapping[str, Any] | None = None
+) -> Seen:
+    (found,) = probed(offering(profile), cells, canonical or {})
     return next(each for each in found.fields if each.field == field)
 
 
 def test_every_field_of_a_profile_has_an_observed_value_or_a_reason() -> None:
-    environments = [{"id": "x", "implementations": [{"name": "x", "profile": []}]}]
-    (found,) = probed(environments, [cell(SPEC)], {})
+    (found,) = probed(offering(), [cell(SPEC)], {})
     assert [each.field for each in found.fields] == list(OBSERVED)
     assert all(each.observed or each.reason for each in found.fields)
 
@@ -125,7 +144,7 @@ def test_an_undeclared_field_has_the_operation_s_own_value(op: str, agrees: bool
         ((cell({}, family="freezing"),), "no case tells"),
     ],
 )
-def test_what_was_not_observed_says_why(cells: tuple[Cell, ...], reason: str) -> None:
+def test_what_was_not_observed_says_why(cells: tuple[RecordedCell, ...], reason: str) -> None:
     found = seen("frozen_implies_inference", cell(SPEC), *cells)
     assert (found.reason, found.agrees, found.observed) == (reason, True, {})
 

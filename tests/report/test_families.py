@@ -7,13 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from conformance.report.families import Seer, families
 from conformance.report.model import build
-from conformance.runfile.observed import Cell, Column
-from conformance.runfile.run_file import read
+from conformance.runfile.observed import Column, RecordedCell
+from conformance.runfile.reading import read
+from conformance.runfile.structs import CaseLine
 from conformance.verdict import Standing, Verdict
+from tests.many_cells import decoded
+from tests.run_lines import case_line, record_line
 
 PLANTED = Path(__file__).parents[1] / "faults" / "planted.py"
 UNEXPECTED, KNOWN, DOCUMENTED = Standing.UNEXPECTED, Standing.KNOWN, Standing.DOCUMENTED
@@ -22,25 +26,26 @@ UNEXPECTED, KNOWN, DOCUMENTED = Standing.UNEXPECTED, Standing.KNOWN, Standing.DO
 def cell(
     case: str, verdict: str = "conforms", standing: Standing = Standing.AGREES, *, of: str = "x", mode: str = "eager",
     score: float = 0.5,
-) -> Cell:  # fmt: skip
+) -> RecordedCell:  # fmt: skip
     column = Column(name=f"{of}-{mode}-cpu", implementation=of, mode=mode, device="cpu", library="x 1")
-    return Cell(
+    return RecordedCell(
         id=f"{case}::{column.name}",
-        case={"id": case, "family": case.partition(".")[0]},
+        case=msgspec.convert({"kind": "case", **case_line(case)}, CaseLine),
         column=column,
         environment="x",
         verdict=Verdict(verdict),
         standing=standing,
-        record={"verdict": verdict, "score": score},
+        record=decoded("record", record_line(verdict, score, of=case)),
+        causes={},
     )
 
 
-def row(*cells: Cell) -> Seer:
+def row(*cells: RecordedCell) -> Seer:
     (found,) = families(cells).rows
     return found
 
 
-def counts(*cells: Cell) -> list[tuple[str, int, int]]:
+def counts(*cells: RecordedCell) -> list[tuple[str, int, int]]:
     found = families(cells)
     return [(name, each.deviating, each.judged) for name, each in zip(found.names, found.rows[0].counts, strict=True)]
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from conformance.report import write
-from conformance.runfile.run_file import Run
+from conformance.runfile.run import Run
 from tests.report_lines import Document, case, environment, page, record, run
 
 

@@ -16,7 +16,7 @@ import pytest
 from conformance import report as report_package
 from conformance.errors import UsageError
 from conformance.report import write
-from conformance.runfile.run_file import read
+from conformance.runfile.reading import read
 from tests.many_cells import write_many
 from tests.report_lines import HOSTILE, Document, case, environment, page, record, run
 from tests.run_lines import TORCH, strict
@@ -122,7 +122,7 @@ def test_hostile_text_adds_no_element_to_any_page(tmp_path: Path) -> None:
         listed = {"reason": text, "diagnosis": text, "upstream": text}
         records = [
             record("crashed", "failed", diagnosis=text),
-            record("deviates", "xfailed", mode="compiled", divergence=[listed], call=text),
+            record("deviates", "xfailed", mode="compiled", divergence=[listed], call=f"f(a={text!r})"),
         ]
         unbuilt = {"id": text, "group": text, "adapter": None, "failed": text}
         made = run(
@@ -146,7 +146,7 @@ def test_a_lone_surrogate_breaks_nothing(tmp_path: Path) -> None:
     """A log cut within a character may hold one."""
     write([run(record("crashed", "failed", diagnosis="cut \udcff here"))], tmp_path / "out", partial=False)
     assert "cut" in page(tmp_path / "out").text
-    assert "cut \\udcff here" in (tmp_path / "out" / "data" / "cases-0.js").read_text(encoding="utf-8")
+    assert "cut \\\\udcff here" in (tmp_path / "out" / "data" / "cases-0.js").read_text(encoding="utf-8")
 
 
 def test_a_long_message_is_cut_in_lists_and_whole_with_its_case(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conformance.report import write
+from conformance.report.model import TimedLine
 from conformance.report.throughput import HIGH, LOW, drawn, throughput
-from conformance.runfile.run_file import dumped, read
+from conformance.runfile.reading import read
+from tests.many_cells import decoded
 from tests.report_lines import HOSTILE, page, record, run
 from tests.run_lines import FLAX, LIBRARIES, TORCH, environment_line, run_of, write_run
 
@@ -22,7 +25,7 @@ def timed(implementation: str = TORCH, seconds: float = 0.01, standing: str = "s
     return {
         "timed": f"throughput.one::{implementation}-{mode}-cpu::{name}",
         "case": "throughput.one", "implementation": implementation, "mode": mode, "device": "cpu", "pass": name,
-        "environment": LIBRARIES[implementation], "framework": LIBRARIES[implementation], "op": "batch_norm",
+        "environment": LIBRARIES[implementation], "op": "batch_norm",
         "dtype": "float32", "shape": [65536, 256], "standing": standing, "why": "", "seconds": seconds,
         "fractions": {"compulsory": 0.5, "streaming": 0.75}, "warmed": {"first": 1.5, "peak": 64_000_000},
         "score": 0.01, "verdict": "conforms", **other,
@@ -30,26 +33,37 @@ def timed(implementation: str = TORCH, seconds: float = 0.01, standing: str = "s
 
 
 def unmeasured(why: str) -> Line:
-    kept = ("timed", "case", "implementation", "mode", "device", "pass", "environment", "framework", "dtype", "shape")
-    return {**{key: value for key, value in timed().items() if key in kept}, "standing": "unmeasured", "why": why}
+    kept = ("timed", "case", "implementation", "mode", "device", "pass", "environment", "op", "dtype", "shape")
+    return {
+        **{key: value for key, value in timed(mode="compiled").items() if key in kept},
+        "standing": "unmeasured",
+        "why": why,
+    }
+
+
+def lines_of(*lines: Line) -> list[TimedLine]:
+    """Return the lines as a report has them: each with its framework."""
+    return [TimedLine(framework=line["environment"], line=decoded("throughput", line)) for line in lines]
 
 
 def test_each_is_compared_with_the_fastest_of_its_case_and_pass() -> None:
     (case,) = throughput(
-        [timed(seconds=0.02), timed(FLAX, 0.01), timed(FLAX, 0.03, **{"pass": "train"}), timed(mode="compiled")]
+        lines_of(timed(seconds=0.02), timed(FLAX, 0.01), timed(FLAX, 0.03, **{"pass": "train"}), timed(mode="compiled"))
     ).cases
-    found = [(each.line["pass"], each.line["implementation"], each.ratio) for each in case.timings]
+    found = [(each.line.pass_, each.line.implementation, each.ratio) for each in case.timings]
     assert found == [("infer", FLAX, 1.0), ("infer", TORCH, 1.0), ("infer", TORCH, 2.0), ("train", FLAX, 1.0)]
 
 
 @pytest.mark.parametrize("standing", ["invalid", "voided"])
 def test_what_cannot_be_right_is_nobody_s_fastest(standing: str) -> None:
-    (case,) = throughput([timed(seconds=0.02), timed(FLAX, 0.001, standing)]).cases
+    (case,) = throughput(lines_of(timed(seconds=0.02), timed(FLAX, 0.001, standing))).cases
     assert [each.ratio for each in case.timings] == [1.0, None]
 
 
 def test_only_scores_are_drawn_and_counted() -> None:
-    found = throughput([timed(), timed(FLAX, standing="launch_bound"), timed(mode="compiled", standing="voided")])
+    found = throughput(
+        lines_of(timed(), timed(FLAX, standing="launch_bound"), timed(mode="compiled", standing="voided"))
+    )
     assert [each.framework for each in found.scattered] == ["torch"]
     assert {title: [curve.points for curve in curves] for title, curves in found.scattered[0].curves.items()} == {
         "eager, cpu, float32": [((-2.0, 0.5),)]
@@ -66,11 +80,11 @@ def test_only_scores_are_drawn_and_counted() -> None:
     ("score", "place"), [(1.0, 0.0), (0.0, LOW), (1e-9, LOW), (1e9, HIGH), ("Infinity", HIGH), (None, HIGH)]
 )
 def test_a_score_is_drawn_by_its_power_of_ten_within_the_axis(score: Any, place: float) -> None:
-    assert drawn(timed(score=score)) == place
+    assert drawn(score) == place
 
 
 def test_what_was_not_measured_is_counted_by_reason() -> None:
-    found = throughput([timed(), unmeasured("offers none"), unmeasured("offers none")])
+    found = throughput(lines_of(timed(), unmeasured("offers none"), unmeasured("offers none")))
     assert found.unmeasured == {(TORCH, "offers none"): 2}
 
 
@@ -79,10 +93,8 @@ def made(folder: Path, *lines: Line) -> Path:
     judged = write_run(run(record("conforms")), folder)
     times = run_of(name="throughput.jsonl", environments=(environment_line(), environment_line(FLAX)),
                    throughput={"planned": len(lines)})  # fmt: skip
-    file = write_run(times, folder)
-    body = file.read_text().splitlines()
-    body[-1:-1] = [dumped({"kind": "throughput", **line}) for line in lines]
-    file.write_text("\n".join(body) + "\n")
+    given = tuple(each.line for each in lines_of(*lines))
+    file = write_run(replace(times, throughput=given), folder)
     write([read(judged), read(file)], folder / "pages", partial=False)
     return folder / "pages"
 

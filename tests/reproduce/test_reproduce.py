@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from conformance.errors import UsageError
@@ -25,7 +25,8 @@ from conformance.reference.expected import References
 from conformance.reproduce import Evidence, recorded, script
 from conformance.reproduce.evidence import case_from
 from conformance.runfile import lines
-from conformance.runfile.run_file import RunWriter, dumped
+from conformance.runfile.structs import FORMAT, CaseLine, Header
+from conformance.runfile.writing import RunWriter, encoded
 from conformance.spec.case import Case
 from conformance.spec.divergences import Known
 from tests.cells import INFER, TRAIN, case, located
@@ -61,11 +62,15 @@ def evidences() -> dict[str, Evidence]:
             if cell.case.id == "fake.case" or cell.implementation.name in ("layer.Right", "layer.Refusing")
         ]
         for cell, outcomes in execute(cells, workers):
-            line = lines.record_line(cell, judge(cell, outcomes, References()), Known())
+            record = lines.record_line(cell, judge(cell, outcomes, References()), Known())
+            environment = lines.environment_line(offer)
+            (implementation,) = (each for each in environment.implementations if each.name == record.implementation)
             found[cell.id] = Evidence(
-                record=json.loads(dumped(line)),
+                record=record,
                 case=cell.case,
-                environment=json.loads(dumped(lines.environment_line(offer))),
+                environment=environment,
+                implementation=implementation,
+                causes=lines.recorded_catalogue(),
                 file="run.jsonl",
             )
     return found
@@ -79,7 +84,7 @@ def evidence(implementation: str, name: str = "fake.case", mode: str = "eager") 
 def test_the_script_of_a_healthy_cell_gives_the_recorded_numbers_and_exits_0(name: str, tmp_path: Path) -> None:
     """Small data stand in it, large data are made again; loops, layouts and non-finite values included."""
     found = evidence("Right", name)
-    assert found.record["verdict"] in ("exact", "conforms", "outside_domain"), found.record
+    assert found.record.verdict in ("exact", "conforms", "outside_domain"), found.record
     assert complaint(found, sys.executable, tmp_path) == ""
 
 
@@ -109,7 +114,7 @@ def test_the_script_of_a_deviating_cell_shows_the_deviation_and_exits_1(
 ) -> None:
     """Each kind of thing that a record can hold against a step."""
     found = evidence(implementation)
-    assert found.record["verdict"] == "deviates", found.record
+    assert found.record.verdict == "deviates", found.record
     assert complaint(found, sys.executable, tmp_path) == ""
     short = run(script(found), sys.executable, tmp_path)
     assert (short.returncode, [line for line in short.stdout.splitlines() if line.startswith(said)] != []) == (1, True)
@@ -118,23 +123,23 @@ def test_the_script_of_a_deviating_cell_shows_the_deviation_and_exits_1(
 def test_a_script_that_gives_other_numbers_than_recorded_is_seen(tmp_path: Path) -> None:
     """The check of the contract tests goes red on an implementation that tells a script from a worker."""
     found = evidence("Elsewhere")
-    assert found.record["expected"]
+    assert found.record.expected
     assert "recorded" in complaint(found, sys.executable, tmp_path)
 
 
 def test_a_script_whose_end_is_not_the_recorded_one_is_seen(tmp_path: Path) -> None:
     """A record that calls a deviation expected is contradicted."""
     found = evidence("Shifted")
-    assert "exit code 1" in complaint(
-        replace(found, record={**found.record, "expected": True}), sys.executable, tmp_path
-    )
+    steps = tuple(msgspec.structs.replace(step, expected=True) for step in found.record.steps)
+    record = msgspec.structs.replace(found.record, steps=steps)
+    assert "exit code 1" in complaint(replace(found, record=record), sys.executable, tmp_path)
 
 
 def test_a_documented_refusal_is_asserted(tmp_path: Path) -> None:
     """The exception is caught, its type is held against the documentation, and the next step runs."""
     found = evidence("Refusing", "fake.one")
     done = run(script(found), sys.executable, tmp_path)
-    assert (found.record["verdict"], done.returncode) == ("refused", 0)
+    assert (found.record.verdict, done.returncode) == ("refused", 0)
     assert "ok step 1 raises ValueError, as documented" in done.stdout
 
 
@@ -156,7 +161,7 @@ def test_a_refused_start_is_shown(tmp_path: Path) -> None:
 def test_a_crash_crashes(tmp_path: Path) -> None:
     """The script ends as the worker did."""
     found = evidence("Aborting")
-    assert found.record["verdict"] == "crashed"
+    assert found.record.verdict == "crashed"
     assert run(script(found), sys.executable, tmp_path).returncode == -6
 
 
@@ -196,7 +201,7 @@ def test_a_function_that_is_not_in_the_file_is_said_in_one_line() -> None:
 @pytest.mark.parametrize("made", CASES.values(), ids=list(CASES))
 def test_a_case_is_read_back_from_its_line(made: Case) -> None:
     """Steps, repetitions, recipes and the numbers that JSON does not have."""
-    line = json.loads(dumped(lines.case_line(located(made))))
+    line = msgspec.json.decode(encoded(lines.case_line(located(made))), type=CaseLine)
     again = case_from(line)
     assert repr(again.performed) == repr(made.performed)
     assert again.configuration == made.configuration
@@ -205,10 +210,12 @@ def test_a_case_is_read_back_from_its_line(made: Case) -> None:
 def run_file(found: Evidence, path: Path) -> Path:
     """Write the run file that such evidence is found in."""
     with RunWriter(path) as writer:
-        writer.add("header", {"format": 1, "planned": 1})
-        writer.add("environment", found.environment)
-        writer.add("case", lines.case_line(located(found.case)))
-        writer.add("record", found.record)
+        writer.add(
+            Header(format=FORMAT, suite="0.1.0", spec="abc", planned=1, narrowed=False, causes=dict(found.causes))
+        )
+        writer.add(found.environment)
+        writer.add(lines.case_line(located(found.case)))
+        writer.add(found.record)
     return path
 
 
@@ -216,7 +223,7 @@ def test_a_run_file_alone_gives_the_script(tmp_path: Path) -> None:
     """The adapter's source is in it: no worker is asked."""
     found = evidence("Right")
     path = run_file(found, tmp_path / "run.jsonl")
-    assert script(recorded(found.record["cell"], [path])) == script(found)
+    assert script(recorded(found.record.cell, [path])) == script(found)
 
 
 def test_an_unknown_cell_is_one_line_with_the_nearest(tmp_path: Path) -> None:
@@ -227,10 +234,10 @@ def test_an_unknown_cell_is_one_line_with_the_nearest(tmp_path: Path) -> None:
 
 def test_a_run_without_sources_is_said_in_one_line(tmp_path: Path) -> None:
     found = evidence("Right")
-    environment = {name: value for name, value in found.environment.items() if name != "sources"}
+    environment = msgspec.structs.replace(found.environment, sources={})
     path = run_file(replace(found, environment=environment), tmp_path / "run.jsonl")
     with pytest.raises(UsageError, match="an older run, which does not hold the source of its adapters"):
-        recorded(found.record["cell"], [path])
+        recorded(found.record.cell, [path])
 
 
 def reproduce(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:

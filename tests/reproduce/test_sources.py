@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from conformance.errors import UsageError
-from conformance.reproduce.sources import chained, has_sources
+from conformance.reproduce.sources import chained
+from conformance.runfile.structs import EnvironmentLine
 
 NATIVE = '''"""What rows share."""
 
@@ -39,11 +40,9 @@ ADAPTER = None
 '''
 
 
-def environment(**sources: str) -> dict[str, Any]:
-    return {
-        "adapter": "fake/layer.py",
-        "sources": {f"conformance_adapters.fake.{name}": text for name, text in sources.items()},
-    }
+def environment(**sources: str) -> EnvironmentLine:
+    texts = {f"conformance_adapters.fake.{name}": text for name, text in sources.items()}
+    return EnvironmentLine(id="fake", adapter="fake/layer.py", sources=texts)
 
 
 def test_the_chain_is_one_program_that_needs_none_of_the_files() -> None:
@@ -77,8 +76,3 @@ def test_the_same_import_in_both_is_no_second_meaning() -> None:
     assert chained(
         environment(_native="import a.b\nfrom c import d\n", layer="import a\nimport a.c\nfrom c import d\n")
     )
-
-
-def test_the_only_file_of_an_older_run_is_read_alike() -> None:
-    older = {"adapter": "fake.py", "source": "ADAPTER = 3\n"}
-    assert (chained(older), has_sources(older), has_sources({"adapter": "fake.py"})) == ("ADAPTER = 3\n", True, False)

@@ -17,7 +17,8 @@ from conformance.operations.operation import flatten, index_of
 from conformance.planning.plan import Selection
 from conformance.reference.expected import References
 from conformance.runfile.lines import case_line, environment_line, failure_line, header_line, record_line, unbuilt_line
-from conformance.runfile.run_file import RunWriter
+from conformance.runfile.structs import AnyLine
+from conformance.runfile.writing import RunWriter, encoded
 from conformance.spec.divergences import Divergence, Known, Listed
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
@@ -64,10 +65,14 @@ def test_a_position_in_a_statistic_is_an_index_of_the_feature_axes() -> None:
     assert found == [(first, second) for first in range(3) for second in range(5)]
 
 
+def as_written(line: AnyLine) -> dict[str, Any]:
+    return json.loads(encoded(line))  # type: ignore[no-any-return]
+
+
 def recorded(made: Any, given: Any = None, listed: Known | None = None, **fields: Any) -> dict[str, Any]:
     made_cell = cell(made, **fields)
     judgement = judge(made_cell, outcomes(ExactLayer(case=made)) if given is None else given, References())
-    return json.loads(json.dumps(record_line(made_cell, judgement, listed or Known()), allow_nan=False))  # type: ignore[no-any-return]
+    return as_written(record_line(made_cell, judgement, listed or Known()))
 
 
 def quantity(line: dict[str, Any], step: int, name: str) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def test_an_exact_quantity_has_an_element_unless_it_is_state_that_stayed() -> No
 
 def test_an_environment_holds_the_sources_of_its_adapter_and_the_names_of_its_functions() -> None:
     sources = {"conformance_adapters.fake._native": "", "conformance_adapters.fake.layer": "ADAPTER = None"}
-    line = environment_line(offer(offered(functions={"train": "train"}), sources=sources))
+    line = as_written(environment_line(offer(offered(functions={"train": "train"}), sources=sources)))
     assert list(line["sources"].items()) == list(sources.items())
     assert line["implementations"][0]["functions"] == {"train": "train"}
 
@@ -175,12 +180,13 @@ def test_a_listed_deviation_joins_the_record() -> None:
             "reason": "It gives one when two is right.",
             "diagnosis": "Somebody wrote one in place of two.",
             "upstream": "https://example.org/1",
+            "cause": "decay-inverted",
         }
     ]
 
 
 def test_a_case_has_a_formula_for_each_kind_of_its_steps() -> None:
-    line = case_line(located(case({"step": "repeat", "times": 2, "steps": [TRAIN, INFER]}, FREEZE)))
+    line = as_written(case_line(located(case({"step": "repeat", "times": 2, "steps": [TRAIN, INFER]}, FREEZE))))
     assert list(line["formulas"]) == ["train", "infer", "freeze"]
     assert all(line["formulas"].values())
 
@@ -189,7 +195,7 @@ def test_every_shipped_case_has_a_line_of_strict_json(tmp_path: Path) -> None:
     spec = load(spec_folder())
     with RunWriter(tmp_path / "run.jsonl") as writer:
         for each in spec.cases:
-            writer.add("case", case_line(each))
+            writer.add(case_line(each))
     lines = (tmp_path / "run.jsonl").read_text().splitlines()
     assert len(lines) == len(spec.cases)
     assert not any(name in line for line in lines for name in (":NaN", "[NaN", ",NaN", ":Infinity", "[Infinity"))
@@ -198,14 +204,14 @@ def test_every_shipped_case_has_a_line_of_strict_json(tmp_path: Path) -> None:
 def test_a_case_line_keeps_numbers_that_json_lacks_as_text(tmp_path: Path) -> None:
     step = {"step": "train", "input": {"kind": "literal", "values": [[float("nan")] * 3] * 8}, "upstream": UPSTREAM}
     with RunWriter(tmp_path / "run.jsonl") as writer:
-        writer.add("case", case_line(located(case(step))))
+        writer.add(case_line(located(case(step))))
     line = json.loads((tmp_path / "run.jsonl").read_text())
     assert line["steps"][0]["input"]["values"][0] == ["NaN"] * 3
 
 
 def test_a_header_has_the_spec_the_selection_and_the_number_planned() -> None:
     spec = load(spec_folder())
-    line = header_line(spec, Selection(cases=("a.*",)), ["-x"], 7, True)
+    line = as_written(header_line(spec, Selection(cases=("a.*",)), ["-x"], 7, True))
     assert (line["spec"], line["planned"], line["narrowed"]) == (spec.hash, 7, True)
     assert line["selection"]["cases"] == ["a.*"]
     assert line["selection"]["pytest"] == ["-x"]
@@ -215,23 +221,23 @@ def test_a_header_has_the_spec_the_selection_and_the_number_planned() -> None:
 def test_an_environment_has_versions_settings_and_profiles() -> None:
     implementation = offered(profile=(declared("moving_correction", 1),))
     made = replace(offer(implementation), settings={"threads": "1"}, key=key(environment=(("A", "1"),), group="torch"))
-    line = json.loads(json.dumps(environment_line(made), allow_nan=False))
+    line = as_written(environment_line(made))
     assert (line["id"], line["group"], line["adapter"], line["process"]) == ("fake", "torch", "fake.py", {"A": "1"})
     assert (line["versions"], line["settings"]) == ({"fake": "1.0"}, {"threads": "1"})
     assert line["implementations"][0]["profile"][0]["field"] == "moving_correction"
 
 
 def test_an_environment_that_did_not_start_says_why() -> None:
-    line = failure_line(WorkerError(worker="fake", message="no such module"), key())
+    line = as_written(failure_line(WorkerError(worker="fake", message="no such module"), key()))
     assert (line["id"], line["failed"]) == ("fake", "no such module")
 
 
 def test_a_group_that_was_not_built_has_the_installer_s_last_lines() -> None:
-    line = unbuilt_line("torch", "no space left")
+    line = as_written(unbuilt_line("torch", "no space left"))
     assert (line["id"], line["group"]) == ("torch", "torch")
     assert "no space left" in line["failed"]
 
 
 def test_recipes_are_recorded_as_they_stand() -> None:
-    line = case_line(located(case(TRAIN)))
+    line = as_written(case_line(located(case(TRAIN))))
     assert {name: line["steps"][0]["input"][name] for name in NORMAL} == NORMAL

@@ -219,7 +219,7 @@ def test_a_compressed_file_that_was_cut_is_refused(tmp_path: Path) -> None:
 def test_text_that_is_no_unicode_does_not_spoil_the_document() -> None:
     """A framework's message may hold anything."""
     found = results_of([run_of(record_line("deviates", diagnosis='lone \udc80 "quoted" </script>'))])
-    assert parse(text_of(found).encode(), "x").texts[1] == 'lone \ufffd "quoted" </script>'
+    assert parse(text_of(found).encode(), "x").texts[1] == 'lone \\udc80 "quoted" </script>'
 
 
 def test_a_cell_takes_less_than_a_hundred_bytes() -> None:

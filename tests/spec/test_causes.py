@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from conformance.cause import Cause, Explanation, Term, because
+from conformance.cause import Cause, Explanation, Term, because, diagnosis_text, text_of
 from conformance.errors import SpecErrors
 from conformance.operations import OPERATIONS
-from conformance.spec.causes import CatalogueEntry, catalogue, diagnosis_text, load_causes, text_of
+from conformance.spec.causes import CatalogueEntry, catalogue, load_causes
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
 

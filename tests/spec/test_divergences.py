@@ -10,7 +10,10 @@ import pytest
 
 from conformance.cause import Cause, because
 from conformance.errors import Place, SpecErrors
+from conformance.judging.judgement import Judgement
 from conformance.run.plugin import status_of
+from conformance.runfile.lines import standing_of
+from conformance.runfile.structs import Record
 from conformance.spec.causes import catalogue
 from conformance.spec.divergences import (
     Divergence,
@@ -26,6 +29,7 @@ from conformance.spec.divergences import (
 )
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
+from conformance.verdict import Verdict
 
 CELL = Site(
     case="edges.one/float32", implementation="torch.nn.BatchNorm", mode="compiled", device="cpu", dtype="float32"
@@ -127,14 +131,14 @@ def test_a_cell_is_known_where_its_whole_diagnosis_is_listed() -> None:
     entries = [listed(1), listed(2, causes=["epsilon-outside-root"]), listed(3, causes=["epsilon-dropped"])]
     cell = known(entries, CELL.case, [(INVERTED,), (OUTSIDE,)])
     assert cell.wholly
-    assert cell.entries == (entries[0], entries[1])
+    assert [entry for _, entry in cell.by_entry] == entries[:2]
 
 
 def test_a_second_cause_that_none_lists_makes_the_cell_unexpected() -> None:
     cell = known([listed()], CELL.case, [(INVERTED,), (OUTSIDE,)])
     assert not cell.wholly
     assert cell.unlisted == ((OUTSIDE,),)
-    assert cell.entries == ()
+    assert cell.by_entry == ()
 
 
 def test_of_alternatives_that_explain_the_same_one_must_be_listed() -> None:
@@ -144,7 +148,7 @@ def test_of_alternatives_that_explain_the_same_one_must_be_listed() -> None:
 
 def test_an_entry_that_lists_two_causes_of_a_cell_is_one_entry_of_it() -> None:
     entry = listed(causes=["decay-inverted", "epsilon-outside-root"])
-    assert known([entry], CELL.case, [(INVERTED,), (OUTSIDE,)]).entries == (entry,)
+    assert known([entry], CELL.case, [(INVERTED,), (OUTSIDE,)]).by_entry == ((INVERTED, entry),)
 
 
 def test_a_cell_with_nothing_wrong_is_not_known() -> None:
@@ -179,8 +183,21 @@ def test_an_entry_without_a_witness_in_the_matrix_is_found_whatever_its_versions
     assert unmatched(entries, [CELL, *others]) == entries[2:4]
 
 
-def line(verdict: str, expected: bool = False) -> dict[str, Any]:
-    return {"cell": "edges.one::x", "verdict": verdict, "expected": expected, "steps": [], "diagnosis": ""}
+def status(verdict: str, known_of: Known, stale_entries: list[Listed], *, expected: bool = False) -> tuple[str, str]:
+    """How pytest counts a cell with that verdict, and what it says of it."""
+    judgement = Judgement(verdict=Verdict(verdict), expected=expected, steps=())
+    record = Record(
+        cell="edges.one::x-eager-cpu",
+        case="edges.one",
+        implementation="x",
+        mode="eager",
+        device="cpu",
+        environment="x",
+        verdict=judgement.verdict,
+        standing=standing_of(judgement, known_of, stale_entries),
+        steps=(),
+    )
+    return status_of(record, known_of, stale_entries)
 
 
 WHOLLY = Known(listed=((INVERTED, listed()),))
@@ -188,39 +205,39 @@ WHOLLY = Known(listed=((INVERTED, listed()),))
 
 @pytest.mark.parametrize("verdict", ["exact", "conforms", "dialect", "deviates"])
 def test_a_witness_that_no_longer_shows_its_entry_fails(verdict: str) -> None:
-    status, message = status_of(line(verdict, expected=True), Known(), [listed()])
-    assert status == "failed"
+    counted, message = status(verdict, Known(), [listed()], expected=True)
+    assert counted == "failed"
     assert message.startswith("divergences.yaml:7:1: stale: edges.one::x")
 
 
 @pytest.mark.parametrize("verdict", ["exact", "conforms", "dialect"])
 def test_a_cell_that_agrees_passes(verdict: str) -> None:
-    assert status_of(line(verdict, expected=True), Known(), [])[0] == "passed"
+    assert status(verdict, Known(), [], expected=True)[0] == "passed"
 
 
 @pytest.mark.parametrize("verdict", ["deviates", "refused", "crashed", "timed_out"])
 def test_a_known_cell_is_an_expected_failure(verdict: str) -> None:
-    assert status_of(line(verdict), WHOLLY, []) == ("xfailed", "It gives one when two is right.")
+    assert status(verdict, WHOLLY, []) == ("xfailed", "It gives one when two is right.")
 
 
 @pytest.mark.parametrize("verdict", ["deviates", "refused", "crashed", "timed_out"])
 def test_a_deviation_that_nothing_lists_fails(verdict: str) -> None:
-    assert status_of(line(verdict), Known(unlisted=((OUTSIDE,),)), [])[0] == "failed"
+    assert status(verdict, Known(unlisted=((OUTSIDE,),)), [])[0] == "failed"
 
 
 def test_a_cell_with_one_cause_more_than_listed_fails_and_names_it() -> None:
-    status, message = status_of(line("deviates"), replace(WHOLLY, unlisted=((OUTSIDE,),)), [])
-    assert status == "failed"
+    counted, message = status("deviates", replace(WHOLLY, unlisted=((OUTSIDE,),)), [])
+    assert counted == "failed"
     assert message.endswith("beside what is listed: epsilon outside the root")
 
 
 def test_a_refusal_that_the_profile_documents_passes() -> None:
-    assert status_of(line("refused", expected=True), Known(), [])[0] == "passed"
+    assert status("refused", Known(), [], expected=True)[0] == "passed"
 
 
 @pytest.mark.parametrize("verdict", ["unsupported", "not_decidable", "outside_domain"])
 def test_what_was_not_judged_is_skipped(verdict: str) -> None:
-    assert status_of(line(verdict, expected=True), Known(), [])[0] == "skipped"
+    assert status(verdict, Known(), [], expected=True)[0] == "skipped"
 
 
 def test_a_file_of_entries_is_loaded_with_their_places(tmp_path: Path) -> None:

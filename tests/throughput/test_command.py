@@ -14,7 +14,7 @@ pytest.importorskip("pytest_benchmark")
 pytest.importorskip("scipy")
 
 from conformance.protocol import Adapter
-from conformance.runfile.run_file import read
+from conformance.runfile.reading import read
 from conformance.throughput.running import check_timed, load_timed
 from conformance.throughput.subject import PASSES
 from conformance.worker import timing
@@ -45,9 +45,9 @@ def test_a_run_records_every_planned_pass_and_makes_a_report(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     run = read(tmp_path / "timed.jsonl")
     assert run.complete
-    assert {line["pass"] for line in run.throughput} == {"infer", "train_forward", "train"} <= set(PASSES)
-    assert {line["standing"] for line in run.throughput} <= {"launch_bound", "voided"}
-    assert all(line["verdict"] in ("conforms", "exact") for line in run.throughput)
+    assert {line.pass_ for line in run.throughput} == {"infer", "train_forward", "train"} <= set(PASSES)
+    assert {line.standing for line in run.throughput} <= {"launch_bound", "voided"}
+    assert all(line.measurement and line.measurement.verdict in ("conforms", "exact") for line in run.throughput)
     assert {each.name for each in tmp_path.iterdir()} == {".conformance", "timed.jsonl"}
     done = conformance("report", "timed.jsonl", "--out", "pages", folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -15,9 +15,10 @@ from conformance.execution.pool import Workers
 from conformance.execution.survey import survey
 from conformance.planning.discovery import keys
 from conformance.planning.plan import Cell, Offer, Selection, plan
+from conformance.runfile.numbers import number_from
+from conformance.runfile.structs import Measurement, Shares, ThroughputLine
 from conformance.spec.case import Case
 from conformance.throughput.measuring import Effort, Machine, copies_of, measure
-from conformance.throughput.subject import Line
 from conformance.worker.timing import rotated
 from tests.cells import case, located
 
@@ -52,9 +53,20 @@ class Measuring:
         found = [each for each in offers if isinstance(each, Offer)]
         return list(plan([located(made)], found, Selection(implementations=(f"timed.{name}",))))
 
-    def lines(self, name: str, made: Case, machine: Machine | None = None) -> list[Line]:
+    def lines(self, name: str, made: Case, machine: Machine | None = None) -> list[ThroughputLine]:
         machine = machine or Machine(self.workers, lambda: SLOW, NONE, QUICK)
         return list(measure(self.cells(name, made), machine))
+
+
+def measured(line: ThroughputLine) -> Measurement:
+    assert line.measurement is not None
+    return line.measurement
+
+
+def score_of(line: ThroughputLine) -> float:
+    score = number_from(measured(line).score)
+    assert score is not None
+    return score
 
 
 @pytest.fixture(name="measuring")
@@ -65,14 +77,14 @@ def _measuring(tmp_path: Path) -> Iterator[Measuring]:
 
 def test_every_pass_of_a_train_case_is_timed_and_judged(measuring: Measuring) -> None:
     lines = measuring.lines("healthy", timed("train"))
-    assert [line["pass"] for line in lines] == ["train_forward", "train"]
+    assert [line.pass_ for line in lines] == ["train_forward", "train"]
     for line in lines:
-        assert line["verdict"] in ("conforms", "exact")
-        assert 0 < line["score"] < 1
-        assert len(line["batches"]) == 2
-        assert all(each["rounds"] >= 3 for each in line["statistics"])
-        assert line["warmed"]["first"] > 0
-    assert lines[1]["traffic"] == {"compulsory": 5, "streaming": 8}
+        assert measured(line).verdict in ("conforms", "exact")
+        assert 0 < score_of(line) < 1
+        assert len(measured(line).batches) == 2
+        assert all(each.rounds >= 3 for each in measured(line).statistics)
+        assert measured(line).warmed.first > 0
+    assert measured(lines[1]).traffic == Shares(compulsory=5, streaming=8)
 
 
 def test_a_case_that_moves_next_to_nothing_is_launch_bound(measuring: Measuring) -> None:
@@ -80,49 +92,49 @@ def test_a_case_that_moves_next_to_nothing_is_launch_bound(measuring: Measuring)
     machine = Machine(measuring.workers, lambda: SLOW, NONE, QUICK)
     (small,) = measuring.lines("healthy", timed("infer", (8, 4)), machine)
     (large,) = measuring.lines("healthy", timed("infer", (4096, 64)), machine)
-    assert small["standing"] == "launch_bound"
-    assert large["standing"] == "scored"
+    assert small.standing == "launch_bound"
+    assert large.standing == "scored"
 
 
 def test_a_gradient_that_was_never_given_is_invalid(measuring: Measuring) -> None:
     (line,) = measuring.lines("dropping", timed("train"))
-    assert line["standing"] == "invalid"
-    assert "grad_input" in line["why"]
+    assert line.standing == "invalid"
+    assert "grad_input" in line.why
 
 
 def test_a_lazy_result_is_invalid(measuring: Measuring) -> None:
     """Its values are right, since reading them computes them."""
     (line,) = measuring.lines("lazy", timed("infer", (32768, 64)))
-    assert line["standing"] == "invalid"
-    assert "when they were read" in line["why"]
-    assert line["verdict"] == "conforms"
+    assert line.standing == "invalid"
+    assert "when they were read" in line.why
+    assert measured(line).verdict == "conforms"
 
 
 def test_a_result_of_another_call_deviates(measuring: Measuring) -> None:
     """It is right for the first input, and the inputs take turns."""
     (line,) = measuring.lines("stale", timed("infer"))
-    assert line["verdict"] == "deviates"
-    assert line["score"] > 1
+    assert measured(line).verdict == "deviates"
+    assert score_of(line) > 1
 
 
 def test_an_exception_is_why_it_was_not_measured(measuring: Measuring) -> None:
     (line,) = measuring.lines("raising", timed("infer"))
-    assert line["standing"] == "unmeasured"
-    assert line["why"] == "ValueError: not today"
+    assert line.standing == "unmeasured"
+    assert line.why == "ValueError: not today"
 
 
 def test_a_process_that_dies_takes_its_pass_along_and_not_the_run(measuring: Measuring) -> None:
     (line,) = measuring.lines("dying", timed("infer"))
-    assert line["standing"] == "unmeasured"
-    assert "exited with status 3" in line["why"]
+    assert line.standing == "unmeasured"
+    assert "exited with status 3" in line.why
     (healthy,) = measuring.lines("healthy", timed("infer"))
-    assert healthy["verdict"] == "conforms"
+    assert measured(healthy).verdict == "conforms"
 
 
 def test_an_implementation_without_calls_to_time_says_so(measuring: Measuring) -> None:
     (line,) = measuring.lines("untimed", timed("infer"))
-    assert line["standing"] == "unmeasured"
-    assert line["why"] == "its adapter offers no call to time"
+    assert line.standing == "unmeasured"
+    assert line.why == "its adapter offers no call to time"
 
 
 def test_a_bandwidth_that_never_settles_voids(measuring: Measuring) -> None:
@@ -135,7 +147,7 @@ def test_a_bandwidth_that_never_settles_voids(measuring: Measuring) -> None:
         return asked[-1]
 
     (line,) = measuring.lines("healthy", timed("infer"), Machine(measuring.workers, bandwidth, NONE, QUICK))
-    assert line["standing"] == "voided"
+    assert line.standing == "voided"
     assert len(asked) == 1 + 2 * 3
 
 
@@ -144,27 +156,27 @@ def test_a_bandwidth_that_settles_is_measured_again(measuring: Measuring) -> Non
     machine = Machine(measuring.workers, lambda: next(bandwidths), NONE, QUICK)
     machine.launch["timed.healthy-eager-cpu", "infer"] = 1e-9
     (line,) = measuring.lines("healthy", timed("infer"), machine)
-    assert line["standing"] == "scored"
+    assert line.standing == "scored"
 
 
 def test_another_device_is_measured_by_copies_of_its_own(measuring: Measuring) -> None:
     """The memory of the machine has no part in it."""
     (line,) = measuring.lines("device", timed("infer", (4096, 64)))
-    assert line["verdict"] == "conforms"
-    assert all(0 < each["before"] < SLOW / 100 for each in line["batches"])
+    assert measured(line).verdict == "conforms"
+    assert all(0 < each.before < SLOW / 100 for each in measured(line).batches)
 
 
 def test_a_device_without_copies_has_no_limit(measuring: Measuring) -> None:
     (line,) = measuring.lines("uncopied", timed("infer"))
-    assert line["standing"] == "unmeasured"
-    assert line["why"] == "KeyError: 'copy'"
+    assert line.standing == "unmeasured"
+    assert line.why == "KeyError: 'copy'"
 
 
 def test_time_that_is_over_begins_nothing_further(measuring: Measuring) -> None:
     machine = Machine(measuring.workers, lambda: SLOW, NONE, QUICK, end=0.0)
     (line,) = measuring.lines("healthy", timed("infer"), machine)
-    assert line["standing"] == "unmeasured"
-    assert line["why"] == "the time that was given was over"
+    assert line.standing == "unmeasured"
+    assert line.why == "the time that was given was over"
 
 
 @pytest.mark.parametrize(("size", "copies"), [(100 * 2**20, 2), (16 * 2**20, 4), (2**10, 32)])

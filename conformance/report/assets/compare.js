@@ -3,7 +3,7 @@
 // One pure function of two documents; the modules of `conformance/compared/` are its original, name by name, and a
 // browser test holds the two against each other.
 "use strict";
-conformance.compare.comparison = (() => {
+conformance.compare = (() => {
   const VERDICTS = ["exact", "conforms", "dialect", "unsupported", "not_decidable", "outside_domain", "refused", "deviates", "timed_out", "crashed"];
   const STANDS = {exact: 0, conforms: 1, dialect: 2, unsupported: 3, not_decidable: 3, outside_domain: 3, refused: 4, deviates: 4, timed_out: 5, crashed: 6};
   const ANNOUNCED = 3;

@@ -1,0 +1,53 @@
+"""Text made of recorded causes, last, by whoever shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from conformance import cause
+from conformance.cause import UNEXPLAINED, Cause, Explanation, Parameter, Term
+from conformance.runfile.structs import Alternatives, CatalogueEntry, RecordedCause
+
+Catalogue = Mapping[str, CatalogueEntry]
+
+
+def diagnosis_text(explanations: Iterable[Alternatives], catalogue: Catalogue, *, weights: bool = True) -> str:
+    """Return what explains a cell, each explanation once.
+
+    Without `weights`, which differ from cell to cell of one fault, numbers that nothing explains are called that alone.
+    """
+    values = (Explanation(alternatives=_causes(alternatives, weights)) for alternatives in explanations)
+    return cause.diagnosis_text(values, catalogue)
+
+
+def alternatives_text(alternatives: Alternatives, catalogue: Catalogue, *, weights: bool = True) -> str:
+    """Return causes that fit equally well."""
+    return cause.text_of(_causes(alternatives, weights), catalogue)
+
+
+def _causes(alternatives: Alternatives, weights: bool) -> tuple[Cause, ...]:
+    plain = Cause(id=UNEXPLAINED)
+    return tuple(
+        plain if recorded.id == UNEXPLAINED and not weights else cause_of(recorded) for recorded in alternatives
+    )
+
+
+def cause_of(recorded: RecordedCause) -> Cause:
+    """Return the cause that a run file tells of."""
+    parameters = tuple((name, _parameter(name, value)) for name, value in recorded.parameters.items())
+    return Cause(id=recorded.id, parameters=parameters, quantities=recorded.quantities)
+
+
+def _parameter(name: str, value: Any) -> Parameter:
+    match value:
+        case tuple():
+            return tuple(
+                Term(name=term.name, observed=term.observed, right=term.right, digits=term.digits) for term in value
+            )
+        case _ if name in cause.BOUNDS:
+            return float(value)
+        case str() | int() | float():
+            return value
+        case _:
+            raise TypeError(f"no parameter of a cause: {value!r}")

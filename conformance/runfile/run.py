@@ -1,0 +1,154 @@
+"""A run file as read: its lines by kind, and what must hold between them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conformance.errors import UsageError
+from conformance.runfile.cause_text import alternatives_text
+from conformance.runfile.structs import (
+    AnyLine,
+    CaseLine,
+    EnvironmentLine,
+    Footer,
+    Header,
+    Record,
+    RecordedCause,
+    ThroughputLine,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run file as read."""
+
+    path: Path
+    header: Header
+    environments: tuple[EnvironmentLine, ...] = ()
+    cases: Mapping[str, CaseLine] = field(default_factory=dict)
+    records: tuple[Record, ...] = ()
+    throughput: tuple[ThroughputLine, ...] = ()
+    footer: Footer | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned cell and every planned timing was recorded and the run ended."""
+        timings = self.header.throughput.planned if self.header.throughput else 0
+        recorded = (len(self.records), len(self.throughput))
+        return self.footer is not None and recorded == (self.header.planned, timings)
+
+    @property
+    def progress(self) -> str:
+        """How much of what was planned it holds, in words."""
+        if self.header.throughput is not None:
+            return f"{len(self.throughput)} of {self.header.throughput.planned} planned timings"
+        return f"{len(self.records)} of {self.header.planned} planned cells"
+
+    @property
+    def times(self) -> bool:
+        """Whether it is a run of throughput, which judges no cell."""
+        return self.header.throughput is not None
+
+    @property
+    def finished(self) -> str:
+        """When it ended, in local time with the offset; empty where it did not."""
+        return self.footer.finished if self.footer else ""
+
+
+def run_of_lines(path: Path, lines: Iterable[AnyLine]) -> Run:
+    """Return the run that those lines make, the header among them. Raises `UsageError` where they contradict one another."""
+    headers: list[Header] = []
+    footers: list[Footer] = []
+    environments: list[EnvironmentLine] = []
+    cases: list[CaseLine] = []
+    records: list[Record] = []
+    timings: list[ThroughputLine] = []
+    for line in lines:
+        match line:
+            case Record():
+                records.append(line)
+            case CaseLine():
+                cases.append(line)
+            case EnvironmentLine():
+                environments.append(line)
+            case ThroughputLine():
+                timings.append(line)
+            case Header():
+                headers.append(line)
+            case Footer():
+                footers.append(line)
+    if len(headers) != 1 or len(footers) > 1:
+        raise UsageError(f"{path}: has {len(headers)} headers and {len(footers)} footers: expected one run")
+    run = Run(
+        path=path,
+        header=headers[0],
+        environments=tuple(environments),
+        cases={case.id: case for case in cases},
+        records=tuple(records),
+        throughput=tuple(timings),
+        footer=footers[0] if footers else None,
+    )
+    _check_unique(path, "environment", [environment.id for environment in environments])
+    _check_unique(path, "case", [case.id for case in cases])
+    _check_unique(path, "cell", [record.cell for record in records])
+    _check_unique(path, "timing", [timing.timed for timing in timings])
+    _check_references(run)
+    _check_causes(run)
+    return run
+
+
+def _check_unique(path: Path, noun: str, names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise UsageError(f"{path}: the {noun} {twice} is recorded twice")
+
+
+def _check_references(run: Run) -> None:
+    """Raise `UsageError` where a line refers to another that is not there, or is of both kinds of run."""
+    working = {environment.id for environment in run.environments if environment.failed is None}
+    for record in run.records:
+        if record.environment not in working or record.case not in run.cases:
+            raise UsageError(f"{run.path}: the cell {record.cell} is of no case or environment in that file")
+        if record.cell != f"{record.case}::{record.column}":
+            raise UsageError(f"{run.path}: the cell {record.cell} is that of {record.case} on {record.column}")
+    for timing in run.throughput:
+        if timing.environment not in working:
+            raise UsageError(f"{run.path}: the timing {timing.timed} is of no environment in that file")
+        if (timing.measurement is None) is not (timing.standing == "unmeasured"):
+            raise UsageError(f"{run.path}: the timing {timing.timed} is {timing.standing}, which its numbers deny")
+        if timing.measurement is not None and not timing.pass_:
+            raise UsageError(f"{run.path}: the timing {timing.timed} names no pass")
+    for environment in run.environments:
+        if environment.failed is None and not environment.library:
+            raise UsageError(f"{run.path}: the environment {environment.id} has no library and did not fail")
+    if run.times and (run.records or run.header.planned):
+        raise UsageError(f"{run.path}: times, and judges {len(run.records)} cells: a run does one of the two")
+
+
+def _check_causes(run: Run) -> None:
+    """Raise `UsageError` where a record names a cause of which the header has no words that its parameters fill."""
+    checked: set[tuple[str, tuple[tuple[str, type], ...]]] = set()
+    for record in run.records:
+        for cause in _causes(record):
+            key = (cause.id, tuple((name, type(value)) for name, value in cause.parameters.items()))
+            if key in checked:
+                continue
+            checked.add(key)
+            if cause.id not in run.header.causes:
+                raise UsageError(f"{run.path}: the cell {record.cell}: its cause {cause.id} is in no catalogue")
+            try:
+                alternatives_text((cause,), run.header.causes)
+            except ValueError as error:
+                raise UsageError(f"{run.path}: the cell {record.cell}: its cause {cause.id}: {error}") from error
+
+
+def _causes(record: Record) -> Iterator[RecordedCause]:
+    for explanation in record.diagnosis:
+        yield from explanation
+    for step in record.steps:
+        for quantity in step.quantities:
+            if quantity.causes:
+                yield from quantity.causes

@@ -1,0 +1,439 @@
+"""The lines of a run file as typed values; `reading` and `writing` turn them from and into JSON Lines.
+
+    Header             what was run: spec, selection, clauses, the number of cells planned
+    EnvironmentLine    one per worker: versions, settings, host; or why it did not start
+    CaseLine           one per case, with its formulas, so that a report needs no spec
+    Record             one per cell, as it ends
+    ThroughputLine     one per pass that was timed, in a run of throughput, which has no record
+    Footer             how many were recorded; without it the run did not end
+
+The values hold no reference back to what holds them, so that the garbage collector has nothing to look for in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+from conformance.runfile.numbers import Number
+from conformance.verdict import Standing, Verdict
+
+FORMAT = 2
+
+Dtype: TypeAlias = Literal["float64", "float32", "float16", "bfloat16"]
+#: A grade of stability, from best to worst; empty where a cell is not graded.
+Letter: TypeAlias = Literal["", "A", "D", "W", "O", "F"]
+#: The call that is timed; empty where an implementation offers none.
+PassName: TypeAlias = Literal["", "infer", "infer_into", "train_forward", "train"]
+TimingStanding: TypeAlias = Literal["scored", "launch_bound", "cached", "invalid", "voided", "unmeasured"]
+#: A recipe of data or a step, as the spec writes it.
+Told: TypeAlias = dict[str, Any]
+
+
+class Line(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True, tag_field="kind"):
+    """A line of a run file."""
+
+
+class Part(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of a line."""
+
+
+class CatalogueEntry(Part, frozen=True, kw_only=True):
+    """A cause in words, as the catalogue had it when the run was made."""
+
+    #: A template over the cause's parameters.
+    words: str
+    #: The same where the parameter `count` is 1; empty where it is no other.
+    one: str = ""
+    #: What is done instead of what is right.
+    instead: str = ""
+    #: What a user of it will see.
+    seen: str = ""
+    #: The clause that it breaks.
+    clause: str = ""
+    #: Whether it says that something is wrong, and not what is done instead.
+    symptom: bool = False
+
+
+class RecordedSelection(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """What a person narrowed the run to, by option; `pytest` has the arguments that pytest was given."""
+
+    implementations: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    pytest: tuple[str, ...] = ()
+
+
+class RecordedEffort(Part, frozen=True, kw_only=True):
+    """How much was measured: batches of each call, and the seconds and rounds of a batch at least."""
+
+    batches: int
+    seconds: float
+    rounds: int
+
+
+class ThroughputPlan(Part, frozen=True, kw_only=True):
+    """What a run of throughput was to time: the number of passes, how thoroughly, and the last cache's bytes."""
+
+    planned: int
+    effort: RecordedEffort | None = None
+    cache: int | None = None
+
+
+class ReferenceArithmetic(Part, frozen=True, kw_only=True):
+    """The arithmetic of the reference."""
+
+    bits: int
+    kind: str
+
+
+class Header(Line, frozen=True, kw_only=True, tag="header"):
+    """What was run."""
+
+    format: int
+    suite: str
+    spec: str
+    planned: int
+    narrowed: bool
+    #: Empty where the suite had no tiers.
+    tier: str = ""
+    selection: RecordedSelection = field(default_factory=RecordedSelection)
+    clauses: dict[str, str] = {}
+    sections: dict[str, str] = {}
+    host: dict[str, str | int | None] = {}
+    #: Each operation's own dialect, by field.
+    dialects: dict[str, dict[str, str | int | bool | None]] = {}
+    reference: ReferenceArithmetic | None = None
+    #: In a run of throughput alone.
+    throughput: ThroughputPlan | None = None
+    #: The words of the causes that the records name.
+    causes: dict[str, CatalogueEntry] = {}
+    #: Local time with its offset; empty where it is not known.
+    started: str = ""
+
+
+class DeclaredField(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """One field of a profile, as `conformance.protocol.Declared` has it."""
+
+    field: str
+    value: str | int | bool
+    source: str
+    where: str
+    error: str | None = None
+    ranks: tuple[int, ...] | None = None
+
+
+class RecordedOffer(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """One implementation as its worker described it."""
+
+    name: str
+    op: str
+    modes: tuple[str, ...]
+    devices: tuple[str, ...]
+    dtypes: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    profile: tuple[DeclaredField, ...] = ()
+    documentation: str = ""
+    timed: tuple[str, ...] = ()
+    #: Kind of step -> its function, as the adapter's file names it.
+    functions: dict[str, str] = {}
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether it keeps the moving values itself; else its caller does."""
+        return all(declared.value == "layer" for declared in self.profile if declared.field == "state")
+
+
+class EnvironmentLine(Line, frozen=True, kw_only=True, tag="environment", omit_defaults=True):
+    """One process that ran an adapter, or why there is none."""
+
+    id: str
+    group: str | None = None
+    #: File name of the adapter; None where it never got that far.
+    adapter: str | None = None
+    process: dict[str, str] = {}
+    #: As many as the case asked for, where it did.
+    threads: int | None = None
+    library: str = ""
+    versions: dict[str, str] = {}
+    settings: dict[str, str] = {}
+    host: dict[str, str] = {}
+    #: The texts of all files of ours that the adapter reaches, by module, each after what it imports.
+    sources: dict[str, str] = {}
+    implementations: tuple[RecordedOffer, ...] = ()
+    #: The last lines of what failed; None where nothing did.
+    failed: str | None = None
+
+
+class RecordedConfiguration(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """What a case asks of an implementation, as `conformance.protocol.Configuration` has it."""
+
+    op: str
+    shape: tuple[int, ...]
+    feature_axes: tuple[int, ...]
+    dtype: Dtype
+    parameter_dtype: Dtype
+    decay: float
+    epsilon: float
+    scale: bool
+    center: bool
+    memory: str | UnsetType = UNSET
+    options: Told | UnsetType = UNSET
+
+    @property
+    def reduction_axes(self) -> list[int]:
+        """The axes that collapse."""
+        return [axis for axis in range(len(self.shape)) if axis not in self.feature_axes]
+
+    @property
+    def feature_sizes(self) -> list[int]:
+        """The size of each feature axis that the shape has."""
+        return [self.shape[axis] for axis in self.feature_axes if axis < len(self.shape)]
+
+
+class CaseLine(Line, frozen=True, kw_only=True, tag="case"):
+    """One case of the spec. Its initial state and its steps are the spec's own words."""
+
+    id: str
+    family: str
+    title: str
+    source: str
+    clauses: tuple[str, ...]
+    op: str
+    configuration: RecordedConfiguration
+    initial: dict[str, Told]
+    steps: tuple[Told, ...]
+    formulas: dict[str, str]
+    published: tuple[Told, ...]
+    threads: int | UnsetType = UNSET
+
+    @property
+    def ratio(self) -> float:
+        """The largest |mean|/std that the recipes of its inputs name; 0 where none does."""
+        recipes = [step.get("input") for step in self.steps]
+        ratios = [recipe.get("ratio") for recipe in recipes if isinstance(recipe, Mapping)]
+        return max((abs(ratio) for ratio in ratios if isinstance(ratio, float | int)), default=0.0)
+
+
+class NativeCall(Part, frozen=True, kw_only=True):
+    """How a user writes it: the dotted path, the keywords as source text, and whether the arrays are still to come."""
+
+    path: str
+    keywords: dict[str, str] = {}
+    function: bool = False
+
+    @property
+    def text(self) -> str:
+        """The call on one line."""
+        keywords = ", ".join(f"{name}={value}" for name, value in self.keywords.items())
+        return f"{self.path}({'…, ' if self.function else ''}{keywords})"
+
+
+class RecordedTerm(Part, frozen=True, kw_only=True):
+    """One term of numbers that nothing explains, as `conformance.cause.Term` has it."""
+
+    name: str
+    observed: float
+    right: float
+    digits: int
+
+
+class RecordedCause(Part, frozen=True, kw_only=True):
+    """Why numbers are as they are: the id of a catalogue entry, and what its words leave open."""
+
+    id: str
+    parameters: dict[str, str | int | float | bool | tuple[RecordedTerm, ...]] = {}
+    #: The quantities that it explains; empty where the cause is one quantity's own.
+    quantities: tuple[str, ...] = ()
+
+
+#: Causes that fit equally well, the plainest first.
+Alternatives: TypeAlias = tuple[RecordedCause, ...]
+
+
+class ListedDivergence(Part, frozen=True, kw_only=True):
+    """An entry of the known divergences that lists a cell."""
+
+    reason: str
+    diagnosis: str
+    upstream: str | None = None
+    #: Id of the cause that it lists; empty where it lists cells.
+    cause: str = ""
+
+
+class WorstElement(Part, frozen=True, kw_only=True):
+    """The element farthest from what it must be, in units of its bound."""
+
+    index: tuple[int, ...]
+    expected: Number
+    observed: Number
+    allowed: Number
+
+
+class QuantityRecord(Part, frozen=True, kw_only=True):
+    """One quantity at one step."""
+
+    quantity: str
+    verdict: Verdict
+    score: Number | None = None
+    #: Grade -> the score by the bound of that class, on cases that grade.
+    by_grade: dict[str, Number] = {}
+    worst: WorstElement | None = None
+    #: Fields of the documented dialect without which the numbers would not fit.
+    fields: tuple[str, ...] = ()
+    causes: Alternatives = ()
+    #: A digest of its bits, on cases that are performed twice.
+    bits: str = ""
+    #: Empty where it was not given.
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+
+
+class StepRecord(Part, frozen=True, kw_only=True):
+    """One step; number 0 is the start."""
+
+    number: int
+    kind: str
+    verdict: Verdict
+    #: Whether the semantics or the implementation's own documentation have it so, or it says nothing.
+    expected: bool
+    quantities: tuple[QuantityRecord, ...]
+    seconds: float | None = None
+    message: str = ""
+    #: The type of the exception that it raised, by name.
+    raised: str = ""
+    #: The seconds within which it gave no answer.
+    deadline: float | None = None
+    #: Checksum of its inputs.
+    inputs: str = ""
+
+
+class Record(Line, frozen=True, kw_only=True, tag="record", omit_defaults=True):
+    """One judged cell."""
+
+    cell: str
+    case: str
+    implementation: str
+    mode: str
+    device: str
+    environment: str
+    verdict: Verdict
+    standing: Standing
+    steps: tuple[StepRecord, ...]
+    call: NativeCall | None = None
+    #: What explains the deviating quantities: explanations, each of which is one of some causes.
+    diagnosis: tuple[Alternatives, ...] = ()
+    #: Of the stability ladder alone.
+    grade: Letter = ""
+    #: The dialect that the numbers show, by field.
+    observed: dict[str, str] = {}
+    #: Where the bits of a second performance differ, empty where they nowhere do; None where there was none.
+    again: str | None = None
+    divergence: tuple[ListedDivergence, ...] = ()
+    score: Number | None = None
+    #: Seconds that judging took.
+    judging: float | None = None
+
+    @property
+    def column(self) -> str:
+        """Implementation, mode and device."""
+        return f"{self.implementation}-{self.mode}-{self.device}"
+
+    @property
+    def known(self) -> bool:
+        """Whether it deviates as a listed divergence says."""
+        return self.standing is Standing.KNOWN
+
+    @property
+    def expected(self) -> bool:
+        """Whether the semantics or the documentation have every step so; a listed divergence is not expected."""
+        return all(step.expected for step in self.steps)
+
+
+class BatchTimes(Part, frozen=True, kw_only=True):
+    """The median seconds of one call in a batch, and the bandwidths before and after it, in bytes a second."""
+
+    seconds: float
+    before: float
+    after: float
+
+
+class BatchStatistics(Part, frozen=True, kw_only=True):
+    """What pytest-benchmark says of one batch, in seconds a call."""
+
+    min: float
+    q1: float
+    median: float
+    q3: float
+    max: float
+    rounds: int
+    iterations: int
+
+
+class WarmUp(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """The seconds of start, first and second call; the bytes by which one call's memory grows; graphs compiled."""
+
+    first: float
+    start: float | None = None
+    second: float | None = None
+    peak: int | None = None
+    compilations: int | None = None
+
+
+class Shares(Part, frozen=True, kw_only=True):
+    """What must move, and what a sequence of plain passes moves: tensors, or fractions of the bandwidth."""
+
+    compulsory: float
+    streaming: float
+
+
+class Measurement(Part, frozen=True, kw_only=True):
+    """What was measured of a pass."""
+
+    seconds: float
+    fractions: Shares
+    warmed: WarmUp
+    verdict: Verdict
+    score: Number | None = None
+    batches: tuple[BatchTimes, ...] = ()
+    statistics: tuple[BatchStatistics, ...] = ()
+    tensor_bytes: int | None = None
+    #: Tensors that must be moved.
+    traffic: Shares | None = None
+
+
+class ThroughputLine(Line, frozen=True, kw_only=True, tag="throughput"):
+    """One pass of one cell that was timed, or why it was not."""
+
+    timed: str
+    case: str
+    implementation: str
+    mode: str
+    device: str
+    environment: str
+    pass_: PassName = field(name="pass")
+    op: str
+    dtype: Dtype
+    shape: tuple[int, ...]
+    standing: TimingStanding
+    feature_axes: tuple[int, ...] = ()
+    why: str = ""
+    measurement: Measurement | None = None
+
+
+class Footer(Line, frozen=True, kw_only=True, tag="footer", omit_defaults=True):
+    """What was recorded, when the run ended."""
+
+    recorded: int
+    ended: bool
+    verdicts: dict[str, int] = {}
+    timed: int | None = None
+    #: Local time with its offset.
+    finished: str = ""
+
+
+AnyLine: TypeAlias = Header | EnvironmentLine | CaseLine | Record | ThroughputLine | Footer

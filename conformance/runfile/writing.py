@@ -1,0 +1,164 @@
+"""A run file being written: lines that are whole from the moment they are added, and no file that is another's.
+
+A run killed at any moment loses at most its last line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+import filelock
+import msgspec
+
+from conformance.errors import UsageError
+from conformance.runfile.numbers import unicode
+from conformance.runfile.reading import Opening, opening_of
+from conformance.runfile.run import Run
+from conformance.runfile.structs import FORMAT, AnyLine, Footer, Record
+from conformance.verdict import Verdict
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class Judges(StrEnum):
+    """What a run file is of."""
+
+    CELLS = "judged cells"
+    TIMINGS = "timings"
+
+
+class RunWriter:
+    """A run file being written, as a context. Raises `UsageError` where the file is another's."""
+
+    def __init__(
+        self, path: Path, kind: Judges = Judges.CELLS, *, narrowed: bool = False, resumed: Run | None = None
+    ) -> None:
+        self.path = path
+        self.counts: Counter[Verdict] = Counter()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+            self._lock.acquire()
+        except filelock.Timeout as error:
+            raise UsageError(f"{path}: another run is writing it") from error
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+        try:
+            self._file = self._opened(kind, narrowed, resumed)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._file)
+        self._unlock()
+
+    def add(self, line: AnyLine) -> None:
+        """Append one line, whole or not at all."""
+        if isinstance(line, Record):
+            self.counts[line.verdict] += 1
+        whole, end = encoded(line) + b"\n", os.fstat(self._file).st_size
+        written = 0
+        try:
+            while written < len(whole):
+                written += os.write(self._file, whole[written:])
+        except OSError as error:
+            os.ftruncate(self._file, end)
+            raise UsageError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+    @property
+    def recorded(self) -> int:
+        """The number of cells recorded so far, those of a resumed run included."""
+        return self.counts.total()
+
+    def close_run(self, *, ended: bool, finished: str = "", timed: int | None = None) -> None:
+        """Append the footer."""
+        verdicts = {verdict.value: self.counts[verdict] for verdict in Verdict if self.counts[verdict]}
+        self.add(Footer(recorded=self.recorded, ended=ended, verdicts=verdicts, timed=timed, finished=finished))
+
+    def _unlock(self) -> None:
+        """Give the lock back; its file goes first where an open one may, and whoever holds it by then takes a new one."""
+        if os.name == "posix":
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+
+    def _opened(self, kind: Judges, narrowed: bool, resumed: Run | None) -> int:
+        """Return the descriptor of the file, cut to what stays of it."""
+        if resumed is None:
+            check_replaceable(self.path, kind, narrowed=narrowed)
+            kept = 0
+        else:
+            kept = _finished_size(self.path)
+            self.counts.update(record.verdict for record in resumed.records)
+        try:
+            # On Windows, where a text file would get other line ends.
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+            os.ftruncate(file, kept)
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        return file
+
+
+def encoded(line: AnyLine) -> bytes:
+    """Return the line as JSON."""
+    try:
+        return _ENCODER.encode(line)
+    except UnicodeEncodeError:
+        # A lone surrogate, which a framework's message may hold: few lines have any.
+        return _ENCODER.encode(_unicode(msgspec.to_builtins(line)))
+
+
+def check_replaceable(path: Path, kind: Judges, *, narrowed: bool) -> None:
+    """Raise `UsageError` unless a new run of that kind may replace what is at `path`.
+
+    It may where there is nothing, or an earlier run of that kind; and a narrowed run replaces no full one.
+    """
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        return
+    opening = opening_of(path)
+    if opening is None:
+        raise UsageError(f"{path}: is no run file, and stays as it is: name another --out")
+    there = _kind(opening)
+    if there is not kind:
+        raise UsageError(f"{path}: holds a run of {there}, which one of {kind} does not overwrite: name another --out")
+    if kind is Judges.CELLS and narrowed and not opening.narrowed:
+        raise UsageError(f"{path}: holds a full run, which a narrowed one does not overwrite: name another --out")
+
+
+def check_resumable(run: Run) -> None:
+    """Raise `UsageError` where a run cannot be completed in the file that it is in."""
+    if run.times:
+        raise UsageError(f"{run.path}: holds a run of {Judges.TIMINGS}, which cannot be resumed")
+    if run.header.format != FORMAT:
+        raise UsageError(f"{run.path}: is of format {run.header.format}; --resume completes format {FORMAT} alone")
+
+
+def _kind(opening: Opening) -> Judges:
+    return Judges.CELLS if opening.throughput is None else Judges.TIMINGS
+
+
+def _finished_size(path: Path) -> int:
+    """Return where the last whole line ends, or the footer of a run that was interrupted begins."""
+    raw = path.read_bytes()
+    end = raw.rfind(b"\n") + 1
+    last = raw.rfind(b"\n", 0, max(0, end - 1)) + 1
+    return last if raw[last:end].startswith(b'{"kind":"footer"') else end
+
+
+def _unicode(value: Any) -> Any:
+    match value:
+        case str():
+            return unicode(value)
+        case dict():
+            return {_unicode(key): _unicode(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_unicode(item) for item in value]
+        case _:
+            return value

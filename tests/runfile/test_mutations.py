@@ -1,0 +1,53 @@
+"""A run file that was spoiled is read, or refused in one line; no command ends in a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conformance.spec.loader import load
+from conformance.spec.locations import spec_folder
+from tests.cells import offer
+from tests.mutated_runs import Consumers, mutants
+
+ADAPTER = Path(__file__).parents[1] / "faults" / "reproducible.py"
+#: A quarter of such files once ended in one; of so many, some would.
+COUNT = 300
+
+
+@pytest.fixture(name="raw", scope="module")
+def _raw(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A small run that holds what agrees, deviates, refuses, and gives other bits than before."""
+    out = tmp_path_factory.mktemp("run") / "run.jsonl"
+    names = ("Right", "Shifted", "Wide", "Refusing", "Drifting")
+    words = ["run", "--adapter", f"{ADAPTER}:ADAPTER", "--case", "axes.rank-2/float32", "--out", str(out)]
+    words += [word for name in names for word in ("--implementation", f"layer.{name}")]
+    command = [sys.executable, "-P", "-m", "conformance", *words]
+    done = subprocess.run(command, cwd=out.parent, check=False, capture_output=True, timeout=120)
+    assert done.returncode == 1
+    return out.read_bytes()
+
+
+@pytest.fixture(name="consumers", scope="module")
+def _consumers(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> Consumers:
+    return Consumers(raw, load(spec_folder()), [offer()], tmp_path_factory.mktemp("spoiled") / "run.jsonl")
+
+
+def test_a_spoiled_run_file_ends_no_command_in_a_traceback(raw: bytes, consumers: Consumers) -> None:
+    found = [
+        (number, command, repr(error))
+        for number, mutant in enumerate(mutants(raw, 20, COUNT))
+        for command, error in consumers.tracebacks(mutant)
+    ]
+    assert found == []
+
+
+def test_a_traceback_would_be_seen(raw: bytes, consumers: Consumers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_base: object, _new: object) -> None:
+        raise KeyError("absent")
+
+    monkeypatch.setattr("tests.mutated_runs.compare", failing)
+    assert [command for command, _ in consumers.tracebacks(raw)] == ["_compare"]
