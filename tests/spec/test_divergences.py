@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from conformance.cause import Cause, because
 from conformance.errors import Place, SpecErrors
 from conformance.judging.judgement import Judgement
+from conformance.run import plugin
 from conformance.run.plugin import status_of
 from conformance.runfile.lines import standing_of
 from conformance.runfile.structs import Record
@@ -315,3 +317,22 @@ def test_every_error_of_the_file_is_told(tmp_path: Path) -> None:
 def test_the_shipped_entries_match_the_shipped_cases() -> None:
     cases = [located.case.id for located in load(spec_folder()).cases]
     load_divergences(spec_folder() / "divergences.yaml", cases, catalogue())
+
+
+@pytest.mark.parametrize(
+    ("deselected", "recorded", "lines"), [(False, frozenset(), [9]), (True, frozenset(), []), (False, {"a"}, [])]
+)
+def test_an_entry_that_lists_nothing_in_a_run_of_everything_fails_it(
+    monkeypatch: pytest.MonkeyPatch, deselected: bool, recorded: Any, lines: list[int]
+) -> None:
+    reported: list[tuple[str, str]] = []
+    monkeypatch.setattr(plugin, "_report", lambda _, status, message, __: reported.append((status, message)))
+    monkeypatch.setattr(plugin, "_obey", lambda _: None)
+    monkeypatch.setattr(plugin.FailedItem, "from_parent", lambda *_, **__: None)
+    prepared: Any = SimpleNamespace(matching=[listed(3), listed(9)], recorded=recorded)
+    hooks = plugin.Plugin(prepared)
+    hooks.deselected = deselected
+    session: Any = None
+    hooks._report_unmatched(session, {listed(3).place})
+    message = "divergences.yaml:9:1: lists no cell of a run of everything"
+    assert reported == [("failed", message) for _ in lines]
