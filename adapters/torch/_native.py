@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,13 +15,9 @@ import torch
 from conformance.protocol import Call, Configuration, Declared, Implementation, Quantities
 
 #: Our name -> torch's name for the same tensor.
-NAMES = {
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
+NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 GRADIENTS = {"weight": "grad_gamma", "bias": "grad_beta"}
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 
 
 def tensor(array: Any, device: Any = "cpu") -> Any:
@@ -34,10 +32,6 @@ def array(value: Any) -> Any:
     if value.dtype == torch.bfloat16:
         return value.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return value.numpy().copy()
-
-
-def device_named(device: str) -> str:
-    return "cuda" if device == "gpu" else device
 
 
 def supports_layer(configuration: Configuration) -> str | None:
@@ -87,15 +81,8 @@ def fill(layer: Any, configuration: Configuration, state: Quantities, device: st
 
 def cloned(state: Quantities, device: str) -> Any:
     """The tensors of a call that updates them in place: the arrays are not its own."""
-    tensors = {NAMES[name]: tensor(value, device).clone() for name, value in state.items()}
-    for name in GRADIENTS:
-        if name in tensors:
-            tensors[name].requires_grad_()
-    return tensors
-
-
-def optimizer(parameters: Any) -> Any:
-    return torch.optim.SGD(parameters.values()) if parameters else None
+    named = {NAMES[name]: tensor(value, device).clone() for name, value in state.items()}
+    return {name: value.requires_grad_(name in GRADIENTS) for name, value in named.items()}
 
 
 def prepare(function: Any, mode: str) -> Any:
@@ -112,29 +99,29 @@ def compilations(live: Any) -> int:
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
 
-def start_layer(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    device = device_named(device)
-    fill(layer, configuration, state, device)
-    parameters = dict(layer.named_parameters())
+def started(function: Any, parameters: Any, mode: str, device: str) -> Any:
+    """What the steps need of every call, which has the parameters, by torch's names, or is given them."""
     return SimpleNamespace(
-        layer=layer,
-        forward=prepare(layer, mode),
+        forward=prepare(function, mode),
         parameters=parameters,
-        optimizer=optimizer(parameters),
+        optimizer=torch.optim.SGD(parameters.values()) if parameters else None,
         device=device,
     )
+
+
+def start_layer(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    fill(layer, configuration, state, DEVICES[device])
+    live = started(layer, dict(layer.named_parameters()), mode, DEVICES[device])
+    live.layer = layer
+    return live
 
 
 def start_tensors(function: Any, tensors: Any, mode: str, device: str) -> Any:
-    """What the steps need of a function that is given its tensors at each call."""
+    """A function that is given its tensors at each call."""
     parameters = {name: tensors[name] for name in GRADIENTS if name in tensors}
-    return SimpleNamespace(
-        tensors=tensors,
-        forward=prepare(function, mode),
-        parameters=parameters,
-        optimizer=optimizer(parameters),
-        device=device,
-    )
+    live = started(function, parameters, mode, device)
+    live.tensors = tensors
+    return live
 
 
 def stored(tensors: Any) -> Quantities:
@@ -160,6 +147,11 @@ def infer_layer(live: Any, x: Any, upstream: Any) -> Quantities:
         with torch.no_grad():
             return {"output": array(live.forward(tensor(x, live.device)))}
     return differentiated(live, live.forward, x, upstream)
+
+
+def passes(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """The steps of one function that is told whether it trains."""
+    return {"train": functools.partial(step, training=True), "infer": functools.partial(step, training=False)}
 
 
 def differentiated(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:

@@ -11,17 +11,18 @@ import torch
 
 from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
 from conformance_adapters.torch._native import (
+    DEVICES,
     DOCUMENTATION,
     GRADIENTS,
     LAYER,
     array,
     call_layer,
     cloned,
-    device_named,
     differentiated,
     freeze,
     infer_layer,
     mixes,
+    passes,
     reload,
     settings,
     sgd,
@@ -77,11 +78,8 @@ def call_cumulative(configuration: Configuration) -> Call:
 
 
 def call_function(configuration: Configuration) -> Call:
-    return Call(
-        path="torch.nn.functional.batch_norm",
-        keywords={"eps": configuration.epsilon, "momentum": 1 - configuration.decay},
-        function=True,
-    )
+    keywords = {"eps": configuration.epsilon, "momentum": 1 - configuration.decay}
+    return Call(path="torch.nn.functional.batch_norm", keywords=keywords, function=True)
 
 
 def call_centering(configuration: Configuration) -> Call:
@@ -91,16 +89,12 @@ def call_centering(configuration: Configuration) -> Call:
 
 
 def start_function(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    device = device_named(device)
-    return start_tensors(function, cloned(state, device), mode, device)
+    return start_tensors(function, cloned(state, DEVICES[device]), mode, DEVICES[device])
 
 
-def train_function(live: Any, x: Any, upstream: Any) -> Quantities:
-    return differentiated(live, functools.partial(live.forward, training=True, **live.tensors), x, upstream)
-
-
-def infer_function(live: Any, x: Any, upstream: Any) -> Quantities:
-    return differentiated(live, functools.partial(live.forward, training=False, **live.tensors), x, upstream)
+def step_function(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
+    forward = functools.partial(live.forward, training=training, **live.tensors)
+    return differentiated(live, forward, x, upstream)
 
 
 def freeze_centering(live: Any) -> None:
@@ -109,10 +103,6 @@ def freeze_centering(live: Any) -> None:
 
 def unfreeze_centering(live: Any) -> None:
     live.layer.frozen = False
-
-
-def put(array: Any, device: str) -> Any:
-    return tensor(array, device_named(device))
 
 
 def wait(live: Any, results: Any) -> None:
@@ -128,10 +118,6 @@ def clock(live: Any) -> float:
     now.synchronize()
     vars(live).setdefault("origin", now)
     return live.origin.elapsed_time(now) / 1000
-
-
-def copy(live: Any, x: Any) -> Any:
-    return x.clone()
 
 
 def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
@@ -182,10 +168,10 @@ CUMULATIVE = Declared(
 )
 STEPS = {**LAYER.steps, "reload": reload, "freeze": freeze, "unfreeze": unfreeze}
 TIMED: dict[str, Callable[..., Any]] = {
-    "put": put,
+    "put": lambda array, device: tensor(array, DEVICES[device]),
     "get": array,
     "wait": wait,
-    "copy": copy,
+    "copy": lambda live, x: x.clone(),
     **({"clock": clock} if "gpu" in LAYER.devices else {}),
     "infer": timed_infer,
     "train_forward": timed_train,
@@ -214,7 +200,7 @@ ADAPTER = Adapter(
             call=call_function,
             start=start_function,
             state=state_tensors,
-            steps={"train": train_function, "infer": infer_function, "sgd": sgd},
+            steps={**passes(step_function), "sgd": sgd},
             timed={
                 **TIMED,
                 "infer": timed_infer_function,

@@ -23,15 +23,7 @@ import torch._dynamo  # noqa: F401 - else every forked process imports it for it
 import torch.distributed
 
 from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
-from conformance_adapters.torch._native import (
-    DOCUMENTATION,
-    LAYER,
-    call_layer,
-    fill,
-    pulled,
-    stored,
-    tensor,
-)
+from conformance_adapters.torch._native import DOCUMENTATION, LAYER, call_layer, fill, passes, pulled, stored, tensor
 
 PROCESSES = "torch-replicas"
 
@@ -91,15 +83,12 @@ def replica(rank: int, size: int, layer: Any, broadcasts: bool, store: str, pipe
                 torch.distributed.init_process_group("gloo", store=meeting, rank=rank, world_size=size)
                 answer = stored(layer.state_dict())
             else:
-                wrapped = distributed(layer, broadcasts) if wrapped is None else wrapped
+                if wrapped is None:
+                    wrapped = torch.nn.parallel.DistributedDataParallel(layer, forward_sync_buffers=broadcasts)
                 answer = differentiate(wrapped, layer, kind, *arguments)
             pipe.send((None, answer))
         except Exception as error:  # the worker raises it in the step  # noqa: BLE001
             pipe.send((error, None))
-
-
-def distributed(layer: Any, broadcasts: bool) -> Any:
-    return torch.nn.parallel.DistributedDataParallel(layer, forward_sync_buffers=broadcasts)
 
 
 def differentiate(wrapped: Any, layer: Any, kind: str, x: Any, upstream: Any) -> Any:
@@ -132,18 +121,10 @@ def state(live: Any) -> Quantities:
     return dict(live.state)
 
 
-def train(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, "train", x, upstream)
-
-
-def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, "infer", x, upstream)
-
-
-def run(live: Any, kind: str, x: Any, upstream: Any) -> Quantities:
+def step(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
     ends = np.cumsum(live.sizes)[:-1]
     upstreams = [None] * len(live.sizes) if upstream is None else np.split(upstream, ends)
-    answers = ask(live, kind, zip(np.split(x, ends), upstreams, strict=True))
+    answers = ask(live, "train" if training else "infer", zip(np.split(x, ends), upstreams, strict=True))
     live.state = joined_state([state for _, state in answers])
     first = answers[0][0]
     shaped = [name for name in ("output", "grad_input") if name in first]
@@ -177,7 +158,7 @@ REPLICATED = replace(
     supports=supports,
     start=functools.partial(start, True),
     state=state,
-    steps={"train": train, "infer": infer},
+    steps=passes(step),
     compilations=None,
     documentation=DOCUMENTATION + "generated/torch.nn.parallel.DistributedDataParallel.html",
 )

@@ -12,15 +12,16 @@ import torch.utils.checkpoint
 
 from conformance.protocol import Adapter, Call, Configuration, Quantities
 from conformance_adapters.torch._native import (
+    DEVICES,
     DOCUMENTATION,
     LAYER,
     MOVING_CORRECTION,
     array,
     call_layer,
     cloned,
-    device_named,
     differentiated,
     gradients,
+    passes,
     reload,
     settings,
     sgd,
@@ -57,7 +58,7 @@ def start_stateless(
     stacked: bool, layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str
 ) -> Any:
     """The tensors are the caller's, of one layer or of a stack: the layer's own stay as they were built."""
-    device = device_named(device)
+    device = DEVICES[device]
     layer.to(device=device, dtype=getattr(torch, configuration.parameter_dtype))
     call = functools.partial(torch.func.functional_call, layer)
     count = torch.zeros(configuration.shape[:1] if stacked else (), dtype=torch.int64, device=device)
@@ -67,13 +68,8 @@ def start_stateless(
     return live
 
 
-def train_stateless(live: Any, x: Any, upstream: Any) -> Quantities:
-    live.layer.train()
-    return differentiated(live, functools.partial(live.forward, live.tensors), x, upstream)
-
-
-def infer_stateless(live: Any, x: Any, upstream: Any) -> Quantities:
-    live.layer.eval()
+def step_stateless(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
+    live.layer.train(training)
     return differentiated(live, functools.partial(live.forward, live.tensors), x, upstream)
 
 
@@ -96,18 +92,9 @@ def accumulate(live: Any, x: Any, upstream: Any) -> Quantities:
     return {"output": array(torch.cat(outputs)), "grad_input": array(x.grad), **gradients(live.parameters)}
 
 
-def train_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
-    live.layer.train()
-    return further(live, x, upstream, tangent)
-
-
-def infer_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
-    live.layer.eval()
-    return further(live, x, upstream, tangent)
-
-
-def further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
+def step_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Quantities:
     """One forward pass of dual tensors; backward, and through the graph of that backward again."""
+    live.layer.train(training)
     x, pull, along = (tensor(value, live.device) for value in (x, upstream, tangent))
     x, pull = x.requires_grad_(), pull.requires_grad_()
     learned = dict(zip(("gamma", "beta"), live.parameters.values(), strict=False))
@@ -143,7 +130,7 @@ STATELESS = replace(
     modes=LAYER.modes,
     start=functools.partial(start_stateless, False),
     state=state_tensors,
-    steps={"train": train_stateless, "infer": infer_stateless, "sgd": sgd},
+    steps={**passes(step_stateless), "sgd": sgd},
     compilations=LAYER.compilations,
     documentation=DOCUMENTATION + "generated/torch.func.functional_call.html",
 )
@@ -163,9 +150,7 @@ ADAPTER = Adapter(
     implementations=(
         CHECKPOINT,
         replace(
-            CHECKPOINT,
-            name="torch.nn.BatchNorm+reentrant_checkpoint",
-            start=functools.partial(start_checkpoint, True),
+            CHECKPOINT, name="torch.nn.BatchNorm+reentrant_checkpoint", start=functools.partial(start_checkpoint, True)
         ),
         STATELESS,
         replace(
@@ -182,7 +167,7 @@ ADAPTER = Adapter(
             name="torch.nn.BatchNorm+derivatives",
             op="differentiated_batch_norm",
             start=start_layer,
-            steps={"train": train_further, "infer": infer_further},
+            steps=passes(step_further),
             documentation=DOCUMENTATION + "generated/torch.autograd.forward_ad.make_dual.html",
         ),
     ),
