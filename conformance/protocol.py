@@ -1,11 +1,11 @@
 """What an adapter's author reads: the values an adapter is made of.
 
-An adapter is one Python file that translates between the words of the spec and one library. It holds a literal
-`PROCESSES`, read without importing the file, such as `[{"name": "torch", "group": "torch", "environment": {}}]` or the
-name of a family in `adapters/processes.yaml`, and an `ADAPTER`. Each entry is one worker process: the group of packages whose interpreter runs it (None: that of the run), the
-environment variables set before anything is imported (`{caches}`: a folder of its own that outlives the run), under
-`dtypes` those it serves where it cannot serve all, under `threads` the variables that limit its threads, and under
-`shared` a word: adapters that have it and the environment in common may follow one another in one process.
+An adapter is one Python file that translates between the words of the spec and one library: an `ADAPTER`, and
+`PROCESSES`, a literal that is read without importing the file. It is the name of a family in `adapters/processes.yaml` or
+a list such as `[{"name": "torch", "group": "torch", "environment": {}}]`, with an entry for each worker process:
+`group`, the packages whose interpreter runs it (None: that of the run); `environment`, the variables set before anything
+is imported (`{caches}`: a folder of its own that outlives the run); `dtypes`, where it cannot serve all; `threads`, the
+variables that limit its threads; `shared`, a word: files with the same word and environment may share one process.
 
 Functions take and give NumPy arrays (bfloat16 through `ml_dtypes`), in the shapes and the axis order that the library's
 own user would see. An adapter never transposes, casts a result, compares, or catches an exception.
@@ -21,8 +21,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-#: Quantities by name, as a step function returns them: `output`, `grad_input`, `grad_gamma`, `grad_beta`,
-#: `batch_mean`, `batch_variance`; and as `state` does: `gamma`, `beta`, `moving_mean`, `moving_variance`.
+#: By name, as a step function returns them: `output`, `grad_input`, `grad_gamma`, `grad_beta`, `batch_mean`,
+#: `batch_variance`; and as `state` does: `gamma`, `beta`, `moving_mean`, `moving_variance`.
 Quantities: TypeAlias = dict[str, Array]
 
 
@@ -32,18 +32,14 @@ class Configuration:
 
     op: str
     shape: tuple[int, ...]
-    #: Axes that are kept (one statistic per index), ascending, counted from 0.
-    feature_axes: tuple[int, ...]
+    feature_axes: tuple[int, ...]  #: Axes that are kept (one statistic per index), ascending, counted from 0.
     dtype: str
-    #: Storage dtype of gamma, beta and the moving values.
-    parameter_dtype: str
-    #: Weight of the old moving value: moving = decay * moving + (1 - decay) * batch.
-    decay: float
+    parameter_dtype: str  #: Storage dtype of gamma, beta and the moving values.
+    decay: float  #: Weight of the old moving value: moving = decay * moving + (1 - decay) * batch.
     epsilon: float
     scale: bool
     center: bool
-    #: How the input lies in memory: "contiguous", "strided" or "channels_last".
-    memory: str = "contiguous"
+    memory: str = "contiguous"  #: How the input lies in memory: that, "strided" or "channels_last".
     #: What the operation is told beyond these, by name, as the case writes it.
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -72,8 +68,8 @@ class Configuration:
 class Call:
     """How a user writes it, as data: `path(**keywords)` in the library's own words.
 
-    `path` is dotted (`torch.nn.BatchNorm2d`) or names a class of the adapter file itself; `keywords` are
-    literals. With `function=True` the keywords are bound and the steps call it with arrays.
+    `path` is dotted (`torch.nn.BatchNorm2d`) or names a class of the adapter file; `keywords` are literals. With
+    `function=True` the keywords are bound and the steps call it with arrays.
     """
 
     path: str
@@ -95,8 +91,7 @@ class Declared:
     field: str
     value: str | int | bool
     source: Literal["documentation", "source code", "observed"]
-    #: The place, and the sentence or the line that says it.
-    where: str
+    where: str  #: The place, and the sentence or the line that says it.
     error: str | None = None  #: For the value "error": the exception's type by name.
     ranks: tuple[int, ...] | None = None  #: Of the input, for which it holds; None for all.
 

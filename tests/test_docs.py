@@ -81,6 +81,21 @@ def test_the_failures_told_of_the_example_are_the_ones_it_has(tmp_path: Path) ->
     assert [line for line in shown.splitlines()[1:] if line not in found.stdout] == []
 
 
+def lines_promised(page: str) -> int:
+    """How many lines the page says that the protocol stays under."""
+    (lines,) = re.findall(r"`conformance/protocol.py`, under (\d+) lines", page)
+    return int(lines)
+
+
+def test_an_author_reads_fewer_lines_than_the_page_promises() -> None:
+    lines = (ROOT / "conformance" / "protocol.py").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < lines_promised((DOCS / "adding-an-adapter.md").read_text(encoding="utf-8"))
+
+
+def test_a_protocol_longer_than_promised_would_be_seen() -> None:
+    assert lines_promised("All is in `conformance/protocol.py`, under 147 lines. This page") == 147
+
+
 def test_code_shown_of_the_example_is_its_own() -> None:
     """Each line of a function shown on the page stands in the file."""
     own = EXAMPLE.read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ Eager alone: on the CPU `mx.compile` calls the C++ compiler for every kernel tha
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,12 +22,8 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 PROCESSES = "portable"
 
 #: Our name -> MLX's name for the same array.
-NAMES = {
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
+NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+GRADIENTS = {"weight": "grad_gamma", "bias": "grad_beta"}
 
 
 def tensor(array: Any) -> Any:
@@ -82,14 +79,12 @@ def train(live: Any, x: Any, upstream: Any) -> Quantities:
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     live.layer.eval()
-    return (
-        {"output": array(live.layer(tensor(x)))}
-        if upstream is None
-        else differentiate(live, tensor(x), tensor(upstream))
-    )
+    if upstream is None:
+        return {"output": array(live.layer(tensor(x)))}
+    return differentiate(live, tensor(x), tensor(upstream))
 
 
-def gradients_of(live: Any, x: Any, upstream: Any) -> Any:
+def pulled(live: Any, x: Any, upstream: Any) -> Any:
     """By a loss whose gradient with respect to the output is the upstream one."""
 
     def loss(parameters: Any, x: Any) -> Any:
@@ -98,20 +93,15 @@ def gradients_of(live: Any, x: Any, upstream: Any) -> Any:
         return (output * upstream).sum(), output
 
     value_and_grad = mx.value_and_grad(loss, argnums=(0, 1))
-    (_, output), (gradients, grad_input) = value_and_grad(live.layer.trainable_parameters(), x)
-    return output, gradients, grad_input
+    (_, output), (live.gradients, grad_input) = value_and_grad(live.layer.trainable_parameters(), x)
+    learned = {GRADIENTS[name]: gradient for name, gradient in live.gradients.items()}
+    return {"output": output, "grad_input": grad_input, **learned}
 
 
 def differentiate(live: Any, x: Any, upstream: Any) -> Quantities:
-    output, live.gradients, grad_input = gradients_of(live, x, upstream)
-    mx.eval(output, live.gradients, grad_input, live.layer.parameters())
-    names = {"grad_gamma": "weight", "grad_beta": "bias"}
-    learned = {ours: array(live.gradients[theirs]) for ours, theirs in names.items() if theirs in live.gradients}
-    return {"output": array(output), "grad_input": array(grad_input), **learned}
-
-
-def put(value: Any, device: str) -> Any:
-    return tensor(value)
+    quantities = pulled(live, x, upstream)
+    mx.eval(quantities, live.layer.parameters())
+    return {name: array(value) for name, value in quantities.items()}
 
 
 def wait(live: Any, results: Any) -> None:
@@ -126,15 +116,7 @@ def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
 
 def timed_train(live: Any, x: Any, upstream: Any) -> Any:
     live.layer.train()
-    if upstream is None:
-        return {"output": live.layer(x)}
-    output, gradients, grad_input = gradients_of(live, x, upstream)
-    return {
-        "output": output,
-        "grad_input": grad_input,
-        "grad_gamma": gradients["weight"],
-        "grad_beta": gradients["bias"],
-    }
+    return {"output": live.layer(x)} if upstream is None else pulled(live, x, upstream)
 
 
 def reload(live: Any) -> Any:
@@ -173,39 +155,26 @@ SINGLE_VALUE = Declared(
     where="mlx/nn/layers/normalization.py: BatchNorm training requires more than one value per channel",
 )
 
+TIMED: dict[str, Callable[..., Any]] = {"put": lambda array, device: tensor(array), "get": array, "wait": wait}
+LAYER = Implementation(
+    name="mlx.nn.BatchNorm",
+    op="batch_norm",
+    profile=(MOVING_CORRECTION, SINGLE_VALUE),
+    modes=("eager",),
+    devices=("cpu", "gpu") if mx.is_available(mx.gpu) else ("cpu",),
+    dtypes=("float64", "float32", "float16", "bfloat16"),
+    supports=supports,
+    call=call,
+    start=start,
+    state=state,
+    timed={**TIMED, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
+    steps={"train": train, "infer": infer, "reload": reload, "freeze": freeze, "unfreeze": unfreeze, "sgd": sgd},
+    documentation="https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.BatchNorm.html",
+)
+
 ADAPTER = Adapter(
     library="mlx",
     versions={"mlx": mx.__version__},
     settings={"default device": str(mx.default_device())},
-    implementations=(
-        Implementation(
-            name="mlx.nn.BatchNorm",
-            op="batch_norm",
-            profile=(MOVING_CORRECTION, SINGLE_VALUE),
-            modes=("eager",),
-            devices=("cpu", "gpu") if mx.is_available(mx.gpu) else ("cpu",),
-            dtypes=("float64", "float32", "float16", "bfloat16"),
-            supports=supports,
-            call=call,
-            start=start,
-            state=state,
-            timed={
-                "put": put,
-                "get": array,
-                "wait": wait,
-                "infer": timed_infer,
-                "train_forward": timed_train,
-                "train": timed_train,
-            },
-            steps={
-                "train": train,
-                "infer": infer,
-                "reload": reload,
-                "freeze": freeze,
-                "unfreeze": unfreeze,
-                "sgd": sgd,
-            },
-            documentation="https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.BatchNorm.html",
-        ),
-    ),
+    implementations=(LAYER,),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,12 +21,7 @@ OPSET = 15
 #: The IR version that came with that opset.
 IR_VERSION = 8
 #: Our name -> the name of the node's input.
-NAMES = {
-    "gamma": "scale",
-    "beta": "B",
-    "moving_mean": "input_mean",
-    "moving_variance": "input_var",
-}
+NAMES = {"gamma": "scale", "beta": "B", "moving_mean": "input_mean", "moving_variance": "input_var"}
 #: Our name -> the name of the node's output in training mode.
 UPDATED = {"moving_mean": "running_mean", "moving_variance": "running_var"}
 TYPES = {
@@ -42,10 +38,8 @@ def supports(configuration: Configuration) -> str | None:
         return "dimensions are in the form of (N x C x D1 x D2 ... Dn)"
     if not (configuration.scale and configuration.center):
         return "`scale` and `B` are required inputs"
-    attributes = (configuration.epsilon, configuration.decay)
-    if "float64" in (configuration.dtype, configuration.parameter_dtype) and any(
-        float(np.float32(each)) != each for each in attributes
-    ):
+    exact = all(float(np.float32(value)) == value for value in (configuration.epsilon, configuration.decay))
+    if "float64" in (configuration.dtype, configuration.parameter_dtype) and not exact:
         return "the attributes `epsilon` and `momentum` are of type FLOAT, 32 bits, which cannot hold these values"
     return None
 
@@ -59,26 +53,19 @@ def supports_runtime(configuration: Configuration) -> str | None:
 
 def call(configuration: Configuration) -> Call:
     """The node, of which training and inference differ in `training_mode` and the outputs alone."""
-    return Call(
-        path="onnx.helper.make_node",
-        keywords={
-            "op_type": "BatchNormalization",
-            "inputs": ["X", *NAMES.values()],
-            "epsilon": configuration.epsilon,
-            "momentum": configuration.decay,
-        },
-        function=True,
-    )
+    attributes = {"epsilon": configuration.epsilon, "momentum": configuration.decay}
+    keywords: dict[str, Any] = {"op_type": "BatchNormalization", "inputs": ["X", *NAMES.values()], **attributes}
+    return Call(path="onnx.helper.make_node", keywords=keywords, function=True)
 
 
-def model(make_node: Any, configuration: Configuration, training: bool) -> Any:
+def model(node: Any, configuration: Configuration, training: bool) -> Any:
     """The model of that one node; the sizes are left open."""
     outputs = list(UPDATED.values()) if training else []
     x, parameters = TYPES[configuration.dtype], TYPES[configuration.parameter_dtype]
     image, vector = [None] * configuration.rank, [configuration.feature_count]
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [make_node(outputs=["Y", *outputs], training_mode=int(training))],
+        [node(outputs=["Y", *outputs], training_mode=int(training))],
         "batch_normalization",
         [value("X", x, image), *(value(name, parameters, vector) for name in NAMES.values())],
         [value("Y", x, image), *(value(name, parameters, vector) for name in outputs)],
@@ -88,28 +75,21 @@ def model(make_node: Any, configuration: Configuration, training: bool) -> Any:
     return made
 
 
+# Equal models are loaded once per process.
+@functools.cache
 def runtime(model: bytes, device: str) -> Any:
     return onnxruntime.InferenceSession(model, providers=[PROVIDERS[device]])
 
 
+@functools.cache
 def reference(model: bytes, device: str) -> Any:
     return onnx.reference.ReferenceEvaluator(onnx.load_model_from_string(model))
 
 
-@functools.cache
-def prepare(evaluator: Any, model: bytes, device: str) -> Any:
-    """The session of one model: equal models are loaded once per process."""
-    return evaluator(model, device)
-
-
-def start(
-    evaluator: Any, make_node: Any, configuration: Configuration, state: Quantities, mode: str, device: str
-) -> Any:
-    models = {training: model(make_node, configuration, training) for training in (True, False)}
-    return SimpleNamespace(
-        state=dict(state),
-        sessions={training: prepare(evaluator, each.SerializeToString(), device) for training, each in models.items()},
-    )
+def start(evaluator: Any, node: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    models = {training: model(node, configuration, training).SerializeToString() for training in (True, False)}
+    sessions = {training: evaluator(serialized, device) for training, serialized in models.items()}
+    return SimpleNamespace(state=dict(state), sessions=sessions)
 
 
 def state(live: Any) -> Quantities:
@@ -123,8 +103,7 @@ def train(live: Any, x: Any, upstream: Any) -> Quantities:
 
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    (output,) = run(live, x, training=False)
-    return {"output": output}
+    return {"output": run(live, x, training=False)[0]}
 
 
 def run(live: Any, x: Any, training: bool) -> Any:
@@ -132,33 +111,33 @@ def run(live: Any, x: Any, training: bool) -> Any:
     return live.sessions[training].run(None, {"X": x, **feeds})
 
 
-def put(array: Any, device: str) -> Any:
-    return array
-
-
-def wait(live: Any, results: Any) -> None:
-    """It computes at once."""
-
-
 def reload(live: Any) -> Any:
     """The moving values are the caller's, who keeps them as ONNX tensors."""
     saved = {name: onnx.numpy_helper.from_array(value).SerializeToString() for name, value in live.state.items()}
-    live.state = {
-        name: onnx.numpy_helper.to_array(onnx.load_tensor_from_string(each)).copy() for name, each in saved.items()
-    }
+    loaded = {name: onnx.load_tensor_from_string(serialized) for name, serialized in saved.items()}
+    live.state = {name: onnx.numpy_helper.to_array(value).copy() for name, value in loaded.items()}
     return live
 
 
-STEPS: Mapping[str, Callable[..., Any]] = {"train": train, "infer": infer, "reload": reload}
-TIMED: Mapping[str, Callable[..., Any]] = {
-    "put": put,
-    "get": np.array,
-    "wait": wait,
-    "infer": infer,
-    "train_forward": train,
-}
-LACKS = ("grad_input", "grad_gamma", "grad_beta")
-DOCUMENTATION = "https://onnx.ai/onnx/operators/onnx__BatchNormalization.html"
+#: Arrays are NumPy's, computed at once.
+TIMED: dict[str, Callable[..., Any]] = {"put": lambda array, device: array, "get": np.array, "wait": lambda *_: None}
+RUNTIME = Implementation(
+    name="onnxruntime.BatchNormalization",
+    op="batch_norm",
+    profile=(),
+    modes=("eager",),
+    devices=("cpu", "gpu") if PROVIDERS["gpu"] in onnxruntime.get_available_providers() else ("cpu",),
+    # The kernel for bfloat16 is missing: Could not find an implementation for BatchNormalization(15) node.
+    dtypes=("float64", "float32", "float16"),
+    supports=supports_runtime,
+    call=call,
+    start=functools.partial(start, runtime),
+    state=state,
+    steps={"train": train, "infer": infer, "reload": reload},
+    timed={**TIMED, "infer": infer, "train_forward": train},
+    lacks=("grad_input", "grad_gamma", "grad_beta"),
+    documentation="https://onnx.ai/onnx/operators/onnx__BatchNormalization.html",
+)
 
 ADAPTER = Adapter(
     library="onnx",
@@ -170,36 +149,14 @@ ADAPTER = Adapter(
         "threads within an op": str(onnxruntime.SessionOptions().intra_op_num_threads or "automatic"),
     },
     implementations=(
-        Implementation(
-            name="onnxruntime.BatchNormalization",
-            op="batch_norm",
-            profile=(),
-            modes=("eager",),
-            devices=("cpu", "gpu") if PROVIDERS["gpu"] in onnxruntime.get_available_providers() else ("cpu",),
-            # The kernel for bfloat16 is missing: Could not find an implementation for BatchNormalization(15) node.
-            dtypes=("float64", "float32", "float16"),
-            supports=supports_runtime,
-            call=call,
-            start=functools.partial(start, runtime),
-            state=state,
-            steps=STEPS,
-            timed=TIMED,
-            lacks=LACKS,
-            documentation=DOCUMENTATION,
-        ),
-        Implementation(
+        RUNTIME,
+        replace(
+            RUNTIME,
             name="onnx.reference.BatchNormalization",
-            op="batch_norm",
-            profile=(),
-            modes=("eager",),
-            dtypes=("float64", "float32", "float16", "bfloat16"),
+            devices=("cpu",),
+            dtypes=tuple(TYPES),
             supports=supports,
-            call=call,
             start=functools.partial(start, reference),
-            state=state,
-            steps=STEPS,
-            timed=TIMED,
-            lacks=LACKS,
             documentation="https://onnx.ai/onnx/api/reference.html",
         ),
     ),

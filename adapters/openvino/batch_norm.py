@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import openvino
 import openvino.opset15
 
@@ -14,12 +16,7 @@ from conformance.protocol import Adapter, Call, Configuration, Implementation, Q
 PROCESSES = "portable"
 
 #: Our name -> the operation's name for the same input.
-NAMES = {
-    "gamma": "gamma",
-    "beta": "beta",
-    "moving_mean": "mean",
-    "moving_variance": "variance",
-}
+NAMES = {"gamma": "gamma", "beta": "beta", "moving_mean": "mean", "moving_variance": "variance"}
 DEVICES = {"cpu": "CPU", "gpu": "GPU"}
 CORE = openvino.Core()
 
@@ -35,11 +32,8 @@ def supports(configuration: Configuration) -> str | None:
 
 
 def call(configuration: Configuration) -> Call:
-    return Call(
-        path="openvino.opset15.batch_norm_inference",
-        keywords={"epsilon": configuration.epsilon},
-        function=True,
-    )
+    keywords = {"epsilon": configuration.epsilon}
+    return Call(path="openvino.opset15.batch_norm_inference", keywords=keywords, function=True)
 
 
 def start(operation: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -59,22 +53,13 @@ def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     return {"output": live.compiled(x)[0].copy()}
 
 
-def put(array: Any, device: str) -> Any:
-    return array
-
-
-def get(result: Any) -> Any:
-    return result.copy()
-
-
-def wait(live: Any, results: Any) -> None:
-    """A call returns when it is computed."""
-
-
 def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
     """Into the buffer of the compiled model."""
     return {"output": live.compiled(x)[0]}
 
+
+#: Arrays are NumPy's, computed when the call returns.
+TIMED: dict[str, Callable[..., Any]] = {"put": lambda array, device: array, "get": np.array, "wait": lambda *_: None}
 
 ADAPTER = Adapter(
     library="openvino",
@@ -98,7 +83,7 @@ ADAPTER = Adapter(
             start=start,
             state=state,
             steps={"infer": infer},
-            timed={"put": put, "get": get, "wait": wait, "infer_into": timed_infer},
+            timed={**TIMED, "infer_into": timed_infer},
             lacks=("grad_input", "grad_gamma", "grad_beta"),
             documentation="https://docs.openvino.ai/2026/documentation/openvino-ir-format/operation-sets/operation-specs/normalization/batch-norm-inference-5.html",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,18 +15,9 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 PROCESSES = "paddle"
 
 #: Our name -> the layer's name for the same tensor, and the function's.
-NAMES = {
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "_mean",
-    "moving_variance": "_variance",
-}
-ARGUMENTS = {
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
+NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "_mean", "moving_variance": "_variance"}
+ARGUMENTS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+GRADIENTS = {"weight": "grad_gamma", "bias": "grad_beta"}
 #: By rank, the formats with the features at axis 1 and at the last axis.
 FORMATS = {2: ("NC", "NC"), 3: ("NCL", "NLC"), 4: ("NCHW", "NHWC"), 5: ("NCDHW", "NDHWC")}
 PLACES = {"cpu": "cpu", "gpu": "gpu:0"}
@@ -40,13 +31,9 @@ def supports(configuration: Configuration) -> str | None:
     return None
 
 
-def data_format(configuration: Configuration) -> str:
-    first, last = FORMATS[configuration.rank]
-    return first if configuration.feature_axes == (1,) else last
-
-
 def call(configuration: Configuration) -> Call:
     dimensions = {2: 1, 3: 1, 4: 2, 5: 3}[configuration.rank]
+    first, last = FORMATS[configuration.rank]
     return Call(
         path=f"paddle.nn.BatchNorm{dimensions}D",
         keywords={
@@ -55,37 +42,26 @@ def call(configuration: Configuration) -> Call:
             "epsilon": configuration.epsilon,
             "weight_attr": None if configuration.scale else False,
             "bias_attr": None if configuration.center else False,
-            "data_format": data_format(configuration),
+            "data_format": first if configuration.feature_axes == (1,) else last,
         },
     )
 
 
 def call_function(configuration: Configuration) -> Call:
-    return Call(
-        path="paddle.nn.functional.batch_norm",
-        keywords={
-            "momentum": configuration.decay,
-            "epsilon": configuration.epsilon,
-            "data_format": data_format(configuration),
-        },
-        function=True,
-    )
-
-
-def prepare(layer: Any, mode: str) -> Any:
-    """The layer itself, or its graph, of which one is traced per signature."""
-    return layer if mode == "eager" else paddle.jit.to_static(layer, full_graph=True)
+    keywords = {name: call(configuration).keywords[name] for name in ("momentum", "epsilon", "data_format")}
+    return Call(path="paddle.nn.functional.batch_norm", keywords=keywords, function=True)
 
 
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     paddle.device.set_device(PLACES[device])
     layer.to(device=PLACES[device], dtype=configuration.dtype)
     layer.set_state_dict({NAMES[name]: paddle.to_tensor(value) for name, value in state.items()})
-    learned = {"grad_gamma": layer.weight, "grad_beta": layer.bias}
+    learned = {GRADIENTS[name]: parameter for name, parameter in layer.named_parameters() if name in GRADIENTS}
     return SimpleNamespace(
-        layer=prepare(layer, mode),
+        # As a graph, one is traced per signature.
+        layer=layer if mode == "eager" else paddle.jit.to_static(layer, full_graph=True),
         mode=mode,
-        learned={name: value for name, value in learned.items() if value is not None},
+        learned=learned,
         optimizer=paddle.optimizer.SGD(parameters=layer.parameters()),
     )
 
@@ -93,16 +69,15 @@ def start(layer: Any, configuration: Configuration, state: Quantities, mode: str
 def start_function(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     paddle.device.set_device(PLACES[device])
     tensors = {ARGUMENTS[name]: paddle.to_tensor(value) for name, value in state.items()}
-    learned = {"grad_gamma": tensors.get("weight"), "grad_beta": tensors.get("bias")}
-    live = SimpleNamespace(
+    learned = {GRADIENTS[name]: tensors[name] for name in GRADIENTS if name in tensors}
+    for parameter in learned.values():
+        parameter.stop_gradient = False
+    return SimpleNamespace(
         function=function,
         tensors=tensors,
-        learned={name: value for name, value in learned.items() if value is not None},
+        learned=learned,
+        optimizer=paddle.optimizer.SGD(parameters=list(learned.values())) if learned else None,
     )
-    for tensor in live.learned.values():
-        tensor.stop_gradient = False
-    live.optimizer = paddle.optimizer.SGD(parameters=list(live.learned.values())) if live.learned else None
-    return live
 
 
 def state(live: Any) -> Quantities:
@@ -124,12 +99,8 @@ def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     return differentiate(live, live.layer, x, upstream)
 
 
-def train_function(live: Any, x: Any, upstream: Any) -> Quantities:
-    return differentiate(live, lambda x: live.function(x, training=True, **live.tensors), x, upstream)
-
-
-def infer_function(live: Any, x: Any, upstream: Any) -> Quantities:
-    return differentiate(live, lambda x: live.function(x, training=False, **live.tensors), x, upstream)
+def step_function(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
+    return differentiate(live, functools.partial(live.function, training=training, **live.tensors), x, upstream)
 
 
 def differentiate(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
@@ -143,16 +114,13 @@ def differentiate(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
     output = forward(x)
     output.backward(paddle.to_tensor(upstream))
     gradients = {name: tensor.grad for name, tensor in {"grad_input": x, **learned}.items()}
-    return {"output": output.numpy(), **{name: each.numpy() for name, each in gradients.items() if each is not None}}
+    given = {name: gradient.numpy() for name, gradient in gradients.items() if gradient is not None}
+    return {"output": output.numpy(), **given}
 
 
 def put(array: Any, device: str) -> Any:
     paddle.device.set_device(PLACES[device])
     return paddle.to_tensor(array)
-
-
-def get(tensor: Any) -> Any:
-    return tensor.numpy()
 
 
 def wait(live: Any, results: Any) -> None:
@@ -227,12 +195,47 @@ SINGLE_VALUE = Declared(
     source="source code",
     where="paddle/phi/kernels/cpu/batch_norm_kernel.cc: Only 1 element in normalization dimension, we skip the batch norm",
 )
-DEVICES = ("cpu", "gpu") if paddle.device.is_compiled_with_cuda() else ("cpu",)
-# On the CPU the kernel is registered for these two alone: support following DataTypes: float64, float32.
-DTYPES = ("float64", "float32")
 DOCUMENTATION = "https://www.paddlepaddle.org.cn/documentation/docs/en/api/paddle/nn/"
 
-TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": get, "wait": wait}
+TIMED = {"put": put, "get": paddle.Tensor.numpy, "wait": wait}
+LAYER = Implementation(
+    name="paddle.nn.BatchNorm",
+    op="batch_norm",
+    profile=(SINGLE_VALUE,),
+    modes=("eager", "compiled"),
+    devices=("cpu", "gpu") if paddle.device.is_compiled_with_cuda() else ("cpu",),
+    # On the CPU the kernel is registered for these two alone: support following DataTypes: float64, float32.
+    dtypes=("float64", "float32"),
+    supports=supports,
+    call=call,
+    start=start,
+    state=state,
+    steps={"train": train, "infer": infer, "reload": reload, "freeze": freeze, "unfreeze": unfreeze, "sgd": sgd},
+    timed={**TIMED, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
+    compilations=compilations,
+    documentation=DOCUMENTATION + "BatchNorm2D_en.html",
+)
+FUNCTION = replace(
+    LAYER,
+    name="paddle.nn.functional.batch_norm",
+    modes=("eager",),
+    call=call_function,
+    start=start_function,
+    state=state_function,
+    steps={
+        "train": functools.partial(step_function, training=True),
+        "infer": functools.partial(step_function, training=False),
+        "sgd": sgd,
+    },
+    timed={
+        **TIMED,
+        "infer": timed_infer_function,
+        "train_forward": timed_train_function,
+        "train": timed_train_function,
+    },
+    compilations=None,
+    documentation=DOCUMENTATION + "functional/batch_norm_en.html",
+)
 
 ADAPTER = Adapter(
     library="paddlepaddle",
@@ -241,49 +244,5 @@ ADAPTER = Adapter(
         "oneDNN": str(paddle.get_flags("FLAGS_use_mkldnn")["FLAGS_use_mkldnn"]),
         "threads within an op": str(paddle.get_flags("FLAGS_paddle_num_threads")["FLAGS_paddle_num_threads"]),
     },
-    implementations=(
-        Implementation(
-            name="paddle.nn.BatchNorm",
-            op="batch_norm",
-            profile=(SINGLE_VALUE,),
-            modes=("eager", "compiled"),
-            devices=DEVICES,
-            dtypes=DTYPES,
-            supports=supports,
-            call=call,
-            start=start,
-            state=state,
-            timed={**TIMED, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
-            steps={
-                "train": train,
-                "infer": infer,
-                "reload": reload,
-                "freeze": freeze,
-                "unfreeze": unfreeze,
-                "sgd": sgd,
-            },
-            compilations=compilations,
-            documentation=DOCUMENTATION + "BatchNorm2D_en.html",
-        ),
-        Implementation(
-            name="paddle.nn.functional.batch_norm",
-            op="batch_norm",
-            profile=(SINGLE_VALUE,),
-            modes=("eager",),
-            devices=DEVICES,
-            dtypes=DTYPES,
-            supports=supports,
-            call=call_function,
-            start=start_function,
-            state=state_function,
-            steps={"train": train_function, "infer": infer_function, "sgd": sgd},
-            timed={
-                **TIMED,
-                "infer": timed_infer_function,
-                "train_forward": timed_train_function,
-                "train": timed_train_function,
-            },
-            documentation=DOCUMENTATION + "functional/batch_norm_en.html",
-        ),
-    ),
+    implementations=(LAYER, FUNCTION),
 )

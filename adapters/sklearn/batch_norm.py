@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import joblib
@@ -93,54 +94,28 @@ EMPTY_BATCH = Declared(
     where="sklearn.utils.validation.check_array: ensure_min_samples=1, the default",
 )
 
-
-def put(array: Any, device: str) -> Any:
-    return array
-
-
-def wait(live: Any, results: Any) -> None:
-    """It computes at once."""
-
-
-STEPS: Mapping[str, Callable[..., Any]] = {"train": train, "infer": infer, "reload": reload}
-LACKS = ("grad_input", "grad_gamma", "grad_beta")
-DTYPES = ("float64", "float32")
-DOCUMENTATION = "https://scikit-learn.org/stable/modules/generated/sklearn.preprocessing.StandardScaler.html"
+#: Arrays are NumPy's, computed at once.
+TIMED: dict[str, Callable[..., Any]] = {"put": lambda array, device: array, "get": np.array, "wait": lambda *_: None}
+SCALING = Implementation(
+    name="sklearn.preprocessing.StandardScaler",
+    op="batch_norm",
+    profile=(UPDATE, NORMALIZES_WITH, STATISTICS, EMPTY_BATCH),
+    modes=("eager",),
+    dtypes=("float64", "float32"),
+    supports=supports_scaling,
+    call=call,
+    start=start,
+    state=state,
+    steps={"train": train, "infer": infer, "reload": reload},
+    timed={**TIMED, "infer": infer, "train_forward": train},
+    lacks=("grad_input", "grad_gamma", "grad_beta"),
+    documentation="https://scikit-learn.org/stable/modules/generated/sklearn.preprocessing.StandardScaler.html",
+)
+CENTERING = replace(SCALING, name=f"{SCALING.name}+centering", op="centering", supports=supports)
 
 ADAPTER = Adapter(
     library="scikit-learn",
     versions={"scikit-learn": sklearn.__version__, "joblib": joblib.__version__},
     settings={"array API dispatch": str(sklearn.get_config()["array_api_dispatch"])},
-    implementations=(
-        Implementation(
-            name="sklearn.preprocessing.StandardScaler",
-            op="batch_norm",
-            profile=(UPDATE, NORMALIZES_WITH, STATISTICS, EMPTY_BATCH),
-            modes=("eager",),
-            dtypes=DTYPES,
-            supports=supports_scaling,
-            call=call,
-            start=start,
-            state=state,
-            steps=STEPS,
-            timed={"put": put, "get": np.array, "wait": wait, "infer": infer, "train_forward": train},
-            lacks=LACKS,
-            documentation=DOCUMENTATION,
-        ),
-        Implementation(
-            name="sklearn.preprocessing.StandardScaler+centering",
-            op="centering",
-            profile=(UPDATE, NORMALIZES_WITH, STATISTICS, EMPTY_BATCH),
-            modes=("eager",),
-            dtypes=DTYPES,
-            supports=supports,
-            call=call,
-            start=start,
-            state=state,
-            steps=STEPS,
-            timed={"put": put, "get": np.array, "wait": wait, "infer": infer, "train_forward": train},
-            lacks=LACKS,
-            documentation=DOCUMENTATION,
-        ),
-    ),
+    implementations=(SCALING, CENTERING),
 )

@@ -1,23 +1,23 @@
-"""PyTorch: its tensors, its batch norm layer as data, and how a module is filled, compiled, saved and told of gradients."""
+"""PyTorch: its tensors, its batch norm layer as a row of its own, and what other rows share with it."""
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import torch
 
-from conformance.protocol import Call, Configuration, Declared, Quantities
+from conformance.protocol import Call, Configuration, Declared, Implementation, Quantities
 
 #: Our name -> torch's name for the same tensor.
-NAMES = {
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
+NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+GRADIENTS = {"weight": "grad_gamma", "bias": "grad_beta"}
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 
 
 def tensor(array: Any, device: Any = "cpu") -> Any:
@@ -32,10 +32,6 @@ def array(value: Any) -> Any:
     if value.dtype == torch.bfloat16:
         return value.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return value.numpy().copy()
-
-
-def device_named(device: str) -> str:
-    return "cuda" if device == "gpu" else device
 
 
 def supports_layer(configuration: Configuration) -> str | None:
@@ -83,25 +79,10 @@ def fill(layer: Any, configuration: Configuration, state: Quantities, device: st
     layer.load_state_dict({**layer.state_dict(), **named})
 
 
-def stored(tensors: Any) -> Quantities:
-    return {name: array(tensors[theirs]) for name, theirs in NAMES.items() if theirs in tensors}
-
-
-def state_layer(live: Any) -> Quantities:
-    return stored(live.layer.state_dict())
-
-
 def cloned(state: Quantities, device: str) -> Any:
     """The tensors of a call that updates them in place: the arrays are not its own."""
-    tensors = {NAMES[name]: tensor(value, device).clone() for name, value in state.items()}
-    for name in ("weight", "bias"):
-        if name in tensors:
-            tensors[name].requires_grad_()
-    return tensors
-
-
-def optimizer(parameters: Any) -> Any:
-    return torch.optim.SGD(parameters) if parameters else None
+    named = {NAMES[name]: tensor(value, device).clone() for name, value in state.items()}
+    return {name: value.requires_grad_(name in GRADIENTS) for name, value in named.items()}
 
 
 def prepare(function: Any, mode: str) -> Any:
@@ -118,6 +99,68 @@ def compilations(live: Any) -> int:
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
 
+def started(function: Any, parameters: Any, mode: str, device: str) -> Any:
+    """What the steps need of every call, which has the parameters, by torch's names, or is given them."""
+    return SimpleNamespace(
+        forward=prepare(function, mode),
+        parameters=parameters,
+        optimizer=torch.optim.SGD(parameters.values()) if parameters else None,
+        device=device,
+    )
+
+
+def start_layer(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    fill(layer, configuration, state, DEVICES[device])
+    live = started(layer, dict(layer.named_parameters()), mode, DEVICES[device])
+    live.layer = layer
+    return live
+
+
+def start_tensors(function: Any, tensors: Any, mode: str, device: str) -> Any:
+    """A function that is given its tensors at each call."""
+    parameters = {name: tensors[name] for name in GRADIENTS if name in tensors}
+    live = started(function, parameters, mode, device)
+    live.tensors = tensors
+    return live
+
+
+def stored(tensors: Any) -> Quantities:
+    return {ours: array(tensors[theirs]) for ours, theirs in NAMES.items() if theirs in tensors}
+
+
+def state_layer(live: Any) -> Quantities:
+    return stored(live.layer.state_dict())
+
+
+def state_tensors(live: Any) -> Quantities:
+    return stored(live.tensors)
+
+
+def train_layer(live: Any, x: Any, upstream: Any) -> Quantities:
+    live.layer.train()
+    return differentiated(live, live.forward, x, upstream)
+
+
+def infer_layer(live: Any, x: Any, upstream: Any) -> Quantities:
+    live.layer.eval()
+    if upstream is None:
+        with torch.no_grad():
+            return {"output": array(live.forward(tensor(x, live.device)))}
+    return differentiated(live, live.forward, x, upstream)
+
+
+def passes(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """The steps of one function that is told whether it trains."""
+    return {"train": functools.partial(step, training=True), "infer": functools.partial(step, training=False)}
+
+
+def differentiated(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
+    x = tensor(x, live.device).requires_grad_()
+    if live.optimizer is not None:
+        live.optimizer.zero_grad()
+    return pulled(forward(x), upstream, x, live.parameters)
+
+
 def pulled(output: Any, upstream: Any, x: Any, parameters: Any) -> Quantities:
     """The output, and the gradients of its backward pass at x and at the parameters, by torch's names."""
     if upstream is None:
@@ -127,8 +170,8 @@ def pulled(output: Any, upstream: Any, x: Any, parameters: Any) -> Quantities:
 
 
 def gradients(parameters: Any) -> Quantities:
-    named = {"grad_gamma": parameters.get("weight"), "grad_beta": parameters.get("bias")}
-    return {name: array(each.grad) for name, each in named.items() if each is not None and each.grad is not None}
+    named = {GRADIENTS[name]: parameter.grad for name, parameter in parameters.items()}
+    return {name: array(gradient) for name, gradient in named.items() if gradient is not None}
 
 
 def reload(live: Any) -> Any:
@@ -139,6 +182,14 @@ def reload(live: Any) -> Any:
         value.fill_(7)  # a reload that loads nothing must show
     live.layer.load_state_dict(torch.load(file, weights_only=True))
     return live
+
+
+def freeze(live: Any) -> None:
+    live.layer.requires_grad_(False)
+
+
+def unfreeze(live: Any) -> None:
+    live.layer.requires_grad_(True)
 
 
 def sgd(live: Any, learning_rate: float) -> None:
@@ -170,6 +221,21 @@ SINGLE_VALUE = Declared(
     error="ValueError",
     where="torch/nn/functional.py, _verify_batch_size: Expected more than 1 value per channel when training",
 )
-DEVICES = ("cpu", "gpu") if torch.cuda.is_available() else ("cpu",)
-DTYPES = ("float64", "float32", "float16", "bfloat16")
 DOCUMENTATION = "https://docs.pytorch.org/docs/stable/"
+
+#: `torch.nn.BatchNorm1d`, `2d` or `3d` by rank. Other rows say in what they differ.
+LAYER = Implementation(
+    name="torch.nn.BatchNorm",
+    op="batch_norm",
+    profile=(MOVING_CORRECTION, SINGLE_VALUE),
+    modes=("eager", "compiled"),
+    devices=("cpu", "gpu") if torch.cuda.is_available() else ("cpu",),
+    dtypes=("float64", "float32", "float16", "bfloat16"),
+    supports=supports_layer,
+    call=call_layer,
+    start=start_layer,
+    state=state_layer,
+    steps={"train": train_layer, "infer": infer_layer, "sgd": sgd},
+    compilations=compilations,
+    documentation=DOCUMENTATION + "generated/torch.nn.BatchNorm2d.html",
+)

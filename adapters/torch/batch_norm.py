@@ -5,35 +5,32 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
 from conformance_adapters.torch._native import (
     DEVICES,
     DOCUMENTATION,
-    DTYPES,
-    MOVING_CORRECTION,
-    SINGLE_VALUE,
+    GRADIENTS,
+    LAYER,
     array,
     call_layer,
     cloned,
-    compilations,
-    device_named,
-    fill,
+    differentiated,
+    freeze,
+    infer_layer,
     mixes,
-    optimizer,
-    prepare,
-    pulled,
+    passes,
     reload,
     settings,
     sgd,
-    state_layer,
-    stored,
-    supports_layer,
+    start_tensors,
+    state_tensors,
     tensor,
+    train_layer,
+    unfreeze,
 )
 
 PROCESSES = "torch"
@@ -81,60 +78,23 @@ def call_cumulative(configuration: Configuration) -> Call:
 
 
 def call_function(configuration: Configuration) -> Call:
-    return Call(
-        path="torch.nn.functional.batch_norm",
-        keywords={"eps": configuration.epsilon, "momentum": 1 - configuration.decay},
-        function=True,
-    )
+    keywords = {"eps": configuration.epsilon, "momentum": 1 - configuration.decay}
+    return Call(path="torch.nn.functional.batch_norm", keywords=keywords, function=True)
 
 
 def call_centering(configuration: Configuration) -> Call:
-    return Call(
-        path="Centering",
-        keywords={
-            "features": configuration.features,
-            "axes": configuration.reduction_axes,
-            "decay": configuration.decay,
-        },
-    )
+    axes = configuration.reduction_axes
+    keywords = {"features": configuration.features, "axes": axes, "decay": configuration.decay}
+    return Call(path="Centering", keywords=keywords)
 
 
-def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    device = device_named(device)
-    fill(layer, configuration, state, device)
-    return SimpleNamespace(
-        layer=layer,
-        forward=prepare(layer, mode),
-        optimizer=optimizer(list(layer.parameters())),
-        device=device,
-    )
+def start_function(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    return start_tensors(function, cloned(state, DEVICES[device]), mode, DEVICES[device])
 
 
-def train(live: Any, x: Any, upstream: Any) -> Quantities:
-    live.layer.train()
-    return differentiate(live, x, upstream)
-
-
-def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    live.layer.eval()
-    if upstream is None:
-        with torch.no_grad():
-            return {"output": array(live.forward(tensor(x, live.device)))}
-    return differentiate(live, x, upstream)
-
-
-def differentiate(live: Any, x: Any, upstream: Any) -> Quantities:
-    x = tensor(x, live.device).requires_grad_()
-    live.layer.zero_grad()
-    return pulled(live.forward(x), upstream, x, dict(live.layer.named_parameters()))
-
-
-def freeze(live: Any) -> None:
-    live.layer.requires_grad_(False)
-
-
-def unfreeze(live: Any) -> None:
-    live.layer.requires_grad_(True)
+def step_function(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
+    forward = functools.partial(live.forward, training=training, **live.tensors)
+    return differentiated(live, forward, x, upstream)
 
 
 def freeze_centering(live: Any) -> None:
@@ -143,40 +103,6 @@ def freeze_centering(live: Any) -> None:
 
 def unfreeze_centering(live: Any) -> None:
     live.layer.frozen = False
-
-
-def start_function(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    device = device_named(device)
-    tensors = cloned(state, device)
-    return SimpleNamespace(
-        tensors=tensors,
-        forward=prepare(function, mode),
-        optimizer=optimizer([tensors[name] for name in ("weight", "bias") if name in tensors]),
-        device=device,
-    )
-
-
-def state_function(live: Any) -> Quantities:
-    return stored(live.tensors)
-
-
-def train_function(live: Any, x: Any, upstream: Any) -> Quantities:
-    return differentiate_function(live, x, upstream, training=True)
-
-
-def infer_function(live: Any, x: Any, upstream: Any) -> Quantities:
-    return differentiate_function(live, x, upstream, training=False)
-
-
-def differentiate_function(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
-    x = tensor(x, live.device).requires_grad_()
-    if live.optimizer is not None:
-        live.optimizer.zero_grad()
-    return pulled(live.forward(x, training=training, **live.tensors), upstream, x, live.tensors)
-
-
-def put(array: Any, device: str) -> Any:
-    return tensor(array, device_named(device))
 
 
 def wait(live: Any, results: Any) -> None:
@@ -194,10 +120,6 @@ def clock(live: Any) -> float:
     return live.origin.elapsed_time(now) / 1000
 
 
-def copy(live: Any, x: Any) -> Any:
-    return x.clone()
-
-
 def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
     live.layer.eval()
     with torch.no_grad():
@@ -206,9 +128,7 @@ def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
 
 def timed_train(live: Any, x: Any, upstream: Any) -> Any:
     live.layer.train()
-    if upstream is None:
-        return {"output": live.forward(x)}
-    return timed_gradients(live.forward, x, upstream, dict(live.layer.named_parameters()))
+    return timed_gradients(live, live.forward, x, upstream)
 
 
 def timed_infer_function(live: Any, x: Any, upstream: Any) -> Any:
@@ -217,10 +137,7 @@ def timed_infer_function(live: Any, x: Any, upstream: Any) -> Any:
 
 
 def timed_train_function(live: Any, x: Any, upstream: Any) -> Any:
-    forward = functools.partial(live.forward, training=True, **live.tensors)
-    if upstream is None:
-        return {"output": forward(x)}
-    return timed_gradients(forward, x, upstream, {name: live.tensors[name] for name in ("weight", "bias")})
+    return timed_gradients(live, functools.partial(live.forward, training=True, **live.tensors), x, upstream)
 
 
 def timed_infer_into(live: Any, x: Any, upstream: Any) -> Any:
@@ -233,15 +150,14 @@ def timed_infer_into(live: Any, x: Any, upstream: Any) -> Any:
     return {"output": live.buffers[0]}
 
 
-def timed_gradients(forward: Any, x: Any, upstream: Any, parameters: Any) -> Any:
-    names = {"weight": "grad_gamma", "bias": "grad_beta"}
+def timed_gradients(live: Any, forward: Any, x: Any, upstream: Any) -> Any:
+    if upstream is None:
+        return {"output": forward(x)}
     x = x.detach().requires_grad_()
     output = forward(x)
-    gradients = torch.autograd.grad(output, [x, *parameters.values()], upstream)
-    return {
-        "output": output,
-        **dict(zip(["grad_input", *(names[name] for name in parameters)], gradients, strict=True)),
-    }
+    learned = {GRADIENTS[name]: parameter for name, parameter in live.parameters.items()}
+    gradients = torch.autograd.grad(output, [x, *learned.values()], upstream)
+    return {"output": output, **dict(zip(("grad_input", *learned), gradients, strict=True))}
 
 
 CUMULATIVE = Declared(
@@ -250,84 +166,60 @@ CUMULATIVE = Declared(
     source="documentation",
     where="torch.nn.BatchNorm1d: momentum can be set to None for cumulative moving average (i.e. simple average)",
 )
-STEPS: dict[str, Callable[..., Any]] = {
-    "train": train,
-    "infer": infer,
-    "reload": reload,
-    "freeze": freeze,
-    "unfreeze": unfreeze,
-    "sgd": sgd,
-}
+STEPS = {**LAYER.steps, "reload": reload, "freeze": freeze, "unfreeze": unfreeze}
 TIMED: dict[str, Callable[..., Any]] = {
-    "put": put,
+    "put": lambda array, device: tensor(array, DEVICES[device]),
     "get": array,
     "wait": wait,
-    "copy": copy,
-    **({"clock": clock} if "gpu" in DEVICES else {}),
+    "copy": lambda live, x: x.clone(),
+    **({"clock": clock} if "gpu" in LAYER.devices else {}),
     "infer": timed_infer,
     "train_forward": timed_train,
     "train": timed_train,
 }
-TIMED_FUNCTION: dict[str, Callable[..., Any]] = {
-    **TIMED,
-    "infer": timed_infer_function,
-    "infer_into": timed_infer_into,
-    "train_forward": timed_train_function,
-    "train": timed_train_function,
-}
-
-LAYER = Implementation(
-    name="torch.nn.BatchNorm",
-    op="batch_norm",
-    profile=(MOVING_CORRECTION, SINGLE_VALUE),
-    modes=("eager", "compiled"),
-    devices=DEVICES,
-    dtypes=DTYPES,
-    supports=supports_layer,
-    call=call_layer,
-    start=start,
-    state=state_layer,
-    steps=STEPS,
-    timed=TIMED,
-    compilations=compilations,
-    documentation=DOCUMENTATION + "generated/torch.nn.BatchNorm2d.html",
-)
+WHOLE = replace(LAYER, steps=STEPS, timed=TIMED)
 
 ADAPTER = Adapter(
     library="torch",
     versions={"torch": torch.__version__},
     settings=settings(),
     implementations=(
-        LAYER,
+        WHOLE,
         replace(
-            LAYER,
+            WHOLE,
             name="torch.nn.BatchNorm+cumulative",
-            profile=(MOVING_CORRECTION, SINGLE_VALUE, CUMULATIVE),
+            profile=(*LAYER.profile, CUMULATIVE),
             # Compiled whole it is refused: the weight of the batch is read from the tensor num_batches_tracked.
             modes=("eager",),
             call=call_cumulative,
         ),
         replace(
-            LAYER,
+            WHOLE,
             name="torch.nn.functional.batch_norm",
             supports=supports_function,
             call=call_function,
             start=start_function,
-            state=state_function,
-            steps={"train": train_function, "infer": infer_function, "sgd": sgd},
-            timed=TIMED_FUNCTION,
+            state=state_tensors,
+            steps={**passes(step_function), "sgd": sgd},
+            timed={
+                **TIMED,
+                "infer": timed_infer_function,
+                "infer_into": timed_infer_into,
+                "train_forward": timed_train_function,
+                "train": timed_train_function,
+            },
             documentation=DOCUMENTATION + "generated/torch.nn.functional.batch_norm.html",
         ),
         replace(
-            LAYER,
+            WHOLE,
             name="torch.Centering",
             op="centering",
             profile=(),
             supports=supports_centering,
             call=call_centering,
             steps={
-                "train": train,
-                "infer": infer,
+                "train": train_layer,
+                "infer": infer_layer,
                 "reload": reload,
                 "freeze": freeze_centering,
                 "unfreeze": unfreeze_centering,

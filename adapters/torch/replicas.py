@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import itertools
 import multiprocessing
 import os
 import signal
@@ -23,17 +22,8 @@ import torch
 import torch._dynamo  # noqa: F401 - else every forked process imports it for itself
 import torch.distributed
 
-from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
-from conformance_adapters.torch._native import (
-    DOCUMENTATION,
-    MOVING_CORRECTION,
-    SINGLE_VALUE,
-    call_layer,
-    fill,
-    pulled,
-    stored,
-    tensor,
-)
+from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
+from conformance_adapters.torch._native import DOCUMENTATION, LAYER, call_layer, fill, passes, pulled, stored, tensor
 
 PROCESSES = "torch-replicas"
 
@@ -78,8 +68,8 @@ def replica(rank: int, size: int, layer: Any, broadcasts: bool, store: str, pipe
     """One process: a layer wrapped once, and each pass it is asked for, until its pipe ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it dies with the worker
-    for each in others:  # what the fork copied: an open copy would hide the end
-        each.close()
+    for copy in others:  # of the fork: an open copy would hide the end
+        copy.close()
     torch.set_num_threads(1)
     wrapped: Any = None
     while True:
@@ -93,15 +83,12 @@ def replica(rank: int, size: int, layer: Any, broadcasts: bool, store: str, pipe
                 torch.distributed.init_process_group("gloo", store=meeting, rank=rank, world_size=size)
                 answer = stored(layer.state_dict())
             else:
-                wrapped = distributed(layer, broadcasts) if wrapped is None else wrapped
+                if wrapped is None:
+                    wrapped = torch.nn.parallel.DistributedDataParallel(layer, forward_sync_buffers=broadcasts)
                 answer = differentiate(wrapped, layer, kind, *arguments)
             pipe.send((None, answer))
         except Exception as error:  # the worker raises it in the step  # noqa: BLE001
             pipe.send((error, None))
-
-
-def distributed(layer: Any, broadcasts: bool) -> Any:
-    return torch.nn.parallel.DistributedDataParallel(layer, forward_sync_buffers=broadcasts)
 
 
 def differentiate(wrapped: Any, layer: Any, kind: str, x: Any, upstream: Any) -> Any:
@@ -113,8 +100,8 @@ def differentiate(wrapped: Any, layer: Any, kind: str, x: Any, upstream: Any) ->
 
 def ask(live: Any, kind: str, arguments: Any) -> Any:
     """The answers of all replicas, which work at the same time; the first error of one is raised."""
-    for pipe, each in zip(live.pipes, arguments, strict=True):
-        pipe.send((kind, each))
+    for pipe, of_one in zip(live.pipes, arguments, strict=True):
+        pipe.send((kind, of_one))
     answers = [pipe.recv() for pipe in live.pipes]
     for error, _ in answers:
         if error is not None:
@@ -122,36 +109,28 @@ def ask(live: Any, kind: str, arguments: Any) -> Any:
     return [answer for _, answer in answers]
 
 
-def joined_state(every: Any) -> Quantities:
+def joined_state(states: Any) -> Quantities:
     """Gamma and beta of the first replica, and the moving values of each."""
-    numbered = itertools.chain.from_iterable(
-        ((f"{name}_{number}", value) for name, value in each.items() if name.startswith("moving"))
-        for number, each in enumerate(every[1:], start=2)
-    )
-    return {**every[0], **dict(numbered)}
+    joined = dict(states[0])
+    for number, further in enumerate(states[1:], start=2):
+        joined |= {f"{name}_{number}": value for name, value in further.items() if name.startswith("moving")}
+    return joined
 
 
 def state(live: Any) -> Quantities:
     return dict(live.state)
 
 
-def train(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, "train", x, upstream)
-
-
-def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, "infer", x, upstream)
-
-
-def run(live: Any, kind: str, x: Any, upstream: Any) -> Quantities:
+def step(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
     ends = np.cumsum(live.sizes)[:-1]
-    parts = [[None] * len(live.sizes) if each is None else np.split(each, ends) for each in (x, upstream)]
-    every = ask(live, kind, list(zip(*parts, strict=True)))
-    live.state = joined_state([after for _, after in every])
-    quantities = [each for each, _ in every]
-    shaped = [name for name in ("output", "grad_input") if name in quantities[0]]
+    upstreams = [None] * len(live.sizes) if upstream is None else np.split(upstream, ends)
+    answers = ask(live, "train" if training else "infer", zip(np.split(x, ends), upstreams, strict=True))
+    live.state = joined_state([state for _, state in answers])
+    first = answers[0][0]
+    shaped = [name for name in ("output", "grad_input") if name in first]
+    joined = {name: np.concatenate([quantities[name] for quantities, _ in answers]) for name in shaped}
     # DistributedDataParallel leaves the same gradients of the parameters on every replica.
-    return {**quantities[0], **{name: np.concatenate([each[name] for each in quantities]) for name in shaped}}
+    return {**first, **joined}
 
 
 AVERAGED = Declared(
@@ -167,18 +146,20 @@ BROADCAST = Declared(
     where="torch.nn.parallel.DistributedDataParallel, forward_sync_buffers: broadcasting buffers at the beginning of forward",
 )
 
-PLAIN = (MOVING_CORRECTION, SINGLE_VALUE, AVERAGED)
-REPLICATED = Implementation(
+PLAIN = (*LAYER.profile, AVERAGED)
+REPLICATED = replace(
+    LAYER,
     name="torch.nn.BatchNorm+DistributedDataParallel",
     op="replicated_batch_norm",
     profile=(*PLAIN, BROADCAST),
     modes=("eager",),
+    devices=("cpu",),
     dtypes=("float64", "float32"),
     supports=supports,
-    call=call_layer,
     start=functools.partial(start, True),
     state=state,
-    steps={"train": train, "infer": infer},
+    steps=passes(step),
+    compilations=None,
     documentation=DOCUMENTATION + "generated/torch.nn.parallel.DistributedDataParallel.html",
 )
 
