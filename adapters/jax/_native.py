@@ -15,11 +15,9 @@ import jaxlib
 import numpy as np
 import optax
 
-from conformance.protocol import Call, Configuration, Quantities
+from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
 
 X64 = jax.config.jax_enable_x64
-MODES = ("eager", "compiled")
-DEVICES = ("cpu", "gpu") if jax.default_backend() == "gpu" else ("cpu",)
 DTYPES = ("float64",) if X64 else ("float32", "float16", "bfloat16")
 
 #: JAX keeps every program it compiled, those of eager operations too, some 1.5 MB each: forgotten every so many starts.
@@ -138,14 +136,36 @@ def timed(train: Callable[..., Any], infer: Callable[..., Any]) -> dict[str, Cal
     return {"put": put, "get": np.asarray, "wait": wait, "copy": copy, **passes}
 
 
-VERSIONS = {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "optax": optax.__version__}
-SETTINGS = {
-    "x64": str(X64),
-    "platform": jax.default_backend(),
-    "matmul precision": str(jax.config.jax_default_matmul_precision),
-    "dtype promotion": str(jax.config.jax_numpy_dtype_promotion),
-    "jit disabled": str(jax.config.jax_disable_jit),
-    "XLA flags": os.environ.get("XLA_FLAGS", ""),
-}
 #: How the names of the threads begin in which XLA computes.
 POOL = "tf_XLAEigen"
+
+
+def row(**fields: Any) -> Implementation:
+    """A row of a library on JAX, with what is so in most of them where it is not among the fields."""
+    most = {
+        "op": "batch_norm",
+        "profile": (),
+        "modes": ("eager", "compiled"),
+        "devices": ("cpu", "gpu") if jax.default_backend() == "gpu" else ("cpu",),
+        "dtypes": DTYPES,
+        "compilations": compilations,
+    }
+    return Implementation(**{**most, **fields})
+
+
+def adapter(library: str, versions: dict[str, str], *rows: Implementation) -> Adapter:
+    """The adapter of a library on JAX, of these versions and JAX's."""
+    return Adapter(
+        library=library,
+        versions={**versions, "jax": jax.__version__, "jaxlib": jaxlib.__version__, "optax": optax.__version__},
+        settings={
+            "x64": str(X64),
+            "platform": jax.default_backend(),
+            "matmul precision": str(jax.config.jax_default_matmul_precision),
+            "dtype promotion": str(jax.config.jax_numpy_dtype_promotion),
+            "jit disabled": str(jax.config.jax_disable_jit),
+            "XLA flags": os.environ.get("XLA_FLAGS", ""),
+        },
+        pool=POOL,
+        implementations=rows,
+    )

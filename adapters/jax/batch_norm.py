@@ -10,17 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
+from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.jax._native import (
-    DEVICES,
-    DTYPES,
-    MODES,
-    POOL,
-    SETTINGS,
-    VERSIONS,
-    compilations,
+    adapter,
     infer_pure,
     prepare,
+    row,
     sgd_pure,
     state_pure,
     step_pure,
@@ -104,27 +99,17 @@ def saved_and_loaded(value: Any) -> Any:
     return jax.device_put(jnp.load(file), value.device)
 
 
-ADAPTER = Adapter(
-    library="jax",
-    versions=VERSIONS,
-    settings=SETTINGS,
-    pool=POOL,
-    implementations=(
-        Implementation(
-            name="jax.numpy",
-            op="batch_norm",
-            profile=(),
-            modes=MODES,
-            devices=DEVICES,
-            dtypes=DTYPES,
-            supports=supports_dtype,
-            call=call,
-            start=start,
-            state=state_pure,
-            steps={"train": train_pure, "infer": infer_pure, "reload": reload, "sgd": sgd_pure},
-            timed=timed(train_pure, infer_pure),
-            compilations=compilations,
-            documentation="https://docs.jax.dev/en/latest/jax.numpy.html",
-        ),
+ADAPTER = adapter(
+    "jax",
+    {},
+    row(
+        name="jax.numpy",
+        supports=supports_dtype,
+        call=call,
+        start=start,
+        state=state_pure,
+        steps={"train": train_pure, "infer": infer_pure, "reload": reload, "sgd": sgd_pure},
+        timed=timed(train_pure, infer_pure),
+        documentation="https://docs.jax.dev/en/latest/jax.numpy.html",
     ),
 )

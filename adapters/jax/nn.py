@@ -9,17 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.jax._native import (
-    DEVICES,
-    DTYPES,
-    MODES,
-    POOL,
-    SETTINGS,
-    VERSIONS,
-    compilations,
+    adapter,
     infer_pure,
     prepare,
+    row,
     sgd_pure,
     state_pure,
     step_pure,
@@ -81,27 +76,21 @@ CALLER_STATE = Declared(
     source="documentation",
     where="jax.nn.standardize: optionally specify the mean and the variance used for standardization",
 )
-STANDARDIZE = Implementation(
+STANDARDIZE = row(
     name="jax.nn.standardize",
-    op="batch_norm",
     profile=(CALLER_STATE,),
-    modes=MODES,
-    devices=DEVICES,
-    dtypes=DTYPES,
     supports=supports,
     call=call,
     start=start,
     state=state_pure,
     steps={"train": train_pure, "infer": infer_pure, "sgd": sgd_pure},
     timed=timed(train_pure, infer_pure),
-    compilations=compilations,
     documentation="https://docs.jax.dev/en/latest/_autosummary/jax.nn.standardize.html",
 )
 
-ADAPTER = Adapter(
-    library="jax",
-    versions=VERSIONS,
-    settings=SETTINGS,
-    pool=POOL,
-    implementations=(STANDARDIZE, replace(STANDARDIZE, name="jax.nn.standardize+stable", call=call_stable)),
+ADAPTER = adapter(
+    "jax",
+    {},
+    STANDARDIZE,
+    replace(STANDARDIZE, name="jax.nn.standardize+stable", call=call_stable),
 )
