@@ -6,7 +6,7 @@ import ast
 import graphlib
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -89,7 +89,7 @@ LIBRARIES = {
     "tf_keras": {"tensorflow", "tf_keras"},
     "torch": {"torch"},
 }
-#: The batch norms of the libraries on JAX, over its replicas.
+#: The batch norms of the libraries on JAX, over its replicas: what these share serves there too.
 FURTHER = {"jax.replicas": {"equinox", "flax", "haiku"}}
 ADAPTER_FILES = sorted((root() / "adapters").rglob("*.py"))
 FRAMEWORKS = set[str]().union(*LIBRARIES.values())
@@ -234,17 +234,17 @@ def _adapter(path: Path) -> str:
     return f"{path.parent.name}.{path.stem}"
 
 
-def shared_by(library: str) -> set[str]:
+def shared_by(library: str, further: Iterable[str] = ()) -> set[str]:
     """The modules whose names an adapter of that library may import: its own library's, and of those it imports."""
-    folders = {library} | (LIBRARIES[library] & LIBRARIES.keys())
+    folders = {library} | (LIBRARIES[library].union(further) & LIBRARIES.keys())
     return {f"{ADAPTERS}.{folder}._native" for folder in folders}
 
 
 @pytest.mark.parametrize("path", ADAPTER_FILES, ids=_adapter)
 def test_an_adapter_imports_its_library_the_protocol_and_what_its_library_s_share_alone(path: Path) -> None:
-    library = path.parent.name
-    packages = LIBRARIES[library] | FURTHER.get(_adapter(path), set()) | {"ml_dtypes", "numpy"}
-    assert foreign(path.read_text(), packages, {"conformance.protocol", *shared_by(library)}) == set()
+    library, further = path.parent.name, FURTHER.get(_adapter(path), set())
+    packages = LIBRARIES[library] | further | {"ml_dtypes", "numpy"}
+    assert foreign(path.read_text(), packages, {"conformance.protocol", *shared_by(library, further)}) == set()
 
 
 @pytest.mark.parametrize(
