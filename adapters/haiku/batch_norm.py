@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import haiku as hk
@@ -17,12 +16,11 @@ from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.haiku._native import DEBIASED, HAIKU_NAMES, apply_haiku, call_haiku, filled, read_haiku
 from conformance_adapters.jax._native import (
     adapter,
+    begun_pure,
     infer_pure,
-    prepare,
     row,
     sgd_pure,
     state_pure,
-    step_pure,
     supports_dtype,
     timed,
     train_pure,
@@ -80,22 +78,13 @@ def call_centering(configuration: Configuration) -> Call:
 
 
 def start(build: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    device = jax.devices(device)[0]
     mixed = configuration.op == "batch_norm" and configuration.parameter_dtype != configuration.dtype
     pure = transformed(build.func, tuple(build.keywords.items()), configuration.dtype if mixed else None)
     names = CENTERING_NAMES if configuration.op == "centering" else HAIKU_NAMES
     x = jax.ShapeDtypeStruct(configuration.shape, jnp.dtype(configuration.dtype))
     shaped = jax.eval_shape(functools.partial(pure.init, is_training=True), jax.random.key(0), x)
-    parameters, averages = jax.device_put(filled(shaped, names, state), device)
-    return SimpleNamespace(
-        parameters=parameters,
-        moving=averages,
-        read=functools.partial(read_haiku, names),
-        step=prepare(step_pure, (apply_haiku, pure), configuration, mode),
-        mode=mode,
-        device=device,
-        gradients={},
-    )
+    values, read = filled(shaped, names, state), functools.partial(read_haiku, names)
+    return begun_pure(apply_haiku, pure, values, read, configuration, mode, jax.devices(device)[0])
 
 
 @functools.lru_cache(maxsize=64)

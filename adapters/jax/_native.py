@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -59,6 +60,31 @@ def jitted(step: Any, arguments: tuple[Any, ...], configuration: Configuration, 
 
 def compilations(live: Any) -> int:
     return int(live.step._cache_size()) if live.mode == "compiled" else 0
+
+
+def begun_pure(
+    apply: Any, layer: Any, values: Any, read: Any, configuration: Configuration, mode: str, device: Any
+) -> Any:
+    """What the steps need of `apply(layer, parameters, moving, x, training)`, which gives output and moving values.
+
+    `values` are the parameters and the moving values, and `read` names the values of either as we do.
+    """
+    parameters, moving = jax.device_put(values, device)
+    return SimpleNamespace(
+        parameters=parameters,
+        moving=moving,
+        read=read,
+        step=prepare(step_pure, (apply, layer), configuration, mode),
+        mode=mode,
+        device=device,
+        gradients={},
+    )
+
+
+def parted(values: Any) -> tuple[Any, Any]:
+    """The values by our names as parameters and moving values."""
+    moving = {name: value for name, value in values.items() if name.startswith("moving")}
+    return {name: value for name, value in values.items() if name not in moving}, moving
 
 
 def state_pure(live: Any) -> Quantities:

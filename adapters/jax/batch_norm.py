@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -13,12 +12,12 @@ import jax.numpy as jnp
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.jax._native import (
     adapter,
+    begun_pure,
     infer_pure,
-    prepare,
+    parted,
     row,
     sgd_pure,
     state_pure,
-    step_pure,
     supports_dtype,
     timed,
     train_pure,
@@ -73,18 +72,7 @@ def call(configuration: Configuration) -> Call:
 
 
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    device = jax.devices(device)[0]
-    parameters = jax.device_put(state, device)
-    moving = {name: parameters.pop(name) for name in ("moving_mean", "moving_variance")}
-    return SimpleNamespace(
-        parameters=parameters,
-        moving=moving,
-        read=dict,
-        step=prepare(step_pure, (BatchNorm.__call__, layer), configuration, mode),
-        mode=mode,
-        device=device,
-        gradients={},
-    )
+    return begun_pure(BatchNorm.__call__, layer, parted(state), dict, configuration, mode, jax.devices(device)[0])
 
 
 def reload(live: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -12,12 +11,12 @@ import numpy as np
 from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.jax._native import (
     adapter,
+    begun_pure,
     infer_pure,
-    prepare,
+    parted,
     row,
     sgd_pure,
     state_pure,
-    step_pure,
     supports_dtype,
     timed,
     train_pure,
@@ -46,19 +45,9 @@ def call_stable(configuration: Configuration) -> Call:
 
 
 def start(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    device = jax.devices(device)[0]
     spread = {name: np.expand_dims(value, configuration.reduction_axes) for name, value in state.items()}
-    parameters = jax.device_put(spread, device)
-    moving = {name: parameters.pop(name) for name in ("moving_mean", "moving_variance")}
-    return SimpleNamespace(
-        parameters=parameters,
-        moving=moving,
-        read=dict,
-        step=prepare(step_pure, (apply, tuple(function.keywords.items())), configuration, mode),
-        mode=mode,
-        device=device,
-        gradients={},
-    )
+    keywords = tuple(function.keywords.items())
+    return begun_pure(apply, keywords, parted(spread), dict, configuration, mode, jax.devices(device)[0])
 
 
 def apply(keywords: Any, parameters: Any, moving: Any, x: Any, training: bool) -> Any:
