@@ -199,4 +199,3 @@ def pool() -> str | None:
 DEVICES = ("cpu", "gpu") if tf.config.list_physical_devices("GPU") else ("cpu",)
 MODES = ("eager", "compiled", "xla")
 DTYPES = ("float64", "float32", "float16", "bfloat16")
-DOCUMENTATION = "https://www.tensorflow.org/api_docs/python/tf/"

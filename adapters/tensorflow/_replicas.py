@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from conformance.protocol import Configuration, Quantities
-from conformance_adapters.tensorflow._native import prepare
 
 
 def logical_cpus(count: int) -> list[str]:
@@ -42,20 +41,21 @@ def start_replicas(
         for name in VARIABLES:
             if name in state:
                 getattr(layer, name).assign(state[name])
-    make = functools.partial(prepare_replicas, strategy, differentiate, mode)
+    prepare = functools.partial(prepare_replicas, strategy, differentiate)
     return SimpleNamespace(
         layer=layer,
         configuration=configuration,
         strategy=strategy,
         sizes=sizes,
         mode=mode,
-        prepare=make,
-        step=make(layer),
+        prepare=prepare,
+        step=prepare(layer, mode),
     )
 
 
-def prepare_replicas(strategy: Any, differentiate: Any, mode: str, layer: Any) -> Any:
-    return prepare(functools.partial(run_on_each, strategy, differentiate, layer), mode)
+def prepare_replicas(strategy: Any, differentiate: Any, layer: Any, mode: str) -> Any:
+    step = functools.partial(run_on_each, strategy, differentiate, layer)
+    return step if mode == "eager" else tf.function(step)
 
 
 def run_on_each(strategy: Any, differentiate: Any, layer: Any, x: Any, upstream: Any, training: bool) -> Any:

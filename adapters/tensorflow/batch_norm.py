@@ -6,6 +6,7 @@ The caller of the functions keeps the moving values.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,6 @@ import tensorflow as tf
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.tensorflow._native import (
     DEVICES,
-    DOCUMENTATION,
     DTYPES,
     MODES,
     TIMED_FUNCTION,
@@ -151,48 +151,46 @@ CALLER_STATE = Declared(
     where="tf.nn.batch_normalization: mean and variance are arguments, at inference running averages of the moments",
 )
 
+FUNCTION = Implementation(
+    name="tf.nn.batch_normalization",
+    op="batch_norm",
+    profile=(CALLER_STATE,),
+    modes=MODES,
+    devices=DEVICES,
+    dtypes=DTYPES,
+    supports=supports,
+    call=call,
+    start=start,
+    state=state_function,
+    steps={"train": train_function, "infer": infer_function},
+    timed=TIMED_FUNCTION,
+    compilations=compilations,
+    documentation="https://www.tensorflow.org/api_docs/python/tf/nn/batch_normalization",
+)
+CENTERING = replace(
+    FUNCTION,
+    name="tf.Centering",
+    op="centering",
+    profile=(),
+    supports=supports_centering,
+    call=call_centering,
+    start=start_centering,
+    state=state_centering,
+    steps={
+        "train": train_layer,
+        "infer": infer_layer,
+        "reload": reload_checkpoint,
+        "freeze": freeze,
+        "unfreeze": unfreeze,
+    },
+    timed=TIMED_LAYER,
+    documentation="",
+)
+
 ADAPTER = Adapter(
     library="tensorflow",
     versions={"tensorflow": tf.__version__},
     settings={**threads(), **numerics()},
     pool=pool(),
-    implementations=(
-        Implementation(
-            name="tf.nn.batch_normalization",
-            op="batch_norm",
-            profile=(CALLER_STATE,),
-            modes=MODES,
-            devices=DEVICES,
-            dtypes=DTYPES,
-            supports=supports,
-            call=call,
-            start=start,
-            state=state_function,
-            steps={"train": train_function, "infer": infer_function},
-            timed=TIMED_FUNCTION,
-            compilations=compilations,
-            documentation=DOCUMENTATION + "nn/batch_normalization",
-        ),
-        Implementation(
-            name="tf.Centering",
-            op="centering",
-            profile=(),
-            modes=MODES,
-            devices=DEVICES,
-            dtypes=DTYPES,
-            supports=supports_centering,
-            call=call_centering,
-            start=start_centering,
-            state=state_centering,
-            steps={
-                "train": train_layer,
-                "infer": infer_layer,
-                "reload": reload_checkpoint,
-                "freeze": freeze,
-                "unfreeze": unfreeze,
-            },
-            timed=TIMED_LAYER,
-            compilations=compilations,
-        ),
-    ),
+    implementations=(FUNCTION, CENTERING),
 )

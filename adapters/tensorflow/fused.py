@@ -16,7 +16,6 @@ from conformance.protocol import Adapter, Call, Configuration, Declared, Impleme
 from conformance_adapters.tensorflow._native import (
     CONVERSION,
     DEVICES,
-    DOCUMENTATION,
     MODES,
     arrays,
     compilations,
@@ -167,6 +166,7 @@ def sgd(live: Any, learning_rate: float) -> None:
     tf.compat.v1.train.GradientDescentOptimizer(learning_rate).apply_gradients(pairs)
 
 
+DOCUMENTATION = "https://www.tensorflow.org/api_docs/python/tf/"
 MOVING_CORRECTION = Declared(
     field="moving_correction",
     value=1,
@@ -196,21 +196,20 @@ FUSED = Implementation(
     documentation=DOCUMENTATION + "compat/v1/nn/fused_batch_norm",
 )
 
+RAW = replace(
+    FUSED,
+    name="tf.raw_ops.FusedBatchNormV3",
+    profile=(CALLER_STATE,),
+    call=call_raw,
+    steps={"train": train_raw, "infer": infer},
+    timed={**CONVERSION, "infer": timed_infer, "train_forward": timed_train_raw, "train": timed_train_raw},
+    documentation=DOCUMENTATION + "raw_ops/FusedBatchNormV3",
+)
+
 ADAPTER = Adapter(
     library="tensorflow",
     versions={"tensorflow": tf.__version__},
     settings={**threads(), **numerics()},
     pool=pool(),
-    implementations=(
-        FUSED,
-        replace(
-            FUSED,
-            name="tf.raw_ops.FusedBatchNormV3",
-            profile=(CALLER_STATE,),
-            call=call_raw,
-            steps={"train": train_raw, "infer": infer},
-            timed={**CONVERSION, "infer": timed_infer, "train_forward": timed_train_raw, "train": timed_train_raw},
-            documentation=DOCUMENTATION + "raw_ops/FusedBatchNormV3",
-        ),
-    ),
+    implementations=(FUSED, RAW),
 )

@@ -12,8 +12,20 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from conformance.protocol import Call, Configuration, Declared, Quantities
-from conformance_adapters.tensorflow._native import once, prepare
+from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+from conformance_adapters.tensorflow._native import (
+    DEVICES,
+    DTYPES,
+    MODES,
+    compilations,
+    infer_layer,
+    numerics,
+    once,
+    pool,
+    prepare,
+    threads,
+    train_layer,
+)
 
 #: Keras has our names for the variables of the layer, but for those of batch renormalization's deviations.
 NAMES = {
@@ -73,25 +85,26 @@ def start_layer(
     differentiate: Any = differentiate_layer,
 ) -> Any:
     way = type(layer), layer.fused, layer.synchronized
-    make = functools.partial(prepare_layer, differentiate, mode)
+    prepare = functools.partial(prepare_layer, differentiate)
+    make = functools.partial(built, layer, configuration.shape, mode, prepare)
     with tf.device(device):
-        layer, step = once(functools.partial(built, layer, configuration.shape, make), way, configuration, mode, device)
+        layer, step = once(make, way, configuration, mode, device)
         layer.trainable = True
         for name, value in state.items():
             variable = getattr(layer, NAMES[name])
             # With several feature axes the variables keep the reduced ones, of size 1.
             variable.assign(value.reshape(variable.shape))
     return SimpleNamespace(
-        layer=layer, configuration=configuration, mode=mode, device=device, prepare=make, step=step, gradients={}
+        layer=layer, configuration=configuration, mode=mode, device=device, prepare=prepare, step=step, gradients={}
     )
 
 
-def built(layer: Any, shape: Any, make: Any) -> Any:
+def built(layer: Any, shape: Any, mode: str, prepare: Any) -> Any:
     layer.build(shape)
-    return layer, make(layer)
+    return layer, prepare(layer, mode)
 
 
-def prepare_layer(differentiate: Any, mode: str, layer: Any) -> Any:
+def prepare_layer(differentiate: Any, layer: Any, mode: str) -> Any:
     return prepare(functools.partial(differentiate, layer), mode)
 
 
@@ -105,7 +118,7 @@ def reload_layer(live: Any) -> Any:
         file = Path(folder, "model.keras")
         model_of(live).save(file)
         live.layer = tf_keras.models.load_model(file).layers[-1]
-    live.step = live.prepare(live.layer)
+    live.step = live.prepare(live.layer, live.mode)
     return live
 
 
@@ -118,12 +131,12 @@ def model_of(live: Any) -> Any:
 
 def freeze(live: Any) -> None:
     live.layer.trainable = False
-    live.step = live.prepare(live.layer)
+    live.step = live.prepare(live.layer, live.mode)
 
 
 def unfreeze(live: Any) -> None:
     live.layer.trainable = True
-    live.step = live.prepare(live.layer)
+    live.step = live.prepare(live.layer, live.mode)
 
 
 def sgd(live: Any, learning_rate: float) -> None:
@@ -153,6 +166,39 @@ FROZEN = Declared(
     source="documentation",
     where="tf.keras.layers.BatchNormalization: trainable = False means that the layer will be run in inference mode",
 )
-VERSIONS = {"tf_keras": tf_keras.__version__, "tensorflow": tf.__version__}
-KERAS = {"legacy Keras": os.environ.get("TF_USE_LEGACY_KERAS", ""), "floatx": tf_keras.backend.floatx()}
 PAGES = "https://www.tensorflow.org/versions/r2.15/api_docs/python/tf/"
+#: The layer, of which the rows are variants.
+LAYER = Implementation(
+    name="tf_keras.layers.BatchNormalization",
+    op="batch_norm",
+    profile=(FROZEN, MOVING_CORRECTION),
+    modes=MODES,
+    devices=DEVICES,
+    dtypes=DTYPES,
+    supports=supports_layer,
+    call=call_layer,
+    start=start_layer,
+    state=state_layer,
+    steps={
+        "train": train_layer,
+        "infer": infer_layer,
+        "reload": reload_layer,
+        "freeze": freeze,
+        "unfreeze": unfreeze,
+        "sgd": sgd,
+    },
+    compilations=compilations,
+    documentation=PAGES + "keras/layers/BatchNormalization",
+)
+VERSIONS = {"tf_keras": tf_keras.__version__, "tensorflow": tf.__version__}
+
+
+def adapter(*implementations: Implementation, threaded: bool = True) -> Adapter:
+    settings = {"legacy Keras": os.environ.get("TF_USE_LEGACY_KERAS", ""), "floatx": tf_keras.backend.floatx()}
+    return Adapter(
+        library="tf_keras",
+        versions=VERSIONS,
+        settings={**settings, **(threads() if threaded else {}), **numerics()},
+        pool=pool(),
+        implementations=implementations,
+    )

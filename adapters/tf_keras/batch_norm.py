@@ -6,48 +6,34 @@ Beside it the functions of `tf_keras.backend`, and `tf.compat.v1.layers.BatchNor
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
-from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.tensorflow._native import (
-    DEVICES,
-    DTYPES,
-    MODES,
     TIMED_FUNCTION,
     TIMED_LAYER,
-    compilations,
     infer_function,
-    infer_layer,
-    numerics,
-    pool,
     reload_checkpoint,
     start_function,
     state_function,
-    threads,
     train_function,
     train_layer,
 )
 from conformance_adapters.tf_keras._native import (
     FROZEN,
-    KERAS,
+    LAYER,
     MOVING_CORRECTION,
     PAGES,
-    VERSIONS,
+    adapter,
     call_layer,
-    freeze,
     keywords,
-    reload_layer,
-    sgd,
     sgd_v1,
     start_layer,
-    state_layer,
     supports_layer,
-    unfreeze,
 )
 
 PROCESSES = "tf-keras"
@@ -142,31 +128,8 @@ CALLER_STATE = Declared(
     source="documentation",
     where="tf_keras.backend.normalize_batch_in_training returns mean and variance; batch_normalization takes them",
 )
-STEPS: dict[str, Callable[..., Any]] = {
-    "train": train_layer,
-    "infer": infer_layer,
-    "reload": reload_layer,
-    "freeze": freeze,
-    "unfreeze": unfreeze,
-    "sgd": sgd,
-}
-STEPS_V1 = {**STEPS, "reload": reload_checkpoint, "sgd": sgd_v1}
-LAYER = Implementation(
-    name="tf_keras.layers.BatchNormalization",
-    op="batch_norm",
-    profile=(FROZEN, MOVING_CORRECTION),
-    modes=MODES,
-    devices=DEVICES,
-    dtypes=DTYPES,
-    supports=supports_layer,
-    call=call_layer,
-    start=start_layer,
-    state=state_layer,
-    steps=STEPS,
-    timed=TIMED_LAYER,
-    compilations=compilations,
-    documentation=PAGES + "keras/layers/BatchNormalization",
-)
+V1 = {"reload": reload_checkpoint, "sgd": sgd_v1}
+TIMED = replace(LAYER, timed=TIMED_LAYER)
 RENORM = replace(
     LAYER,
     name="tf_keras.layers.BatchNormalization+renorm",
@@ -174,51 +137,44 @@ RENORM = replace(
     profile=(FROZEN,),
     call=functools.partial(call_renorm, "tf_keras.layers.BatchNormalization", "Scheduled"),
     start=start_renorm,
-    steps={**STEPS, "train": train_renorm},
-    timed={},
+    steps={**LAYER.steps, "train": train_renorm},
     documentation=PAGES + "compat/v1/layers/BatchNormalization",
 )
 
-ADAPTER = Adapter(
-    library="tf_keras",
-    versions=VERSIONS,
-    settings={**KERAS, **threads(), **numerics()},
-    pool=pool(),
-    implementations=(
-        LAYER,
-        replace(
-            LAYER,
-            name="tf_keras.layers.BatchNormalization+unfused",
-            profile=(FROZEN,),
-            call=functools.partial(call_layer, fused=False),
-        ),
-        replace(
-            LAYER,
-            name="tf.compat.v1.layers.BatchNormalization",
-            profile=(MOVING_CORRECTION,),
-            call=call_v1,
-            steps=STEPS_V1,
-            documentation=PAGES + "compat/v1/layers/BatchNormalization",
-        ),
+ADAPTER = adapter(
+    TIMED,
+    replace(
+        TIMED,
+        name="tf_keras.layers.BatchNormalization+unfused",
+        profile=(FROZEN,),
+        call=functools.partial(call_layer, fused=False),
+    ),
+    replace(
+        TIMED,
+        name="tf.compat.v1.layers.BatchNormalization",
+        profile=(MOVING_CORRECTION,),
+        call=call_v1,
+        steps={**LAYER.steps, **V1},
+        documentation=PAGES + "compat/v1/layers/BatchNormalization",
+    ),
+    RENORM,
+    replace(
         RENORM,
-        replace(
-            RENORM,
-            name="tf.compat.v1.layers.BatchNormalization+renorm",
-            profile=(),
-            call=functools.partial(call_renorm, "tensorflow.compat.v1.layers.BatchNormalization", "ScheduledV1"),
-            steps={**STEPS_V1, "train": train_renorm},
-        ),
-        replace(
-            LAYER,
-            name="tf_keras.backend.batch_normalization",
-            profile=(CALLER_STATE,),
-            supports=supports_function,
-            call=call_function,
-            start=start,
-            state=state_function,
-            steps={"train": train_function, "infer": infer_function},
-            timed=TIMED_FUNCTION,
-            documentation="",
-        ),
+        name="tf.compat.v1.layers.BatchNormalization+renorm",
+        profile=(),
+        call=functools.partial(call_renorm, "tensorflow.compat.v1.layers.BatchNormalization", "ScheduledV1"),
+        steps={**RENORM.steps, **V1},
+    ),
+    replace(
+        LAYER,
+        name="tf_keras.backend.batch_normalization",
+        profile=(CALLER_STATE,),
+        supports=supports_function,
+        call=call_function,
+        start=start,
+        state=state_function,
+        steps={"train": train_function, "infer": infer_function},
+        timed=TIMED_FUNCTION,
+        documentation="",
     ),
 )

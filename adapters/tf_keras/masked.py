@@ -8,30 +8,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from conformance.protocol import Adapter, Implementation, Quantities
-from conformance_adapters.tensorflow._native import (
-    DEVICES,
-    DTYPES,
-    MODES,
-    arrays,
-    compilations,
-    constant,
-    numerics,
-    pool,
-    threads,
-)
+from conformance.protocol import Quantities
+from conformance_adapters.tensorflow._native import arrays, constant
 from conformance_adapters.tf_keras._native import (
     FROZEN,
-    KERAS,
-    MOVING_CORRECTION,
-    PAGES,
-    VERSIONS,
+    LAYER,
+    adapter,
     call_layer,
     differentiate,
     freeze,
     start_layer,
-    state_layer,
-    supports_layer,
     unfreeze,
 )
 
@@ -56,41 +42,27 @@ def run(live: Any, x: Any, upstream: Any, mask: Any, training: bool) -> Quantiti
         return arrays(live.step(tf.constant(x), constant(upstream), constant(mask), training))
 
 
-MASKED = Implementation(
+MASKED = replace(
+    LAYER,
     name="tf_keras.layers.BatchNormalization+mask",
     op="masked_batch_norm",
-    profile=(FROZEN, MOVING_CORRECTION),
-    modes=MODES,
-    devices=DEVICES,
-    dtypes=DTYPES,
-    supports=supports_layer,
-    call=call_layer,
     start=functools.partial(start_layer, differentiate=differentiate_masked),
-    state=state_layer,
     steps={"train": train, "infer": infer, "freeze": freeze, "unfreeze": unfreeze},
-    compilations=compilations,
-    documentation=PAGES + "keras/layers/BatchNormalization",
 )
 
-ADAPTER = Adapter(
-    library="tf_keras",
-    versions=VERSIONS,
-    settings={**KERAS, **threads(), **numerics()},
-    pool=pool(),
-    implementations=(
+ADAPTER = adapter(
+    MASKED,
+    replace(
         MASKED,
-        replace(
-            MASKED,
-            name="tf_keras.layers.BatchNormalization+mask+unfused",
-            profile=(FROZEN,),
-            call=functools.partial(call_layer, fused=False),
-        ),
-        replace(
-            MASKED,
-            name="tf_keras.layers.BatchNormalization+mask+synchronized",
-            profile=(FROZEN,),
-            # Statistics over replicas, of which there is one here: another algorithm, by sums of squares.
-            call=functools.partial(call_layer, synchronized=True),
-        ),
+        name="tf_keras.layers.BatchNormalization+mask+unfused",
+        profile=(FROZEN,),
+        call=functools.partial(call_layer, fused=False),
+    ),
+    replace(
+        MASKED,
+        name="tf_keras.layers.BatchNormalization+mask+synchronized",
+        profile=(FROZEN,),
+        # Statistics over replicas, of which there is one here: another algorithm, by sums of squares.
+        call=functools.partial(call_layer, synchronized=True),
     ),
 )

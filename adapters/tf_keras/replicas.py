@@ -11,8 +11,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
-from conformance_adapters.tensorflow._native import DTYPES, compilations, numerics, threads
+from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
+from conformance_adapters.tensorflow._native import numerics, threads
 from conformance_adapters.tensorflow._replicas import (
     CPUS,
     VARIABLES,
@@ -23,7 +23,7 @@ from conformance_adapters.tensorflow._replicas import (
     train_replicas,
 )
 from conformance_adapters.tf_keras._native import (
-    PAGES,
+    LAYER,
     VERSIONS,
     call_layer,
     freeze,
@@ -118,7 +118,7 @@ def reload(live: Any) -> Any:
         model_of(live).save(file)
         with live.strategy.scope():
             live.layer = tf_keras.models.load_model(file).layers[-1]
-    live.step = live.prepare(live.layer)
+    live.step = live.prepare(live.layer, live.mode)
     return live
 
 
@@ -129,25 +129,18 @@ ON_READ = Declared(
     source="documentation",
     where="tf.VariableSynchronization.ON_READ: the variable will be aggregated across devices when it is read",
 )
-SYNCHRONIZED = Implementation(
+SYNCHRONIZED = replace(
+    LAYER,
     name="tf_keras.layers.BatchNormalization+synchronized",
     op="synchronized_batch_norm",
     profile=(),
     modes=("eager", "compiled"),
-    dtypes=DTYPES,
+    devices=("cpu",),
     supports=supports,
     call=functools.partial(call, synchronized=True),
     start=functools.partial(start_replicas, differentiate=differentiate_replica),
     state=state,
-    steps={
-        "train": train_replicas,
-        "infer": infer_replicas,
-        "reload": reload,
-        "freeze": freeze,
-        "unfreeze": unfreeze,
-    },
-    compilations=compilations,
-    documentation=PAGES + "keras/layers/BatchNormalization",
+    steps={"train": train_replicas, "infer": infer_replicas, "reload": reload, "freeze": freeze, "unfreeze": unfreeze},
 )
 
 ADAPTER = Adapter(

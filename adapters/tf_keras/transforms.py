@@ -9,30 +9,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
-from conformance_adapters.tensorflow._native import (
-    DEVICES,
-    DTYPES,
-    MODES,
-    arrays,
-    compilations,
-    infer_layer,
-    numerics,
-    pool,
-    train_layer,
-)
+from conformance.protocol import Call, Configuration, Quantities
+from conformance_adapters.tensorflow._native import arrays, infer_layer, train_layer
 from conformance_adapters.tf_keras._native import (
-    KERAS,
+    LAYER,
     MOVING_CORRECTION,
     PAGES,
-    VERSIONS,
-    call_layer,
+    adapter,
     differentiate,
     keywords,
     reload_layer,
     sgd_v1,
     start_layer,
-    state_layer,
     supports_layer,
 )
 
@@ -91,57 +79,43 @@ def further(layer: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> 
 
 
 STEPS: dict[str, Callable[..., Any]] = {"train": train_layer, "infer": infer_layer, "sgd": sgd_v1}
-VIRTUAL = Implementation(
+VIRTUAL = replace(
+    LAYER,
     name="tf_keras.layers.BatchNormalization+virtual",
     op="virtual_batch_norm",
     profile=(),
-    modes=MODES,
-    devices=DEVICES,
-    dtypes=DTYPES,
-    supports=supports_layer,
     call=functools.partial(call_virtual, path="tf_keras.layers.BatchNormalization"),
-    start=start_layer,
-    state=state_layer,
     steps={**STEPS, "reload": reload_layer},
-    compilations=compilations,
-    documentation=PAGES + "keras/layers/BatchNormalization",
+)
+TRANSFORMED = replace(
+    LAYER,
+    name="tf_keras.layers.BatchNormalization+recompute_grad",
+    op="transformed_batch_norm",
+    profile=(MOVING_CORRECTION,),
+    supports=supports_single,
+    start=functools.partial(start_layer, differentiate=differentiate_recomputed),
+    steps=STEPS,
+    documentation=PAGES + "recompute_grad",
 )
 
-ADAPTER = Adapter(
-    library="tf_keras",
-    versions=VERSIONS,
-    settings={**KERAS, **numerics()},
-    pool=pool(),
-    implementations=(
+ADAPTER = adapter(
+    VIRTUAL,
+    replace(
         VIRTUAL,
-        replace(
-            VIRTUAL,
-            name="tf.compat.v1.layers.BatchNormalization+virtual",
-            call=functools.partial(call_virtual, path="tensorflow.compat.v1.layers.BatchNormalization"),
-            steps=STEPS,
-            documentation=PAGES + "compat/v1/layers/BatchNormalization",
-        ),
-        replace(
-            VIRTUAL,
-            name="tf_keras.layers.BatchNormalization+derivatives",
-            op="differentiated_batch_norm",
-            profile=(MOVING_CORRECTION,),
-            modes=("eager",),
-            supports=supports_single,
-            call=call_layer,
-            steps={"train": train_further, "infer": infer_further},
-            documentation=PAGES + "autodiff/ForwardAccumulator",
-        ),
-        replace(
-            VIRTUAL,
-            name="tf_keras.layers.BatchNormalization+recompute_grad",
-            op="transformed_batch_norm",
-            profile=(MOVING_CORRECTION,),
-            supports=supports_single,
-            call=call_layer,
-            start=functools.partial(start_layer, differentiate=differentiate_recomputed),
-            steps=STEPS,
-            documentation=PAGES + "recompute_grad",
-        ),
+        name="tf.compat.v1.layers.BatchNormalization+virtual",
+        call=functools.partial(call_virtual, path="tensorflow.compat.v1.layers.BatchNormalization"),
+        steps=STEPS,
+        documentation=PAGES + "compat/v1/layers/BatchNormalization",
     ),
+    replace(
+        TRANSFORMED,
+        name="tf_keras.layers.BatchNormalization+derivatives",
+        op="differentiated_batch_norm",
+        modes=("eager",),
+        start=start_layer,
+        steps={"train": train_further, "infer": infer_further},
+        documentation=PAGES + "autodiff/ForwardAccumulator",
+    ),
+    TRANSFORMED,
+    threaded=False,
 )
