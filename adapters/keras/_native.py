@@ -93,11 +93,12 @@ def call_centering(configuration: Configuration) -> Call:
     )
 
 
-def differentiate_layer(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
-    def forward(x: Any) -> Any:
-        return {"output": layer(x, training=training)}
+def forward_layer(layer: Any, training: bool, x: Any) -> Any:
+    return {"output": layer(x, training=training)}
 
-    return differentiate(forward, x, upstream, learned(layer))
+
+def differentiate_layer(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return differentiate(functools.partial(forward_layer, layer, training), x, upstream, learned(layer))
 
 
 def learned(layer: Any) -> Any:

@@ -30,11 +30,12 @@ def prepare_masked(layer: Any, mode: str) -> Any:
     return prepare(layer, mode, differentiate_masked, differentiate_masked_pure)
 
 
-def differentiate_masked(layer: Any, x: Any, upstream: Any, mask: Any, training: bool) -> Any:
-    def forward(x: Any) -> Any:
-        return {"output": layer(x, training=training, mask=mask)}
+def forward_masked(layer: Any, training: bool, mask: Any, x: Any) -> Any:
+    return {"output": layer(x, training=training, mask=mask)}
 
-    return differentiate(forward, x, upstream, learned(layer))
+
+def differentiate_masked(layer: Any, x: Any, upstream: Any, mask: Any, training: bool) -> Any:
+    return differentiate(functools.partial(forward_masked, layer, training, mask), x, upstream, learned(layer))
 
 
 def differentiate_masked_pure(

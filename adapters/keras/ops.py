@@ -76,7 +76,7 @@ def start(function: Any, configuration: Configuration, state: Quantities, mode: 
         for parameter in parameters.values():
             parameter.requires_grad_()
     forward = functools.partial(normalize, function, list(configuration.reduction_axes))
-    step = functools.partial(differentiate_pair if BACKEND != "jax" else differentiate_pair_jax, forward)
+    step = functools.partial(differentiate_function if BACKEND != "jax" else differentiate_function_jax, forward)
     return SimpleNamespace(
         state=state,
         parameters=parameters,
@@ -98,18 +98,19 @@ def normalize(function: Any, axes: Any, x: Any, parameters: Any, moving: Any) ->
     return output, statistics
 
 
-def differentiate_pair(forward: Any, x: Any, upstream: Any, parameters: Any, moving: Any) -> Any:
-    def quantities(x: Any) -> Any:
-        output, statistics = forward(x, parameters, moving)
-        return {"output": output, **statistics}
-
-    return differentiate(quantities, x, upstream, {f"grad_{name}": value for name, value in parameters.items()})
+def forward_function(forward: Any, parameters: Any, moving: Any, x: Any) -> Any:
+    output, statistics = forward(x, parameters, moving)
+    return {"output": output, **statistics}
 
 
-def differentiate_pair_jax(forward: Any, x: Any, upstream: Any, parameters: Any, moving: Any) -> Any:
-    quantities, gradients, statistics = differentiate_jax(
-        functools.partial(forward, moving=moving), x, upstream, parameters
-    )
+def differentiate_function(forward: Any, x: Any, upstream: Any, parameters: Any, moving: Any) -> Any:
+    named = {f"grad_{name}": value for name, value in parameters.items()}
+    return differentiate(functools.partial(forward_function, forward, parameters, moving), x, upstream, named)
+
+
+def differentiate_function_jax(forward: Any, x: Any, upstream: Any, parameters: Any, moving: Any) -> Any:
+    normalized = functools.partial(forward, moving=moving)
+    quantities, gradients, statistics = differentiate_jax(normalized, x, upstream, parameters)
     return {**quantities, **statistics, **{f"grad_{name}": value for name, value in dict(gradients).items()}}
 
 

@@ -34,11 +34,12 @@ def prepare_remat(layer: Any, mode: str) -> Any:
     return prepare(layer, mode, differentiate_remat, differentiate_remat_pure)
 
 
-def differentiate_remat(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
-    def forward(x: Any) -> Any:
-        return {"output": keras.remat(functools.partial(layer, training=training))(x)}
+def forward_remat(layer: Any, training: bool, x: Any) -> Any:
+    return {"output": keras.remat(functools.partial(layer, training=training))(x)}
 
-    return differentiate(forward, x, upstream, learned(layer))
+
+def differentiate_remat(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return differentiate(functools.partial(forward_remat, layer, training), x, upstream, learned(layer))
 
 
 def differentiate_remat_pure(layer: Any, trainable: Any, others: Any, x: Any, upstream: Any, training: bool) -> Any:
@@ -59,16 +60,16 @@ def prepare_stateless(layer: Any, mode: str) -> Any:
     return compiled(functools.partial(differentiate_stateless, layer), mode)
 
 
+def forward_stateless(layer: Any, training: bool, moved: list[Any], x: Any) -> Any:
+    output, after = layer.stateless_call(*values(layer), x, training=training)
+    moved.extend(after)
+    return {"output": output}
+
+
 def differentiate_stateless(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
     """Beside the quantities what the variables become that are not trained: the caller assigns it."""
-    trainable, others = values(layer)
-    moved = []
-
-    def forward(x: Any) -> Any:
-        output, after = layer.stateless_call(trainable, others, x, training=training)
-        moved.extend(after)
-        return {"output": output}
-
+    moved: list[Any] = []
+    forward = functools.partial(forward_stateless, layer, training, moved)
     return differentiate(forward, x, upstream, learned(layer)), moved
 
 
