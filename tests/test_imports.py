@@ -237,7 +237,8 @@ def _adapter(path: Path) -> str:
 def shared_by(library: str, further: Iterable[str] = ()) -> set[str]:
     """The modules whose names an adapter of that library may import: its own library's, and of those it imports."""
     folders = {library} | (LIBRARIES[library].union(further) & LIBRARIES.keys())
-    return {f"{ADAPTERS}.{folder}._native" for folder in folders}
+    files = [path for path in ADAPTER_FILES if path.stem.startswith("_") and path.parent.name in folders]
+    return {f"{ADAPTERS}.{_adapter(path)}" for path in files}
 
 
 @pytest.mark.parametrize("path", ADAPTER_FILES, ids=_adapter)

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import functools
-import os
 import tempfile
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
+from conformance.protocol import Adapter, Configuration, Quantities
+from conformance_adapters.keras._backend import settings, versions
+from conformance_adapters.keras._native import (
+    LAYER,
+    call_centering,
+    call_layer,
+    differentiate_layer,
+    freeze,
+    model_of,
+    supports_layer,
+    supports_policy,
+    unfreeze,
+)
+from conformance_adapters.tensorflow._replicas import (
+    CPUS,
+    VARIABLES,
+    infer_replicas,
+    start_replicas,
+    state_replicas,
+    supports_replicas,
+    train_replicas,
+)
 
 PROCESSES = "keras-replicas"
-
-#: Keras has our names for the variables of the layer.
-NAMES = ("gamma", "beta", "moving_mean", "moving_variance")
-
-
-def logical_cpus(count: int) -> list[str]:
-    """The names of so many logical devices, made of the first CPU before TensorFlow begins."""
-    first = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(first, [tf.config.LogicalDeviceConfiguration()] * count)
-    return [f"CPU:{number}" for number in range(count)]
-
-
-CPUS = logical_cpus(4)
 
 
 @keras.saving.register_keras_serializable(package="conformance")
@@ -63,202 +67,65 @@ class Centering(keras.layers.Layer):
         return {**super().get_config(), "axes": self.axes, "decay": self.decay}
 
 
-def policy(configuration: Configuration) -> str | None:
-    """The name of the dtype policy that computes in one dtype and stores in the other."""
-    if configuration.parameter_dtype == configuration.dtype:
-        return configuration.dtype
-    half = configuration.dtype in ("float16", "bfloat16")
-    return f"mixed_{configuration.dtype}" if half and configuration.parameter_dtype == "float32" else None
-
-
 def supports(configuration: Configuration) -> str | None:
-    if len(configuration.feature_axes) != 1:
-        return "`axis` is an integer, the axis that should be normalized"
-    return supports_centering(configuration)
+    return supports_replicas(configuration) or supports_layer(configuration)
 
 
 def supports_centering(configuration: Configuration) -> str | None:
-    if len(configuration.options["shards"]) > len(CPUS):
-        return f"the process has {len(CPUS)} logical devices"
-    if policy(configuration) is None:
-        return "the dtype policies are one dtype, or mixed_float16 and mixed_bfloat16 with float32 variables"
-    return None
-
-
-def call(configuration: Configuration) -> Call:
-    return Call(
-        path="keras.layers.BatchNormalization",
-        keywords={
-            "axis": configuration.feature_axes[0],
-            "momentum": configuration.decay,
-            "epsilon": configuration.epsilon,
-            "center": configuration.center,
-            "scale": configuration.scale,
-            "dtype": policy(configuration),
-        },
-    )
-
-
-def call_synchronized(configuration: Configuration) -> Call:
-    plain = call(configuration)
-    return Call(path=plain.path, keywords={**plain.keywords, "synchronized": True})
-
-
-def call_centering(configuration: Configuration) -> Call:
-    return Call(
-        path="Centering",
-        keywords={
-            "axes": configuration.reduction_axes,
-            "decay": configuration.decay,
-            "dtype": policy(configuration),
-        },
-    )
-
-
-def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    sizes = configuration.options["shards"]
-    # Collectives, the default, refuse a second strategy of another size in one process.
-    strategy = tf.distribute.MirroredStrategy(CPUS[: len(sizes)], cross_device_ops=tf.distribute.ReductionToOneDevice())
-    with strategy.scope():
-        layer.build(configuration.shape)
-        for name in NAMES:
-            if name in state:
-                getattr(layer, name).assign(state[name])
-    live = SimpleNamespace(layer=layer, configuration=configuration, strategy=strategy, sizes=sizes, mode=mode)
-    live.step = prepare(live)
-    return live
-
-
-def prepare(live: Any) -> Any:
-    step = functools.partial(distributed, live.strategy, live.layer)
-    return step if live.mode == "eager" else tf.function(step, jit_compile=live.mode == "xla")
-
-
-def local(live: Any, value: Any) -> list[Any]:
-    """The value on each replica."""
-    return [each.numpy() for each in live.strategy.experimental_local_results(value)]
+    return supports_replicas(configuration) or supports_policy(configuration)
 
 
 def state(live: Any) -> Quantities:
-    """Gamma and beta, and the moving values on each replica."""
-    found = {}
-    for name in NAMES:
-        if getattr(live.layer, name, None) is not None:
-            every = local(live, getattr(live.layer, name).value)
-            found[name] = every[0]
-            if name.startswith("moving"):
-                found |= {f"{name}_{number}": each for number, each in enumerate(every[1:], start=2)}
-    return found
-
-
-def shards(live: Any, array: Any) -> Any:
-    """The array distributed over the replicas, in parts of the sizes asked for."""
-    parts = np.split(array, np.cumsum(live.sizes)[:-1])
-    return live.strategy.experimental_distribute_values_from_function(
-        lambda context: tf.convert_to_tensor(parts[context.replica_id_in_sync_group])
-    )
-
-
-def train(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, x, upstream, training=True)
-
-
-def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, x, upstream, training=False)
-
-
-def run(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
-    upstream = None if upstream is None else shards(live, upstream)
-    found = live.step(shards(live, x), upstream, training)
-    given = {name: np.concatenate(local(live, found[name])) for name in ("output", "grad_input") if name in found}
-    learned = [name for name in found if name not in given]
-    return given | {name: live.strategy.reduce("SUM", found[name], axis=None).numpy() for name in learned}
-
-
-def distributed(strategy: Any, layer: Any, x: Any, upstream: Any, training: bool) -> Any:
-    return strategy.run(differentiate, args=(layer, x, upstream, training))
-
-
-def differentiate(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
-    """Output and gradients on one replica."""
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        output = layer(x, training=training)
-    if upstream is None:
-        return {"output": output}
-    learned = {f"grad_{variable.name}": variable.value for variable in layer.trainable_variables}
-    gradients = tape.gradient(output, {"grad_input": x, **learned}, output_gradients=upstream)
-    return {"output": output, **gradients}
+    variables = {name: getattr(live.layer, name, None) for name in VARIABLES}
+    return state_replicas(live, {name: variable.value for name, variable in variables.items() if variable is not None})
 
 
 def reload(live: Any) -> Any:
-    configuration = live.configuration
-    free = tuple(None if axis in configuration.reduction_axes else n for axis, n in enumerate(configuration.shape))
-    model = keras.Sequential([keras.Input(batch_shape=free, dtype=configuration.dtype), live.layer])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.keras")
-        model.save(file)
+        model_of(live).save(file)
         with live.strategy.scope():
             live.layer = keras.saving.load_model(file).layers[-1]
-    live.step = prepare(live)
+    live.step = live.prepare(live.layer, live.mode)
     return live
 
 
-def freeze(live: Any) -> None:
-    live.layer.trainable = False
-    live.step = prepare(live)
-
-
-def unfreeze(live: Any) -> None:
-    live.layer.trainable = True
-    live.step = prepare(live)
-
-
-def compilations(live: Any) -> int:
-    return 0 if live.mode == "eager" else live.step.experimental_get_tracing_count()
-
-
-STEPS: dict[str, Callable[..., Any]] = {
-    "train": train,
-    "infer": infer,
-    "reload": reload,
-    "freeze": freeze,
-    "unfreeze": unfreeze,
-}
-
-
-def implementation(name: str, op: str, call: Callable[[Configuration], Call]) -> Implementation:
-    return Implementation(
-        name=name,
-        op=op,
-        profile=(),
-        modes=("eager", "compiled"),
-        dtypes=("float64", "float32", "float16", "bfloat16"),
-        supports=supports_centering if op == "replicated_centering" else supports,
-        call=call,
-        start=start,
-        state=state,
-        steps=STEPS,
-        compilations=compilations,
-        documentation="https://keras.io/api/layers/normalization_layers/batch_normalization/",
-    )
-
+SYNCHRONIZED = replace(
+    LAYER,
+    name="keras.layers.BatchNormalization+synchronized+tensorflow",
+    op="synchronized_batch_norm",
+    profile=(),
+    modes=("eager", "compiled"),
+    supports=supports,
+    call=functools.partial(call_layer, synchronized=True),
+    start=functools.partial(start_replicas, differentiate=differentiate_layer),
+    state=state,
+    steps={"train": train_replicas, "infer": infer_replicas, "reload": reload, "freeze": freeze, "unfreeze": unfreeze},
+)
+SHOWN = ("threads within an op", "threads between ops", "oneDNN")
 
 ADAPTER = Adapter(
     library="keras",
-    versions={"keras": keras.__version__, "tensorflow": tf.__version__},
+    versions=versions(),
     settings={
         "backend": "tensorflow",
         "logical CPUs": str(len(CPUS)),
-        "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
-        "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
-        "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        **{name: value for name, value in settings().items() if name in SHOWN},
     },
     implementations=(
-        implementation(
-            "keras.layers.BatchNormalization+synchronized+tensorflow", "synchronized_batch_norm", call_synchronized
+        SYNCHRONIZED,
+        replace(
+            SYNCHRONIZED,
+            name="keras.layers.BatchNormalization+replicated+tensorflow",
+            op="replicated_batch_norm",
+            call=call_layer,
         ),
-        implementation("keras.layers.BatchNormalization+replicated+tensorflow", "replicated_batch_norm", call),
-        implementation("keras.Centering+replicated+tensorflow", "replicated_centering", call_centering),
+        replace(
+            SYNCHRONIZED,
+            name="keras.Centering+replicated+tensorflow",
+            op="replicated_centering",
+            supports=supports_centering,
+            call=call_centering,
+        ),
     ),
 )

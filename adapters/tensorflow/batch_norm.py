@@ -6,27 +6,34 @@ The caller of the functions keeps the moving values.
 from __future__ import annotations
 
 import functools
-import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
 
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+from conformance_adapters.tensorflow._native import (
+    DEVICES,
+    DTYPES,
+    MODES,
+    TIMED_FUNCTION,
+    TIMED_LAYER,
+    compilations,
+    infer_function,
+    infer_layer,
+    numerics,
+    pool,
+    prepare,
+    reload_checkpoint,
+    start_function,
+    state_function,
+    threads,
+    train_function,
+    train_layer,
+)
 
 PROCESSES = "tensorflow"
-
-#: Our name -> TensorFlow's name for the same tensor.
-NAMES = {
-    "gamma": "scale",
-    "beta": "offset",
-    "moving_mean": "mean",
-    "moving_variance": "variance",
-}
 
 
 class Centering(tf.Module):
@@ -82,123 +89,43 @@ def call_centering(configuration: Configuration) -> Call:
     )
 
 
-def prepare(step: Callable[..., Any], mode: str) -> Any:
-    """The step itself, or a graph traced from it per signature, which XLA compiles in its mode."""
-    return step if mode == "eager" else tf.function(step, jit_compile=mode == "xla")
-
-
-#: The steps that were compiled: equal configurations share them, and trace each signature once.
-COMPILED: dict[tuple[Configuration, str, str], tuple[Any, Any]] = {}
-
-
-def prepare_functions(function: Any, configuration: Configuration, mode: str, device: str) -> tuple[Any, Any]:
-    """The steps of training and of inference."""
-    key = replace(configuration, memory="contiguous"), mode, device
-    if mode != "eager" and key in COMPILED:
-        return COMPILED[key]
-    shape = [1 if axis in configuration.reduction_axes else size for axis, size in enumerate(configuration.shape)]
-    steps = (
-        prepare(functools.partial(differentiate_batch, function, configuration.reduction_axes, shape), mode),
-        prepare(functools.partial(differentiate_moving, function, shape), mode),
-    )
-    if mode != "eager":
-        COMPILED[key] = steps
-    return steps
-
-
 def start(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    with tf.device(device):
-        tensors = {NAMES[name]: tf.constant(value) for name, value in state.items()}
-    train_step, infer_step = prepare_functions(function, configuration, mode, device)
-    return SimpleNamespace(
-        state=state,
-        learned={name: tensors[name] for name in ("scale", "offset") if name in tensors},
-        moving={name: tensors[name] for name in ("mean", "variance")},
-        train_step=train_step,
-        infer_step=infer_step,
-        mode=mode,
-        device=device,
-    )
+    reduced = configuration.reduction_axes
+    shape = [1 if axis in reduced else size for axis, size in enumerate(configuration.shape)]
+    step = functools.partial(normalize, function, reduced, shape)
+    return start_function(step, function.func, configuration, state, mode, device)
+
+
+def normalize(function: Any, axes: Any, shape: Any, x: Any, learned: Any, moving: Any) -> Any:
+    """Normalizes with the moving values, else with the moments of x.
+
+    All tensors of `tf.nn.batch_normalization` have the rank of x, the normalized axes of size one.
+    """
+    if moving:
+        statistics = {}
+        mean = tf.reshape(moving["moving_mean"], shape)
+        variance = tf.reshape(moving["moving_variance"], shape)
+    else:
+        mean, variance = tf.nn.moments(x, axes, keepdims=True)
+        statistics = {"batch_mean": mean, "batch_variance": variance}
+    spread = {name: tf.reshape(tensor, shape) for name, tensor in learned.items()}
+    output = function(x, mean, variance, offset=spread.get("beta"), scale=spread.get("gamma"))
+    return {"output": output, **statistics}
 
 
 def start_centering(build: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     with tf.device(device):
         layer = build()
         layer.moving_mean.assign(state["moving_mean"])
-    step = functools.partial(differentiate_layer, layer)
-    return SimpleNamespace(layer=layer, step=prepare(step, mode), mode=mode, device=device)
-
-
-def state(live: Any) -> Quantities:
-    return dict(live.state)
+    step = prepare(functools.partial(differentiate, layer), mode)
+    return SimpleNamespace(layer=layer, step=step, mode=mode, device=device)
 
 
 def state_centering(live: Any) -> Quantities:
     return {"moving_mean": live.layer.moving_mean.numpy()}
 
 
-def train(live: Any, x: Any, upstream: Any) -> Quantities:
-    with tf.device(live.device):
-        results = live.train_step(tf.constant(x), tf.constant(upstream), live.learned)
-    return {name: value.numpy() for name, value in results.items()}
-
-
-def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    with tf.device(live.device):
-        upstream = None if upstream is None else tf.constant(upstream)
-        results = live.infer_step(tf.constant(x), upstream, live.learned, live.moving)
-    return {name: value.numpy() for name, value in results.items()}
-
-
-def train_centering(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, x, upstream, training=True)
-
-
-def infer_centering(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, x, upstream, training=False)
-
-
-def run(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
-    with tf.device(live.device):
-        upstream = None if upstream is None else tf.constant(upstream)
-        results = live.step(tf.constant(x), upstream, training)
-    return {name: value.numpy() for name, value in results.items()}
-
-
-def differentiate_batch(function: Any, axes: Any, shape: Any, x: Any, upstream: Any, learned: Any) -> Any:
-    """Normalizes with the moments of x."""
-    with tf.GradientTape() as tape:
-        tape.watch((x, learned))
-        mean, variance = tf.nn.moments(x, axes, keepdims=True)
-        output = normalize(function, shape, x, mean, variance, learned)
-    quantities = {"output": output, "batch_mean": mean, "batch_variance": variance}
-    return quantities if upstream is None else {**quantities, **differentiate(tape, output, x, upstream, learned)}
-
-
-def differentiate_moving(function: Any, shape: Any, x: Any, upstream: Any, learned: Any, moving: Any) -> Any:
-    """Normalizes with the moving values that the caller keeps."""
-    with tf.GradientTape() as tape:
-        tape.watch((x, learned))
-        mean, variance = tf.reshape(moving["mean"], shape), tf.reshape(moving["variance"], shape)
-        output = normalize(function, shape, x, mean, variance, learned)
-    if upstream is None:
-        return {"output": output}
-    return {"output": output, **differentiate(tape, output, x, upstream, learned)}
-
-
-def normalize(function: Any, shape: Any, x: Any, mean: Any, variance: Any, learned: Any) -> Any:
-    """Calls `tf.nn.batch_normalization`: all its tensors have the rank of x, the normalized axes of size one."""
-    spread = {name: tf.reshape(value, shape) for name, value in learned.items()}
-    return function(x, mean, variance, offset=spread.get("offset"), scale=spread.get("scale"))
-
-
-def differentiate(tape: Any, output: Any, x: Any, upstream: Any, learned: Any) -> Any:
-    names = {"grad_gamma": "scale", "grad_beta": "offset"}
-    sources = {ours: learned[theirs] for ours, theirs in names.items() if theirs in learned}
-    return tape.gradient(output, {"grad_input": x, **sources}, output_gradients=upstream)
-
-
-def differentiate_layer(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+def differentiate(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
     with tf.GradientTape() as tape:
         tape.watch(x)
         output = layer(x, training)
@@ -207,63 +134,14 @@ def differentiate_layer(layer: Any, x: Any, upstream: Any, training: bool) -> An
     return {"output": output, "grad_input": tape.gradient(output, x, output_gradients=upstream)}
 
 
-def put(array: Any, device: str) -> Any:
-    with tf.device(device):
-        return tf.constant(array)
-
-
-def get(tensor: Any) -> Any:
-    return tensor.numpy()
-
-
-def wait(live: Any, results: Any) -> None:
-    """A CPU computes at once."""
-    if live.device == "gpu":
-        tf.test.experimental.sync_devices()
-
-
-def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
-    return live.infer_step(x, upstream, live.learned, live.moving)
-
-
-def timed_train(live: Any, x: Any, upstream: Any) -> Any:
-    return live.train_step(x, upstream, live.learned)
-
-
-def timed_infer_centering(live: Any, x: Any, upstream: Any) -> Any:
-    return live.step(x, upstream, False)
-
-
-def timed_train_centering(live: Any, x: Any, upstream: Any) -> Any:
-    return live.step(x, upstream, True)
-
-
-def reload(live: Any) -> Any:
-    checkpoint = tf.train.Checkpoint(layer=live.layer)
-    with tempfile.TemporaryDirectory() as folder:
-        path = checkpoint.write(str(Path(folder, "layer")))
-        live.layer.moving_mean.assign(tf.fill(live.layer.moving_mean.shape, tf.cast(7, live.layer.moving_mean.dtype)))
-        checkpoint.read(path).assert_consumed()
-    return live
-
-
 def freeze(live: Any) -> None:
     live.layer.frozen = True
-    live.step = prepare(functools.partial(differentiate_layer, live.layer), live.mode)
+    live.step = prepare(functools.partial(differentiate, live.layer), live.mode)
 
 
 def unfreeze(live: Any) -> None:
     live.layer.frozen = False
-    live.step = prepare(functools.partial(differentiate_layer, live.layer), live.mode)
-
-
-def compilations(live: Any) -> int:
-    steps = () if live.mode == "eager" else (live.train_step, live.infer_step)
-    return sum(step.experimental_get_tracing_count() for step in steps)
-
-
-def compilations_centering(live: Any) -> int:
-    return 0 if live.mode == "eager" else int(live.step.experimental_get_tracing_count())
+    live.step = prepare(functools.partial(differentiate, live.layer), live.mode)
 
 
 CALLER_STATE = Declared(
@@ -272,68 +150,47 @@ CALLER_STATE = Declared(
     source="documentation",
     where="tf.nn.batch_normalization: mean and variance are arguments, at inference running averages of the moments",
 )
-TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": get, "wait": wait}
-MODES = ("eager", "compiled", "xla")
-DTYPES = ("float64", "float32", "float16", "bfloat16")
-DEVICES = ("cpu", "gpu") if tf.config.list_physical_devices("GPU") else ("cpu",)
 
-# The first operation starts the pools: that within an operation has no name, and on a GPU others have none either.
-tf.constant(0.0) + 1.0
+FUNCTION = Implementation(
+    name="tf.nn.batch_normalization",
+    op="batch_norm",
+    profile=(CALLER_STATE,),
+    modes=MODES,
+    devices=DEVICES,
+    dtypes=DTYPES,
+    supports=supports,
+    call=call,
+    start=start,
+    state=state_function,
+    steps={"train": train_function, "infer": infer_function},
+    timed=TIMED_FUNCTION,
+    compilations=compilations,
+    documentation="https://www.tensorflow.org/api_docs/python/tf/nn/batch_normalization",
+)
+CENTERING = replace(
+    FUNCTION,
+    name="tf.Centering",
+    op="centering",
+    profile=(),
+    supports=supports_centering,
+    call=call_centering,
+    start=start_centering,
+    state=state_centering,
+    steps={
+        "train": train_layer,
+        "infer": infer_layer,
+        "reload": reload_checkpoint,
+        "freeze": freeze,
+        "unfreeze": unfreeze,
+    },
+    timed=TIMED_LAYER,
+    documentation="",
+)
 
 ADAPTER = Adapter(
     library="tensorflow",
     versions={"tensorflow": tf.__version__},
-    settings={
-        "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
-        "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
-        "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-        "deterministic ops": os.environ.get("TF_DETERMINISTIC_OPS", "default"),
-        "TF32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
-        "XLA flags": os.environ.get("XLA_FLAGS", ""),
-    },
-    pool=None if "gpu" in DEVICES else "",
-    implementations=(
-        Implementation(
-            name="tf.nn.batch_normalization",
-            op="batch_norm",
-            profile=(CALLER_STATE,),
-            modes=MODES,
-            devices=DEVICES,
-            dtypes=DTYPES,
-            supports=supports,
-            call=call,
-            start=start,
-            state=state,
-            steps={"train": train, "infer": infer},
-            timed={**TIMED, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
-            compilations=compilations,
-            documentation="https://www.tensorflow.org/api_docs/python/tf/nn/batch_normalization",
-        ),
-        Implementation(
-            name="tf.Centering",
-            op="centering",
-            profile=(),
-            modes=MODES,
-            devices=DEVICES,
-            dtypes=DTYPES,
-            supports=supports_centering,
-            call=call_centering,
-            start=start_centering,
-            state=state_centering,
-            steps={
-                "train": train_centering,
-                "infer": infer_centering,
-                "reload": reload,
-                "freeze": freeze,
-                "unfreeze": unfreeze,
-            },
-            timed={
-                **TIMED,
-                "infer": timed_infer_centering,
-                "train_forward": timed_train_centering,
-                "train": timed_train_centering,
-            },
-            compilations=compilations_centering,
-        ),
-    ),
+    settings={**threads(), **numerics()},
+    pool=pool(),
+    implementations=(FUNCTION, CENTERING),
 )

@@ -6,8 +6,6 @@ The first is asked for the new moving values, which its caller hands back in; th
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +13,19 @@ from typing import Any
 import tensorflow as tf
 
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
+from conformance_adapters.tensorflow._native import (
+    CONVERSION,
+    DEVICES,
+    MODES,
+    arrays,
+    compilations,
+    constant,
+    numerics,
+    once,
+    pool,
+    prepare,
+    threads,
+)
 
 PROCESSES = "tensorflow"
 
@@ -70,26 +81,14 @@ def call_raw(configuration: Configuration) -> Call:
     )
 
 
-#: The steps that were compiled: equal calls share one, which traces each signature once.
-COMPILED: dict[tuple[Any, Configuration, str, str], Any] = {}
-
-
-def prepare(function: Any, configuration: Configuration, mode: str, device: str) -> Any:
-    """The op with its gradients, or a graph traced from it per signature, which XLA compiles in its mode."""
-    step = functools.partial(differentiate, function)
-    if mode == "eager":
-        return step
-    key = function.func, replace(configuration, memory="contiguous"), mode, device
-    return COMPILED.setdefault(key, tf.function(step, jit_compile=mode == "xla"))
-
-
 def start(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     with tf.device(device):
         tensors = {NAMES[name]: tf.Variable(value) for name, value in state.items()}
+    step = functools.partial(differentiate, function)
     return SimpleNamespace(
         tensors=tensors,
         averages=configuration.decay > 0,
-        step=prepare(function, configuration, mode, device),
+        step=once(functools.partial(prepare, step, mode), function.func, configuration, mode, device),
         mode=mode,
         device=device,
         gradients={},
@@ -102,32 +101,30 @@ def state(live: Any) -> Quantities:
 
 def train(live: Any, x: Any, upstream: Any) -> Quantities:
     # exponential_avg_factor 1: "Mean must be None"
-    given = live.tensors if live.averages else {**live.tensors, "mean": None, "variance": None}
-    quantities, statistics = run(live, x, upstream, given, training=True)
+    arguments = live.tensors if live.averages else {**live.tensors, "mean": None, "variance": None}
+    quantities, statistics = run(live, x, upstream, arguments, training=True)
     live.gradients = quantities
     for name, value in statistics.items():
         live.tensors[name].assign(value)
-    return {name: value.numpy() for name, value in quantities.items()}
+    return arrays(quantities)
 
 
 def train_raw(live: Any, x: Any, upstream: Any) -> Quantities:
     # "Used for inference only; must be empty for training"
-    given = {**live.tensors, "mean": tf.constant([]), "variance": tf.constant([])}
-    quantities, statistics = run(live, x, upstream, given, training=True)
-    named = {f"batch_{name}": value for name, value in statistics.items()}
-    return {name: value.numpy() for name, value in {**quantities, **named}.items()}
+    arguments = {**live.tensors, "mean": tf.constant([]), "variance": tf.constant([])}
+    quantities, statistics = run(live, x, upstream, arguments, training=True)
+    return arrays({**quantities, **{f"batch_{name}": value for name, value in statistics.items()}})
 
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     quantities, _ = run(live, x, upstream, live.tensors, training=False)
-    return {name: value.numpy() for name, value in quantities.items()}
+    return arrays(quantities)
 
 
-def run(live: Any, x: Any, upstream: Any, given: Any, training: bool) -> Any:
+def run(live: Any, x: Any, upstream: Any, arguments: Any, training: bool) -> Any:
     with tf.device(live.device):
-        tensors = {name: None if value is None else tf.convert_to_tensor(value) for name, value in given.items()}
-        upstream = None if upstream is None else tf.constant(upstream)
-        return live.step(tf.constant(x), upstream, tensors, training)
+        tensors = {name: None if value is None else tf.convert_to_tensor(value) for name, value in arguments.items()}
+        return live.step(tf.constant(x), constant(upstream), tensors, training)
 
 
 def differentiate(function: Any, x: Any, upstream: Any, tensors: Any, training: bool) -> Any:
@@ -140,21 +137,6 @@ def differentiate(function: Any, x: Any, upstream: Any, tensors: Any, training: 
     if upstream is None:
         return {"output": output}, statistics
     return {"output": output, **tape.gradient(output, sources, output_gradients=upstream)}, statistics
-
-
-def put(array: Any, device: str) -> Any:
-    with tf.device(device):
-        return tf.constant(array)
-
-
-def get(tensor: Any) -> Any:
-    return tensor.numpy()
-
-
-def wait(live: Any, results: Any) -> None:
-    """A CPU computes at once."""
-    if live.device == "gpu":
-        tf.test.experimental.sync_devices()
 
 
 def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
@@ -170,8 +152,8 @@ def timed_train(live: Any, x: Any, upstream: Any) -> Any:
 
 
 def timed_train_raw(live: Any, x: Any, upstream: Any) -> Any:
-    given = {**live.tensors, "mean": tf.constant([]), "variance": tf.constant([])}
-    quantities, statistics = live.step(x, upstream, read(given), True)
+    arguments = {**live.tensors, "mean": tf.constant([]), "variance": tf.constant([])}
+    quantities, statistics = live.step(x, upstream, read(arguments), True)
     return {**quantities, **{f"batch_{name}": value for name, value in statistics.items()}}
 
 
@@ -184,10 +166,7 @@ def sgd(live: Any, learning_rate: float) -> None:
     tf.compat.v1.train.GradientDescentOptimizer(learning_rate).apply_gradients(pairs)
 
 
-def compilations(live: Any) -> int:
-    return 0 if live.mode == "eager" else int(live.step.experimental_get_tracing_count())
-
-
+DOCUMENTATION = "https://www.tensorflow.org/api_docs/python/tf/"
 MOVING_CORRECTION = Declared(
     field="moving_correction",
     value=1,
@@ -200,59 +179,37 @@ CALLER_STATE = Declared(
     source="documentation",
     where="tf.raw_ops.FusedBatchNormV3: batch_mean and batch_variance, to be used to compute the running values",
 )
-TIMED: dict[str, Callable[..., Any]] = {"put": put, "get": get, "wait": wait, "infer": timed_infer}
-MODES = ("eager", "compiled", "xla")
-DTYPES = ("float32", "float16", "bfloat16")
-DEVICES = ("cpu", "gpu") if tf.config.list_physical_devices("GPU") else ("cpu",)
-DOCUMENTATION = "https://www.tensorflow.org/api_docs/python/tf/"
+FUSED = Implementation(
+    name="tf.compat.v1.nn.fused_batch_norm",
+    op="batch_norm",
+    profile=(MOVING_CORRECTION,),
+    modes=MODES,
+    devices=DEVICES,
+    dtypes=("float32", "float16", "bfloat16"),
+    supports=supports,
+    call=call,
+    start=start,
+    state=state,
+    steps={"train": train, "infer": infer, "sgd": sgd},
+    timed={**CONVERSION, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
+    compilations=compilations,
+    documentation=DOCUMENTATION + "compat/v1/nn/fused_batch_norm",
+)
 
-# The first operation starts the pools: that within an operation has no name, and on a GPU others have none either.
-tf.constant(0.0) + 1.0
+RAW = replace(
+    FUSED,
+    name="tf.raw_ops.FusedBatchNormV3",
+    profile=(CALLER_STATE,),
+    call=call_raw,
+    steps={"train": train_raw, "infer": infer},
+    timed={**CONVERSION, "infer": timed_infer, "train_forward": timed_train_raw, "train": timed_train_raw},
+    documentation=DOCUMENTATION + "raw_ops/FusedBatchNormV3",
+)
 
 ADAPTER = Adapter(
     library="tensorflow",
     versions={"tensorflow": tf.__version__},
-    settings={
-        "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
-        "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
-        "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-        "deterministic ops": os.environ.get("TF_DETERMINISTIC_OPS", "default"),
-        "TF32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
-        "XLA flags": os.environ.get("XLA_FLAGS", ""),
-    },
-    pool=None if "gpu" in DEVICES else "",
-    implementations=(
-        Implementation(
-            name="tf.compat.v1.nn.fused_batch_norm",
-            op="batch_norm",
-            profile=(MOVING_CORRECTION,),
-            modes=MODES,
-            devices=DEVICES,
-            dtypes=DTYPES,
-            supports=supports,
-            call=call,
-            start=start,
-            state=state,
-            steps={"train": train, "infer": infer, "sgd": sgd},
-            timed={**TIMED, "train_forward": timed_train, "train": timed_train},
-            compilations=compilations,
-            documentation=DOCUMENTATION + "compat/v1/nn/fused_batch_norm",
-        ),
-        Implementation(
-            name="tf.raw_ops.FusedBatchNormV3",
-            op="batch_norm",
-            profile=(CALLER_STATE,),
-            modes=MODES,
-            devices=DEVICES,
-            dtypes=DTYPES,
-            supports=supports,
-            call=call_raw,
-            start=start,
-            state=state,
-            steps={"train": train_raw, "infer": infer},
-            timed={**TIMED, "train_forward": timed_train_raw, "train": timed_train_raw},
-            compilations=compilations,
-            documentation=DOCUMENTATION + "raw_ops/FusedBatchNormV3",
-        ),
-    ),
+    settings={**threads(), **numerics()},
+    pool=pool(),
+    implementations=(FUSED, RAW),
 )

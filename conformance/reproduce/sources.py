@@ -26,7 +26,7 @@ def chained(environment: EnvironmentLine) -> str:
 def _names(text: str, module: str) -> Iterator[tuple[str, str]]:
     """Yield the names that a file gives a value, but for those of every adapter, each with the module it is of."""
     own = []
-    for statement in ast.parse(text).body:
+    for statement in _with_branches(ast.parse(text).body):
         match statement:
             case _ if _belongs_to_one_file(statement):
                 pass
@@ -40,6 +40,16 @@ def _names(text: str, module: str) -> Iterator[tuple[str, str]]:
                 own.append(statement)
     names = defined(ast.Module(body=own, type_ignores=[])) - {"ADAPTER", "PROCESSES"}
     yield from ((name, module) for name in sorted(names))
+
+
+def _with_branches(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements; in place of a condition those of its branches, which may import."""
+    for statement in statements:
+        match statement:
+            case ast.If(body=body, orelse=orelse):
+                yield from _with_branches([*body, *orelse])
+            case _:
+                yield statement
 
 
 def _top(module: str) -> str:
