@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.reproduce.fold import written
+from conformance.reproduce.text import written
 from conformance.runfile.run_file import Line, number_from
 
 #: Up to so many steps every one of them is checked; beyond, the worst of each quantity and what deviates.
@@ -37,6 +37,8 @@ class Fact:
 
     sentence: str
     expression: str
+    #: An expression of what was observed, where the sentence does not say it all.
+    observed: str = ""
 
 
 def first_deviating(record: Line) -> int | None:
@@ -157,22 +159,27 @@ def _said(number: int, quantity: Line, inputs: Mapping[str, str]) -> Fact:
     """Return the fact that the reason of a deviating quantity denies."""
     name, reason = quantity["quantity"], str(quantity["reason"])
     value = f'seen[{number}]["{name}"]'
+    # Inside of the double quotes of an f-string.
+    single = f"seen[{number}]['{name}']"
     expected = reason.partition(", expected ")[2]
     match reason.split(" "):
         case ["has", "dtype", *_]:
             return Fact(
                 sentence=f"step {number} gives {name} as {expected}",
                 expression=f"{value}.dtype.name in {tuple(expected.split(' or '))}",
+                observed=f"{single}.dtype.name",
             )
         case ["has", "shape", *_]:
             return Fact(
                 sentence=f"step {number} gives {name} in the shape {expected}",
                 expression=f"np.squeeze({value}).shape == np.squeeze(np.empty({expected})).shape",
+                observed=f"{single}.shape",
             )
         case ["the", "initial", *_]:
             return Fact(
                 sentence=f"the {name} put in is the one read back",
                 expression=f'equal(seen[0]["{name}"], initial["{name}"])',
+                observed=f"np.ravel({single})[:4]",
             )
         case ["was", "not", "given"]:
             return Fact(sentence=f"step {number} gives {name}", expression=f'"{name}" in seen[{number}]')
