@@ -159,7 +159,8 @@ def _per_feature(values: str, recipe: Normal | Uniform, shape: tuple[int, ...], 
     sizes = tuple(size if axis in axes else 1 for axis, size in enumerate(shape))
     counted = f"np.arange({math.prod(sizes)}.0).reshape({sizes})"
     if recipe.feature_octaves:
-        values = f"np.ldexp({values}, ({counted} * {recipe.feature_octaves}).astype(np.int32))"
+        octaves = counted.replace(".0)", ")")
+        values = f"np.ldexp({values}, {octaves} * {recipe.feature_octaves})"
     return (
         f"{values} + {recipe.feature_shift} * {counted}" if recipe.feature_shift or recipe.feature_octaves else values
     )

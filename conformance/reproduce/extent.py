@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from conformance.reproduce.checks import first_deviating, refusals
 from conformance.reproduce.evidence import Evidence
-from conformance.runfile.run_file import Line
+from conformance.runfile.run_file import Line, number_from
 from conformance.spec.case import Infer
 
 _NEVER_BEGUN = ("refused", "crashed", "timed_out")
@@ -62,11 +62,30 @@ def extent(evidence: Evidence, *, whole: bool) -> Extent:
 
 
 def _finding(record: Line) -> int | None:
-    """Return the step that a person wants to see: the first that must not be as it is, else the first refused."""
+    """Return the step that a person wants to see; None where that is every step.
+
+    The first that must not be as it is, else the first refused, else the first that fits a documented dialect, else
+    the one that uses most of what rounding may take.
+    """
     deviating = first_deviating(record)
     if deviating is not None:
         return deviating
-    return min(refusals(record), default=None) if record["verdict"] == "refused" else None
+    match record["verdict"]:
+        case "refused":
+            return min(refusals(record), default=None)
+        case "dialect":
+            return next((step["number"] for step in record["steps"] if step["verdict"] == "dialect"), None)
+        case "conforms" | "exact":
+            steps = [step for step in record["steps"] if step["number"]]
+            return max(steps, key=_score)["number"] if steps else None
+        case _:
+            return None
+
+
+def _score(step: Line) -> float:
+    """Return the largest score of a step; what is nearest to its bound comes first."""
+    scores = [number_from(quantity["score"]) for quantity in step["quantities"] if "worst" in quantity]
+    return max((score for score in scores if score is not None), default=-1.0)
 
 
 def _only_raises(step: Line, record: Line) -> bool:

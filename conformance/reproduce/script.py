@@ -27,6 +27,14 @@ from conformance.reproduce.steps import Steps
 from conformance.reproduce.text import parsed, unparsed, written
 from conformance.reproduce.wrap import WIDTH
 
+#: By verdict: why the script ends where it does.
+_WHY = {
+    "deviates": "the first that deviates",
+    "refused": "the first that is refused",
+    "dialect": "the first in the dialect",
+    "conforms": "where the score is largest",
+    "exact": "where the score is largest",
+}
 _PROPERTIES = ("rank", "features", "feature_count", "reduction_axes")
 
 
@@ -187,7 +195,11 @@ class _Script:
         if record["verdict"] in ("crashed", "timed_out"):
             return f"Recorded: {verdict} at step {last}{message}. So does the script, as long as nothing changes."
         end = "exits 0" if record["expected"] else "exits 1 as long as that is so"
-        short = f" It ends with step {last}, the first of that." if last < len(self.inputs.steps) else ""
+        short = (
+            f" It ends with step {last}, {_WHY.get(record['verdict'], 'the last')}."
+            if last < len(self.inputs.steps)
+            else ""
+        )
         why = "".join(f" {each['reason']} {each['diagnosis']}" for each in record["divergence"])
         why = why or (f" Diagnosis: {record['diagnosis']}." if record["diagnosis"] else "")
         return f"Recorded: {verdict}{message}. The script {end}.{short}{why}{self._remarks()}"

@@ -77,7 +77,7 @@ def _opened(line: str, pair: _Bracket, indentation: str) -> list[str]:
     if len(parts) >= _MANY and all(len(part) <= _SHORT for part in parts):
         return [head, *_filled(", ".join(parts) + ",", inner), *wrapped(tail)]
     comma = ","
-    if len(parts) > 1 and len(inner + inside) <= WIDTH:
+    if len(parts) > 1 and len(inner + inside) < WIDTH:
         return [head, inner + inside + ("" if inside.endswith(",") else ","), *wrapped(tail)]
     return [head, *(text for part in parts for text in _part(part, inner, comma)), *wrapped(tail)]
 
