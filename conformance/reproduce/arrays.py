@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import sys
-import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from conformance.protocol import Configuration
-from conformance.reproduce.fold import written
 from conformance.reproduce.program import Program, specialize
+from conformance.reproduce.text import written
 from conformance.spec import recipe as recipes
 from conformance.spec.recipe import Constant, Dyadic, IllConditioned, Integers, Normal, Ramp, Recipe, Uniform
 from conformance.worker import layout
@@ -24,8 +24,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _FEW, _TINY = 100, 8
 #: Up to so many rows an array is written as it is, beyond them one number after the other.
 _ROWS = 4
-_WIDTH = 100
+#: A whole number, zero left out: it may have a sign.
+_WHOLE = re.compile(r"(?<![\d.e])(-?[1-9]\d*)\.(?![\de])")
 _NUMBER = re.compile(r"\b(nan|inf)\b")
+
+
+#: The functions that make an array from its recipe and lay it out, as a script may need them.
+_SOURCES = "".join(
+    inspect.getsource(module).replace("from __future__ import annotations", "") for module in (layout, recipes)
+)
 
 
 class Arrays:
@@ -67,12 +74,7 @@ class Arrays:
             f"{name} = {self._laid_out(self._expression(name, array, recipe, few), array)}\n"
             for name, (array, recipe) in self.arrays.items()
         ]
-        program = Program(definitions="", main="".join(statements))
-        definitions = ""
-        for module in (layout, recipes):
-            found = specialize(Program(definitions=inspect.getsource(module), main=program.main), {})
-            definitions, program = found.definitions + definitions, found
-        return Program(definitions=definitions, main=program.main)
+        return specialize(Program(definitions=_SOURCES, main="".join(statements)), {})
 
 
 def free(name: str, taken: set[str]) -> str:
@@ -91,12 +93,13 @@ def literal(array: Array) -> str:
     if _uniform(array) or not array.size:
         value = array.reshape(-1)[0].item() if array.size else 0.0
         return f"np.full({array.shape}, {_named(repr(value))}, {dtype})"
-    text = np.array2string(array, separator=", ", threshold=sys.maxsize, floatmode="unique", max_line_width=_WIDTH)
-    if "\n" not in text or array[..., 0].size <= _ROWS:
+    text = np.array2string(array, separator=", ", threshold=sys.maxsize, floatmode="unique", max_line_width=sys.maxsize)
+    text = _WHOLE.sub(r"\1", text)
+    if array[..., 0].size <= _ROWS:
         return f"np.array({_named(text)}, {dtype})"
-    numbers = textwrap.fill(", ".join(text.replace("[", " ").replace("]", " ").replace(",", " ").split()), _WIDTH)
+    numbers = ", ".join(re.findall(r"[^\s,\[\]]+", text))
     shaped = f".reshape{array.shape}" if array.ndim > 1 else ""
-    return f"np.array([\n{textwrap.indent(_named(numbers), '    ')},\n], {dtype}){shaped}"
+    return f"np.array([{_named(numbers)}], {dtype}){shaped}"
 
 
 def _named(numbers: str) -> str:
@@ -106,9 +109,7 @@ def _named(numbers: str) -> str:
 
 def mapping(arrays: Mapping[str, Array]) -> str:
     """Return a dictionary of arrays."""
-    if not arrays:
-        return "{}"
-    return "{\n" + "".join(f"    {written(name)}: {literal(array)},\n" for name, array in arrays.items()) + "}"
+    return f"{{{', '.join(f'{written(name)}: {literal(array)}' for name, array in arrays.items())}}}"
 
 
 def _uniform(array: Array) -> bool:
@@ -133,9 +134,9 @@ def _made(recipe: Recipe, shape: tuple[int, ...], configuration: Configuration) 
         case Constant(value=value):
             return f"np.full({shape}, {value})"
         case Normal(seed=seed, mean=mean, std=std):
-            return _per_feature(f"{mean} + {std} * _irwin_hall({seed}, {shape})", recipe, axes)
+            return _per_feature(f"{mean} + {std} * _irwin_hall({seed}, {shape})", recipe, shape, axes)
         case Uniform(seed=seed, low=low, high=high):
-            return _per_feature(f"{low} + {high - low} * _fractions({seed}, {shape})", recipe, axes)
+            return _per_feature(f"{low} + {high - low} * _fractions({seed}, {shape})", recipe, shape, axes)
         case Integers(seed=seed, low=low, high=high):
             raw = f"_raw({seed}, {int(np.prod(shape))}) % np.uint64({high - low + 1})"
             return f"({raw}).astype(np.float64).reshape({shape}) + {low}"
@@ -153,8 +154,13 @@ def _made(recipe: Recipe, shape: tuple[int, ...], configuration: Configuration) 
             return None
 
 
-def _per_feature(values: str, recipe: Normal | Uniform, axes: tuple[int, ...]) -> str:
-    if not recipe.feature_shift and not recipe.feature_octaves:
-        return values
-    shifts = f"feature_shift={recipe.feature_shift}, feature_octaves={recipe.feature_octaves}"
-    return f"_per_feature({values}, SimpleNamespace({shifts}), {axes})"
+def _per_feature(values: str, recipe: Normal | Uniform, shape: tuple[int, ...], axes: tuple[int, ...]) -> str:
+    """Return the values multiplied by 2^(c·octaves) and shifted by c·shift at feature c, where that is anything."""
+    sizes = tuple(size if axis in axes else 1 for axis, size in enumerate(shape))
+    counted = f"np.arange({math.prod(sizes)}.0).reshape({sizes})"
+    if recipe.feature_octaves:
+        octaves = counted.replace(".0)", ")")
+        values = f"np.ldexp({values}, {octaves} * {recipe.feature_octaves})"
+    return (
+        f"{values} + {recipe.feature_shift} * {counted}" if recipe.feature_shift or recipe.feature_octaves else values
+    )

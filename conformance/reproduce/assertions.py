@@ -7,20 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from conformance.operations import OPERATIONS
 from conformance.protocol import Configuration
-from conformance.reproduce.checks import Element, elements, facts, kept_state
+from conformance.reproduce.checks import Element, Fact, elements, facts, kept_state
 from conformance.reproduce.evidence import Evidence
-from conformance.reproduce.fold import written
-from conformance.verdict import Verdict
+from conformance.reproduce.extent import Extent
+from conformance.reproduce.text import parsed, unparsed, written
 
 _CHECK = """
 outside = 0
-for step, quantity, index, expected, allowed, recorded in ELEMENTS:
-    value = np.asarray(seen[step][quantity])
-    observed = float((value if quantity in SHAPED else value.reshape(FEATURES))[index])
+for step, name, index, expected, allowed, recorded in ELEMENTS:
+    value = np.asarray(seen[step][name])
+    observed = float((value if name in SHAPED else value.reshape(FEATURES))[index])
     score = abs(observed - expected) / max(allowed, 5e-324)
     outside += not score <= 1
     again = "as recorded" if repr(observed) == repr(recorded) else f"recorded {recorded!r}"
-    print(f"{'ok' if score <= 1 else 'NO'} step {step} {quantity}{list(index)}: {observed!r}, {again};")
+    print(f"{'ok' if score <= 1 else 'NO'} step {step} {name}{list(index)}: {observed!r}, {again};")
     print(f"   expected {expected!r}, off by {score:.3g} times the allowed {allowed:.3g}")
 """
 _FACTS = """
@@ -44,29 +44,41 @@ def kept(steps, *names):
 """
 
 
-def assertions(evidence: Evidence, last: int, given: Mapping[int, Mapping[str, str]]) -> Iterator[str]:
-    """Yield the parts that assert what must come of the steps up to `last`.
+def assertions(
+    evidence: Evidence, extent: Extent, given: Mapping[int, Mapping[str, str]], *, whole: bool
+) -> Iterator[str]:
+    """Yield the parts that assert what must come of the steps that the script shows.
 
     `given` names each step's arrays by step and argument.
     """
-    record, configuration = evidence.record, evidence.case.configuration
-    if record.steps[0].verdict in (Verdict.REFUSED, Verdict.CRASHED, Verdict.TIMED_OUT):
-        yield f'raise SystemExit("the start ends no more: recorded was {record.verdict}")'
+    if extent.raises is not None:
         return
-    found, said = elements(record, last), facts(record, last, given, evidence.causes)
-    if last == len(evidence.case.performed):
-        said += kept_state(record, last)
-    if found:
+    if not extent.begins:
+        yield f'raise SystemExit("the start ends no more: recorded was {evidence.record.verdict}")'
+        return
+    numbers, said = elements(extent.shown, extent.last), facts(extent.shown, extent.last, given, evidence.causes)
+    if whole and extent.last == len(evidence.case.performed):
+        said += kept_state(evidence.record, extent.last)
+    if numbers:
         yield "# What must come of them: step, quantity, index, expected, allowed, recorded."
-        rows = "".join(f"    {_row(each)},\n" for each in found)
-        yield f"ELEMENTS = [\n{rows}]"
+        yield _short(f"ELEMENTS = [{', '.join(_row(element) for element in numbers)},]")
     if said:
-        rows = "".join(f"    ({written(each.sentence)}, {each.expression}),\n" for each in said)
+        rows = "".join(f"({_sentence(fact)}, {fact.expression})," for fact in said)
         kept = _KEPT if "kept(" in rows else ""
-        yield (_EQUAL if kept or "equal(" in rows else "") + kept
-        yield f"FACTS = [\n{rows}]"
-    yield ((_check(configuration, found) if found else "outside = 0\n") + (_FACTS if said else "")).strip()
-    yield 'if outside:\n    raise SystemExit(f"{outside} of these do not hold")'
+        yield _short((_EQUAL if kept or "equal(" in rows else "") + kept)
+        yield _short(f"FACTS = [{rows}]")
+    loops = [_check(evidence.case.configuration, numbers) if numbers else "outside = 0", _FACTS if said else ""]
+    yield "\n\n".join(loop.strip() for loop in loops if loop)
+    yield 'raise SystemExit(f"{outside} of these do not hold" if outside else 0)'
+
+
+def _sentence(fact: Fact) -> str:
+    """Return the sentence as source text, with what was observed instead where that can be shown."""
+    return f'f{written(fact.sentence + ": ")[:-1]}{{{fact.observed}}}"' if fact.observed else written(fact.sentence)
+
+
+def _short(text: str) -> str:
+    return unparsed(parsed(text).body).strip("\n")
 
 
 def _check(configuration: Configuration, found: Sequence[Element]) -> str:
@@ -81,8 +93,15 @@ def _check(configuration: Configuration, found: Sequence[Element]) -> str:
 
 
 def _row(each: Element) -> str:
-    numbers = ", ".join(_float(value) for value in (each.expected, each.allowed, each.observed))
+    numbers = ", ".join(_float(value) for value in (each.expected, _rounded(each), each.observed))
     return f"({each.step}, {written(each.quantity)}, {each.index}, {numbers})"
+
+
+def _rounded(element: Element) -> float:
+    """Return the allowance in six digits, where that leaves the number as far inside or outside as it was."""
+    few = float(f"{element.allowed:.5e}")
+    off = abs(element.observed - element.expected)
+    return few if (off <= few) == (off <= element.allowed) and few else element.allowed
 
 
 def _float(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.reproduce.fold import written
+from conformance.reproduce.text import written
 from conformance.runfile.cause_text import Catalogue, alternatives_text
 from conformance.runfile.numbers import number_from
 from conformance.runfile.structs import QuantityRecord, Record, StepRecord
@@ -41,6 +41,8 @@ class Fact:
 
     sentence: str
     expression: str
+    #: An expression of what was observed, where the sentence does not say it all.
+    observed: str = ""
 
 
 def first_deviating(record: Record) -> int | None:
@@ -159,21 +161,26 @@ def _denied(number: int, quantity: QuantityRecord, inputs: Mapping[str, str], ca
     """Return the fact that the cause of a deviating quantity denies."""
     name, cause = quantity.quantity, quantity.causes[0]
     value = f"seen[{number}][{written(name)}]"
+    # Inside of the double quotes of an f-string.
+    single = f"seen[{number}][{name!r}]"
     match cause.id, cause.parameters:
         case "wrong-dtype", {"expected": str(expected)}:
             return Fact(
                 sentence=f"step {number} gives {name} as {expected}",
                 expression=f"{value}.dtype.name in {tuple(expected.split(' or '))}",
+                observed=f"{single}.dtype.name",
             )
         case "wrong-shape", {"expected": str(expected)}:
             return Fact(
                 sentence=f"step {number} gives {name} in the shape {expected}",
                 expression=f"np.squeeze({value}).shape == np.squeeze(np.empty({expected})).shape",
+                observed=f"{single}.shape",
             )
         case "initial-state-changed", _:
             return Fact(
                 sentence=f"the {name} put in is the one read back",
                 expression=f"equal(seen[0][{written(name)}], initial[{written(name)}])",
+                observed=f"np.ravel({single})[:4]",
             )
         case "not-given", _:
             return Fact(sentence=f"step {number} gives {name}", expression=f"{written(name)} in seen[{number}]")

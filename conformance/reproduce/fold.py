@@ -7,14 +7,13 @@ plain assignment in the function's own body does, up to there and after it.
 from __future__ import annotations
 
 import ast
-import json
 import math
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from conformance.reproduce.text import Edit, Text
+from conformance.reproduce.names import bound_in, is_name
+from conformance.reproduce.text import is_comment
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,230 +112,161 @@ def _compared(left: Known | None, operator: ast.cmpop, right: Known | None) -> V
             return None
 
 
-def bound_in(node: ast.AST) -> list[str]:
-    """Return the names that anything inside the node binds, as often as they are bound; its own left out."""
-    found = []
-    for each in ast.walk(node):
-        match each:
-            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
-                found.append(name)
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.ExceptHandler(name=str(name)):
-                found.extend([name] if each is not node else [])
-            case ast.alias(name=name, asname=other):
-                found.append(other or name.partition(".")[0])
-            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
-                found.append(name)
-            case ast.Global(names=several) | ast.Nonlocal(names=several):
-                found.extend(several)
-            case _:
-                pass
-    return found
-
-
 def certain(function: ast.FunctionDef, names: Names) -> dict[str, Known]:
     """Return those of `names`, of the function's parameters, that hold throughout: bound once, by being parameters."""
     bound = bound_in(function)
     return {name: known for name, known in names.items() if name == BFLOAT16 or bound.count(name) == 1}
 
 
-def _loaded(node: ast.AST) -> set[str]:
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-
-
-def fold_function(text: Text, function: ast.FunctionDef, names: Names) -> list[Edit]:
-    """Return the edits that work `names`, of the function's parameters, into it."""
+def fold_function(function: ast.FunctionDef, names: Names, constants: Names) -> ast.FunctionDef:
+    """Return the function with `names`, of its parameters, and `constants`, of the file, worked in."""
     bound = bound_in(function)
     plain = {
         statement.targets[0].id
         for statement in function.body
-        if isinstance(statement, ast.Assign)
-        and len(statement.targets) == 1
-        and isinstance(statement.targets[0], ast.Name)
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and is_name(statement.targets[0])
     }
     inner = {
         name
-        for each in ast.walk(function)
-        if isinstance(each, ast.FunctionDef | ast.Lambda) and each is not function
-        for name in bound_in(each)
+        for node in ast.walk(function)
+        if isinstance(node, ast.FunctionDef | ast.Lambda) and node is not function
+        for name in bound_in(node)
     }
-    # Positions inside f-strings are not to be trusted before Python 3.12, so nothing is replaced there.
-    inner |= {name for each in ast.walk(function) if isinstance(each, ast.JoinedStr) for name in _loaded(each)}
     moved = {name: known for name, known in names.items() if bound.count(name) == 2 and name in plain - inner}
-    fold = _Fold(text, {**certain(function, names), **moved}, set(moved))
-    fold.block(function.body)
-    return fold.edits
+    outer = {name: known for name, known in constants.items() if name not in bound}
+    fold = _Fold({**outer, **certain(function, names), **moved}, set(moved))
+    function.body = fold.block(function.body)
+    return function
 
 
-def fold_statements(text: Text, statements: Sequence[ast.stmt], names: Names) -> list[Edit]:
-    """Return the edits that work `names`, which these statements never bind, into them."""
-    fold = _Fold(text, dict(names), set())
-    fold.block(statements)
-    return fold.edits
+def fold_statements(statements: Sequence[ast.stmt], names: Names) -> list[ast.stmt]:
+    """Return the statements with `names`, which they never bind, worked in; empty where nothing is left."""
+    return _Fold(dict(names), set()).statements(statements)
 
 
-class _Fold:
-    """One walk through statements in their order, gathering edits."""
+class _Fold(ast.NodeTransformer):
+    """One walk through statements in their order."""
 
-    def __init__(self, text: Text, names: dict[str, Known], moved: set[str]) -> None:
-        self.text, self.names, self.moved = text, names, moved
-        self.edits: list[Edit] = []
+    def __init__(self, names: dict[str, Known], moved: set[str]) -> None:
+        self.names, self.moved = names, moved
 
-    def block(self, statements: Sequence[ast.stmt]) -> None:
-        """Fold a block of statements."""
-        kept, removed = 0, []
+    def block(self, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+        """Return a block folded, `pass` where nothing is left of it."""
+        folded = self.statements(statements)
+        return folded if any(not is_comment(statement) for statement in folded) else [ast.Pass()]
+
+    def statements(self, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
+        """Return statements folded, up to the first that leaves the block; a comment goes with what it is above."""
+        folded: list[ast.stmt] = []
+        comments: list[ast.stmt] = []
         for statement in statements:
-            if (chosen := self._branch(statement)) is not None:
-                if not chosen:
-                    removed.append(self.text.whole(statement))
-                    continue
-                self._chosen(statement, chosen)
-                left = self._leaves(chosen)
-            elif self._settles(statement):
-                removed.append(self.text.whole(statement))
+            if is_comment(statement):
+                comments.append(statement)
                 continue
-            else:
-                self._visit(statement)
-                left = self._leaves([statement])
-            kept += 1
-            if left:
-                if statement is not statements[-1]:
-                    self.edits.append((self.text.end(statement), self.text.end(statements[-1]), ""))
+            new = list(self._statement(statement))
+            folded += [*comments, *new] if new else []
+            comments = []
+            if new and _leaves(new[-1]):
                 break
-        self.edits += [(start, end, "") for start, end in removed]
-        if not kept and statements:
-            start, end = self.text.whole(statements[-1])
-            self.edits.remove((start, end, ""))
-            self.edits.append((start, end, " " * statements[-1].col_offset + "pass\n"))
+        return folded
 
-    def _branch(self, statement: ast.stmt) -> list[ast.stmt] | None:
+    def _statement(self, statement: ast.stmt) -> Iterator[ast.stmt]:
+        branch = self._branch(statement)
+        if branch is not None:
+            yield from self.statements(branch)
+        elif not self._settles(statement):
+            yield self.visit(statement)
+
+    def _branch(self, statement: ast.stmt) -> Sequence[ast.stmt] | None:
         """Return the branch that is taken, empty where none is; None where that is not known or there are none."""
         match statement:
-            case ast.If(test=test, body=body, orelse=orelse) if body[0].lineno != statement.lineno:
-                found = evaluate(test, self.names)
-                return (body if found.value else orelse) if isinstance(found, Value) else None
+            case ast.If(test=test, body=body, orelse=orelse):
+                known = evaluate(test, self.names)
+                return (body if known.value else orelse) if isinstance(known, Value) else None
             case ast.Match(subject=subject, cases=cases):
-                found = evaluate(subject, self.names)
-                return _case(found.value, cases) if isinstance(found, Value) else None
+                known = evaluate(subject, self.names)
+                return self._case(known.value, cases) if isinstance(known, Value) else None
             case _:
                 return None
 
-    def _leaves(self, statements: Sequence[ast.stmt]) -> bool:
-        """Return whether the last statement that is reached leaves the block."""
-        for statement in statements:
-            if isinstance(statement, ast.Return | ast.Raise | ast.Continue | ast.Break):
-                return True
-            if self._leaves(self._branch(statement) or []):
-                return True
-            if isinstance(statement, ast.With) and self._leaves(statement.body):
-                return True
-        return False
+    def _case(self, value: Any, cases: Sequence[ast.match_case]) -> list[ast.stmt] | None:
+        """Return the body of the case that a value takes; None where that is not known."""
+        for case in cases:
+            match case.pattern:
+                case ast.MatchValue(value=ast.Constant(value=other)):
+                    fits = bool(other == value)
+                case ast.MatchAs(pattern=None, name=None):
+                    fits = True
+                case _:
+                    return None
+            guard = Value(value=True) if case.guard is None else evaluate(case.guard, self.names)
+            if fits and not isinstance(guard, Value):
+                return None
+            if fits and isinstance(guard, Value) and guard.value:
+                return case.body
+        return []
 
     def _settles(self, statement: ast.stmt) -> bool:
         """Return whether the statement only gives a name a value that is known from there on."""
         match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in self.moved:
-                self._visit(value)
-                found = evaluate(value, self.names)
+            case ast.Assign(targets=[ast.Name(id=name)]) if name in self.moved:
+                statement.value = self.visit(statement.value)
+                known = evaluate(statement.value, self.names)
                 self.names.pop(name, None)
-                if isinstance(found, Value) and _literal(found):
-                    self.names[name] = found
+                if isinstance(known, Value) and literal(known):
+                    self.names[name] = known
                     return True
         return False
 
-    def _chosen(self, statement: ast.stmt, chosen: Sequence[ast.stmt]) -> None:
-        """Put the branch that is taken in the place of the whole statement."""
-        before, self.edits = self.edits, []
-        self.block(chosen)
-        inner = self.text.edited(self.edits, self.text.whole(chosen[0])[0], self.text.whole(chosen[-1])[1])
-        flat = textwrap.dedent(inner)
-        flat = flat.removeprefix("el") if flat.startswith("elif ") else flat
-        indented = textwrap.indent(flat, " " * statement.col_offset).strip()
-        self.edits = [*before, (self.text.start(statement), self.text.end(statement), indented)]
-
-    def _visit(self, node: ast.AST) -> None:
-        """Fold the expressions and blocks inside a node."""
-        match node:
-            case ast.JoinedStr():
-                return
-            case ast.expr() if self._replaced(node):
-                return
-            case ast.IfExp(test=test, body=body, orelse=orelse) if isinstance(
-                found := evaluate(test, self.names), Value
-            ):
-                self._take(node, body if found.value else orelse)
-                return
-            case ast.Assign(targets=[ast.Name(id=name)]) if name in self.moved:
-                return
-            case ast.FunctionDef() | ast.Lambda():
-                hidden = set(bound_in(node))
-                outer, self.names = self.names, {n: k for n, k in self.names.items() if n not in hidden}
-                self._children(node)
-                self.names = outer
-            case _:
-                self._children(node)
-
-    def _children(self, node: ast.AST) -> None:
+    def visit(self, node: ast.AST) -> Any:
+        """Fold a node: a literal where its value is known from names, the branch where that is."""
+        if isinstance(node, ast.expr):
+            return self._expression(node)
+        if isinstance(node, ast.FunctionDef):
+            return self._hidden(node)
         for name, value in ast.iter_fields(node):
             if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
-                if name == "orelse" and isinstance(node, ast.If) and self._is_elif(value):
-                    self._children(value[0])
-                else:
-                    self.block(value)
-                continue
-            for each in value if isinstance(value, list) else [value]:
-                if isinstance(each, ast.AST):
-                    self._visit(each)
+                setattr(node, name, self.statements(value) if name == "orelse" else self.block(value))
+            elif isinstance(value, list):
+                setattr(node, name, [self.visit(item) if isinstance(item, ast.AST) else item for item in value])
+            elif isinstance(value, ast.AST):
+                setattr(node, name, self.visit(value))
+        return node
 
-    def _is_elif(self, statements: Sequence[ast.stmt]) -> bool:
-        return self.text.text.startswith("elif", self.text.start(statements[0]))
+    def _expression(self, node: ast.expr) -> ast.AST:
+        if isinstance(node, ast.IfExp) and isinstance(known := evaluate(node.test, self.names), Value):
+            return self._expression(node.body if known.value else node.orelse)
+        named = any(is_name(inner) for inner in ast.walk(node)) and not isinstance(node, ast.Starred)
+        known = evaluate(node, self.names) if named else None
+        if isinstance(known, Value) and literal(known):
+            return ast.parse(repr(known.value), mode="eval").body
+        return self._hidden(node) if isinstance(node, ast.Lambda) else self.generic_visit(node)
 
-    def _replaced(self, node: ast.expr) -> bool:
-        """Put the literal in the place of an expression whose value is known from names."""
-        named = any(isinstance(each, ast.Name) for each in ast.walk(node))
-        found = evaluate(node, self.names) if named and not isinstance(node, ast.Starred) else None
-        if not (isinstance(found, Value) and _literal(found)):
-            return False
-        self.edits.append((self.text.start(node), self.text.end(node), written(found.value)))
-        return True
-
-    def _take(self, node: ast.expr, branch: ast.expr) -> None:
-        before, self.edits = self.edits, []
-        self._visit(branch)
-        inner = self.text.edited(self.edits, self.text.start(branch), self.text.end(branch))
-        self.edits = [*before, (self.text.start(node), self.text.end(node), inner)]
-
-
-def _case(value: Any, cases: Sequence[ast.match_case]) -> list[ast.stmt] | None:
-    """Return the body of the case that a value takes; None where a case is more than a constant or a wildcard."""
-    for each in cases:
-        match each:
-            case ast.match_case(pattern=ast.MatchValue(value=ast.Constant(value=other)), guard=None):
-                if other == value:
-                    return each.body
-            case ast.match_case(pattern=ast.MatchAs(pattern=None, name=None), guard=None):
-                return each.body
-            case _:
-                return None
-    return []
+    def _hidden(self, node: ast.FunctionDef | ast.Lambda) -> ast.AST:
+        """Fold a function inside, whose own names hide those around it."""
+        hidden = set(bound_in(node))
+        outer, self.names = self.names, {name: known for name, known in self.names.items() if name not in hidden}
+        if isinstance(node, ast.FunctionDef):
+            node.body = self.block(node.body)
+        else:
+            node.body = self.visit(node.body)
+        self.names = outer
+        return node
 
 
-def written(value: Any) -> str:
-    """Return a literal value as source text, with double quotes where repr has single ones."""
-    match value:
-        case str():
-            return json.dumps(value, ensure_ascii=False)
-        case tuple():
-            return f"({', '.join(map(written, value))}{',' if len(value) == 1 else ''})"
-        case _:
-            return repr(value)
+def _leaves(statement: ast.stmt) -> bool:
+    """Return whether nothing after the statement in its block is reached."""
+    if isinstance(statement, ast.With):
+        return _leaves(statement.body[-1])
+    return isinstance(statement, ast.Return | ast.Raise | ast.Continue | ast.Break)
 
 
-def _literal(known: Value) -> bool:
+def literal(known: Value) -> bool:
     """Return whether the value's repr is an expression that gives it back."""
     match known.value:
         case float() as number:
             return math.isfinite(number)
         case tuple() as values:
-            return all(_literal(Value(each)) for each in values)
+            return all(literal(Value(value)) for value in values)
         case value:
             return value is None or isinstance(value, bool | int | str)

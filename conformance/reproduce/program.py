@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import ast
-import symtable
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from conformance.reproduce.caches import without_caches
+from conformance.reproduce.calls import Calls, argument, parameters
 from conformance.reproduce.fold import (
     BFLOAT16,
     Known,
     Names,
     NotNone,
     Value,
-    bound_in,
     certain,
     evaluate,
     fold_function,
     fold_statements,
+    literal,
 )
-from conformance.reproduce.text import Edit, Text
+from conformance.reproduce.inline import inlined
+from conformance.reproduce.names import bound_in, defined, is_name, loaded_in, needed_by
+from conformance.reproduce.namespaces import fields_of, without_unread
+from conformance.reproduce.text import is_comment, parsed, unparsed
 
 #: More rounds than any chain of calls is long.
-_ROUNDS = 20
+_ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,113 +37,92 @@ class Program:
     main: str
 
 
-def specialize(program: Program, names: Names) -> Program:
-    """Return the program with what it never reaches left out and `names`, of variables of `main`, worked in.
+def specialize(program: Program, names: Names, constants: Names | None = None) -> Program:
+    """Return the program with what it never reaches left out and what is known worked in.
 
-    A parameter is replaced by its value where every call passes the same one, and left out where nothing reads
-    it. A function that is passed on, decorated, or called with a star keeps its parameters as they are.
+    `names` are known of variables of `main`, `constants` of names of the file. A parameter is replaced by its value
+    where every call passes the same one, and left out where nothing reads it. A function that is called once stands
+    where it is called, and so does one that is a short expression. A function that is passed on, decorated, or called
+    with a star stays as it is.
     """
-    program = replace(program, definitions=_plain(program.definitions))
+    definitions, main = _plain(parsed(program.definitions).body), parsed(program.main).body
+    before = None
     for _ in range(_ROUNDS):
-        before = program
-        program = _dropped(_folded(_reached(program), names))
-        if program == before:
+        definitions = _reached(definitions, main)
+        definitions, main = _folded(definitions, main, names, dict(constants or {}))
+        definitions, main = _dropped(definitions, main)
+        definitions, main = without_caches(definitions, main)
+        definitions, main = without_unread(definitions, main)
+        definitions, main = inlined(definitions, main)
+        after = Program(definitions=unparsed(definitions), main=unparsed(main))
+        if after == before:
             break
-    return program
+        before = after
+    assert before is not None
+    return before
 
 
-def parameters(function: ast.FunctionDef) -> list[ast.arg]:
-    """Return the parameters that a call gives by position or by name."""
-    return [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-
-
-def _plain(definitions: str) -> str:
+def _plain(definitions: Sequence[ast.stmt]) -> list[ast.stmt]:
     """Return the file without annotations, which name what only its type checker needs."""
-    text, tree = Text(definitions), ast.parse(definitions)
-    fields = {id(each) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for each in node.body}
-    edits: list[Edit] = []
-    for node in ast.walk(tree):
-        match node:
-            case ast.FunctionDef():
-                edits.append(_signature(text, node, ()))
-            case ast.AnnAssign(value=ast.expr()) if id(node) not in fields:
-                edits.append((text.end(node.target), text.end(node.annotation), ""))
+    return [_Plain().visit(statement) for statement in definitions]
+
+
+class _Plain(ast.NodeTransformer):
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        # The first paragraph of a docstring says what the function is for.
+        match node.body[0]:
+            case ast.Expr(value=ast.Constant(value=str() as said) as docstring):
+                docstring.value = " ".join(said.partition("\n\n")[0].split())
             case _:
                 pass
-    return text.edited(edits)
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is None:
+            return node
+        return ast.copy_location(ast.Assign(targets=[node.target], value=node.value), node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        # The annotations of a class's fields are what makes it a dataclass.
+        node.body = [item if isinstance(item, ast.AnnAssign) else self.visit(item) for item in node.body]
+        return node
 
 
-def _signature(text: Text, function: ast.FunctionDef, left_out: Iterable[str]) -> Edit:
-    """Return the edit that writes the function's head without annotations and without those parameters."""
-    arguments = function.args
-    positional = [*arguments.posonlyargs, *arguments.args]
-    defaults = dict(zip([each.arg for each in positional][::-1], arguments.defaults[::-1], strict=False))
-    defaults |= {
-        each.arg: given for each, given in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if given
-    }
-
-    def written(several: Iterable[ast.arg]) -> list[str]:
-        return [
-            each.arg
-            + (f"={text.text[text.start(given) : text.end(given)]}" if (given := defaults.get(each.arg)) else "")
-            for each in several
-            if each.arg not in left_out
-        ]
-
-    words = written(arguments.posonlyargs)
-    words += ["/"] if words else []
-    words += written(arguments.args)
-    named = written(arguments.kwonlyargs)
-    words += [f"*{arguments.vararg.arg}"] if arguments.vararg else ["*"] if named else []
-    words += named
-    words += [f"**{arguments.kwarg.arg}"] if arguments.kwarg else []
-    parts = [*ast.walk(arguments), *([function.returns] if function.returns else [])]
-    last = max((text.end(each) for each in parts if hasattr(each, "end_lineno")), default=text.start(function))
-    return text.start(function), text.text.index(":", last), f"def {function.name}({', '.join(words)})"
-
-
-def _reached(program: Program) -> Program:
-    """Return the program without the definitions that nothing reaches from `main` or from what acts on import."""
-    text, tree = Text(program.definitions), ast.parse(program.definitions)
-    needed = _names(ast.parse(program.main))
-    kept: set[int] = {index for index, each in enumerate(tree.body) if _acts(each)}
-    for index in kept:
-        needed |= _needs(tree.body[index])
-    given = [defined(each) for each in tree.body]
-    while True:
-        more = {index for index, names in enumerate(given) if index not in kept and names & needed}
-        if not more:
-            break
+def _reached(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Return the definitions that something reaches from `main` or from what acts on import, with their comments."""
+    given = [set[str]() if is_comment(statement) else defined(statement) for statement in definitions]
+    needed = {name for statement in main for name in loaded_in(statement)}
+    kept = set[int]()
+    more = {index for index, statement in enumerate(definitions) if _acts(statement) or given[index] & needed}
+    while more:
         kept |= more
-        for index in more:
-            needed |= _needs(tree.body[index])
-    statements = [each for index, each in enumerate(tree.body) if index in kept]
-    return replace(program, definitions="".join(_joined(text, statements, needed)))
+        needed |= {name for index in more for name in needed_by(definitions[index])}
+        more = {index for index, names in enumerate(given) if index not in kept and names & needed}
+    reached: list[ast.stmt] = []
+    comments: list[ast.stmt] = []
+    for index, statement in enumerate(definitions):
+        if is_comment(statement):
+            comments.append(statement)
+            continue
+        if index in kept:
+            reached += [*comments, _importing(statement, needed)]
+        comments = []
+    return reached
 
 
-def _joined(text: Text, statements: Iterable[ast.stmt], needed: set[str]) -> Iterator[str]:
-    before: ast.stmt | None = None
-    for each in statements:
-        if before is not None:
-            large = isinstance(each, ast.FunctionDef | ast.ClassDef) or isinstance(
-                before, ast.FunctionDef | ast.ClassDef
-            )
-            importing = isinstance(before, ast.Import | ast.ImportFrom)
-            yield "\n\n" if large else "\n" if importing and not isinstance(each, ast.Import | ast.ImportFrom) else ""
-        before = each
-        match each:
-            case ast.Import(names=names) | ast.ImportFrom(names=names):
-                used = [alias for alias in names if (alias.asname or alias.name.partition(".")[0]) in needed]
-                yield ast.unparse(_importing(each, used)) + "\n"
-            case _:
-                start, end = text.whole(each)
-                yield text.text[start:end]
-
-
-def _importing(statement: ast.Import | ast.ImportFrom, names: list[ast.alias]) -> ast.stmt:
-    if isinstance(statement, ast.Import):
-        return ast.Import(names=names)
-    return ast.ImportFrom(module=statement.module, names=names, level=statement.level)
+def _importing(statement: ast.stmt, needed: Collection[str]) -> ast.stmt:
+    """Return the statement, an import with the names that are needed alone."""
+    match statement:
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            statement.names = [name for name in names if (name.asname or name.name.partition(".")[0]) in needed]
+        case _:
+            pass
+    return statement
 
 
 def _acts(statement: ast.stmt) -> bool:
@@ -148,170 +131,110 @@ def _acts(statement: ast.stmt) -> bool:
         case ast.Expr(value=ast.Constant()):
             return False
         case ast.Assign(targets=targets):
-            return not all(isinstance(each, ast.Name | ast.Tuple) for each in targets)
+            return not all(isinstance(target, ast.Name | ast.Tuple) for target in targets)
         case ast.AnnAssign() | ast.FunctionDef() | ast.ClassDef() | ast.Import() | ast.ImportFrom():
             return False
         case _:
             return True
 
 
-def defined(node: ast.AST) -> set[str]:
-    """Return the names that a statement, or a whole file, gives a value at its outermost level."""
-    table = symtable.symtable(ast.unparse(node), "", "exec")
-    return {each.get_name() for each in table.get_symbols() if each.is_assigned() or each.is_imported()}
-
-
-def _names(node: ast.AST) -> set[str]:
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
-
-
-def _needs(statement: ast.stmt) -> set[str]:
-    """Return the names of the file that a statement of it reads, now or when it is called."""
-    if not isinstance(statement, ast.FunctionDef | ast.ClassDef):
-        return _names(statement)
-    tables = [symtable.symtable(ast.unparse(statement), statement.name, "exec")]
-    found: set[str] = set()
-    while tables:
-        table = tables.pop()
-        tables += table.get_children()
-        outermost = table.get_type() == "module"
-        found |= {each.get_name() for each in table.get_symbols() if each.is_global() or outermost}
-    return found
-
-
-class _Parsed:
-    """A program's syntax, and every call of a function of its own that can be followed."""
-
-    def __init__(self, program: Program) -> None:
-        self.texts = (Text(program.definitions), Text(program.main))
-        self.trees = (ast.parse(program.definitions), ast.parse(program.main))
-        defined = [each for each in self.trees[0].body if isinstance(each, ast.FunctionDef)]
-        self.functions = {each.name: each for each in defined}
-        #: By function: in which text, inside which statement, and the call.
-        self.sites: dict[str, list[tuple[Text, ast.stmt, ast.Call]]] = {name: [] for name in self.functions}
-        self.followed = {
-            each.name
-            for each in defined
-            if not (each.decorator_list or each.args.vararg or each.args.kwarg)
-            and [other.name for other in defined].count(each.name) == 1
-        }
-        for text, tree in zip(self.texts, self.trees, strict=True):
-            for statement in tree.body:
-                self._follow(text, statement)
-
-    def _follow(self, text: Text, statement: ast.stmt) -> None:
-        """Note the calls inside a statement; a function that is otherwise named there is not to be followed."""
-        local = set(bound_in(statement)) if isinstance(statement, ast.FunctionDef | ast.ClassDef) else set[str]()
-        called: set[int] = set()
-        for node in ast.walk(statement):
-            match node:
-                case ast.Call(func=ast.Name(id=name) as function) if name in self.functions:
-                    starred = any(isinstance(each, ast.Starred) for each in node.args)
-                    if not starred and all(each.arg for each in node.keywords):
-                        called.add(id(function))
-                        self.sites[name].append((text, statement, node))
-                case _:
-                    pass
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and (id(node) not in called or node.id in local):
-                self.followed.discard(node.id)
-
-
-def _folded(program: Program, names: Names) -> Program:
+def _folded(
+    definitions: list[ast.stmt], main: list[ast.stmt], names: Names, constants: Mapping[str, Known]
+) -> tuple[list[ast.stmt], list[ast.stmt]]:
     """Return the program with the values of parameters that are the same at every call in their places."""
-    parsed = _Parsed(program)
-    always: dict[str, Known] = {BFLOAT16: names[BFLOAT16]} if BFLOAT16 in names else {}
-    known: dict[str, dict[str, Known]] = {name: {} for name in parsed.functions}
+    bound = [name for statement in main for name in bound_in(statement)]
+    about = {name: known for name, known in {**names, **fields_of(definitions, main)}.items() if bound.count(name) < 2}
+    about |= fields_of(definitions, main)
+    fixed = {**constants, **_scalars(definitions)}
+    calls = Calls(definitions, main)
+    known: dict[str, dict[str, Known]] = {name: {} for name in calls.functions}
     for _ in range(_ROUNDS):
-        found = {
-            name: _agreed(parsed, name, known, names) if name in parsed.followed else {} for name in parsed.functions
+        agreed = {
+            name: _agreed(calls, name, known, {**fixed, **about}) if name in calls.followed else {}
+            for name in calls.functions
         }
-        if found == known:
+        if agreed == known:
             break
-        known = found
-    text = parsed.texts[0]
-    edits: list[Edit] = []
-    for statement in parsed.trees[0].body:
+        known = agreed
+    always = {**fixed, **({BFLOAT16: names[BFLOAT16]} if BFLOAT16 in names else {})}
+    folded: list[ast.stmt] = []
+    for statement in definitions:
         match statement:
             case ast.FunctionDef(name=name):
-                edits += fold_function(text, statement, {**known[name], **always})
-            case ast.ClassDef():
-                edits += fold_statements(text, [statement], always)
+                folded.append(fold_function(statement, {**known[name], **always}, fixed))
+            case _ if is_comment(statement):
+                folded.append(statement)
             case _:
-                pass
-    return replace(program, definitions=text.edited(edits))
+                own = set(bound_in(statement))
+                folded += fold_statements([statement], {n: k for n, k in always.items() if n not in own})
+    return folded, fold_statements(main, {**fixed, **about, **always})
 
 
-def _agreed(parsed: _Parsed, name: str, known: Mapping[str, Mapping[str, Known]], names: Names) -> dict[str, Known]:
+def _scalars(definitions: Iterable[ast.stmt]) -> dict[str, Known]:
+    """Return the names of the file that are given one literal value, once."""
+    bound = [name for statement in definitions for name in bound_in(statement)]
+    return {
+        target.id: Value(statement.value.value)
+        for statement in definitions
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+        for target in statement.targets
+        if is_name(target) and bound.count(target.id) == 1 and literal(Value(statement.value.value))
+    }
+
+
+def _agreed(calls: Calls, name: str, known: Mapping[str, Mapping[str, Known]], names: Names) -> dict[str, Known]:
     """Return what every call of the function says of its parameters."""
-    found: dict[str, Known] = {}
-    for parameter in parameters(parsed.functions[name]):
+    agreed: dict[str, Known] = {}
+    for parameter in parameters(calls.functions[name]):
         said = []
-        for text, statement, call in parsed.sites[name]:
-            if text is parsed.texts[1]:
+        for site in calls.sites[name]:
+            if site.main:
                 about: Names = names
-            elif isinstance(statement, ast.FunctionDef):
-                about = certain(statement, known[statement.name])
+            elif isinstance(site.statement, ast.FunctionDef):
+                about = certain(site.statement, known[site.statement.name])
             else:
                 about = {}
-            given = argument(parsed.functions[name], call, parameter.arg)
+            given = argument(calls.functions[name], site.call, parameter.arg)
             said.append(None if given is None else evaluate(given, about))
         one = _met(said)
         if one is not None:
-            found[parameter.arg] = one
-    return found
+            agreed[parameter.arg] = one
+    return agreed
 
 
-def argument(function: ast.FunctionDef, call: ast.Call, name: str) -> ast.expr | None:
-    """Return what a call gives for a parameter, by position, by name or by default."""
-    for keyword in call.keywords:
-        if keyword.arg == name:
-            return keyword.value
-    positional = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]
-    if name in positional:
-        place = positional.index(name)
-        if place < len(call.args):
-            return call.args[place]
-        place -= len(positional) - len(function.args.defaults)
-        return function.args.defaults[place] if place >= 0 else None
-    return function.args.kw_defaults[[each.arg for each in function.args.kwonlyargs].index(name)]
-
-
-def _met(said: list[Known | None]) -> Known | None:
+def _met(said: Sequence[Known | None]) -> Known | None:
     """Return what holds of all of these."""
-    if not said or any(each is None for each in said):
+    if not said or any(known is None for known in said):
         return None
     first, *others = said
     # 1, 1.0 and True are equal, and not the same.
-    if all(repr(each) == repr(first) for each in others):
+    if all(repr(known) == repr(first) for known in others):
         return first
-    return None if any(isinstance(each, Value) and each.value is None for each in said) else NotNone()
+    return None if any(isinstance(known, Value) and known.value is None for known in said) else NotNone()
 
 
-def _dropped(program: Program) -> Program:
+def _dropped(definitions: list[ast.stmt], main: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
     """Return the program without the parameters that nothing reads."""
-    parsed = _Parsed(program)
-    edits: dict[Text, list[Edit]] = {text: [] for text in parsed.texts}
-    for name in parsed.followed:
-        function = parsed.functions[name]
+    calls = Calls(definitions, main)
+    for name in calls.followed:
+        function = calls.functions[name]
         unread = {
-            each.arg
-            for each in parameters(function)
-            if not _read(function, each.arg)
-            and all(_plain_value(argument(function, call, each.arg)) for _, _, call in parsed.sites[name])
+            parameter.arg
+            for parameter in parameters(function)
+            if not _read(function, parameter.arg)
+            and all(_plain_value(argument(function, site.call, parameter.arg)) for site in calls.sites[name])
         }
         if unread:
-            edits[parsed.texts[0]].append(_signature(parsed.texts[0], function, unread))
-            for text, _, call in parsed.sites[name]:
-                edits[text] += _without(text, function, call, unread)
-    definitions, main = (text.edited(edits[text]) for text in parsed.texts)
-    return Program(definitions=definitions, main=main)
+            for site in calls.sites[name]:
+                _leave_out(function, site.call, unread)
+            _leave_out_of_head(function, unread)
+    return definitions, main
 
 
 def _read(function: ast.FunctionDef, name: str) -> bool:
     """Return whether the function reads the parameter before it gives the name another value, if it ever does."""
     for statement in function.body:
-        if name in _names(statement):
+        if name in loaded_in(statement):
             return True
         match statement:
             case ast.Assign(targets=[ast.Name(id=target)]) if target == name:
@@ -325,22 +248,31 @@ def _read(function: ast.FunctionDef, name: str) -> bool:
 
 def _plain_value(node: ast.expr | None) -> bool:
     """Return whether leaving the expression out leaves nothing undone."""
-    return node is None or not any(isinstance(each, ast.Call | ast.NamedExpr | ast.Await) for each in ast.walk(node))
+    return node is None or not any(
+        isinstance(inner, ast.NamedExpr | ast.Await)
+        or (isinstance(inner, ast.Call) and ast.unparse(inner.func) != "replace")
+        for inner in ast.walk(node)
+    )
 
 
-def _without(text: Text, function: ast.FunctionDef, call: ast.Call, unread: set[str]) -> Iterator[Edit]:
-    """Yield the edits that leave those arguments out of a call."""
-    given: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
-    left_out = {id(argument(function, call, name)) for name in unread}
-    gone = [id(each.value if isinstance(each, ast.keyword) else each) in left_out for each in given]
-    for index, each in enumerate(given):
-        if not gone[index]:
-            continue
-        if index + 1 < len(given):
-            yield text.start(each), text.start(given[index + 1]), ""
-            continue
-        kept = [other for other, left in zip(given, gone, strict=True) if not left]
-        start, end = text.end(kept[-1]) if kept else text.start(given[0]), text.end(each)
-        if not kept and text.text[end:].lstrip().startswith(","):
-            end = text.text.index(",", end) + 1
-        yield start, end, ""
+def _leave_out(function: ast.FunctionDef, call: ast.Call, unread: Collection[str]) -> None:
+    """Leave those arguments out of a call."""
+    gone = {id(argument(function, call, name)) for name in unread}
+    call.args = [value for value in call.args if id(value) not in gone]
+    call.keywords = [keyword for keyword in call.keywords if id(keyword.value) not in gone]
+
+
+def _leave_out_of_head(function: ast.FunctionDef, unread: Collection[str]) -> None:
+    """Leave those parameters out of a function's head, with their defaults."""
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    first = len(positional) - len(arguments.defaults)
+    arguments.defaults = [
+        default
+        for parameter, default in zip(positional[first:], arguments.defaults, strict=True)
+        if parameter.arg not in unread
+    ]
+    named = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    arguments.kw_defaults = [default for parameter, default in named if parameter.arg not in unread]
+    for several in (arguments.posonlyargs, arguments.args, arguments.kwonlyargs):
+        several[:] = [parameter for parameter in several if parameter.arg not in unread]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import itertools
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -17,17 +16,28 @@ from conformance.protocol import Configuration
 from conformance.reference.inputs import inputs_of
 from conformance.reproduce.arrays import Arrays, mapping
 from conformance.reproduce.assertions import assertions
-from conformance.reproduce.checks import WROTE_TO_CALLER, elements, first_deviating, has_cause, unjudged
+from conformance.reproduce.checks import WROTE_TO_CALLER, elements, has_cause, unjudged
 from conformance.reproduce.evidence import Evidence
-from conformance.reproduce.fold import BFLOAT16, Fields, Known, NotNone, Value, written
-from conformance.reproduce.program import Program, defined, specialize
+from conformance.reproduce.extent import extent
+from conformance.reproduce.fold import BFLOAT16, Fields, Known, NotNone, Value
+from conformance.reproduce.names import defined, words
+from conformance.reproduce.program import Program, specialize
 from conformance.reproduce.sources import chained
 from conformance.reproduce.steps import Steps
+from conformance.reproduce.text import parsed, unparsed, written
+from conformance.reproduce.wrap import WIDTH
 from conformance.runfile.cause_text import diagnosis_text
 from conformance.verdict import Verdict
 
+#: By verdict: why the script ends where it does.
+_WHY = {
+    "deviates": "the first that deviates",
+    "refused": "the first that is refused",
+    "dialect": "the first in the dialect",
+    "conforms": "where the score is largest",
+    "exact": "where the score is largest",
+}
 _PROPERTIES = ("rank", "features", "feature_count", "reduction_axes")
-_WIDTH = 110
 
 
 def script(evidence: Evidence, *, whole: bool = False) -> str:
@@ -53,38 +63,39 @@ class _Script:
         for name in ("configuration", "initial", "native", "live", "seen", "given"):
             if name in taken:
                 raise UsageError(f"{evidence.environment.adapter}: the name {name!r} belongs to the script")
-        #: The last step of the script.
-        self.last = len(self.inputs.steps)
-        if self.record.verdict in (Verdict.CRASHED, Verdict.TIMED_OUT):
-            self.last = self.record.steps[-1].number
-        elif not whole:
-            self.last = first_deviating(self.record) or self.last
-        self.steps = Steps(evidence, self.source, self.last, self.arrays)
+        self.whole = whole
+        self.extent = extent(evidence, whole=whole)
+        self.steps = Steps(evidence, self.source, self.extent, self.arrays)
 
     def text(self) -> str:
         """Return the whole text."""
         main = "\n".join(self.steps.statements()) + "\n"
-        program = specialize(Program(definitions=self.source, main=main), self._known())
+        program = specialize(Program(definitions=self.source, main=main), self._known(), self._constants())
         head, body = _split(program.definitions)
         data = self.arrays.program()
         more, functions = _split(data.definitions)
+        asserted = list(assertions(self.evidence, self.extent, self.steps.given, whole=self.whole))
+        steps = _parts(self._described(program), self._kept_bits(), program.main)
         sections = [
-            "# The data.\n\n" + _parts(functions),
-            _parts(data.main, self._checksum(), f"initial = {mapping(self.inputs.initial)}"),
-            "# The native calls.\n\n" + _parts(body),
-            _parts(self._described(program), self._kept_bits(), program.main),
-            *assertions(self.evidence, self.last, self.steps.given),
+            _parts("# The data.\n", functions),
+            _parts(data.main, self._checksum(), self._initial("\n".join([program.main, *asserted]))),
+            _parts("# The native calls.\n" if body else "", body),
+            steps,
+            *asserted,
         ]
-        text = "\n\n".join(each.strip("\n") for each in sections if each.strip())
+        text = "\n\n".join(section for section in sections if section)
         environment = self._environment()
         imports = {*head, *more, *self._imports(program, text)} - ({"import os"} if environment else set())
-        inside = [each for each in imports if each.split(" ")[1].partition(".")[0] in sys.stdlib_module_names]
-        outside = imports - set(inside)
+        inside = {line for line in imports if line.split(" ")[1].partition(".")[0] in sys.stdlib_module_names}
         groups = [
-            "\n".join(sorted(each, key=lambda line: (line.startswith("from"), line))) for each in (inside, outside)
+            "\n".join(sorted(group, key=lambda line: (line.startswith("from"), line)))
+            for group in (inside, imports - inside)
         ]
-        whole = "\n\n".join(each for each in [self._docstring(), environment, *groups, text] if each) + "\n"
-        return _spaced(whole)
+        return "\n\n".join(part for part in [self._docstring(), environment, *groups, text] if part) + "\n"
+
+    def _initial(self, text: str) -> str:
+        """Return the statement of the state that is put in, where something reads it."""
+        return _short(f"initial = {mapping(self.inputs.initial)}") if "initial" in text else ""
 
     # What is known
 
@@ -98,11 +109,22 @@ class _Script:
             known[BFLOAT16] = Value(value=False)
         return known
 
+    def _constants(self) -> dict[str, Known]:
+        """Return the constants of the adapter's files that are a recorded setting of that name."""
+        settings = {name.upper(): value for name, value in self.evidence.environment.settings.items()}
+        return {
+            target.id: Value(settings[target.id])
+            for statement in ast.parse(self.source).body
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call) and not statement.value.args
+            for target in statement.targets
+            if isinstance(target, ast.Name) and target.id in settings
+        }
+
     def _described(self, program: Program) -> str:
         """Return the configuration, with the fields that the functions read, where they need it whole."""
         if "configuration" not in _words(program.main):
             return ""
-        used = _words(program.definitions)
+        used = _words(program.definitions) | _words(program.main)
         values = {each: getattr(self.configuration, each) for each in (*_fields(), *_PROPERTIES) if each in used}
         # A dataclass takes no dict for a default: without a type it is the class's own, which `replace` keeps as well.
         lines = [
@@ -124,8 +146,10 @@ class _Script:
         if not self.arrays.made:
             return ""
         digest = hashlib.sha256(b"".join(each.tobytes() for each in self.arrays.made.values())).hexdigest()[:16]
-        joined = " + ".join(f"{name}.tobytes()" for name in self.arrays.made)
-        return f'assert hashlib.sha256({joined}).hexdigest()[:16] == "{digest}", "other data than recorded"'
+        arrays = ", ".join(self.arrays.made)
+        joined = f"{arrays}.tobytes()" if len(self.arrays.made) == 1 else f'b"".join([x.tobytes() for x in ({arrays})])'
+        message = f"{written(digest)}, {written('other data than recorded')}"
+        return _short(f"assert hashlib.sha256({joined}).hexdigest()[:16] == {message}")
 
     def _imports(self, program: Program, text: str) -> Iterator[str]:
         """Yield the imports of what is written beside the adapter's functions."""
@@ -167,30 +191,32 @@ class _Script:
 
     def _ending(self) -> str:
         """Return what was recorded, and how the script ends."""
-        record, last = self.record, self.last
+        record, last = self.record, self.extent.last
         verdict = record.verdict.replace("_", " ")
         messages = [step.message.partition("\n")[0] for step in record.steps if step.message]
         message = f" ({messages[-1]})" if messages else ""
         if record.verdict in (Verdict.CRASHED, Verdict.TIMED_OUT):
             return f"Recorded: {verdict} at step {last}{message}. So does the script, as long as nothing changes."
         end = "exits 0" if record.expected else "exits 1 as long as that is so"
-        short = f" It ends with step {last}, the first that deviates." if last < len(self.inputs.steps) else ""
+        reason = _WHY.get(record.verdict, "the last")
+        short = f" It ends with step {last}, {reason}." if last < len(self.inputs.steps) else ""
         why = "".join(f" {entry.reason} {entry.diagnosis}" for entry in record.divergence)
         if not why and record.diagnosis:
             why = f" Diagnosis: {diagnosis_text(record.diagnosis, self.evidence.causes)}."
         return f"Recorded: {verdict}{message}. The script {end}.{short}{why}{self._remarks()}"
 
     def _remarks(self) -> str:
-        dialect = sorted({field for each in elements(self.record, self.last) for field in each.fields})
-        open_ = unjudged(self.record, self.last)
+        dialect = sorted({field for each in elements(self.record, self.extent.last) for field in each.fields})
+        open_ = unjudged(self.record, self.extent.last)
         return (f" Expected is the documented dialect of {', '.join(dialect)}." if dialect else "") + (
             f" Not asserted: {', '.join(open_[:6])}{' and others' if len(open_) > 6 else ''}." if open_ else ""
         )
 
     def _environment(self) -> str:
         process = {n: v for n, v in self.evidence.environment.process.items() if CACHES not in v}
-        lines = [f"os.environ[{written(name)}] = {written(value)}" for name, value in process.items()]
-        return "\n".join(["import os", "", "# Before anything is imported.", *lines]) if lines else ""
+        entries = ", ".join(f"{written(name)}: {written(value)}" for name, value in process.items())
+        settings = _short(f"os.environ |= {{{entries}}}")
+        return f"import os\n\n# Before anything is imported.\n{settings}" if process else ""
 
 
 def _fields() -> tuple[str, ...]:
@@ -198,43 +224,26 @@ def _fields() -> tuple[str, ...]:
 
 
 def _words(text: str) -> set[str]:
-    """Return every name, attribute and keyword in the text."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(text)):
-        match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=str(name)):
-                found.add(name)
-            case _:
-                pass
-    return found
+    return words(ast.parse(text).body)
 
 
 def _split(definitions: str) -> tuple[list[str], str]:
     """Return the imports of a text, one a line, and the rest of it."""
-    tree = ast.parse(definitions)
-    imports = [each for each in tree.body if isinstance(each, ast.Import | ast.ImportFrom)]
-    lines = definitions.splitlines(keepends=True)
-    places = {line for each in imports for line in range(each.lineno - 1, each.end_lineno or each.lineno)}
-    rest = "".join(line for index, line in enumerate(lines) if index not in places)
-    return [ast.unparse(each) for each in imports], rest
+    body = parsed(definitions).body
+    imports = [statement for statement in body if isinstance(statement, ast.Import | ast.ImportFrom)]
+    return [ast.unparse(statement) for statement in imports], unparsed(
+        [other for other in body if other not in imports]
+    )
 
 
 def _parts(*parts: str) -> str:
-    return "\n\n".join(each.strip("\n") for each in parts if each.strip())
+    return "\n\n".join(part.strip("\n") for part in parts if part.strip())
 
 
-def _spaced(text: str) -> str:
-    """Return the text with two blank lines around every definition."""
-    lines, body = text.splitlines(), ast.parse(text).body
-    parts = lines[: body[0].end_lineno]
-    for before, each in itertools.pairwise(body):
-        first = min([each.lineno, *(other.lineno for other in getattr(each, "decorator_list", []))]) - 1
-        between = lines[before.end_lineno : first]
-        if isinstance(each, ast.FunctionDef | ast.ClassDef) or isinstance(before, ast.FunctionDef | ast.ClassDef):
-            between = ["", "", *itertools.dropwhile(lambda line: not line, between)]
-        parts += [*between, *lines[first : each.end_lineno]]
-    return "\n".join([*parts, ""])
+def _short(text: str) -> str:
+    """Return statements in short lines."""
+    return unparsed(parsed(text).body).strip("\n")
 
 
 def _filled(text: Any) -> str:
-    return textwrap.fill(" ".join(str(text).split()), _WIDTH, break_on_hyphens=False, break_long_words=False)
+    return textwrap.fill(" ".join(str(text).split()), WIDTH, break_on_hyphens=False, break_long_words=False)

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from conformance.errors import UsageError
-from conformance.reproduce.program import defined
-from conformance.reproduce.text import Text
+from conformance.reproduce.names import defined
+from conformance.reproduce.text import parsed, unparsed
 from conformance.runfile.structs import EnvironmentLine
 from conformance.worker.adapter_file import PACKAGE
 
@@ -20,7 +20,7 @@ def chained(environment: EnvironmentLine) -> str:
             other = meanings.setdefault(name, meaning)
             if other != meaning:
                 raise UsageError(f"{environment.adapter}: {name!r} is of {other} and of {meaning}")
-    return "\n\n".join(_standing_alone(text) for text in environment.sources.values())
+    return unparsed([statement for text in environment.sources.values() for statement in _standing_alone(text)])
 
 
 def _names(text: str, module: str) -> Iterator[tuple[str, str]]:
@@ -57,11 +57,9 @@ def _top(module: str) -> str:
     return module.partition(".")[0]
 
 
-def _standing_alone(text: str) -> str:
-    """Return the text without its docstring and the imports that one file has at its beginning or not at all."""
-    source, body = Text(text), ast.parse(text).body
-    left_out = [statement for statement in body if _belongs_to_one_file(statement)]
-    return source.edited((*source.whole(statement), "") for statement in left_out)
+def _standing_alone(text: str) -> list[ast.stmt]:
+    """Return the statements but for the docstring and the imports that one file has at its beginning or not at all."""
+    return [statement for statement in parsed(text).body if not _belongs_to_one_file(statement)]
 
 
 def _belongs_to_one_file(statement: ast.stmt) -> bool:

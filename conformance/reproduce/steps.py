@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import ast
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from conformance.errors import UsageError
 from conformance.reference.inputs import inputs_of, states_of
-from conformance.reproduce.arrays import Arrays, mapping
+from conformance.reproduce.arrays import Array, Arrays, mapping
 from conformance.reproduce.checks import FEW_STEPS, refusals
 from conformance.reproduce.evidence import Evidence
-from conformance.reproduce.fold import written
+from conformance.reproduce.extent import Extent
+from conformance.reproduce.text import written
 from conformance.spec.case import Freeze, Infer, Reload, Repeat, Sgd, Step, Train, Unfreeze
-from conformance.verdict import Verdict
 
 
 class Steps:
-    """The steps up to `last`, by the functions of the adapter's `source`."""
+    """The steps from where the script begins up to `last`, by the functions of the adapter's `source`."""
 
-    def __init__(self, evidence: Evidence, source: str, last: int, arrays: Arrays) -> None:
-        self.evidence, self.record, self.last, self.arrays = evidence, evidence.record, last, arrays
+    def __init__(self, evidence: Evidence, source: str, extent: Extent, arrays: Arrays) -> None:
+        self.evidence, self.record, self.extent, self.arrays = evidence, evidence.record, extent, arrays
         self.source = source
         self.inputs = inputs_of(evidence.case).steps
         self.refused = refusals(self.record)
         #: Step -> its arrays by argument.
         self.given: dict[int, dict[str, str]] = {}
+        #: The state that the next step starts from, where it is known to its last bit.
+        self._known: Mapping[str, Array] | None = None
 
     def statements(self) -> Iterator[str]:
         """Yield the native call, the start and the steps, noting the arrays they need."""
@@ -34,10 +36,15 @@ class Steps:
             yield f"faulthandler.dump_traceback_later({deadline:g}, exit=True)"
         call, function = self.call()
         yield f"native = functools.partial({call})" if function else f"native = {call}"
-        yield self._start("dict(initial)")
-        if self.record.steps[0].verdict in (Verdict.REFUSED, Verdict.CRASHED, Verdict.TIMED_OUT):
+        if self.extent.first <= 1:
+            yield self._start("initial" if self.evidence.implementation.keeps_state else "dict(initial)")
+            self._known = inputs_of(self.evidence.case).initial
+        if not self.extent.begins:
             return
-        yield f"seen = [{self._function('state', 'live')}]"
+        if self.extent.kept:
+            yield "seen = {}"
+        if 0 in self.extent.reads:
+            yield f"seen[0] = {self._function('state', 'live')}"
         yield from self._steps(self.evidence.case.steps, 1)
 
     def _start(self, state: str) -> str:
@@ -60,7 +67,7 @@ class Steps:
         rounds = [
             list(self._steps(steps, number + index * len(steps)))
             for index in range(times)
-            if number + index * len(steps) <= self.last
+            if number + index * len(steps) <= self.extent.last
         ]
         plain = [[line for line in each if not line.startswith("# ")] for each in rounds]
         if len(plain) > 1 and all(each == plain[0] for each in plain):
@@ -71,48 +78,61 @@ class Steps:
             yield from each
 
     def _step(self, step: Step, number: int) -> Iterator[str]:
-        if number > self.last:
+        if not self.extent.first <= number <= self.extent.last:
             return
-        if self.last <= FEW_STEPS:
+        if self.extent.last <= FEW_STEPS:
             yield f"# Step {number}: {step.step}."
         if not self.evidence.implementation.keeps_state and isinstance(step, Infer):
-            state = mapping(states_of(self.evidence.case)[number - 1])
-            yield self._start(state)
+            state = states_of(self.evidence.case)[number - 1]
+            if not _same(state, self._known):
+                yield self._start("dict(initial)" if _same(state, self._initial()) else mapping(state))
+        self._known = None
         lines = list(self._performed(step, number))
-        if number not in self.refused:
+        if number not in self.refused or self.extent.raises == number:
             yield from lines
             return
         yield "try:"
         yield textwrap.indent("\n".join(lines), "    ")
         yield "except Exception as error:"
         yield "    traceback.print_exc()"
-        yield f'    seen.append({{"raised": error, **{self._function("state", "live")}}})'
+        state_read = f", **{self._function('state', 'live')}" if number in self.extent.reads else ""
+        if number in self.extent.kept:
+            yield f'    seen[{number}] = {{"raised": error{state_read}}}'
+
+    def _initial(self) -> Mapping[str, Array]:
+        return inputs_of(self.evidence.case).initial
 
     def _performed(self, step: Step, number: int) -> Iterator[str]:
-        state = self._function("state", "live")
+        state = self._function("state", "live") if number in self.extent.reads else ""
         match step:
             case Train() | Infer():
-                inputs = self.inputs[number - 1]
-                assert inputs.input is not None
-                names = {"input": self.arrays.name("x", inputs.input, step.input)}
-                if inputs.upstream is not None and step.upstream is not None:
-                    names["upstream"] = self.arrays.name("upstream", inputs.upstream, step.upstream)
-                further = {
-                    name: self.arrays.name(name, inputs.arrays[name], recipe) for name, recipe in step.arrays.items()
-                }
-                self.given[number] = names | further
-                given = [f"{name}={variable}" for name, variable in further.items()]
-                arguments = ", ".join(["live", names["input"], str(names.get("upstream")), *given])
-                yield f"seen.append({{**{self._function(step.step, arguments)}, **{state}}})"
+                call = self._function(step.step, *self._arguments(step, number))
+                if number not in self.extent.kept:
+                    yield call
+                    return
+                yield f"quantities = {call}"
+                yield f"seen[{number}] = {{**quantities, **{state}}}" if state else f"seen[{number}] = quantities"
+                return
             case Reload():
                 yield f"live = {self._function('reload', 'live')}"
-                yield f"seen.append({state})"
             case Freeze() | Unfreeze():
                 yield self._function(step.step, "live")
-                yield f"seen.append({state})"
             case Sgd(learning_rate=rate):
                 yield self._function("sgd", f"live, {rate}")
-                yield f"seen.append({state})"
+        if state or (number in self.refused and number in self.extent.kept):
+            yield f"seen[{number}] = {state or '{}'}"
+
+    def _arguments(self, step: Train | Infer, number: int) -> Iterator[str]:
+        """Yield the arguments of a step: what the start gave, the input, the upstream gradient, and others by name."""
+        inputs = self.inputs[number - 1]
+        assert inputs.input is not None
+        names = {"input": self.arrays.name("x", inputs.input, step.input)}
+        if inputs.upstream is not None and step.upstream is not None:
+            names["upstream"] = self.arrays.name("upstream", inputs.upstream, step.upstream)
+        further = {name: self.arrays.name(name, inputs.arrays[name], recipe) for name, recipe in step.arrays.items()}
+        self.given[number] = names | further
+        yield from ("live", names["input"], str(names.get("upstream")))
+        yield from (f"{name}={variable}" for name, variable in further.items())
 
     def _function(self, kind: str, *arguments: str) -> str:
         """Return the call of the adapter's function of that kind, with what is bound to it."""
@@ -147,3 +167,14 @@ class Steps:
                 if alias.name == head and alias.asname and dot:
                     return f"{alias.asname}.{rest}"
         return path
+
+
+def _same(state: Mapping[str, Array], other: Mapping[str, Array] | None) -> bool:
+    """Return whether two states are the same arrays, bit for bit."""
+    return other is not None and {name: _bits(array) for name, array in state.items()} == {
+        name: _bits(array) for name, array in other.items()
+    }
+
+
+def _bits(array: Array) -> tuple[str, tuple[int, ...], bytes]:
+    return array.dtype.name, array.shape, array.tobytes()

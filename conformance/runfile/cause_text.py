@@ -27,7 +27,7 @@ def alternatives_text(alternatives: Alternatives, catalogue: Catalogue, *, weigh
 
 
 def _causes(alternatives: Alternatives, weights: bool) -> tuple[Cause, ...]:
-    plain = Cause(id=UNEXPLAINED)
+    plain = Cause(id=UNEXPLAINED, parameters=(("text", UNEXPLAINED),))
     return tuple(
         plain if recorded.id == UNEXPLAINED and not weights else cause_of(recorded) for recorded in alternatives
     )

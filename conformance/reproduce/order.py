@@ -1,0 +1,55 @@
+"""In which order Python evaluates the parts of an expression."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+
+def simple(node: ast.expr) -> bool:
+    """Return whether evaluating the expression does nothing else, and gives the same however often."""
+    allowed = ast.Name | ast.Constant | ast.Attribute | ast.Tuple | ast.UnaryOp | ast.expr_context | ast.unaryop
+    return all(isinstance(inner, allowed) for inner in ast.walk(node))
+
+
+def evaluated_first(node: ast.AST, name: str) -> bool:
+    """Return whether the name is read in any case, and before anything is called."""
+    called = False
+    for part, certain in evaluated(node, certain=True):
+        if isinstance(part, ast.Call | ast.Await | ast.Yield | ast.YieldFrom):
+            called = True
+        if isinstance(part, ast.Name) and part.id == name and (called or not certain):
+            return False
+    return True
+
+
+def evaluated(node: ast.AST, *, certain: bool) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield the parts of a node in the order they are evaluated, each with whether it is in any case, and once."""
+    match node:
+        case ast.Lambda():
+            yield from ((inner, False) for inner in ast.walk(node.body))
+        case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+            yield from evaluated(node.generators[0].iter, certain=certain)
+            first = {id(inner) for inner in ast.walk(node.generators[0].iter)}
+            yield from ((inner, False) for inner in ast.walk(node) if id(inner) not in first and inner is not node)
+        case ast.IfExp():
+            yield from evaluated(node.test, certain=certain)
+            yield from evaluated(node.body, certain=False)
+            yield from evaluated(node.orelse, certain=False)
+        case ast.BoolOp(values=[head, *rest]):
+            yield from evaluated(head, certain=certain)
+            for value in rest:
+                yield from evaluated(value, certain=False)
+        case ast.Dict():
+            for key, value in zip(node.keys, node.values, strict=True):
+                if key is not None:
+                    yield from evaluated(key, certain=certain)
+                yield from evaluated(value, certain=certain)
+        case ast.Assign():
+            yield from evaluated(node.value, certain=certain)
+            for target in node.targets:
+                yield from evaluated(target, certain=certain)
+        case _:
+            for child in ast.iter_child_nodes(node):
+                yield from evaluated(child, certain=certain)
+    yield node, certain
