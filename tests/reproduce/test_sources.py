@@ -83,7 +83,7 @@ def test_an_import_by_condition_gives_the_meaning_of_any_other() -> None:
     """Keras's adapters import the library of their backend."""
     by_condition = "if X:\n    import a.b as c\nelif Y:\n    import d\n"
     assert chained(environment(_native=by_condition, layer="import a.b as c\nimport d\n"))
-    with pytest.raises(UsageError, match="'c' is of a.b and of d"):
+    with pytest.raises(UsageError, match=r"'c' is of a\.b and of d"):
         chained(environment(_native=by_condition, layer="import d as c\n"))
 
 
