@@ -48,7 +48,7 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
             busy[key] = begin(key, _idle(queues, busy, workers), workers)
         for key in _idle(queues, busy, workers):
             workers.end(key)
-        for key in [each for each in queues if each in workers.live and each not in busy]:
+        for key in [key for key in queues if key in workers.live and key not in busy]:
             _hand_over(queues[key], workers.live[key], workers, busy)
         # The processes are at work again while what they did is judged, and their next requests are made.
         yield from _unhurried(done, workers)
@@ -67,9 +67,9 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
 
 def _unhurried(done: Sequence[tuple[Cell, Outcomes]], workers: Workers) -> Iterator[tuple[Cell, Outcomes]]:
     """Yield what is done; what the caller makes of it is no process's time."""
-    for each in done:
+    for ended in done:
         began = time.monotonic()
-        yield each
+        yield ended
         for process in workers.live.values():
             process.deadline += time.monotonic() - began
 
@@ -116,7 +116,7 @@ def _next(
         return None
     alive = {key.process for key in workers.live} - idle
     waiting = [key for key in queues if key not in workers.live and queues[key]]
-    return min(waiting, key=lambda each: (each.process not in idle, each.process in alive), default=None)
+    return min(waiting, key=lambda key: (key.process not in idle, key.process in alive), default=None)
 
 
 def _hand_over(queue: deque[_Job], process: Process, workers: Workers, busy: dict[WorkerKey, _Job]) -> None:

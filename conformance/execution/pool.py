@@ -144,12 +144,12 @@ class Late:
 
 def begin(key: WorkerKey, idle: Sequence[WorkerKey], workers: Workers) -> Any:
     """Bring up the adapter of that key, in an idle process that it may share or in one of its own; return which."""
-    sharing = [each for each in idle if each.process == key.process]
+    sharing = [candidate for candidate in idle if candidate.process == key.process]
     if sharing:
         workers.follow(sharing[0], key)
         return FOLLOWING
-    for each in idle[: len(workers.live) - workers.count + 1]:
-        workers.end(each)
+    for unused in idle[: len(workers.live) - workers.count + 1]:
+        workers.end(unused)
     workers.start(key)
     return STARTING
 

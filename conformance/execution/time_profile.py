@@ -40,11 +40,11 @@ class Stages:
     @contextlib.contextmanager
     def at(self, stage: str) -> Iterator[None]:
         """Count the time inside as that stage's, and not as that of the stage around it."""
-        around = self._turn(stage)
+        outer = self._turn(stage)
         try:
             yield
         finally:
-            self._turn(around)
+            self._turn(outer)
 
     def profile(self) -> Profile:
         """Return where the time went so far; what the workers computed counts once they have ended."""
@@ -138,5 +138,5 @@ def _covered(spans: Sequence[Span], wall: Span) -> tuple[Array, Array]:
 def _overlap(spans: Sequence[Span], covered: tuple[Array, Array]) -> float:
     """Return how much of the spans is covered."""
     edges = np.array(spans).reshape(-1, 2)
-    found = np.interp(edges, *covered)
-    return float((found[:, 1] - found[:, 0]).sum())
+    lengths = np.interp(edges, *covered)
+    return float((lengths[:, 1] - lengths[:, 0]).sum())
