@@ -152,7 +152,7 @@ class Known:
         return tuple(pairs.values()) if self.wholly else ()
 
 
-def known(entries: Iterable[Listed], case: str, explanations: Iterable[tuple[Cause, ...]]) -> Known:
+def known_causes(entries: Iterable[Listed], case: str, explanations: Iterable[tuple[Cause, ...]]) -> Known:
     """Return what those entries say of a cell that is explained so; of alternatives, one must be listed.
 
     `entries` are those that apply to the cell at its versions.
