@@ -66,7 +66,7 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
 
 
 def _unhurried(done: Sequence[tuple[Cell, Outcomes]], workers: Workers) -> Iterator[tuple[Cell, Outcomes]]:
-    """Yield what is done; what the caller makes of it is no process's time."""
+    """Yield the cells that are done, and move every deadline by the time that the caller spends on them."""
     for ended in done:
         began = time.monotonic()
         yield ended
@@ -85,14 +85,14 @@ class _Job:
         self._frame: bytes | None = None
 
     def prepare(self, stages: Stages) -> bytes:
-        """Return the encoded request, made once."""
+        """Return the encoded request; it is made on the first call and kept."""
         if self._frame is None:
             with stages.at("making requests"):
                 self._frame = wire.encode(request_of(self.cell))
         return self._frame
 
     def begin(self, stages: Stages) -> bytes:
-        """Return the encoded request of one more try, and forget it."""
+        """Count one more try, and return the encoded request without keeping it."""
         self.tries, self.outcomes = self.tries + 1, []
         frame, self._frame = self.prepare(stages), None
         return frame
@@ -106,10 +106,10 @@ def _idle(queues: Mapping[WorkerKey, deque[_Job]], busy: Mapping[WorkerKey, _Job
 def _next(
     queues: Mapping[WorkerKey, deque[_Job]], busy: Mapping[WorkerKey, _Job], workers: Workers
 ) -> WorkerKey | None:
-    """Return the key whose cells may begin now; None where there is none.
+    """Return the key of the next adapter to bring up; None where none waits or all workers are busy.
 
-    One that an idle process can go on with comes first, and last what would be compiled beside a process that is
-    compiling the same.
+    An adapter that an idle process can go on with comes first. One comes last if a busy process has the same
+    interpreter and settings, since both would compile the same code.
     """
     idle = {key.process for key in _idle(queues, busy, workers)}
     if len(workers.live) - len(idle) >= workers.count:

@@ -76,8 +76,8 @@ class _Plain(ast.NodeTransformer):
         node.returns = None
         # The first paragraph of a docstring says what the function is for.
         match node.body[0]:
-            case ast.Expr(value=ast.Constant(value=str() as said) as docstring):
-                docstring.value = " ".join(said.partition("\n\n")[0].split())
+            case ast.Expr(value=ast.Constant(value=str() as text) as docstring):
+                docstring.value = " ".join(text.partition("\n\n")[0].split())
             case _:
                 pass
         return self.generic_visit(node)

@@ -127,13 +127,13 @@ class Speed:
 
 
 def flagged(pairs: Pairs) -> bool:
-    """Return whether the screening admits that something changed."""
+    """Return whether the screening finds a change large and likely enough to be measured again."""
     ratio, _, _ = interval(pairs.ratios)
     return abs(math.log(ratio)) > math.log1p(EFFECT) and probability(pairs.ratios) < 2 * SCREENING
 
 
 def findings(screened: Mapping[str, Pairs], confirming: Mapping[str, Pairs]) -> tuple[Finding, ...]:
-    """Return what became of every subject that was screened; `confirming` has fresh pairs of those it flagged."""
+    """Return one finding for every subject in `screened`; `confirming` has the fresh pairs of those it flagged."""
     deciding = {name: confirming.get(name, pairs) for name, pairs in screened.items()}
     probabilities = [probability(pairs.ratios) if name in confirming else 1.0 for name, pairs in deciding.items()]
     adjusted = _stats().false_discovery_control(probabilities) if probabilities else []
@@ -203,7 +203,7 @@ def _detected(noise: float, count: int, level: float) -> float:
 
 @functools.cache
 def _shift(count: int, level: float) -> float:
-    """Return how many standard errors of effect so many pairs find at that level with the power asked for."""
+    """Return the effect, in standard errors, that `count` pairs find at that level with probability `POWER`."""
     from scipy.optimize import brentq
 
     stats = _stats()

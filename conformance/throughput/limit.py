@@ -106,7 +106,7 @@ def fractions_of(traffic: Traffic, tensor: int, batches: Sequence[Batch]) -> Fra
 def is_lazy(reads: Sequence[tuple[float, float]], seconds: float) -> bool:
     """Return whether results were computed when they were read and not when they were timed.
 
-    By the least difference of the two readings, so that one that was interrupted accuses nobody; one of an
+    This is told by the least difference of the two readings, so that one that was interrupted accuses nobody; one of an
     allocation that is new is as long the second time.
     """
     return bool(reads) and min(first - second for first, second in reads) > max(NOISE, LAZY * seconds)

@@ -65,7 +65,11 @@ class Machine:
         return time.monotonic() > self.end
 
     def ask(self, key: WorkerKey, message: Mapping[str, Any]) -> Any:
-        """Return what the worker of that key answers; where it is not alive, arrays for a new case start it."""
+        """Send a timing request to the worker of that key, and return its answer.
+
+        A worker that is not alive is started if the request brings the arrays of a new case; any other request
+        belongs to passes that ended with the worker, and the answer is that it crashed.
+        """
         limits = self.workers.limits
         if key not in self.workers.live:
             if message["step"] != "arrays":
@@ -137,7 +141,7 @@ def measure_subjects(subjects: Sequence[Subject], machine: Machine) -> Iterator[
 
 
 def copies_of(size: int, cache: int) -> int:
-    """Return how many inputs of that many bytes are used in turn, so that none is still cached when it is used again."""
+    """Return how many inputs of `size` bytes to use in turn, so that none is still in the cache when its turn comes."""
     return min(_MOST, max(2, -(-_FILLS * cache // size)))
 
 
@@ -164,7 +168,7 @@ def _prepare(timed: _Progress, machine: Machine) -> None:
 
 
 def _batch(timed: _Progress, machine: Machine) -> None:
-    """Measure one batch between two bandwidths, again while they drift."""
+    """Measure one batch, with the bandwidth before and after it; repeat a few times if the two differ too much."""
     if timed.failed():
         return
     key, effort = timed.subject.cell.key, machine.effort
@@ -184,7 +188,10 @@ def _batch(timed: _Progress, machine: Machine) -> None:
 
 
 def _bandwidth(timed: _Progress, machine: Machine, *, fresh: bool) -> float:
-    """Return the bandwidth of the subject's device: the CPU's is that of the whole machine, and was just measured."""
+    """Return the bandwidth of the subject's device.
+
+    On the CPU that is the bandwidth of the whole machine: the last one measured, or a new one if `fresh`.
+    """
     cell = timed.subject.cell
     if cell.device == "cpu":
         machine.last = machine.bandwidth() if fresh else machine.last
@@ -197,7 +204,7 @@ def _bandwidth(timed: _Progress, machine: Machine, *, fresh: bool) -> float:
 
 
 def _settle(timed: _Progress, machine: Machine) -> None:
-    """Let one more call be made, and keep what it gave."""
+    """Have the worker make one more call, and keep its results to be judged."""
     if not timed.failed():
         cell = timed.subject.cell
         features = features_judged(cell.case.configuration.feature_count)
@@ -206,7 +213,7 @@ def _settle(timed: _Progress, machine: Machine) -> None:
 
 
 def _blame(progress: Sequence[_Progress], answer: Any) -> None:
-    """Note of those subjects why they are not measured, where the answer says that they cannot be."""
+    """If the answer is a failure, note it with those subjects as the reason why they are not measured."""
     match answer:
         case {"refused": {"types": types, "message": message}}:
             why = f"{types[0]}: {message}"
@@ -250,7 +257,7 @@ def _line(timed: _Progress, x: Any, upstream: Any, machine: Machine) -> Throughp
 
 
 def _launch(timed: _Progress, moved: int, machine: Machine) -> float | None:
-    """Return what a call costs before it moves anything: the seconds of a case so small that it moves next to nothing.
+    """Return the fixed cost of a call, in seconds: the time of a case so small that it moves next to no bytes.
 
     Cases come in the order of their size. None where no small one was measured.
     """

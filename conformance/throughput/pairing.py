@@ -28,7 +28,7 @@ _STEADY, _NONE = 1.0, 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedSide:
-    """One of the two: interpreters by group, and adapters where not the suite's own."""
+    """One of the two builds whose speed is compared: its interpreters by group, and adapters other than the suite's."""
 
     interpreters: Mapping[str, str]
     adapters: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class TimedSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one fresh process says of a subject: the seconds of a call, and its score."""
+    """What one fresh process measured of a pass: the seconds of a call, and the score of its numbers."""
 
     seconds: float
     score: float | None
@@ -49,7 +49,7 @@ Visit = Callable[[TimedSide, Sequence[str]], Mapping[str, Reading]]
 
 
 def surveyed(interpreters: Mapping[str, str], adapters: tuple[str, ...], selection: Selection) -> TimedSide:
-    """Return a side with the passes that it has. Raises `UsageError` where a worker does not start."""
+    """Return a side with the passes that its interpreters can time. Raises `UsageError` if a worker does not start."""
     check_interpreters(interpreters, adapters)
     wanted = keys(interpreters, adapters)
     with Workers(len(wanted), FOLDER, Limits()) as workers:
@@ -64,7 +64,7 @@ def surveyed(interpreters: Mapping[str, str], adapters: tuple[str, ...], selecti
 
 
 def visit(side: TimedSide, names: Sequence[str]) -> Mapping[str, Reading]:
-    """Return the readings of one fresh process for each worker that those subjects need."""
+    """Time the named subjects once, in one fresh process for each worker, and return their readings."""
     readings: dict[str, Reading] = {}
     subjects = [side.subjects[name] for name in names]
     for _, of_worker in itertools.groupby(sorted(subjects, key=_worker), key=_worker):
@@ -85,9 +85,10 @@ def _worker(subject: Subject) -> str:
 def paired(
     base: TimedSide, new: TimedSide, names: Sequence[str], count: int, visiting: Visit = visit
 ) -> dict[str, Pairs]:
-    """Return so many pairs of those subjects; each pair begins with the other side than the one before it.
+    """Time the named subjects `count` times on both sides, and return the pairs of each.
 
-    A subject that one of the processes could not measure has none.
+    The side that goes first alternates from pair to pair, so that a drift of the machine favours neither. A subject
+    that any of the processes could not measure is left out.
     """
     befores: list[Mapping[str, Reading]] = []
     afters: list[Mapping[str, Reading]] = []

@@ -1,4 +1,4 @@
-"""What became of the speed, in words: worst first."""
+"""A comparison of speed as text: a line for every timed pass, worst first."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _lines(speed: Speed, *, marked: bool) -> Iterator[str]:
 
 
 def pace(finding: Finding) -> str:
-    """Return in words how the new is to the base; what its error did stands in the same finding."""
+    """Return in words how the new build compares with the base: its speed, and its error if that grew."""
     if not finding.grew:
         return _WORDS[finding.pace]
     assert finding.new_score is not None

@@ -1,4 +1,4 @@
-"""Judging what a timed call gave: on a few of its features, whose numbers follow from nothing but themselves."""
+"""Judging the results of a timed call on a few of its features: each feature depends on its own values alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Accuracy:
 
 
 def features_judged(count: int) -> list[int]:
-    """Return the features on which a call with so many is judged."""
+    """Return which features are judged of a call with `count` of them."""
     return sorted({round(position * (count - 1) / (_JUDGED - 1)) for position in range(_JUDGED)})
 
 
@@ -75,7 +75,7 @@ def accuracy(
 
 
 def narrowed(case: Case, count: int) -> Case:
-    """Return the case with so many features and nothing else changed."""
+    """Return the case with `count` features and nothing else changed."""
     (axis,) = case.configuration.feature_axes
     shape = [count if index == axis else size for index, size in enumerate(case.shape)]
     return Case.model_validate({**case.model_dump(exclude_none=True), "shape": shape})

@@ -1,4 +1,4 @@
-"""Performing a cell: the native call made, its state put in, step after step asked and answered."""
+"""Performing a cell: make the native call, put its state in, then perform each step and answer with its numbers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def perform(
     request: Mapping[str, Any],
     calls: list[Stretch],
 ) -> Iterator[dict[str, Any]]:
-    """Yield one answer per step of the cell in `request`, the first of the start; note the library's own time."""
+    """Yield an answer for the start of the cell and for each of its steps; add the library's own time to `calls`."""
     configuration = configuration_from(request["configuration"])
     begin = functools.partial(
         implementation.start,
@@ -82,7 +82,7 @@ def perform(
 
 @contextlib.contextmanager
 def noted(stretches: list[Stretch]) -> Iterator[None]:
-    """Note from when to when, by the clock that the run reads as well, and what this process computed meanwhile."""
+    """Add the time spent inside to `stretches`: its start and end by the system's clock, and the processor time used."""
     began, worked = time.monotonic(), time.process_time()
     try:
         yield
@@ -91,7 +91,7 @@ def noted(stretches: list[Stretch]) -> Iterator[None]:
 
 
 def difference(first: list[dict[str, Any]], second: Iterator[dict[str, Any]]) -> str:
-    """Return where a second performance gives other bits than the first; empty where it nowhere does."""
+    """Return the first place where two performances of a cell differ in their bits; empty if they are the same."""
     for number, (first_answer, second_answer) in enumerate(zip(first, second, strict=True)):
         before, after = (
             {**answer.get("quantities", {}), **(answer.get("state") or {})} for answer in (first_answer, second_answer)
@@ -133,7 +133,7 @@ def configuration_from(values: Mapping[str, Any]) -> Configuration:
 
 
 def _tuples(value: Any) -> Any:
-    """Return the value with tuples for the lists that they became on their way."""
+    """Return the value with every list turned back into the tuple that it was before it went through JSON."""
     if isinstance(value, Mapping):
         return {key: _tuples(item) for key, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
@@ -147,7 +147,10 @@ def _lay(value: Any, configuration: Configuration) -> Any:
 
 
 def _overwritten(arrays: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]) -> list[str]:
-    """Return the names of the arrays, given with what they were, that the step wrote to: they are its caller's."""
+    """Return the names of the input arrays that the step wrote to, though they belong to its caller.
+
+    `arrays` has each array after the step, with a copy from before it.
+    """
     return [name for name, (after, before) in arrays.items() if after.tobytes() != before.tobytes()]
 
 
@@ -163,7 +166,7 @@ def _answer(implementation: Implementation, live: Any, produced: Mapping[str, An
 
 
 def _refusal(implementation: Implementation, live: Any, error: Exception, seconds: float) -> dict[str, Any]:
-    """Return the answer of a step that raised, with the state it left: none, with the reason, where that raises too."""
+    """Return the answer of a step that raised, with the state it left, or why the state cannot be read."""
     refused = raised(error)
     state = None
     try:

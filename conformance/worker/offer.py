@@ -88,7 +88,7 @@ def thread_names() -> Counter[str]:
 
 
 def counted_pool(adapter: Adapter, before: Counter[str]) -> dict[str, str]:
-    """Return the setting of threads as counted, where the library does not tell."""
+    """Return the setting `threads`, counted, for a library that does not tell it; empty for any other."""
     if adapter.pool is None:
         return {}
     time.sleep(0.1)  # a thread takes its name a moment after its start
