@@ -83,7 +83,7 @@ def list_(
         return
     table = Table(*rows[0] if rows else [])
     for row in rows:
-        table.add_row(*(", ".join(each) if isinstance(each, list) else str(each) for each in row.values()))
+        table.add_row(*(", ".join(value) if isinstance(value, list) else str(value) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
@@ -114,7 +114,7 @@ def check(
             raise UsageError(f"{file}: no such file")
     spec = load(spec_folder(), files or [])
     check_published(spec)
-    ids = [] if files else [each.case.id for each in spec.cases]
+    ids = [] if files else [entry.case.id for entry in spec.cases]
     causes = load_causes(spec_folder() / "causes.yaml", spec.clauses)
     entries = load_divergences(spec_folder() / "divergences.yaml", ids, causes)
     if not files:
@@ -126,7 +126,7 @@ def check(
     if reference:
         from conformance.reference.crosscheck import check as check_references
 
-        print(check_references([each.case for each in spec.cases]))
+        print(check_references([entry.case for entry in spec.cases]))
 
 
 @app.command(context_settings={"allow_extra_args": True})
@@ -157,10 +157,10 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     from conformance.execution.pool import Limits
     from conformance.planning.plan import Selection
-    from conformance.run.session import Options
+    from conformance.run.session import RunOptions
     from conformance.run.session import run as run_cells
 
-    options = Options(
+    options = RunOptions(
         selection=Selection(
             implementations=tuple(implementation or ()),
             cases=tuple(case or ()),
@@ -257,14 +257,14 @@ def _case_rows() -> list[dict[str, object]]:
 
     return [
         {
-            "id": each.case.id,
-            "op": each.case.op,
-            "dtype": each.case.dtype,
-            "shape": "×".join(map(str, each.case.shape)),
-            "clauses": list(each.case.clauses),
-            "title": each.case.title,
+            "id": entry.case.id,
+            "op": entry.case.op,
+            "dtype": entry.case.dtype,
+            "shape": "×".join(map(str, entry.case.shape)),
+            "clauses": list(entry.case.clauses),
+            "title": entry.case.title,
         }
-        for each in load(spec_folder()).cases
+        for entry in load(spec_folder()).cases
     ]
 
 
@@ -277,7 +277,7 @@ def _clause_rows() -> list[dict[str, object]]:
         {
             "clause": number,
             "title": title,
-            "cases": sum(number in each.case.clauses for each in spec.cases),
+            "cases": sum(number in entry.case.clauses for entry in spec.cases),
         }
         for number, title in spec.clauses.items()
     ]
@@ -302,21 +302,21 @@ def _implementation_rows(python: list[str] | None, adapter: list[str] | None) ->
     wanted = keys(pairs("--python", python), adapter or [])
     rows: dict[str, dict[str, object]] = {}
     with Workers(os.cpu_count() or 1, FOLDER) as workers:
-        for found in survey(wanted, [], workers):
-            if not isinstance(found, Offer):
-                print(f"{found.worker}: {found.message.splitlines()[-1]}", file=sys.stderr)
+        for offer in survey(wanted, [], workers):
+            if not isinstance(offer, Offer):
+                print(f"{offer.worker}: {offer.message.splitlines()[-1]}", file=sys.stderr)
                 continue
-            for each in found.implementations:
+            for implementation in offer.implementations:
                 row: dict[str, object] = {
-                    "name": each.name,
-                    "op": each.op,
-                    "library": f"{found.library} {found.versions.get(found.library, '')}".strip(),
-                    "modes": list(each.modes),
-                    "devices": list(each.devices),
-                    "dtypes": list(each.dtypes),
-                    "steps": list(each.steps),
+                    "name": implementation.name,
+                    "op": implementation.op,
+                    "library": f"{offer.library} {offer.versions.get(offer.library, '')}".strip(),
+                    "modes": list(implementation.modes),
+                    "devices": list(implementation.devices),
+                    "dtypes": list(implementation.dtypes),
+                    "steps": list(implementation.steps),
                 }
-                rows.setdefault(each.name, row)
+                rows.setdefault(implementation.name, row)
     return [rows[name] for name in sorted(rows)]
 
 

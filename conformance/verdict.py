@@ -74,4 +74,4 @@ GRADES = "ADWOF"
 
 def worst_grade(grades: Iterable[str]) -> str:
     """Return the worst of the grades; of none, an empty text."""
-    return max((each for each in grades if each), key=GRADES.index, default="")
+    return max((grade for grade in grades if grade), key=GRADES.index, default="")

@@ -20,7 +20,7 @@ from conformance.report.model import build
 from conformance.report.shards import shards
 from conformance.report.site import pages
 from conformance.reproduce import recorded, script
-from conformance.run.session import Options, resumed
+from conformance.run.session import RunOptions, resumed
 from conformance.runfile.reading import parse
 from conformance.runfile.results import results_of
 from conformance.spec.loader import Spec
@@ -160,7 +160,7 @@ class Consumers:
 
     def _resume(self) -> None:
         asked = self.base.header.selection
-        options = Options(
+        options = RunOptions(
             selection=Selection(implementations=asked.implementations, cases=asked.cases),
             interpreters={},
             unbuilt={},

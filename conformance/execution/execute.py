@@ -48,7 +48,7 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
             busy[key] = begin(key, _idle(queues, busy, workers), workers)
         for key in _idle(queues, busy, workers):
             workers.end(key)
-        for key in [each for each in queues if each in workers.live and each not in busy]:
+        for key in [key for key in queues if key in workers.live and key not in busy]:
             _hand_over(queues[key], workers.live[key], workers, busy)
         # The processes are at work again while what they did is judged, and their next requests are made.
         yield from _unhurried(done, workers)
@@ -66,10 +66,10 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
 
 
 def _unhurried(done: Sequence[tuple[Cell, Outcomes]], workers: Workers) -> Iterator[tuple[Cell, Outcomes]]:
-    """Yield what is done; what the caller makes of it is no process's time."""
-    for each in done:
+    """Yield the cells that are done, and move every deadline by the time that the caller spends on them."""
+    for ended in done:
         began = time.monotonic()
-        yield each
+        yield ended
         for process in workers.live.values():
             process.deadline += time.monotonic() - began
 
@@ -85,14 +85,14 @@ class _Job:
         self._frame: bytes | None = None
 
     def prepare(self, stages: Stages) -> bytes:
-        """Return the encoded request, made once."""
+        """Return the encoded request; it is made on the first call and kept."""
         if self._frame is None:
             with stages.at("making requests"):
                 self._frame = wire.encode(request_of(self.cell))
         return self._frame
 
     def begin(self, stages: Stages) -> bytes:
-        """Return the encoded request of one more try, and forget it."""
+        """Count one more try, and return the encoded request without keeping it."""
         self.tries, self.outcomes = self.tries + 1, []
         frame, self._frame = self.prepare(stages), None
         return frame
@@ -106,17 +106,17 @@ def _idle(queues: Mapping[WorkerKey, deque[_Job]], busy: Mapping[WorkerKey, _Job
 def _next(
     queues: Mapping[WorkerKey, deque[_Job]], busy: Mapping[WorkerKey, _Job], workers: Workers
 ) -> WorkerKey | None:
-    """Return the key whose cells may begin now; None where there is none.
+    """Return the key of the next adapter to bring up; None where none waits or all workers are busy.
 
-    One that an idle process can go on with comes first, and last what would be compiled beside a process that is
-    compiling the same.
+    An adapter that an idle process can go on with comes first. One comes last if a busy process has the same
+    interpreter and settings, since both would compile the same code.
     """
     idle = {key.process for key in _idle(queues, busy, workers)}
     if len(workers.live) - len(idle) >= workers.count:
         return None
     alive = {key.process for key in workers.live} - idle
     waiting = [key for key in queues if key not in workers.live and queues[key]]
-    return min(waiting, key=lambda each: (each.process not in idle, each.process in alive), default=None)
+    return min(waiting, key=lambda key: (key.process not in idle, key.process in alive), default=None)
 
 
 def _hand_over(queue: deque[_Job], process: Process, workers: Workers, busy: dict[WorkerKey, _Job]) -> None:

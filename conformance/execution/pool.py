@@ -143,22 +143,25 @@ class Late:
 
 
 def begin(key: WorkerKey, idle: Sequence[WorkerKey], workers: Workers) -> Any:
-    """Bring up the adapter of that key, in an idle process that it may share or in one of its own; return which."""
-    sharing = [each for each in idle if each.process == key.process]
+    """Bring up the adapter of that key, in an idle process that it may share or else in a new one.
+
+    Returns `FOLLOWING` for a shared process and `STARTING` for a new one.
+    """
+    sharing = [candidate for candidate in idle if candidate.process == key.process]
     if sharing:
         workers.follow(sharing[0], key)
         return FOLLOWING
-    for each in idle[: len(workers.live) - workers.count + 1]:
-        workers.end(each)
+    for unused in idle[: len(workers.live) - workers.count + 1]:
+        workers.end(unused)
     workers.start(key)
     return STARTING
 
 
 def converse(process: Process, message: Mapping[str, Any] | None, workers: Workers, seconds: float) -> Any:
-    """Return what that process answers to one request, or to its start, while no other has anything to say.
+    """Send a request to that process, or none to await its start, and return its answer. No other process is at work.
 
-    Where it ends or is late instead, it is ended, and the answer is the `Crashed` or `TimedOut` that this is. Another
-    that ends meanwhile is no longer among `workers.live` afterwards.
+    If the process ends, or does not answer within `seconds`, it is ended and `Crashed` or `TimedOut` is returned. Any
+    other process that ends meanwhile is removed from `workers.live`.
     """
     if message is not None:
         workers.ask(process, message, seconds)

@@ -15,16 +15,16 @@ def request_of(cell: Cell) -> dict[str, Any]:
     inputs = inputs_of(cell.case)
     steps = []
     states = () if cell.implementation.keeps_state else states_of(cell.case)
-    for index, each in enumerate(inputs.steps):
-        step: dict[str, Any] = {"kind": each.step.step}
-        match each.step:
+    for index, prepared in enumerate(inputs.steps):
+        step: dict[str, Any] = {"kind": prepared.step.step}
+        match prepared.step:
             case Train() | Infer():
-                step |= {"input": each.input, "upstream": each.upstream, "arrays": each.arrays}
+                step |= {"input": prepared.input, "upstream": prepared.upstream, "arrays": prepared.arrays}
             case Sgd(learning_rate=rate):
                 step["learning_rate"] = rate
             case _:
                 pass
-        if states and isinstance(each.step, Infer):
+        if states and isinstance(prepared.step, Infer):
             step["state"] = states[index]
         steps.append(step)
     return {

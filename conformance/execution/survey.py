@@ -22,14 +22,14 @@ def survey(
 
     Processes stay alive for the cells to come, as far as the number of workers allows.
     """
-    waiting = deque(sorted(keys, key=lambda each: each.process))
+    waiting = deque(sorted(keys, key=lambda key: key.process))
     described: dict[WorkerKey, Mapping[str, Any]] = {}
     asked = [asdict(configuration) for configuration in configurations]
     open_keys: dict[WorkerKey, Any] = {}
     while waiting or open_keys:
         while waiting and len(open_keys) < workers.count:
             key = waiting.popleft()
-            open_keys[key] = begin(key, [each for each in workers.live if each not in open_keys], workers)
+            open_keys[key] = begin(key, [other for other in workers.live if other not in open_keys], workers)
         for process, answer in workers.wait():
             key = process.key
             if key not in open_keys or workers.live.get(key) is not process:

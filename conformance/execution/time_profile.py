@@ -39,12 +39,12 @@ class Stages:
 
     @contextlib.contextmanager
     def at(self, stage: str) -> Iterator[None]:
-        """Count the time inside as that stage's, and not as that of the stage around it."""
-        around = self._turn(stage)
+        """Count the time spent inside as that stage's, and not as the time of the stage that surrounds it."""
+        outer = self._turn(stage)
         try:
             yield
         finally:
-            self._turn(around)
+            self._turn(outer)
 
     def profile(self) -> Profile:
         """Return where the time went so far; what the workers computed counts once they have ended."""
@@ -103,7 +103,11 @@ class Profile:
 def partition(
     wall: Span, stages: Mapping[str, Sequence[Span]], calls: Sequence[Span], imports: Sequence[Span]
 ) -> Profile:
-    """Return the wall time in parts: a moment is the frameworks' before it is an import's, and a stage's last."""
+    """Return the wall time in parts that add up to it.
+
+    A moment in which several things go on is counted once: for the frameworks' calls first, then for an import, and
+    for a stage of the suite only where neither goes on.
+    """
     inside, either = _covered(calls, wall), _covered([*calls, *imports], wall)
     whole = {stage: float(sum(end - start for start, end in spans)) for stage, spans in stages.items()}
     alone = {stage: whole[stage] - _overlap(spans, either) for stage, spans in stages.items()}
@@ -136,7 +140,7 @@ def _covered(spans: Sequence[Span], wall: Span) -> tuple[Array, Array]:
 
 
 def _overlap(spans: Sequence[Span], covered: tuple[Array, Array]) -> float:
-    """Return how much of the spans is covered."""
+    """Return for how many seconds of the spans something in `covered` was going on as well."""
     edges = np.array(spans).reshape(-1, 2)
-    found = np.interp(edges, *covered)
-    return float((found[:, 1] - found[:, 0]).sum())
+    lengths = np.interp(edges, *covered)
+    return float((lengths[:, 1] - lengths[:, 0]).sum())

@@ -161,7 +161,7 @@ def _limits_threads(value: object) -> bool:
             return bool(value)
         case dict():
             texts = [*value, *value.values()]
-            return all(isinstance(each, str) for each in texts) and any(_NUMBER in each for each in value.values())
+            return all(isinstance(text, str) for text in texts) and any(_NUMBER in text for text in value.values())
         case _:
             return False
 
@@ -193,4 +193,4 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def _installed() -> list[tuple[str, str]]:
-    return [_named(entry.value) for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda each: each.name)]
+    return [_named(entry.value) for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)]

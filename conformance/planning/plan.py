@@ -38,7 +38,7 @@ class Offered:
     @property
     def keeps_state(self) -> bool:
         """Whether it keeps the moving values itself; else its caller does."""
-        return all(each.value == "layer" for each in self.profile if each.field == "state")
+        return all(declared.value == "layer" for declared in self.profile if declared.field == "state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,16 +139,16 @@ def thread_keys(
 ) -> tuple[WorkerKey, ...]:
     """Return the further processes that selected cases need, which name a number of threads."""
     tiers = tiers or Tiers()
-    taken = [each.case for each in cases if selection.takes_case(each.case)]
-    named = [(case, case.threads) for case in taken if case.threads is not None]
-    found: dict[str, WorkerKey] = {}
+    selected = [entry.case for entry in cases if selection.takes_case(entry.case)]
+    named = [(case, case.threads) for case in selected if case.threads is not None]
+    by_name: dict[str, WorkerKey] = {}
     for offer, (case, threads) in itertools.product(offers, named):
         key = limited(offer.key, threads)
         modes = tiers.modes(selection.tier, case.id, offer.key.group)
         devices = {device for _, _, device in _columns(offer, case, selection, modes)}
         if offer.key.limits and _serves(key, case) and "cpu" in devices:
-            found.setdefault(key.name, key)
-    return tuple(found.values())
+            by_name.setdefault(key.name, key)
+    return tuple(by_name.values())
 
 
 def _columns(
@@ -188,7 +188,7 @@ def offer_from(key: WorkerKey, described: Mapping[str, Any], reasons: Mapping[st
         settings=described["settings"],
         host=described["host"],
         sources=described["sources"],
-        implementations=tuple(_offered(each) for each in described["implementations"]),
+        implementations=tuple(_offered(implementation) for implementation in described["implementations"]),
         reasons=reasons,
     )
 
@@ -199,8 +199,8 @@ def _offered(described: Mapping[str, Any]) -> Offered:
             where = f"{described['name']}: its profile declares {declared['field']} = {declared['value']!r}"
             raise UsageError(f"{where}; expected one of {', '.join(FIELDS)} with a value of conformance/protocol.py")
     profile = tuple(
-        Declared(**{**each, "ranks": None if each["ranks"] is None else tuple(each["ranks"])})
-        for each in described["profile"]
+        Declared(**{**fields, "ranks": None if fields["ranks"] is None else tuple(fields["ranks"])})
+        for fields in described["profile"]
     )
     timed = described.get("timed", [])
     lacking = {"put", "get", "wait"} - set(timed)

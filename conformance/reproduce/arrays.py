@@ -38,8 +38,8 @@ _SOURCES = "".join(
 class Arrays:
     """Arrays named in the order they are asked for, the same bits once."""
 
-    def __init__(self, configuration: Configuration, taken: Iterable[str]) -> None:
-        self.configuration, self.taken = configuration, set(taken)
+    def __init__(self, configuration: Configuration, reserved: Iterable[str]) -> None:
+        self.configuration, self.reserved = configuration, set(reserved)
         self.names: dict[tuple[str, bytes, str, tuple[int, ...]], str] = {}
         self.arrays: dict[str, tuple[Array, Recipe]] = {}
         #: Those that a recipe makes: their bits are checked.
@@ -49,18 +49,18 @@ class Arrays:
         """Return the variable that holds an input or upstream gradient."""
         key = (stem, array.tobytes(), array.dtype.name, array.shape)
         if key not in self.names:
-            number = sum(each[0] == stem for each in self.names) + 1
-            self.names[key] = name = free(f"{stem}{number}", self.taken)
+            number = sum(key[0] == stem for key in self.names) + 1
+            self.names[key] = name = free(f"{stem}{number}", self.reserved)
             self.arrays[name] = (array, recipe)
         return self.names[key]
 
     def _expression(self, name: str, array: Array, recipe: Recipe, few: bool) -> str:
         small = few or array.size <= _TINY or _uniform(array) or array.dtype == np.bool_
-        made = None if small else _made(recipe, array.shape, self.configuration)
-        if made is None:
+        expression = None if small else _made(recipe, array.shape, self.configuration)
+        if expression is None:
             return literal(array)
         self.made[name] = array
-        return f"({made}){_cast(array.dtype)}"
+        return f"({expression}){_cast(array.dtype)}"
 
     def _laid_out(self, expression: str, array: Array) -> str:
         memory, axes = self.configuration.memory, self.configuration.feature_axes
@@ -77,11 +77,11 @@ class Arrays:
         return specialize(Program(definitions=_SOURCES, main="".join(statements)), {})
 
 
-def free(name: str, taken: set[str]) -> str:
-    """Return the name, or one like it that is not taken, and take it."""
-    while name in taken:
+def free(name: str, reserved: set[str]) -> str:
+    """Return the name, or one like it that is not reserved, and reserve it."""
+    while name in reserved:
         name += "_"
-    taken.add(name)
+    reserved.add(name)
     return name
 
 

@@ -45,29 +45,29 @@ def kept(steps, *names):
 
 
 def assertions(
-    evidence: Evidence, extent: Extent, given: Mapping[int, Mapping[str, str]], *, whole: bool
+    evidence: Evidence, extent: Extent, arrays: Mapping[int, Mapping[str, str]], *, whole: bool
 ) -> Iterator[str]:
     """Yield the parts that assert what must come of the steps that the script shows.
 
-    `given` names each step's arrays by step and argument.
+    `arrays` names each step's arrays by step and argument.
     """
     if extent.raises is not None:
         return
     if not extent.begins:
         yield f'raise SystemExit("the start ends no more: recorded was {evidence.record.verdict}")'
         return
-    numbers, said = elements(extent.shown, extent.last), facts(extent.shown, extent.last, given, evidence.causes)
+    numbers, statements = elements(extent.shown, extent.last), facts(extent.shown, extent.last, arrays, evidence.causes)
     if whole and extent.last == len(evidence.case.performed):
-        said += kept_state(evidence.record, extent.last)
+        statements += kept_state(evidence.record, extent.last)
     if numbers:
         yield "# What must come of them: step, quantity, index, expected, allowed, recorded."
         yield _short(f"ELEMENTS = [{', '.join(_row(element) for element in numbers)},]")
-    if said:
-        rows = "".join(f"({_sentence(fact)}, {fact.expression})," for fact in said)
+    if statements:
+        rows = "".join(f"({_sentence(fact)}, {fact.expression})," for fact in statements)
         kept = _KEPT if "kept(" in rows else ""
         yield _short((_EQUAL if kept or "equal(" in rows else "") + kept)
         yield _short(f"FACTS = [{rows}]")
-    loops = [_check(evidence.case.configuration, numbers) if numbers else "outside = 0", _FACTS if said else ""]
+    loops = [_check(evidence.case.configuration, numbers) if numbers else "outside = 0", _FACTS if statements else ""]
     yield "\n\n".join(loop.strip() for loop in loops if loop)
     yield 'raise SystemExit(f"{outside} of these do not hold" if outside else 0)'
 
@@ -81,20 +81,20 @@ def _short(text: str) -> str:
     return unparsed(parsed(text).body).strip("\n")
 
 
-def _check(configuration: Configuration, found: Sequence[Element]) -> str:
+def _check(configuration: Configuration, shown: Sequence[Element]) -> str:
     """Return the loop over the elements, with the lines that only some of them need."""
-    shaped = tuple(sorted({each.quantity for each in found} & OPERATIONS[configuration.op].shaped_like_input))
+    shaped = tuple(sorted({element.quantity for element in shown} & OPERATIONS[configuration.op].shaped_like_input))
     check = _CHECK.replace("FEATURES", repr(configuration.features)).replace("SHAPED", repr(shaped))
     before, score, after = check.partition("\n    score = ")
     line, newline, rest = after.partition("\n")
     wide = "float64" in (configuration.dtype, configuration.parameter_dtype)
-    finite = all(math.isfinite(each.expected) for each in found)
+    finite = all(math.isfinite(element.expected) for element in shown)
     return before + (_WIDE if wide else "") + score + line + ("" if finite else _NOT_FINITE) + newline + rest
 
 
-def _row(each: Element) -> str:
-    numbers = ", ".join(_float(value) for value in (each.expected, _rounded(each), each.observed))
-    return f"({each.step}, {written(each.quantity)}, {each.index}, {numbers})"
+def _row(element: Element) -> str:
+    numbers = ", ".join(_float(value) for value in (element.expected, _rounded(element), element.observed))
+    return f"({element.step}, {written(element.quantity)}, {element.index}, {numbers})"
 
 
 def _rounded(element: Element) -> float:

@@ -105,12 +105,12 @@ class _Cache(_Blocks):
 
     def __init__(self, name: str, statements: Sequence[ast.stmt]) -> None:
         self.name = name
-        taken = {node.id for statement in statements for node in ast.walk(statement) if is_name(node)}
+        reserved = {node.id for statement in statements for node in ast.walk(statement) if is_name(node)}
         loaded = [name for statement in statements for name in loaded_in(statement)]
         keys = [key.id for statement in statements for key in _asked(statement, name) if is_name(key)]
         #: The variable of the key, where it has no other use.
         self.key = keys[0] if keys and loaded.count(keys[0]) == len(keys) else None
-        self.variable = name.lower() if name.lower() not in taken else f"{name.lower()}_kept"
+        self.variable = name.lower() if name.lower() not in reserved else f"{name.lower()}_kept"
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         match node:

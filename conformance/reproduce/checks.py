@@ -99,13 +99,15 @@ def facts(record: Record, last: int, inputs: Mapping[int, Mapping[str, str]], ca
 
     `inputs` names each step's arrays by step and argument.
     """
-    said: list[Fact] = []
+    denied: list[Fact] = []
     for step in (step for step in record.steps if step.number <= last):
         if step.raised:
-            said.append(_raised(step))
-        given = inputs.get(step.number, {})
-        said.extend(_denied(step.number, quantity, given, causes) for quantity in step.quantities if _denies(quantity))
-    return said
+            denied.append(_raised(step))
+        arrays = inputs.get(step.number, {})
+        denied.extend(
+            _denied(step.number, quantity, arrays, causes) for quantity in step.quantities if _denies(quantity)
+        )
+    return denied
 
 
 def kept_state(record: Record, last: int) -> list[Fact]:

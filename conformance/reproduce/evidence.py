@@ -53,13 +53,13 @@ def recorded(cell: str, paths: Iterable[Path]) -> Evidence:
         for record in run.records:
             if record.cell == cell:
                 return evidence_of(record, run)
-    known = [record.cell for run in runs for record in run.records]
-    raise UsageError(f"{cell}: no such cell in {', '.join(str(run.path) for run in runs)}{_near(cell, known)}")
+    cells = [record.cell for run in runs for record in run.records]
+    raise UsageError(f"{cell}: no such cell in {', '.join(str(run.path) for run in runs)}{_near(cell, cells)}")
 
 
 def evidence_of(record: Record, run: Run) -> Evidence:
     """Return what a run tells of one of its cells. Raises `UsageError` where that makes no script."""
-    environment = next(each for each in run.environments if each.id == record.environment)
+    environment = next(line for line in run.environments if line.id == record.environment)
     if not environment.sources:
         raise UsageError(f"{run.path}: an older run, which does not hold the source of its adapters")
     offers = [offer for offer in environment.implementations if offer.name == record.implementation]
@@ -94,19 +94,21 @@ def performed(cell: str, interpreters: Mapping[str, str], adapters: Iterable[str
     """Return what performing the cell now tells of it. Raises `UsageError`, `WorkerError`."""
     spec = load(spec_folder())
     name, separator, _ = cell.partition("::")
-    located = [each for each in spec.cases if each.case.id == name]
+    located = [entry for entry in spec.cases if entry.case.id == name]
     if not separator or not located:
-        near = _near(name, [each.case.id for each in spec.cases])
+        near = _near(name, [entry.case.id for entry in spec.cases])
         raise UsageError(f"{cell}: expected CASE::IMPLEMENTATION-MODE-DEVICE, as a failure prints it{near}")
     with Workers(os.cpu_count() or 1, folder) as workers:
         answers = list(survey(keys(interpreters, adapters), [located[0].case.configuration], workers))
-        offers = [each for each in answers if isinstance(each, Offer)]
+        offers = [answer for answer in answers if isinstance(answer, Offer)]
         further = thread_keys(located, offers, Selection())
         answers += survey(further, [located[0].case.configuration], workers)
-        offers = [each for each in answers if isinstance(each, Offer)]
-        cells = {each.id: each for each in plan(located, offers, Selection())}
+        offers = [answer for answer in answers if isinstance(answer, Offer)]
+        cells = {candidate.id: candidate for candidate in plan(located, offers, Selection())}
         if cell not in cells:
-            failed = "".join(f"; {each.worker} did not start" for each in answers if isinstance(each, WorkerError))
+            failed = "".join(
+                f"; {answer.worker} did not start" for answer in answers if isinstance(answer, WorkerError)
+            )
             raise UsageError(f"{cell}: not offered here{_near(cell, cells)}{failed}")
         chosen = cells[cell]
         ((_, outcomes),) = execute([chosen], workers)
@@ -116,18 +118,20 @@ def performed(cell: str, interpreters: Mapping[str, str], adapters: Iterable[str
         record=record,
         case=located[0].case,
         environment=environment,
-        implementation=next(each for each in environment.implementations if each.name == record.implementation),
+        implementation=next(
+            offered for offered in environment.implementations if offered.name == record.implementation
+        ),
         causes=lines.recorded_catalogue(),
     )
 
 
 def case_from(line: CaseLine) -> Case:
     """Return the case that a run file's line describes, whatever the spec says by now. Raises `ValidationError`."""
-    told = not_finite(msgspec.to_builtins(line))
+    fields = not_finite(msgspec.to_builtins(line))
     names = ("id", "title", "source", "clauses", "op", "initial", "steps")
-    return Case.model_validate({**{name: told[name] for name in names}, **told["configuration"]})
+    return Case.model_validate({**{name: fields[name] for name in names}, **fields["configuration"]})
 
 
-def _near(name: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {found[0]}?" if found else ""
+def _near(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {near[0]}?" if near else ""

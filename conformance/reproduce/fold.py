@@ -50,23 +50,23 @@ def evaluate(node: ast.expr, names: Names) -> Known | None:
         case ast.Name(id=name, ctx=ast.Load()):
             return names.get(name)
         case ast.Attribute(value=ast.expr() as owner, attr=attribute):
-            found = evaluate(owner, names)
-            return _item(dict(found.fields), Value(attribute)) if isinstance(found, Fields) else None
+            fact = evaluate(owner, names)
+            return _item(dict(fact.fields), Value(attribute)) if isinstance(fact, Fields) else None
         case ast.Subscript(value=owner, slice=key):
-            found = evaluate(owner, names)
-            return _item(found.value, evaluate(key, names)) if isinstance(found, Value) else None
+            fact = evaluate(owner, names)
+            return _item(fact.value, evaluate(key, names)) if isinstance(fact, Value) else None
         case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
-            values = [evaluate(each, names) for each in elements]
-            known = [each.value for each in values if isinstance(each, Value)]
-            return Value(tuple(known)) if len(known) == len(values) and not isinstance(node, ast.List) else None
+            values = [evaluate(element, names) for element in elements]
+            constants = [fact.value for fact in values if isinstance(fact, Value)]
+            return Value(tuple(constants)) if len(constants) == len(values) and not isinstance(node, ast.List) else None
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            found = evaluate(operand, names)
-            return Value(not found.value) if isinstance(found, Value) else None
+            fact = evaluate(operand, names)
+            return Value(not fact.value) if isinstance(fact, Value) else None
         case ast.BoolOp(op=operator, values=parts):
-            return _bool(operator, [evaluate(each, names) for each in parts])
+            return _bool(operator, [evaluate(part, names) for part in parts])
         case ast.IfExp(test=test, body=body, orelse=orelse):
-            found = evaluate(test, names)
-            return evaluate(body if found.value else orelse, names) if isinstance(found, Value) else None
+            fact = evaluate(test, names)
+            return evaluate(body if fact.value else orelse, names) if isinstance(fact, Value) else None
         case ast.Compare(
             left=ast.Attribute(attr="dtype"), ops=[ast.Eq()], comparators=[ast.Attribute(attr="bfloat16")]
         ):
@@ -115,7 +115,7 @@ def _compared(left: Known | None, operator: ast.cmpop, right: Known | None) -> V
 def certain(function: ast.FunctionDef, names: Names) -> dict[str, Known]:
     """Return those of `names`, of the function's parameters, that hold throughout: bound once, by being parameters."""
     bound = bound_in(function)
-    return {name: known for name, known in names.items() if name == BFLOAT16 or bound.count(name) == 1}
+    return {name: fact for name, fact in names.items() if name == BFLOAT16 or bound.count(name) == 1}
 
 
 def fold_function(function: ast.FunctionDef, names: Names, constants: Names) -> ast.FunctionDef:
@@ -132,8 +132,8 @@ def fold_function(function: ast.FunctionDef, names: Names, constants: Names) -> 
         if isinstance(node, ast.FunctionDef | ast.Lambda) and node is not function
         for name in bound_in(node)
     }
-    moved = {name: known for name, known in names.items() if bound.count(name) == 2 and name in plain - inner}
-    outer = {name: known for name, known in constants.items() if name not in bound}
+    moved = {name: fact for name, fact in names.items() if bound.count(name) == 2 and name in plain - inner}
+    outer = {name: fact for name, fact in constants.items() if name not in bound}
     fold = _Fold({**outer, **certain(function, names), **moved}, set(moved))
     function.body = fold.block(function.body)
     return function
@@ -181,11 +181,11 @@ class _Fold(ast.NodeTransformer):
         """Return the branch that is taken, empty where none is; None where that is not known or there are none."""
         match statement:
             case ast.If(test=test, body=body, orelse=orelse):
-                known = evaluate(test, self.names)
-                return (body if known.value else orelse) if isinstance(known, Value) else None
+                fact = evaluate(test, self.names)
+                return (body if fact.value else orelse) if isinstance(fact, Value) else None
             case ast.Match(subject=subject, cases=cases):
-                known = evaluate(subject, self.names)
-                return self._case(known.value, cases) if isinstance(known, Value) else None
+                fact = evaluate(subject, self.names)
+                return self._case(fact.value, cases) if isinstance(fact, Value) else None
             case _:
                 return None
 
@@ -211,10 +211,10 @@ class _Fold(ast.NodeTransformer):
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)]) if name in self.moved:
                 statement.value = self.visit(statement.value)
-                known = evaluate(statement.value, self.names)
+                fact = evaluate(statement.value, self.names)
                 self.names.pop(name, None)
-                if isinstance(known, Value) and literal(known):
-                    self.names[name] = known
+                if isinstance(fact, Value) and literal(fact):
+                    self.names[name] = fact
                     return True
         return False
 
@@ -234,18 +234,18 @@ class _Fold(ast.NodeTransformer):
         return node
 
     def _expression(self, node: ast.expr) -> ast.AST:
-        if isinstance(node, ast.IfExp) and isinstance(known := evaluate(node.test, self.names), Value):
-            return self._expression(node.body if known.value else node.orelse)
+        if isinstance(node, ast.IfExp) and isinstance(fact := evaluate(node.test, self.names), Value):
+            return self._expression(node.body if fact.value else node.orelse)
         named = any(is_name(inner) for inner in ast.walk(node)) and not isinstance(node, ast.Starred)
-        known = evaluate(node, self.names) if named else None
-        if isinstance(known, Value) and literal(known):
-            return ast.parse(repr(known.value), mode="eval").body
+        fact = evaluate(node, self.names) if named else None
+        if isinstance(fact, Value) and literal(fact):
+            return ast.parse(repr(fact.value), mode="eval").body
         return self._hidden(node) if isinstance(node, ast.Lambda) else self.generic_visit(node)
 
     def _hidden(self, node: ast.FunctionDef | ast.Lambda) -> ast.AST:
         """Fold a function inside, whose own names hide those around it."""
         hidden = set(bound_in(node))
-        outer, self.names = self.names, {name: known for name, known in self.names.items() if name not in hidden}
+        outer, self.names = self.names, {name: fact for name, fact in self.names.items() if name not in hidden}
         if isinstance(node, ast.FunctionDef):
             node.body = self.block(node.body)
         else:
@@ -261,9 +261,9 @@ def _leaves(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Return | ast.Raise | ast.Continue | ast.Break)
 
 
-def literal(known: Value) -> bool:
+def literal(constant: Value) -> bool:
     """Return whether the value's repr is an expression that gives it back."""
-    match known.value:
+    match constant.value:
         case float() as number:
             return math.isfinite(number)
         case tuple() as values:

@@ -30,7 +30,7 @@ def inlined(definitions: list[ast.stmt], main: list[ast.stmt]) -> tuple[list[ast
         pass
     for statement in definitions:
         if isinstance(statement, ast.FunctionDef):
-            statement.body = joined(statement.body, given=[item.arg for item in parameters_of(statement)])
+            statement.body = joined(statement.body, own=[item.arg for item in parameters_of(statement)])
     return definitions, joined(main, definitions)
 
 
@@ -77,15 +77,15 @@ def _expression_inlined(function: ast.FunctionDef, sites: Sequence[Site]) -> boo
 
 def _arguments(function: ast.FunctionDef, call: ast.Call) -> dict[str, ast.expr]:
     """Return what a call gives for every parameter."""
-    given = {parameter.arg: argument(function, call, parameter.arg) for parameter in parameters(function)}
-    return {name: value for name, value in given.items() if value is not None}
+    arguments = {parameter.arg: argument(function, call, parameter.arg) for parameter in parameters(function)}
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _replaceable(expression: ast.expr, site: Site, arguments: Mapping[str, ast.expr]) -> bool:
     inner = set(bound_in(expression))
-    around = set(bound_in(site.statement)) if isinstance(site.statement, ast.FunctionDef | ast.ClassDef) else set[str]()
+    outer = set(bound_in(site.statement)) if isinstance(site.statement, ast.FunctionDef | ast.ClassDef) else set[str]()
     own = set(loaded_in(expression)) - inner - set(arguments)
-    if inner & (set(arguments) | {name for value in arguments.values() for name in loaded_in(value)}) or own & around:
+    if inner & (set(arguments) | {name for value in arguments.values() for name in loaded_in(value)}) or own & outer:
         return False
     if any(isinstance(node, ast.Lambda) for node in ast.walk(expression)):
         return False
@@ -138,8 +138,8 @@ def _body_inlined(function: ast.FunctionDef, site: Site, definitions: Sequence[a
         return False
     if looped and any(isinstance(scope, ast.FunctionDef | ast.Lambda) for scope in scopes):
         return False
-    around = _names_around(site, definitions, main)
-    named = _named(function, site, body, around)
+    outer = _names_around(site, definitions, main)
+    named = _named(function, site, body, outer)
     if named is None:
         return False
     ended = _ended(named, block[index])
@@ -174,7 +174,7 @@ def _names_around(site: Site, definitions: Sequence[ast.stmt], main: Sequence[as
     return names
 
 
-def _named(function: ast.FunctionDef, site: Site, body: Sequence[ast.stmt], around: set[str]) -> list[ast.stmt] | None:
+def _named(function: ast.FunctionDef, site: Site, body: Sequence[ast.stmt], outer: set[str]) -> list[ast.stmt] | None:
     """Return the body with arguments for parameters, and other names for those of its own that are in use around."""
     arguments = _arguments(function, site.call)
     bound = {name for statement in body for name in bound_in(statement)}
@@ -189,7 +189,7 @@ def _named(function: ast.FunctionDef, site: Site, body: Sequence[ast.stmt], arou
         if isinstance(value, ast.Name | ast.Constant) and name not in bound
     }
     assigned = {name: value for name, value in arguments.items() if name not in direct}
-    renamed = {name: _other(name, around | bound | set(arguments)) for name in {*bound, *assigned} if name in around}
+    renamed = {name: _other(name, outer | bound | set(arguments)) for name in {*bound, *assigned} if name in outer}
     parameters_inside = {
         item.arg for scope in scopes if isinstance(scope, ast.FunctionDef | ast.Lambda) for item in parameters_of(scope)
     }
@@ -240,10 +240,10 @@ def parameters_of(scope: ast.FunctionDef | ast.Lambda) -> Iterator[ast.arg]:
     yield from (node for node in ast.walk(scope.args) if isinstance(node, ast.arg))
 
 
-def _other(name: str, taken: set[str]) -> str:
-    """Return a name like this one that is not taken."""
+def _other(name: str, reserved: set[str]) -> str:
+    """Return the name with the first number, from 2, with which it is not reserved."""
     number = 2
-    while f"{name}{number}" in taken:
+    while f"{name}{number}" in reserved:
         number += 1
     return f"{name}{number}"
 

@@ -40,12 +40,12 @@ def fields_of(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> dict
         for keyword in calls[0].keywords
         if keyword.arg and keyword.arg not in stored
     }
-    known = {
+    facts = {
         name: value.value
         for name, values in constant.items()
         if len(values) == 1 and isinstance(value := _field(calls[0], name), ast.Constant)
     }
-    return {_LIVE: Fields(tuple(known.items()))} if known else {}
+    return {_LIVE: Fields(tuple(facts.items()))} if facts else {}
 
 
 def _nodes(statements: Iterable[ast.stmt]) -> Iterator[ast.AST]:

@@ -76,8 +76,8 @@ class _Plain(ast.NodeTransformer):
         node.returns = None
         # The first paragraph of a docstring says what the function is for.
         match node.body[0]:
-            case ast.Expr(value=ast.Constant(value=str() as said) as docstring):
-                docstring.value = " ".join(said.partition("\n\n")[0].split())
+            case ast.Expr(value=ast.Constant(value=str() as text) as docstring):
+                docstring.value = " ".join(text.partition("\n\n")[0].split())
             case _:
                 pass
         return self.generic_visit(node)
@@ -95,14 +95,14 @@ class _Plain(ast.NodeTransformer):
 
 def _reached(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> list[ast.stmt]:
     """Return the definitions that something reaches from `main` or from what acts on import, with their comments."""
-    given = [set[str]() if is_comment(statement) else defined(statement) for statement in definitions]
+    names_by_index = [set[str]() if is_comment(statement) else defined(statement) for statement in definitions]
     needed = {name for statement in main for name in loaded_in(statement)}
     kept = set[int]()
-    more = {index for index, statement in enumerate(definitions) if _acts(statement) or given[index] & needed}
+    more = {index for index, statement in enumerate(definitions) if _acts(statement) or names_by_index[index] & needed}
     while more:
         kept |= more
         needed |= {name for index in more for name in needed_by(definitions[index])}
-        more = {index for index, names in enumerate(given) if index not in kept and names & needed}
+        more = {index for index, names in enumerate(names_by_index) if index not in kept and names & needed}
     reached: list[ast.stmt] = []
     comments: list[ast.stmt] = []
     for index, statement in enumerate(definitions):
@@ -143,25 +143,25 @@ def _folded(
 ) -> tuple[list[ast.stmt], list[ast.stmt]]:
     """Return the program with the values of parameters that are the same at every call in their places."""
     bound = [name for statement in main for name in bound_in(statement)]
-    about = {name: known for name, known in {**names, **fields_of(definitions, main)}.items() if bound.count(name) < 2}
+    about = {name: fact for name, fact in {**names, **fields_of(definitions, main)}.items() if bound.count(name) < 2}
     about |= fields_of(definitions, main)
     fixed = {**constants, **_scalars(definitions)}
     calls = Calls(definitions, main)
-    known: dict[str, dict[str, Known]] = {name: {} for name in calls.functions}
+    facts: dict[str, dict[str, Known]] = {name: {} for name in calls.functions}
     for _ in range(_ROUNDS):
         agreed = {
-            name: _agreed(calls, name, known, {**fixed, **about}) if name in calls.followed else {}
+            name: _agreed(calls, name, facts, {**fixed, **about}) if name in calls.followed else {}
             for name in calls.functions
         }
-        if agreed == known:
+        if agreed == facts:
             break
-        known = agreed
+        facts = agreed
     always = {**fixed, **({BFLOAT16: names[BFLOAT16]} if BFLOAT16 in names else {})}
     folded: list[ast.stmt] = []
     for statement in definitions:
         match statement:
             case ast.FunctionDef(name=name):
-                folded.append(fold_function(statement, {**known[name], **always}, fixed))
+                folded.append(fold_function(statement, {**facts[name], **always}, fixed))
             case _ if is_comment(statement):
                 folded.append(statement)
             case _:
@@ -182,35 +182,35 @@ def _scalars(definitions: Iterable[ast.stmt]) -> dict[str, Known]:
     }
 
 
-def _agreed(calls: Calls, name: str, known: Mapping[str, Mapping[str, Known]], names: Names) -> dict[str, Known]:
+def _agreed(calls: Calls, name: str, facts: Mapping[str, Mapping[str, Known]], names: Names) -> dict[str, Known]:
     """Return what every call of the function says of its parameters."""
     agreed: dict[str, Known] = {}
     for parameter in parameters(calls.functions[name]):
-        said = []
+        values = []
         for site in calls.sites[name]:
             if site.main:
                 about: Names = names
             elif isinstance(site.statement, ast.FunctionDef):
-                about = certain(site.statement, known[site.statement.name])
+                about = certain(site.statement, facts[site.statement.name])
             else:
                 about = {}
-            given = argument(calls.functions[name], site.call, parameter.arg)
-            said.append(None if given is None else evaluate(given, about))
-        one = _met(said)
-        if one is not None:
-            agreed[parameter.arg] = one
+            value = argument(calls.functions[name], site.call, parameter.arg)
+            values.append(None if value is None else evaluate(value, about))
+        fact = _met(values)
+        if fact is not None:
+            agreed[parameter.arg] = fact
     return agreed
 
 
-def _met(said: Sequence[Known | None]) -> Known | None:
+def _met(facts: Sequence[Known | None]) -> Known | None:
     """Return what holds of all of these."""
-    if not said or any(known is None for known in said):
+    if not facts or any(fact is None for fact in facts):
         return None
-    first, *others = said
+    first, *others = facts
     # 1, 1.0 and True are equal, and not the same.
-    if all(repr(known) == repr(first) for known in others):
+    if all(repr(fact) == repr(first) for fact in others):
         return first
-    return None if any(isinstance(known, Value) and known.value is None for known in said) else NotNone()
+    return None if any(isinstance(fact, Value) and fact.value is None for fact in facts) else NotNone()
 
 
 def _dropped(definitions: list[ast.stmt], main: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:

@@ -58,10 +58,10 @@ class _Script:
         self.configuration = self.case.configuration
         self.inputs = inputs_of(self.case)
         self.source = chained(evidence.environment)
-        taken = defined(ast.parse(self.source))
-        self.arrays = Arrays(self.configuration, taken)
+        reserved = defined(ast.parse(self.source))
+        self.arrays = Arrays(self.configuration, reserved)
         for name in ("configuration", "initial", "native", "live", "seen", "given"):
-            if name in taken:
+            if name in reserved:
                 raise UsageError(f"{evidence.environment.adapter}: the name {name!r} belongs to the script")
         self.whole = whole
         self.extent = extent(evidence, whole=whole)
@@ -101,13 +101,13 @@ class _Script:
 
     def _known(self) -> dict[str, Known]:
         configuration = self.configuration
-        values = {each: getattr(configuration, each) for each in (*_fields(), *_PROPERTIES)}
+        values = {field: getattr(configuration, field) for field in (*_fields(), *_PROPERTIES)}
         arrays = {name: NotNone() for names in self.steps.given.values() for name in names.values()}
-        known: dict[str, Known] = {"configuration": Fields(tuple(values.items())), **arrays}
+        facts: dict[str, Known] = {"configuration": Fields(tuple(values.items())), **arrays}
         dtypes = {quantity.dtype for step in self.record.steps for quantity in step.quantities}
         if "bfloat16" not in {configuration.dtype, configuration.parameter_dtype, *dtypes}:
-            known[BFLOAT16] = Value(value=False)
-        return known
+            facts[BFLOAT16] = Value(value=False)
+        return facts
 
     def _constants(self) -> dict[str, Known]:
         """Return the constants of the adapter's files that are a recorded setting of that name."""
@@ -125,11 +125,11 @@ class _Script:
         if "configuration" not in _words(program.main):
             return ""
         used = _words(program.definitions) | _words(program.main)
-        values = {each: getattr(self.configuration, each) for each in (*_fields(), *_PROPERTIES) if each in used}
+        values = {field: getattr(self.configuration, field) for field in (*_fields(), *_PROPERTIES) if field in used}
         # A dataclass takes no dict for a default: without a type it is the class's own, which `replace` keeps as well.
         lines = [
-            f"    {each}{'' if isinstance(value, dict) else ': object'} = {written(value)}"
-            for each, value in values.items()
+            f"    {field}{'' if isinstance(value, dict) else ': object'} = {written(value)}"
+            for field, value in values.items()
         ]
         head = "@dataclass(frozen=True)\nclass Configuration:\n"
         return head + "\n".join(lines or ["    pass"]) + "\n\n\nconfiguration = Configuration()"
@@ -139,13 +139,13 @@ class _Script:
     def _kept_bits(self) -> str:
         """Return the statement that keeps what the caller gave, where a step wrote to it."""
         wrote = any(has_cause(quantity, WROTE_TO_CALLER) for step in self.record.steps for quantity in step.quantities)
-        names = dict.fromkeys(name for each in self.steps.given.values() for name in each.values())
+        names = dict.fromkeys(name for arrays in self.steps.given.values() for name in arrays.values())
         return f"given = {{{', '.join(f'{written(name)}: {name}.tobytes()' for name in names)}}}" if wrote else ""
 
     def _checksum(self) -> str:
         if not self.arrays.made:
             return ""
-        digest = hashlib.sha256(b"".join(each.tobytes() for each in self.arrays.made.values())).hexdigest()[:16]
+        digest = hashlib.sha256(b"".join(array.tobytes() for array in self.arrays.made.values())).hexdigest()[:16]
         arrays = ", ".join(self.arrays.made)
         joined = f"{arrays}.tobytes()" if len(self.arrays.made) == 1 else f'b"".join([x.tobytes() for x in ({arrays})])'
         message = f"{written(digest)}, {written('other data than recorded')}"
@@ -160,9 +160,9 @@ class _Script:
         yield "import numpy as np"
         words = _words(text)
         yield from (
-            f"import {each}"
-            for each in ("faulthandler", "functools", "hashlib", "ml_dtypes", "traceback")
-            if each in words
+            f"import {module}"
+            for module in ("faulthandler", "functools", "hashlib", "ml_dtypes", "traceback")
+            if module in words
         )
         if "class Configuration" in text:
             yield "from dataclasses import dataclass"
@@ -185,7 +185,7 @@ class _Script:
             self._ending(),
             f"{'Recorded' if self.evidence.file else 'Performed'} with {versions}; {where}{'; ' if settings else ''}{settings}.",
         ]
-        parts = [self.record.cell, *(_filled(each) for each in paragraphs)]
+        parts = [self.record.cell, *(_filled(paragraph) for paragraph in paragraphs)]
         text = "\n\n".join(parts).replace("\\", "\\\\").replace('"""', "'''")
         return f'"""{text}\n"""'
 
@@ -206,7 +206,7 @@ class _Script:
         return f"Recorded: {verdict}{message}. The script {end}.{short}{why}{self._remarks()}"
 
     def _remarks(self) -> str:
-        dialect = sorted({field for each in elements(self.record, self.extent.last) for field in each.fields})
+        dialect = sorted({field for element in elements(self.record, self.extent.last) for field in element.fields})
         open_ = unjudged(self.record, self.extent.last)
         return (f" Expected is the documented dialect of {', '.join(dialect)}." if dialect else "") + (
             f" Not asserted: {', '.join(open_[:6])}{' and others' if len(open_) > 6 else ''}." if open_ else ""
@@ -220,7 +220,7 @@ class _Script:
 
 
 def _fields() -> tuple[str, ...]:
-    return tuple(each.name for each in fields(Configuration))
+    return tuple(field.name for field in fields(Configuration))
 
 
 def _words(text: str) -> set[str]:

@@ -32,10 +32,11 @@ def _names(text: str, module: str) -> Iterator[tuple[str, str]]:
                 pass
             case ast.Import(names=aliases):
                 yield from (
-                    (each.asname or _top(each.name), each.name if each.asname else _top(each.name)) for each in aliases
+                    (alias.asname or _top(alias.name), alias.name if alias.asname else _top(alias.name))
+                    for alias in aliases
                 )
             case ast.ImportFrom(module=origin, names=aliases):
-                yield from ((each.asname or each.name, f"{origin}.{each.name}") for each in aliases)
+                yield from ((alias.asname or alias.name, f"{origin}.{alias.name}") for alias in aliases)
             case _:
                 own.append(statement)
     names = defined(ast.Module(body=own, type_ignores=[])) - {"ADAPTER", "PROCESSES"}

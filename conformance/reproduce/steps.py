@@ -69,13 +69,13 @@ class Steps:
             for index in range(times)
             if number + index * len(steps) <= self.extent.last
         ]
-        plain = [[line for line in each if not line.startswith("# ")] for each in rounds]
-        if len(plain) > 1 and all(each == plain[0] for each in plain):
+        plain = [[line for line in statements if not line.startswith("# ")] for statements in rounds]
+        if len(plain) > 1 and all(other == plain[0] for other in plain):
             yield f"# Steps {number} to {number + len(plain) * len(steps) - 1}."
             yield f"for _ in range({len(plain)}):\n" + textwrap.indent("\n".join(plain[0]), "    ")
             return
-        for each in rounds:
-            yield from each
+        for statements in rounds:
+            yield from statements
 
     def _step(self, step: Step, number: int) -> Iterator[str]:
         if not self.extent.first <= number <= self.extent.last:
@@ -146,8 +146,8 @@ class Steps:
             raise UsageError(f"{self.record.cell}: its function for {kind} is no Python: {error}") from error
         if not isinstance(tree, ast.Call):
             return f"{named}({', '.join(arguments)})"
-        bound = [ast.unparse(each) for each in tree.args]
-        keywords = [f"{each.arg}={ast.unparse(each.value)}" for each in tree.keywords]
+        bound = [ast.unparse(argument) for argument in tree.args]
+        keywords = [f"{keyword.arg}={ast.unparse(keyword.value)}" for keyword in tree.keywords]
         return f"{ast.unparse(tree.func)}({', '.join([*bound, *arguments, *keywords])})"
 
     def call(self) -> tuple[str, bool]:

@@ -106,8 +106,8 @@ def _written_out(statement: ast.stmt) -> str:
             lines += _comment(comment[1], ast.literal_eval(comment[2]).decode())
         elif number in inside:
             lines.append(line)
-        elif len(line) > WIDTH and (said := _DOCSTRING.match(line)):
-            lines += textwrap.wrap(line, WIDTH, subsequent_indent=said[1])
+        elif len(line) > WIDTH and (opening := _DOCSTRING.match(line)):
+            lines += textwrap.wrap(line, WIDTH, subsequent_indent=opening[1])
         else:
             lines += wrapped(line)
     return "\n".join(lines)

@@ -12,13 +12,13 @@ from conformance.reproduce.order import evaluated_first
 _WIDTH = 92
 
 
-def joined(block: Sequence[ast.stmt], outside: Iterable[ast.stmt] = (), given: Sequence[str] = ()) -> list[ast.stmt]:
+def joined(block: Sequence[ast.stmt], outside: Iterable[ast.stmt] = (), own: Sequence[str] = ()) -> list[ast.stmt]:
     """Return the body of a function, or the main part, without variables that are read once, right below.
 
-    `outside` are the functions that may read the main part's variables, `given` a function's own parameters.
+    `outside` are the functions that may read the main part's variables, `own` a function's own parameters.
     """
     statements, functions = _flat(block), list(outside)
-    for index, name, other in list(_copies(statements, functions, given)):
+    for index, name, other in list(_copies(statements, functions, own)):
         for statement in [*statements, *functions]:
             _With(name, ast.Name(id=other, ctx=ast.Load())).visit(statement)
         statements[index] = ast.Pass()
@@ -27,10 +27,10 @@ def joined(block: Sequence[ast.stmt], outside: Iterable[ast.stmt] = (), given: S
 
 
 def _copies(
-    statements: Sequence[ast.stmt], functions: Sequence[ast.stmt], given: Sequence[str]
+    statements: Sequence[ast.stmt], functions: Sequence[ast.stmt], own: Sequence[str]
 ) -> Iterator[tuple[int, str, str]]:
     """Yield what is only another name of something, for good: where that is said, the name, and the name it had."""
-    bound = [*given, *(name for statement in [*statements, *functions] for name in bound_in(statement))]
+    bound = [*own, *(name for statement in [*statements, *functions] for name in bound_in(statement))]
     read = {name for statement in [*statements, *functions] for name in loaded_in(statement)}
     copies = set[str]()
     for index, statement in enumerate(statements):

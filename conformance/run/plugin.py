@@ -28,7 +28,7 @@ from conformance.runfile.cause_text import Catalogue, alternatives_text, diagnos
 from conformance.runfile.lines import record_line, recorded_catalogue
 from conformance.runfile.structs import QuantityRecord, Record
 from conformance.runfile.writing import RunWriter
-from conformance.spec.divergences import Known, Listed, Site, in_force, known, of_implementation, stale
+from conformance.spec.divergences import Known, Listed, Site, in_force, known_causes, of_implementation, stale
 from conformance.verdict import Standing, Verdict
 
 Status = Literal["passed", "failed", "skipped", "xfailed"]
@@ -176,7 +176,7 @@ class Plugin:
                 versions = self.prepared.versions[cell.key.name]
                 entries = in_force(listed_of(cell.implementation.name), site_of(cell), versions)
                 explanations = explanations_of(judgement)
-                listed = known(entries, cell.case.id, explanations)
+                listed = known_causes(entries, cell.case.id, explanations)
                 matched |= {entry.place for _, entry in listed.listed}
                 ended = judgement.verdict.judged and not judgement.failures
                 old = stale(entries, cell.case.id, explanations) if ended else []
@@ -312,7 +312,7 @@ def _obey(session: pytest.Session) -> None:
 def arguments(prepared: Prepared, cache: Path, extra: Iterable[str]) -> list[str]:
     """Return pytest's command line: our configuration, the files that have cells, and the person's own words."""
     extra = list(extra)
-    files = [] if any("::" in each for each in extra) else [str(file) for file in prepared.cells]
+    files = [] if any("::" in argument for argument in extra) else [str(file) for file in prepared.cells]
     return [
         "-c",
         str(Path(__file__).with_name("pytest.ini")),

@@ -35,7 +35,7 @@ _LOG_TAIL = 3_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class RunOptions:
     """What a person asked of a run."""
 
     selection: Selection
@@ -60,12 +60,12 @@ class Options:
         return self.selection != Selection(tier=tier) or tier is Tier.SMOKE or bool(self.adapters)
 
 
-def run(options: Options) -> int:
+def run(options: RunOptions) -> int:
     """Run the selected cells and return the exit code. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
     stages = Stages()
     with stages.at("loading the spec"):
         spec = load(spec_folder())
-        ids = [each.case.id for each in spec.cases]
+        ids = [entry.case.id for entry in spec.cases]
         divergences = load_divergences(spec_folder() / "divergences.yaml", ids, catalogue())
         tiers = load_tiers(spec_folder() / "tiers.yaml", ids)
     wanted = keys(options.interpreters, options.adapters, grouped=options.grouped)
@@ -117,16 +117,16 @@ def _survey(
     """Return the offers in the order of the keys; what was asked for and does not work joins `failures`."""
     by_name = {key.name: key for key in wanted}
     offers: dict[str, Offer] = {}
-    for found in survey(wanted, [each.case.configuration for each in spec.cases], workers):
-        match found:
+    for answer in survey(wanted, [entry.case.configuration for entry in spec.cases], workers):
+        match answer:
             case Offer():
-                offers[found.key.name] = found
+                offers[answer.key.name] = answer
             case WorkerError(worker=name, missing=missing):
                 key = by_name[name]
                 if missing is not None and not key.asked:
                     print(f"{name}: not judged: there is no {missing} in this environment")
                 else:
-                    failures[name] = (str(found), lines.failure_line(found, key))
+                    failures[name] = (str(answer), lines.failure_line(answer, key))
     return [offers[key.name] for key in wanted if key.name in offers]
 
 
@@ -163,7 +163,7 @@ def _matching(
 
 
 def _open(
-    options: Options,
+    options: RunOptions,
     spec: Spec,
     offers: Sequence[Offer],
     failures: Mapping[str, tuple[str, EnvironmentLine]],
@@ -192,12 +192,12 @@ def _open(
     return writer
 
 
-def out_path(options: Options, narrowed: bool) -> Path:
+def out_path(options: RunOptions, narrowed: bool) -> Path:
     """Return where the run file goes: a narrowed run beside the full one, never over it."""
     return options.out or FOLDER / ("narrowed.jsonl" if narrowed else "run.jsonl")
 
 
-def resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> Run:
+def resumed(options: RunOptions, spec: Spec, offers: Sequence[Offer]) -> Run:
     """Return the run to resume. Raises `UsageError` where it was another run."""
     if options.out is None:
         raise UsageError("--resume needs --out, the run file to complete")
@@ -210,9 +210,9 @@ def resumed(options: Options, spec: Spec, offers: Sequence[Offer]) -> Run:
         raise UsageError(f"{options.out}: ran another selection: {msgspec.to_builtins(old.header.selection)}")
     if old.header.tier != now.tier:
         raise UsageError(f"{options.out}: ran another tier: {old.header.tier}")
-    known = {environment.id: environment for environment in old.environments if environment.failed is None}
+    recorded = {environment.id: environment for environment in old.environments if environment.failed is None}
     for offer in offers:
-        before, environment = known.get(offer.key.name), lines.environment_line(offer)
+        before, environment = recorded.get(offer.key.name), lines.environment_line(offer)
         for part in ("versions", "settings", "process"):
             if before is None or getattr(before, part) != getattr(environment, part):
                 raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {getattr(environment, part)}")
@@ -226,16 +226,16 @@ def check_interpreters(
     for group, path in interpreters.items():
         if not (Path(path).is_file() and os.access(path, os.X_OK)):
             raise UsageError(f"--python {group}={path}: no interpreter there")
-    known = {key.group for key in keys({}, adapters)}
+    groups = {key.group for key in keys({}, adapters)}
     for group in [*interpreters, *unbuilt]:
-        if group not in known:
+        if group not in groups:
             raise UsageError(
-                f"no adapter runs in group {group!r}: expected one of {sorted(each for each in known if each)}"
+                f"no adapter runs in group {group!r}: expected one of {sorted(name for name in groups if name)}"
             )
 
 
 def _nothing(offers: Sequence[Offer]) -> str:
-    names = sorted({each.name for offer in offers for each in offer.implementations})
+    names = sorted({implementation.name for offer in offers for implementation in offer.implementations})
     return f"nothing selected: no cell of {', '.join(names) or 'no implementation'} matches"
 
 

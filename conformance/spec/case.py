@@ -42,7 +42,7 @@ class Train(_Entry):
     @property
     def arrays(self) -> dict[str, Recipe]:
         """What the step has beside its input and its upstream gradient, by name."""
-        return {name: each for name, each in (("mask", self.mask), ("tangent", self.tangent)) if each is not None}
+        return {name: recipe for name, recipe in (("mask", self.mask), ("tangent", self.tangent)) if recipe is not None}
 
 
 class Infer(_Entry):

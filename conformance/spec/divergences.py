@@ -152,8 +152,8 @@ class Known:
         return tuple(pairs.values()) if self.wholly else ()
 
 
-def known(entries: Iterable[Listed], case: str, explanations: Iterable[tuple[Cause, ...]]) -> Known:
-    """Return what those entries say of a cell that is explained so; of alternatives, one must be listed.
+def known_causes(entries: Iterable[Listed], case: str, explanations: Iterable[tuple[Cause, ...]]) -> Known:
+    """Return which causes of a cell the entries list, and which none lists; of alternatives, one must be listed.
 
     `entries` are those that apply to the cell at its versions.
     """
@@ -184,7 +184,7 @@ def stale(entries: Iterable[Listed], case: str, explanations: Sequence[tuple[Cau
 
 
 def of_implementation(entries: Sequence[Listed], implementation: str) -> list[Listed]:
-    """Return the entries of that implementation: few of all, which each of its cells is held against."""
+    """Return the entries of that implementation: only these need to be held against its cells."""
     return [entry for entry in entries if entry.divergence.concerns(implementation)]
 
 
@@ -194,7 +194,7 @@ def in_force(entries: Iterable[Listed], site: Site, versions: Mapping[str, str])
 
 
 def unmatched(entries: Sequence[Listed], sites: Iterable[Site]) -> list[Listed]:
-    """Return the entries none of whose witnesses is among the cells, whatever the versions."""
+    """Return the entries that have no witness among the cells, whatever the versions."""
     by_case: dict[str, list[Site]] = {}
     for site in sites:
         by_case.setdefault(site.case, []).append(site)

@@ -59,7 +59,7 @@ class Spec:
 def load(folder: Path, files: Sequence[Path] = ()) -> Spec:
     """Return the spec in `folder`, or of its `files` alone. Raises `SpecErrors` with every error found."""
     clauses = load_clauses(folder / "semantics.md")
-    found: list[Located] = []
+    entries: list[Located] = []
     errors: list[SpecError] = []
     chosen = sorted(files) if files else sorted((folder / "cases").glob("*.yaml"))
     digest = hashlib.sha256((folder / "semantics.md").read_bytes())
@@ -70,12 +70,12 @@ def load(folder: Path, files: Sequence[Path] = ()) -> Spec:
         except SpecErrors as error:
             errors.extend(error.errors)
         else:
-            found.extend(cases)
-    errors.extend(_duplicates(found))
+            entries.extend(cases)
+    errors.extend(_duplicates(entries))
     if errors:
         raise SpecErrors(tuple(errors))
     sections = load_sections(folder / "semantics.md")
-    return Spec(cases=tuple(found), clauses=clauses, sections=sections, hash=digest.hexdigest()[:16])
+    return Spec(cases=tuple(entries), clauses=clauses, sections=sections, hash=digest.hexdigest()[:16])
 
 
 def load_clauses(path: Path) -> dict[str, str]:
@@ -97,19 +97,19 @@ def load_file(file: Path, clauses: Mapping[str, str]) -> list[Located]:
         raise SpecErrors((error,)) from error
     if not isinstance(document.value, list):
         raise SpecErrors((document.error((), "expected a list of cases"),))
-    found: list[Located] = []
+    entries: list[Located] = []
     errors: list[SpecError] = []
     for index, entry in enumerate(document.value):
         try:
             for raw, origin in expand(entry, (index,), document):
                 case = _validated(raw, origin, document)
                 errors.extend(_cross_checks(case, origin, file.stem, clauses, document))
-                found.append(Located(case=case, file=file, place=document.place((index,))))
+                entries.append(Located(case=case, file=file, place=document.place((index,))))
         except SpecErrors as error:
             errors.extend(error.errors)
     if errors:
         raise SpecErrors(tuple(errors))
-    return found
+    return entries
 
 
 def file_schema() -> dict[str, Any]:
@@ -131,14 +131,14 @@ def _validated(raw: dict[str, Any], origin: Origin, document: Document) -> Case:
     except ValidationError as error:
         details = error.errors()
         # Items left out for their own errors make a sequence too short: only the cause is worth a line.
-        causes = [each for each in details if each["type"] != "too_short" or not _within(each, details)]
-        found = (explain(each, raw, origin.path, document, _case_keys(each)) for each in causes)
-        raise SpecErrors(tuple(found)) from error
+        causes = [detail for detail in details if detail["type"] != "too_short" or not _within(detail, details)]
+        errors = (explain(detail, raw, origin.path, document, _case_keys(detail)) for detail in causes)
+        raise SpecErrors(tuple(errors)) from error
 
 
 def _within(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
     location = detail["loc"]
-    return any(each is not detail and each["loc"][: len(location)] == location for each in details)
+    return any(other is not detail and other["loc"][: len(location)] == location for other in details)
 
 
 def explain(
@@ -156,8 +156,8 @@ def explain(
     value: Any = raw
     absent = ""
     for part in detail["loc"]:
-        known = isinstance(value, dict) and part in value
-        if known or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+        inside = isinstance(value, dict) and part in value
+        if inside or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
             location.append(part)
             value = value[part]
         else:
@@ -184,9 +184,9 @@ def _case_keys(detail: ErrorDetails) -> list[str]:
     """Return the keys known where the complaint is: those of the step or recipe named on the way, or all."""
     if len(detail["loc"]) == 1:
         return sorted({*Case.model_fields, "matrix"})
-    definitions = [each.get("properties", {}) for each in file_schema()["$defs"].values()]
+    definitions = [definition.get("properties", {}) for definition in file_schema()["$defs"].values()]
     tags = {part for part in detail["loc"] if isinstance(part, str)}
-    tagged = [keys for keys in definitions if any(each.get("const") in tags for each in keys.values())]
+    tagged = [keys for keys in definitions if any(schema.get("const") in tags for schema in keys.values())]
     return sorted(set().union(*(tagged or definitions)))
 
 
@@ -279,7 +279,9 @@ def _written(case: Case) -> Iterator[tuple[tuple[str | int, ...], Step]]:
     for index, step in enumerate(case.steps):
         match step:
             case Repeat(steps=repeated):
-                yield from ((("steps", index, "steps", inner), each) for inner, each in enumerate(repeated))
+                yield from (
+                    (("steps", index, "steps", inner), repeated_step) for inner, repeated_step in enumerate(repeated)
+                )
             case _:
                 yield ("steps", index), step
 
@@ -345,9 +347,9 @@ def _is_decimal(values: Any) -> bool:
         return False
 
 
-def _duplicates(found: Sequence[Located]) -> Iterator[SpecError]:
+def _duplicates(entries: Sequence[Located]) -> Iterator[SpecError]:
     first: dict[str, Place] = {}
-    for located in found:
+    for located in entries:
         if located.case.id in first:
             message = f"{located.case.id!r} is also the id at {first[located.case.id]}"
             yield SpecError(place=located.place, key="id", message=message)

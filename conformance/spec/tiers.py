@@ -55,12 +55,15 @@ class Tiers:
             return frozenset(MODES)
         order = list(Tier)
         smaller = [
-            {**of, **self.groups.get(each, {}).get(group or "", {})}
-            for each, of in self.declared.items()
-            if order.index(each) <= order.index(tier)
+            {**globs_by_mode, **self.groups.get(other, {}).get(group or "", {})}
+            for other, globs_by_mode in self.declared.items()
+            if order.index(other) <= order.index(tier)
         ]
         return frozenset(
-            mode for of in smaller for mode, globs in of.items() if any(fnmatchcase(case, glob) for glob in globs)
+            mode
+            for globs_by_mode in smaller
+            for mode, globs in globs_by_mode.items()
+            if any(fnmatchcase(case, glob) for glob in globs)
         )
 
 
@@ -76,45 +79,53 @@ def load_tiers(path: Path, cases: Sequence[str], shown: str | None = None) -> Ti
     if errors:
         raise SpecErrors(tuple(errors))
     return Tiers(
-        declared={Tier(tier): _globs(of) for tier, of in document.value.items()},
+        declared={Tier(tier): _globs(globs_by_mode) for tier, globs_by_mode in document.value.items()},
         groups={
-            Tier(tier): {group: _globs(own) for group, own in of.get(_GROUPS, {}).items()}
-            for tier, of in document.value.items()
+            Tier(tier): {group: _globs(own) for group, own in globs_by_mode.get(_GROUPS, {}).items()}
+            for tier, globs_by_mode in document.value.items()
         },
     )
 
 
-def _globs(of: Mapping[str, Any]) -> Globs:
-    return {mode: tuple(globs) for mode, globs in of.items() if mode != _GROUPS}
+def _globs(globs_by_mode: Mapping[str, Any]) -> Globs:
+    return {mode: tuple(globs) for mode, globs in globs_by_mode.items() if mode != _GROUPS}
 
 
 def _errors(document: Document, cases: Sequence[str]) -> list[SpecError]:
-    declarable = [each.value for each in Tier if each is not Tier.FULL]
+    declarable = [tier.value for tier in Tier if tier is not Tier.FULL]
     if not isinstance(document.value, dict) or list(document.value) != declarable:
         return [document.error((), f"expected a mapping of the tiers {', '.join(declarable)}, in this order")]
     errors = []
-    for tier, of in document.value.items():
-        groups = of.get(_GROUPS, {}) if isinstance(of, dict) else {}
+    for tier, globs_by_mode in document.value.items():
+        groups = globs_by_mode.get(_GROUPS, {}) if isinstance(globs_by_mode, dict) else {}
         if not isinstance(groups, dict):
             path = (tier, _GROUPS)
             errors.append(document.error(path, "expected a mapping of framework groups", ".".join(path)))
             continue
-        plain = {mode: globs for mode, globs in of.items() if mode != _GROUPS} if isinstance(of, dict) else of
+        plain = (
+            {mode: globs for mode, globs in globs_by_mode.items() if mode != _GROUPS}
+            if isinstance(globs_by_mode, dict)
+            else globs_by_mode
+        )
         errors.extend(_mode_errors(document, (tier,), plain, cases))
         for group, own in groups.items():
             errors.extend(_mode_errors(document, (tier, _GROUPS, group), own, cases))
     return errors
 
 
-def _mode_errors(document: Document, path: tuple[str, ...], of: Any, cases: Sequence[str]) -> list[SpecError]:
-    if not isinstance(of, dict) or not set(of) <= set(MODES):
+def _mode_errors(
+    document: Document, path: tuple[str, ...], globs_by_mode: Any, cases: Sequence[str]
+) -> list[SpecError]:
+    if not isinstance(globs_by_mode, dict) or not set(globs_by_mode) <= set(MODES):
         return [document.error(path, f"expected globs over case ids by mode: {', '.join(MODES)}", ".".join(path))]
-    return [error for mode, globs in of.items() for error in _glob_errors(document, (*path, mode), globs, cases)]
+    return [
+        error for mode, globs in globs_by_mode.items() for error in _glob_errors(document, (*path, mode), globs, cases)
+    ]
 
 
 def _glob_errors(document: Document, path: tuple[str, ...], globs: Any, cases: Sequence[str]) -> list[SpecError]:
     key = ".".join(path)
-    if not isinstance(globs, list) or not all(isinstance(each, str) for each in globs):
+    if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
         return [document.error(path, "expected a list of globs over case ids", key)]
     return [
         document.error((*path, number), f"no case matches {glob!r}", key)

@@ -55,10 +55,10 @@ class Document:
             return Place(file=self.file)
         mark, node = self.root.start_mark, self.root
         for part in path:
-            found = _child(node, part)
-            if found is None:
+            child = _child(node, part)
+            if child is None:
                 break
-            mark, node = found
+            mark, node = child
         return _place(mark, self.file)
 
     def error(self, path: tuple[str | int, ...], message: str, key: str | None = None) -> SpecError:

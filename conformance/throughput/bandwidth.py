@@ -27,8 +27,8 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 def last_level_cache() -> int:
     """Return the size in bytes of the largest cache that the first core has."""
-    found = [_size(file.read_text(encoding="ascii").strip()) for file in _CACHES.glob("index*/size")]
-    return max(found, default=_CACHE)
+    sizes = [_size(file.read_text(encoding="ascii").strip()) for file in _CACHES.glob("index*/size")]
+    return max(sizes, default=_CACHE)
 
 
 def _size(text: str) -> int:
@@ -46,11 +46,11 @@ class Bandwidth:
 
     def __init__(self, bytes_each: int | None = None) -> None:
         count = cores()
-        each = (bytes_each or _TIMES * last_level_cache()) // 4 // count
+        elements = (bytes_each or _TIMES * last_level_cache()) // 4 // count
         # Made by the thread that uses them, so that their pages lie near its core.
         self.pool = ThreadPoolExecutor(count)
         self.parts = list(
-            self.pool.map(lambda _: tuple(np.full(each, 1.0, np.float32) for _ in range(3)), range(count))
+            self.pool.map(lambda _: tuple(np.full(elements, 1.0, np.float32) for _ in range(3)), range(count))
         )
 
     def __call__(self) -> float:

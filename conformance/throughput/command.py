@@ -37,9 +37,9 @@ def throughput(
     from conformance.planning.plan import Selection
     from conformance.run.interpreters import pairs
     from conformance.throughput.measuring import Effort
-    from conformance.throughput.running import Options, run
+    from conformance.throughput.running import TimingOptions, run
 
-    options = Options(
+    options = TimingOptions(
         selection=Selection(
             implementations=tuple(implementation or ()),
             cases=tuple(case or ()),
@@ -70,14 +70,14 @@ def compare_speed(
     from conformance.planning.plan import Selection
     from conformance.throughput.comparing import Speed
     from conformance.throughput.pairing import compared, surveyed
-    from conformance.throughput.telling import told
+    from conformance.throughput.telling import speed_text
     from conformance.whole import write_whole
 
     selection = Selection(implementations=implementations, cases=cases)
-    found = Speed(findings=compared(surveyed(base, (), selection), surveyed(new, (), selection)))
-    text = text_of(found) if form == "json" else told(found, marked=form == "markdown")
+    speed = Speed(findings=compared(surveyed(base, (), selection), surveyed(new, (), selection)))
+    text = text_of(speed) if form == "json" else speed_text(speed, marked=form == "markdown")
     if out is None:
         print(text, end="")
     else:
         write_whole(out, text.encode())
-    return 1 if found.regression else 0
+    return 1 if speed.regression else 0

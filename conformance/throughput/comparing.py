@@ -123,23 +123,23 @@ class Speed:
     @property
     def regression(self) -> bool:
         """Whether anything became worse: exit code 1."""
-        return any(each.regression for each in self.findings)
+        return any(finding.regression for finding in self.findings)
 
 
 def flagged(pairs: Pairs) -> bool:
-    """Return whether the screening admits that something changed."""
+    """Return whether the screening finds a change large and likely enough to be measured again."""
     ratio, _, _ = interval(pairs.ratios)
     return abs(math.log(ratio)) > math.log1p(EFFECT) and probability(pairs.ratios) < 2 * SCREENING
 
 
 def findings(screened: Mapping[str, Pairs], confirming: Mapping[str, Pairs]) -> tuple[Finding, ...]:
-    """Return what became of every subject that was screened; `confirming` has fresh pairs of those it flagged."""
+    """Return one finding for every subject in `screened`; `confirming` has the fresh pairs of those it flagged."""
     deciding = {name: confirming.get(name, pairs) for name, pairs in screened.items()}
-    found = [probability(pairs.ratios) if name in confirming else 1.0 for name, pairs in deciding.items()]
-    adjusted = _stats().false_discovery_control(found) if found else []
+    probabilities = [probability(pairs.ratios) if name in confirming else 1.0 for name, pairs in deciding.items()]
+    adjusted = _stats().false_discovery_control(probabilities) if probabilities else []
     return tuple(
-        _finding(name, pairs, name in confirming, float(each))
-        for (name, pairs), each in zip(deciding.items(), adjusted, strict=True)
+        _finding(name, pairs, name in confirming, float(chance))
+        for (name, pairs), chance in zip(deciding.items(), adjusted, strict=True)
     )
 
 
@@ -203,19 +203,25 @@ def _detected(noise: float, count: int, level: float) -> float:
 
 @functools.cache
 def _shift(count: int, level: float) -> float:
-    """Return how many standard errors of effect so many pairs find at that level with the power asked for."""
+    """Return the effect, in standard errors, that `count` pairs find at that level with probability `POWER`."""
     from scipy.optimize import brentq
 
     stats = _stats()
     critical = float(stats.t.ppf(1 - level, count - 1))
     # The power rises from the level, at 0, to nearly 1, far beyond the critical value.
-    return float(brentq(lambda each: float(stats.nct.sf(critical, count - 1, each)) - POWER, 0.0, 10 * critical + 20))
+    return float(
+        brentq(
+            lambda noncentrality: float(stats.nct.sf(critical, count - 1, noncentrality)) - POWER,
+            0.0,
+            10 * critical + 20,
+        )
+    )
 
 
 def false_alarms(alarms: int, comparisons: int) -> float:
     """Return the 95 % upper limit of the false-alarm rate (Clopper and Pearson 1934) of that many alarms in A/A runs."""
-    found = _stats().binomtest(alarms, comparisons, alternative="less").proportion_ci(0.95, method="exact")
-    return float(found.high)
+    limits = _stats().binomtest(alarms, comparisons, alternative="less").proportion_ci(0.95, method="exact")
+    return float(limits.high)
 
 
 def _stats() -> Any:

@@ -99,14 +99,14 @@ def tensor_bytes(configuration: Configuration) -> int:
 
 def fractions_of(traffic: Traffic, tensor: int, batches: Sequence[Batch]) -> Fractions:
     """Return the fractions of the limit: the median over the batches, each against its own bandwidth."""
-    share = median(tensor / each.seconds / each.bandwidth for each in batches)
+    share = median(tensor / batch.seconds / batch.bandwidth for batch in batches)
     return Fractions(compulsory=traffic.compulsory * share, streaming=traffic.streaming * share)
 
 
 def is_lazy(reads: Sequence[tuple[float, float]], seconds: float) -> bool:
     """Return whether results were computed when they were read and not when they were timed.
 
-    By the least difference of the two readings, so that one that was interrupted accuses nobody; one of an
+    This is told by the least difference of the two readings, so that one that was interrupted accuses nobody; one of an
     allocation that is new is as long the second time.
     """
     return bool(reads) and min(first - second for first, second in reads) > max(NOISE, LAZY * seconds)
@@ -114,12 +114,12 @@ def is_lazy(reads: Sequence[tuple[float, float]], seconds: float) -> bool:
 
 def standing_of(fractions: Fractions, batches: Sequence[Batch], evidence: Evidence) -> tuple[Standing, str]:
     """Return whether the fractions are a score, and in one sentence why not."""
-    seconds = median(each.seconds for each in batches)
+    seconds = median(batch.seconds for batch in batches)
     if evidence.missing:
         return Standing.INVALID, f"the timed call did not give {', '.join(evidence.missing)}"
     if is_lazy(evidence.reads, seconds):
         return Standing.INVALID, "its results were computed when they were read, which was not timed"
-    if any(each.drifted for each in batches):
+    if any(batch.drifted for batch in batches):
         return Standing.VOIDED, f"the bandwidth around it moved by more than {DRIFT:.0%}, at every attempt"
     if evidence.launch is not None and evidence.launch >= LAUNCHING * seconds:
         return Standing.LAUNCH_BOUND, f"{min(1.0, evidence.launch / seconds):.0%} of it is what the smallest case takes"

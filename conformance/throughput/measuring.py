@@ -65,7 +65,11 @@ class Machine:
         return time.monotonic() > self.end
 
     def ask(self, key: WorkerKey, message: Mapping[str, Any]) -> Any:
-        """Return what the worker of that key answers; where it is not alive, arrays for a new case start it."""
+        """Send a timing request to the worker of that key, and return its answer.
+
+        A worker that is not alive is started if the request brings the arrays of a new case; any other request
+        belongs to passes that ended with the worker, and the answer is that it crashed.
+        """
         limits = self.workers.limits
         if key not in self.workers.live:
             if message["step"] != "arrays":
@@ -112,14 +116,14 @@ def measure_subjects(subjects: Sequence[Subject], machine: Machine) -> Iterator[
     assert step.input is not None
     upstream = step.input if step.upstream is None else step.upstream
     copies = copies_of(step.input.nbytes, machine.cache)
-    progress = [_Progress(subject=each, number=number) for number, each in enumerate(subjects)]
-    keys = list(dict.fromkeys(each.cell.key for each in subjects))
+    progress = [_Progress(subject=subject, number=number) for number, subject in enumerate(subjects)]
+    keys = list(dict.fromkeys(subject.cell.key for subject in subjects))
     for key in keys:
         sent = machine.ask(key, {"step": "arrays", "input": step.input, "upstream": upstream, "copies": copies})
-        of_key = [each for each in progress if each.subject.cell.key == key]
+        of_key = [timed for timed in progress if timed.subject.cell.key == key]
         _blame(of_key, sent)
-        for each in of_key:
-            _prepare(each, machine)
+        for timed in of_key:
+            _prepare(timed, machine)
         machine.ask(key, {"step": "prepared"})
     for number in range(machine.effort.batches):
         if number and machine.over:
@@ -127,86 +131,89 @@ def measure_subjects(subjects: Sequence[Subject], machine: Machine) -> Iterator[
         # Each round begins with another, so that none always follows the same.
         for position in range(len(progress)):
             _batch(progress[(position + number) % len(progress)], machine)
-    for each in progress:
-        _settle(each, machine)
+    for timed in progress:
+        _settle(timed, machine)
     for key in keys:
         if key in machine.workers.live:
             machine.ask(key, {"step": "forget"})
-    for each in progress:
-        yield _line(each, step.input, upstream, machine)
+    for timed in progress:
+        yield _line(timed, step.input, upstream, machine)
 
 
 def copies_of(size: int, cache: int) -> int:
-    """Return how many inputs of that many bytes are used in turn, so that none is still cached when it is used again."""
+    """Return how many inputs of `size` bytes to use in turn, so that none is still in the cache when its turn comes."""
     return min(_MOST, max(2, -(-_FILLS * cache // size)))
 
 
-def _prepare(each: _Progress, machine: Machine) -> None:
+def _prepare(timed: _Progress, machine: Machine) -> None:
     if machine.over:
-        each.why = each.why or "the time that was given was over"
-    if each.failed():
+        timed.why = timed.why or "the time that was given was over"
+    if timed.failed():
         return
-    cell = each.subject.cell
+    cell = timed.subject.cell
     request = {
         "step": "prepare",
-        "number": each.number,
+        "number": timed.number,
         "implementation": cell.implementation.name,
         "mode": cell.mode,
         "device": cell.device,
-        "pass": each.subject.name,
+        "pass": timed.subject.name,
         "configuration": asdict(cell.case.configuration),
         "initial": inputs_of(cell.case).initial,
     }
-    each.warmed = machine.ask(cell.key, request)
-    _blame([each], each.warmed)
-    if not each.failed() and cell.mode != "eager" and each.warmed["compilations"] == 0:
-        each.why = f"mode {cell.mode} was asked for, and nothing proves that anything was compiled"
+    timed.warmed = machine.ask(cell.key, request)
+    _blame([timed], timed.warmed)
+    if not timed.failed() and cell.mode != "eager" and timed.warmed["compilations"] == 0:
+        timed.why = f"mode {cell.mode} was asked for, and nothing proves that anything was compiled"
 
 
-def _batch(each: _Progress, machine: Machine) -> None:
-    """Measure one batch between two bandwidths, again while they drift."""
-    if each.failed():
+def _batch(timed: _Progress, machine: Machine) -> None:
+    """Measure one batch, with the bandwidth before and after it; repeat a few times if the two differ too much."""
+    if timed.failed():
         return
-    key, effort = each.subject.cell.key, machine.effort
-    request = {"step": "measure", "number": each.number, "seconds": effort.seconds, "rounds": effort.rounds}
-    before = _bandwidth(each, machine, fresh=False)
+    key, effort = timed.subject.cell.key, machine.effort
+    request = {"step": "measure", "number": timed.number, "seconds": effort.seconds, "rounds": effort.rounds}
+    before = _bandwidth(timed, machine, fresh=False)
     for attempt in range(_TRIES):
         answer = machine.ask(key, request)
-        _blame([each], answer)
-        after = _bandwidth(each, machine, fresh=True)
-        if each.failed():
+        _blame([timed], answer)
+        after = _bandwidth(timed, machine, fresh=True)
+        if timed.failed():
             return
         if not drifted(before, after) or attempt == _TRIES - 1:
-            each.batches.append(Batch(seconds=answer["median"], before=before, after=after))
-            each.statistics.append(answer)
+            timed.batches.append(Batch(seconds=answer["median"], before=before, after=after))
+            timed.statistics.append(answer)
             return
         before = after
 
 
-def _bandwidth(each: _Progress, machine: Machine, *, fresh: bool) -> float:
-    """Return the bandwidth of the subject's device: the CPU's is that of the whole machine, and was just measured."""
-    cell = each.subject.cell
+def _bandwidth(timed: _Progress, machine: Machine, *, fresh: bool) -> float:
+    """Return the bandwidth of the subject's device.
+
+    On the CPU that is the bandwidth of the whole machine: the last one measured, or a new one if `fresh`.
+    """
+    cell = timed.subject.cell
     if cell.device == "cpu":
         machine.last = machine.bandwidth() if fresh else machine.last
         return machine.last
-    if each.failed():
+    if timed.failed():
         return math.nan
-    answer = machine.ask(cell.key, {"step": "bandwidth", "number": each.number})
-    _blame([each], answer)
-    return math.nan if each.failed() else float(answer["bandwidth"])
+    answer = machine.ask(cell.key, {"step": "bandwidth", "number": timed.number})
+    _blame([timed], answer)
+    return math.nan if timed.failed() else float(answer["bandwidth"])
 
 
-def _settle(each: _Progress, machine: Machine) -> None:
-    """Let one more call be made, and keep what it gave."""
-    if not each.failed():
-        cell = each.subject.cell
+def _settle(timed: _Progress, machine: Machine) -> None:
+    """Have the worker make one more call, and keep its results to be judged."""
+    if not timed.failed():
+        cell = timed.subject.cell
         features = features_judged(cell.case.configuration.feature_count)
-        each.settled = machine.ask(cell.key, {"step": "settle", "number": each.number, "features": features})
-        _blame([each], each.settled)
+        timed.settled = machine.ask(cell.key, {"step": "settle", "number": timed.number, "features": features})
+        _blame([timed], timed.settled)
 
 
 def _blame(progress: Sequence[_Progress], answer: Any) -> None:
-    """Note of those subjects why they are not measured, where the answer says that they cannot be."""
+    """If the answer is a failure, note it with those subjects as the reason why they are not measured."""
     match answer:
         case {"refused": {"types": types, "message": message}}:
             why = f"{types[0]}: {message}"
@@ -220,41 +227,41 @@ def _blame(progress: Sequence[_Progress], answer: Any) -> None:
             return
         case unknown:
             raise SuiteError(f"a worker answered {unknown!r}")
-    for each in progress:
-        each.why = each.why or why
+    for timed in progress:
+        timed.why = timed.why or why
 
 
-def _line(each: _Progress, x: Any, upstream: Any, machine: Machine) -> ThroughputLine:
-    subject = each.subject
-    if each.failed():
-        return unmeasured_line(subject.cell, subject.name, each.why)
+def _line(timed: _Progress, x: Any, upstream: Any, machine: Machine) -> ThroughputLine:
+    subject = timed.subject
+    if timed.failed():
+        return unmeasured_line(subject.cell, subject.name, timed.why)
     features = features_judged(subject.cell.case.configuration.feature_count)
-    turn = each.settled["turn"]
-    found = accuracy(
-        subject.cell, subject.name, np.roll(x, turn, 0), np.roll(upstream, turn, 0), each.settled, features
+    turn = timed.settled["turn"]
+    judged = accuracy(
+        subject.cell, subject.name, np.roll(x, turn, 0), np.roll(upstream, turn, 0), timed.settled, features
     )
     evidence = Evidence(
         moved=2 * tensor_bytes(subject.cell.case.configuration),
         cache=machine.cache,
-        reads=[(first, second) for first, second in each.settled["reads"]],
-        missing=found.missing,
+        reads=[(first, second) for first, second in timed.settled["reads"]],
+        missing=judged.missing,
     )
     measured = Measured(
-        batches=each.batches,
-        warmed=each.warmed,
-        statistics=each.statistics,
-        accuracy=found,
-        evidence=replace(evidence, launch=_launch(each, evidence.moved, machine)),
+        batches=timed.batches,
+        warmed=timed.warmed,
+        statistics=timed.statistics,
+        accuracy=judged,
+        evidence=replace(evidence, launch=_launch(timed, evidence.moved, machine)),
     )
     return measured_line(subject, measured)
 
 
-def _launch(each: _Progress, moved: int, machine: Machine) -> float | None:
-    """Return what a call costs before it moves anything: the seconds of a case so small that it moves next to nothing.
+def _launch(timed: _Progress, moved: int, machine: Machine) -> float | None:
+    """Return the fixed cost of a call, in seconds: the time of a case so small that it moves next to no bytes.
 
     Cases come in the order of their size. None where no small one was measured.
     """
     if moved <= SMALL:
-        seconds = median(batch.seconds for batch in each.batches)
-        machine.launch.setdefault(each.subject.row, seconds)
-    return machine.launch.get(each.subject.row)
+        seconds = median(batch.seconds for batch in timed.batches)
+        machine.launch.setdefault(timed.subject.row, seconds)
+    return machine.launch.get(timed.subject.row)

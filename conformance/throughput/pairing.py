@@ -27,8 +27,8 @@ _STEADY, _NONE = 1.0, 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """One of the two: interpreters by group, and adapters where not the suite's own."""
+class TimedSide:
+    """One of the two builds whose speed is compared: its interpreters by group, and adapters other than the suite's."""
 
     interpreters: Mapping[str, str]
     adapters: tuple[str, ...] = ()
@@ -38,18 +38,18 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What one fresh process says of a subject: the seconds of a call, and its score."""
+    """What one fresh process measured of a pass: the seconds of a call, and the score of its numbers."""
 
     seconds: float
     score: float | None
 
 
 #: Subject -> reading, for those that could be measured.
-Visit = Callable[[Side, Sequence[str]], Mapping[str, Reading]]
+Visit = Callable[[TimedSide, Sequence[str]], Mapping[str, Reading]]
 
 
-def surveyed(interpreters: Mapping[str, str], adapters: tuple[str, ...], selection: Selection) -> Side:
-    """Return a side with the passes that it has. Raises `UsageError` where a worker does not start."""
+def surveyed(interpreters: Mapping[str, str], adapters: tuple[str, ...], selection: Selection) -> TimedSide:
+    """Return a side with the passes that its interpreters can time. Raises `UsageError` if a worker does not start."""
     check_interpreters(interpreters, adapters)
     wanted = keys(interpreters, adapters)
     with Workers(len(wanted), FOLDER, Limits()) as workers:
@@ -58,32 +58,37 @@ def surveyed(interpreters: Mapping[str, str], adapters: tuple[str, ...], selecti
         raise UsageError(str(failures[0][0]))
     able = [cell for cell in cells if can_be_timed(cell)]
     subjects = [Subject(cell=cell, name=name) for cell in able for name in passes_of(cell)]
-    return Side(interpreters=interpreters, adapters=adapters, subjects={each.id: each for each in subjects})
+    return TimedSide(
+        interpreters=interpreters, adapters=adapters, subjects={subject.id: subject for subject in subjects}
+    )
 
 
-def visit(side: Side, names: Sequence[str]) -> Mapping[str, Reading]:
-    """Return the readings of one fresh process for each worker that those subjects need."""
-    found: dict[str, Reading] = {}
+def visit(side: TimedSide, names: Sequence[str]) -> Mapping[str, Reading]:
+    """Time the named subjects once, in one fresh process for each worker, and return their readings."""
+    readings: dict[str, Reading] = {}
     subjects = [side.subjects[name] for name in names]
     for _, of_worker in itertools.groupby(sorted(subjects, key=_worker), key=_worker):
         with Workers(1, Path(FOLDER), Limits()) as workers:
             machine = Machine(workers, lambda: _STEADY, _NONE, EFFORT)
-            for _, of_case in itertools.groupby(of_worker, key=lambda each: each.cell.case.id):
+            for _, of_case in itertools.groupby(of_worker, key=lambda subject: subject.cell.case.id):
                 for line in measure_subjects(list(of_case), machine):
                     if line.measurement is not None:
                         quick = line.measurement.statistics[0].min
-                        found[line.timed] = Reading(seconds=quick, score=number_from(line.measurement.score))
-    return found
+                        readings[line.timed] = Reading(seconds=quick, score=number_from(line.measurement.score))
+    return readings
 
 
 def _worker(subject: Subject) -> str:
     return subject.cell.key.name
 
 
-def paired(base: Side, new: Side, names: Sequence[str], count: int, visiting: Visit = visit) -> dict[str, Pairs]:
-    """Return so many pairs of those subjects; each pair begins with the other side than the one before it.
+def paired(
+    base: TimedSide, new: TimedSide, names: Sequence[str], count: int, visiting: Visit = visit
+) -> dict[str, Pairs]:
+    """Time the named subjects `count` times on both sides, and return the pairs of each.
 
-    A subject that one of the processes could not measure has none.
+    The side that goes first alternates from pair to pair, so that a drift of the machine favours neither. A subject
+    that any of the processes could not measure is left out.
     """
     befores: list[Mapping[str, Reading]] = []
     afters: list[Mapping[str, Reading]] = []
@@ -96,14 +101,14 @@ def paired(base: Side, new: Side, names: Sequence[str], count: int, visiting: Vi
             befores.append(visiting(base, names))
     return {
         name: Pairs(
-            base=[each[name].seconds for each in befores],
-            new=[each[name].seconds for each in afters],
+            base=[readings[name].seconds for readings in befores],
+            new=[readings[name].seconds for readings in afters],
             # What a call gives may depend on how many went before it: an error grew where all are beyond all before.
-            base_score=_extreme(max, [each[name].score for each in befores]),
-            new_score=_extreme(min, [each[name].score for each in afters]),
+            base_score=_extreme(max, [readings[name].score for readings in befores]),
+            new_score=_extreme(min, [readings[name].score for readings in afters]),
         )
         for name in names
-        if all(name in each for each in (*befores, *afters))
+        if all(name in readings for readings in (*befores, *afters))
     }
 
 
@@ -113,11 +118,11 @@ def _extreme(which: Callable[[Iterable[float]], float], scores: Sequence[float |
     NaN and infinity count as the largest float, since JSON has neither.
     """
     most = sys.float_info.max
-    known = [most if math.isnan(each) else min(each, most) for each in scores if each is not None]
-    return which(known) if len(known) == len(scores) else None
+    finite = [most if math.isnan(score) else min(score, most) for score in scores if score is not None]
+    return which(finite) if len(finite) == len(scores) else None
 
 
-def compared(base: Side, new: Side, visiting: Visit = visit) -> tuple[Finding, ...]:
+def compared(base: TimedSide, new: TimedSide, visiting: Visit = visit) -> tuple[Finding, ...]:
     """Screen every pass that both sides have, confirm what it flags by fresh pairs, and return what was found.
 
     Raises `UsageError` where they have none in common.

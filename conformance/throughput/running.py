@@ -32,7 +32,7 @@ CASES = "throughput"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class TimingOptions:
     """What a person asked to be timed."""
 
     selection: Selection
@@ -54,7 +54,7 @@ def load_timed() -> Spec:
 def check_timed() -> None:
     """Check the cases that are timed and their tiers. Raises `SpecErrors`."""
     spec = load_timed()
-    load_tiers(spec_folder() / CASES / "tiers.yaml", [each.case.id for each in spec.cases])
+    load_tiers(spec_folder() / CASES / "tiers.yaml", [entry.case.id for entry in spec.cases])
 
 
 def planned(
@@ -63,21 +63,21 @@ def planned(
     """Return the cells to be timed, the offers they come from, and the workers that did not start."""
     by_name = {key.name: key for key in wanted}
     offers, failures = [], []
-    for found in survey(wanted, [each.case.configuration for each in spec.cases], workers):
-        match found:
+    for answer in survey(wanted, [entry.case.configuration for entry in spec.cases], workers):
+        match answer:
             case Offer():
-                offers.append(found)
+                offers.append(answer)
             case WorkerError(worker=name, missing=missing) if missing is None or by_name[name].asked:
-                failures.append((found, by_name[name]))
+                failures.append((answer, by_name[name]))
             case WorkerError():
                 pass
     order = {name: position for position, name in enumerate(by_name)}
     offers.sort(key=lambda offer: order[offer.key.name])
-    tiers = load_tiers(spec_folder() / CASES / "tiers.yaml", [each.case.id for each in spec.cases])
+    tiers = load_tiers(spec_folder() / CASES / "tiers.yaml", [entry.case.id for entry in spec.cases])
     return list(plan(spec.cases, offers, selection, tiers)), offers, failures
 
 
-def run(options: Options) -> int:
+def run(options: TimingOptions) -> int:
     """Time the selected passes, write the run file, and return the exit code. Raises `SpecErrors`, `UsageError`."""
     spec = load_timed()
     check_replaceable(options.out, Judges.TIMINGS, narrowed=False)
@@ -103,7 +103,7 @@ def run(options: Options) -> int:
 
 def _open(
     writer: RunWriter,
-    options: Options,
+    options: TimingOptions,
     cells: Sequence[Cell],
     offers: Sequence[Offer],
     failures: Sequence[tuple[WorkerError, WorkerKey]],

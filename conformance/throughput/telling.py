@@ -1,4 +1,4 @@
-"""What became of the speed, in words: worst first."""
+"""A comparison of speed as text: a line for every timed pass, worst first."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ _ORDER = {pace: position for position, pace in enumerate(Pace)}
 _WORDS = {Pace.SLOWER: "slower", Pace.FASTER: "faster", Pace.SAME: "the same", Pace.CANNOT_TELL: "cannot tell"}
 
 
-def told(speed: Speed, *, marked: bool) -> str:
+def speed_text(speed: Speed, *, marked: bool) -> str:
     """Return the comparison as lines of plain text, or of Markdown where `marked`."""
-    counts = Counter(each.pace for each in speed.findings)
-    said = ", ".join(f"{counts[pace]} {_WORDS[pace]}" for pace in Pace)
-    grew = sum(each.grew for each in speed.findings)
-    head = f"{len(speed.findings)} timed passes: {said}{f'; {grew} with an error that grew' if grew else ''}"
+    counts = Counter(finding.pace for finding in speed.findings)
+    paces = ", ".join(f"{counts[pace]} {_WORDS[pace]}" for pace in Pace)
+    grew = sum(finding.grew for finding in speed.findings)
+    head = f"{len(speed.findings)} timed passes: {paces}{f'; {grew} with an error that grew' if grew else ''}"
     return "\n".join([f"**{head}**" if marked else head, *_lines(speed, marked=marked)]) + "\n"
 
 
 def _lines(speed: Speed, *, marked: bool) -> Iterator[str]:
-    found = sorted(speed.findings, key=lambda each: (not each.regression, _ORDER[each.pace], -each.ratio))
-    if marked and found:
+    worst_first = sorted(
+        speed.findings, key=lambda finding: (not finding.regression, _ORDER[finding.pace], -finding.ratio)
+    )
+    if marked and worst_first:
         yield "\n| pass | pace | new / base | could have seen |\n| --- | --- | --- | --- |"
-    for each in found:
-        seen = f"+{each.detectable:.1%}"
-        ratio = f"{each.ratio:.3f} ({each.low:.3f} to {each.high:.3f}, {each.pairs} pairs)"
+    for finding in worst_first:
+        detectable = f"+{finding.detectable:.1%}"
+        ratio = f"{finding.ratio:.3f} ({finding.low:.3f} to {finding.high:.3f}, {finding.pairs} pairs)"
         if marked:
-            yield f"| <code>{each.subject}</code> | {pace(each)} | {ratio} | {seen} |"
+            yield f"| <code>{finding.subject}</code> | {pace(finding)} | {ratio} | {detectable} |"
         else:
-            yield f"  {pace(each)}: {each.subject}: {ratio}; could have seen {seen}"
+            yield f"  {pace(finding)}: {finding.subject}: {ratio}; could have seen {detectable}"
 
 
 def pace(finding: Finding) -> str:
-    """Return in words how the new is to the base; what its error did stands in the same finding."""
+    """Return in words how the new build compares with the base: its speed, and its error if that grew."""
     if not finding.grew:
         return _WORDS[finding.pace]
     assert finding.new_score is not None

@@ -1,4 +1,4 @@
-"""Judging what a timed call gave: on a few of its features, whose numbers follow from nothing but themselves."""
+"""Judging the results of a timed call on a few of its features: each feature depends on its own values alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Accuracy:
 
 
 def features_judged(count: int) -> list[int]:
-    """Return the features on which a call with so many is judged."""
+    """Return which features are judged of a call with `count` of them."""
     return sorted({round(position * (count - 1) / (_JUDGED - 1)) for position in range(_JUDGED)})
 
 
@@ -64,18 +64,18 @@ def accuracy(
     )
     outcome = Produced(quantities=settled["quantities"], state=settled["after"], seconds=0.0, compilations=1)
     judged = StepJudge(replace(cell, case=narrow), 1, inputs, walk, References()).judge(outcome).quantities
-    scores = [each.score for each in judged if each.score is not None]
+    scores = [quantity.score for quantity in judged if quantity.score is not None]
     formless = tuple(
-        f"{each.quantity} ({text_of(each.causes, catalogue())})"
-        for each in judged
-        if each.score is None and each.causes
+        f"{quantity.quantity} ({text_of(quantity.causes, catalogue())})"
+        for quantity in judged
+        if quantity.score is None and quantity.causes
     )
-    verdict = worst(each.verdict for each in judged)
+    verdict = worst(quantity.verdict for quantity in judged)
     return Accuracy(verdict=verdict, score=max(scores, default=None), missing=formless)
 
 
 def narrowed(case: Case, count: int) -> Case:
-    """Return the case with so many features and nothing else changed."""
+    """Return the case with `count` features and nothing else changed."""
     (axis,) = case.configuration.feature_axes
-    shape = [count if each == axis else size for each, size in enumerate(case.shape)]
+    shape = [count if index == axis else size for index, size in enumerate(case.shape)]
     return Case.model_validate({**case.model_dump(exclude_none=True), "shape": shape})

@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
 
 def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: BinaryIO) -> tuple[str, str] | None:
     """Answer until another adapter is asked for, and return its file and name; None at the end of the requests."""
-    implementations = {each.name: each for each in adapter.implementations}
+    implementations = {implementation.name: implementation for implementation in adapter.implementations}
     bench: Any = None
     while True:
         try:
@@ -72,17 +72,17 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
             case "adapter":
                 return request["adapter"], request["attribute"]
             case "support":
-                asked = [configuration_from(each) for each in request["configurations"]]
+                asked = [configuration_from(values) for values in request["configurations"]]
                 wire.send(answers, _support(adapter, asked))
             case "cell":
                 implementation = implementations[request["implementation"]]
-                given = []
+                first = []
                 calls: list[Stretch] = []
                 for answer in perform(implementation, module, request, calls):
                     wire.send(answers, answer)
-                    given.append(answer)
+                    first.append(answer)
                 second = perform(implementation, module, request, calls) if request["again"] else None
-                again = {} if second is None else {"again": difference(given, second)}
+                again = {} if second is None else {"again": difference(first, second)}
                 wire.send(answers, {"done": True, "calls": calls, **again})
             case "time":
                 try:
@@ -99,8 +99,11 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
 
 def _support(adapter: Adapter, asked: list[Configuration]) -> dict[str, list[str | None]]:
     return {
-        each.name: [each.supports(one) if one.op == each.op else None for one in asked]
-        for each in adapter.implementations
+        implementation.name: [
+            implementation.supports(configuration) if configuration.op == implementation.op else None
+            for configuration in asked
+        ]
+        for implementation in adapter.implementations
     }
 
 

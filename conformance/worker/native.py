@@ -1,4 +1,4 @@
-"""Performing a cell: the native call made, its state put in, step after step asked and answered."""
+"""Performing a cell: make the native call, put its state in, then perform each step and answer with its numbers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def perform(
     request: Mapping[str, Any],
     calls: list[Stretch],
 ) -> Iterator[dict[str, Any]]:
-    """Yield one answer per step of the cell in `request`, the first of the start; note the library's own time."""
+    """Yield an answer for the start of the cell and for each of its steps; add the library's own time to `calls`."""
     configuration = configuration_from(request["configuration"])
     begin = functools.partial(
         implementation.start,
@@ -45,17 +45,17 @@ def perform(
         device=request["device"],
     )
     live: Any = None
-    said: dict[str, Any] = {}
+    written_call: dict[str, Any] = {}
     started = time.perf_counter()
     try:
         call = implementation.call(configuration)
-        said["call"] = written(call)
+        written_call["call"] = written(call)
         with noted(calls):
             native = resolve(call, module)
             live = begin(native, state=dict(request["initial"]))
-        yield {**_answer(implementation, live, {}, time.perf_counter() - started), **said}
+        yield {**_answer(implementation, live, {}, time.perf_counter() - started), **written_call}
     except Exception as error:  # noqa: BLE001 - a refusal is data
-        yield {"refused": raised(error), "seconds": time.perf_counter() - started, **said}
+        yield {"refused": raised(error), "seconds": time.perf_counter() - started, **written_call}
         return
     for step in request["steps"]:
         started = time.perf_counter()
@@ -66,7 +66,7 @@ def perform(
             function = implementation.steps[step["kind"]]
             arguments, further = _arguments(step, configuration)
             named = zip((*_ARGUMENTS[step["kind"]], *further), (*arguments, *further.values()), strict=True)
-            given = {name: (each, each.copy()) for name, each in named if isinstance(each, np.ndarray)}
+            arrays = {name: (array, array.copy()) for name, array in named if isinstance(array, np.ndarray)}
             with noted(calls):
                 started = time.perf_counter()
                 result = function(live, *arguments, **further)
@@ -75,14 +75,14 @@ def perform(
                 produced = result if isinstance(result, dict) and step["kind"] != "reload" else {}
                 # The library may have put the work off until somebody looks.
                 answer = _answer(implementation, live, produced, seconds)
-            yield {**answer, "overwritten": _overwritten(given)}
+            yield {**answer, "overwritten": _overwritten(arrays)}
         except Exception as error:  # noqa: BLE001 - a refusal is data
             yield _refusal(implementation, live, error, time.perf_counter() - started)
 
 
 @contextlib.contextmanager
 def noted(stretches: list[Stretch]) -> Iterator[None]:
-    """Note from when to when, by the clock that the run reads as well, and what this process computed meanwhile."""
+    """Add the time spent inside to `stretches`: its start and end by the system's clock, and the processor time used."""
     began, worked = time.monotonic(), time.process_time()
     try:
         yield
@@ -91,9 +91,11 @@ def noted(stretches: list[Stretch]) -> Iterator[None]:
 
 
 def difference(first: list[dict[str, Any]], second: Iterator[dict[str, Any]]) -> str:
-    """Return where a second performance gives other bits than the first; empty where it nowhere does."""
-    for number, (one, other) in enumerate(zip(first, second, strict=True)):
-        before, after = ({**each.get("quantities", {}), **(each.get("state") or {})} for each in (one, other))
+    """Return the first place where two performances of a cell differ in their bits; empty if they are the same."""
+    for number, (first_answer, second_answer) in enumerate(zip(first, second, strict=True)):
+        before, after = (
+            {**answer.get("quantities", {}), **(answer.get("state") or {})} for answer in (first_answer, second_answer)
+        )
         for name in before.keys() | after.keys():
             if name not in before or name not in after or before[name].tobytes() != after[name].tobytes():
                 return f"{name} at step {number}"
@@ -113,7 +115,7 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 def _arguments(step: Mapping[str, Any], configuration: Configuration) -> tuple[list[Any], dict[str, Any]]:
     """Return what a step is called with, laid out as the case says: in order, and by name."""
     in_order = [_lay(step[name], configuration) for name in _ARGUMENTS[step["kind"]]]
-    return in_order, {name: _lay(each, configuration) for name, each in step.get("arrays", {}).items()}
+    return in_order, {name: _lay(value, configuration) for name, value in step.get("arrays", {}).items()}
 
 
 def resolve(call: Call, module: ModuleType) -> Any:
@@ -131,7 +133,7 @@ def configuration_from(values: Mapping[str, Any]) -> Configuration:
 
 
 def _tuples(value: Any) -> Any:
-    """Return the value with tuples for the lists that they became on their way."""
+    """Return the value with every list turned back into the tuple that it was before it went through JSON."""
     if isinstance(value, Mapping):
         return {key: _tuples(item) for key, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
@@ -144,9 +146,12 @@ def _lay(value: Any, configuration: Configuration) -> Any:
     return value
 
 
-def _overwritten(given: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]) -> list[str]:
-    """Return the names of the arrays, given with what they were, that the step wrote to: they are its caller's."""
-    return [name for name, (after, before) in given.items() if after.tobytes() != before.tobytes()]
+def _overwritten(arrays: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]) -> list[str]:
+    """Return the names of the input arrays that the step wrote to, though they belong to its caller.
+
+    `arrays` has each array after the step, with a copy from before it.
+    """
+    return [name for name, (after, before) in arrays.items() if after.tobytes() != before.tobytes()]
 
 
 def _answer(implementation: Implementation, live: Any, produced: Mapping[str, Any], seconds: float) -> dict[str, Any]:
@@ -161,7 +166,7 @@ def _answer(implementation: Implementation, live: Any, produced: Mapping[str, An
 
 
 def _refusal(implementation: Implementation, live: Any, error: Exception, seconds: float) -> dict[str, Any]:
-    """Return the answer of a step that raised, with the state it left: none, with the reason, where that raises too."""
+    """Return the answer of a step that raised, with the state it left, or why the state cannot be read."""
     refused = raised(error)
     state = None
     try:
@@ -175,7 +180,7 @@ def _refusal(implementation: Implementation, live: Any, error: Exception, second
 
 def raised(error: BaseException) -> dict[str, Any]:
     """Return the exception as JSON values: its types, its message, and the end of its trace."""
-    names = [each.__name__ for each in type(error).__mro__ if each not in (object, BaseException)]
+    names = [ancestor.__name__ for ancestor in type(error).__mro__ if ancestor not in (object, BaseException)]
     return {
         "types": names,
         "message": _without_places(str(error))[:_MESSAGE_LIMIT],

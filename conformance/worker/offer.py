@@ -23,12 +23,12 @@ from conformance.worker.adapter_file import reached, text_of
 def describe(adapter: Adapter, counted: Mapping[str, str], module: ModuleType) -> dict[str, Any]:
     """Return what the adapter offers, and the process that offers it with its counted settings, as JSON values."""
     modules = reached(module)
-    names = {id(value): name for each in modules for name, value in vars(each).items() if callable(value)}
+    names = {id(value): name for module in modules for name, value in vars(module).items() if callable(value)}
     return {
         "library": adapter.library,
         "versions": {"numpy": np.__version__, **adapter.versions},
         "settings": {**adapter.settings, **counted},
-        "sources": {each.__name__: text_of(each) for each in modules},
+        "sources": {module.__name__: text_of(module) for module in modules},
         "host": {
             "python": platform.python_version(),
             "system": platform.system(),
@@ -37,22 +37,26 @@ def describe(adapter: Adapter, counted: Mapping[str, str], module: ModuleType) -
         },
         "implementations": [
             {
-                "name": each.name,
-                "op": each.op,
-                "modes": list(each.modes),
-                "devices": list(each.devices),
-                "dtypes": list(each.dtypes),
-                "steps": sorted(each.steps),
-                "timed": sorted(each.timed),
-                "lacks": list(each.lacks),
-                "profile": [asdict(declared) for declared in each.profile],
-                "documentation": each.documentation,
+                "name": implementation.name,
+                "op": implementation.op,
+                "modes": list(implementation.modes),
+                "devices": list(implementation.devices),
+                "dtypes": list(implementation.dtypes),
+                "steps": sorted(implementation.steps),
+                "timed": sorted(implementation.timed),
+                "lacks": list(implementation.lacks),
+                "profile": [asdict(declared) for declared in implementation.profile],
+                "documentation": implementation.documentation,
                 "functions": {
                     kind: _named(function, names)
-                    for kind, function in {"start": each.start, "state": each.state, **each.steps}.items()
+                    for kind, function in {
+                        "start": implementation.start,
+                        "state": implementation.state,
+                        **implementation.steps,
+                    }.items()
                 },
             }
-            for each in adapter.implementations
+            for implementation in adapter.implementations
         ],
     }
 
@@ -61,8 +65,10 @@ def _named(function: Any, names: Mapping[int, str]) -> str:
     """Return how the adapter's files name a function, the arguments bound to it included; empty where they cannot."""
     if not isinstance(function, functools.partial):
         return names.get(id(function), "")
-    given = [("", each) for each in function.args] + [(f"{name}=", each) for name, each in function.keywords.items()]
-    words = [prefix + (names.get(id(value)) or _literal(value)) for prefix, value in given]
+    arguments = [("", value) for value in function.args] + [
+        (f"{name}=", value) for name, value in function.keywords.items()
+    ]
+    words = [prefix + (names.get(id(value)) or _literal(value)) for prefix, value in arguments]
     name = names.get(id(function.func))
     return f"{name}({', '.join(words)})" if name and all(words) else ""
 
@@ -74,15 +80,15 @@ def _literal(value: Any) -> str:
 
 def thread_names() -> Counter[str]:
     """Return the names of this process's threads as Linux has them, its own among them; empty elsewhere."""
-    found: Counter[str] = Counter()
+    names: Counter[str] = Counter()
     for file in Path("/proc/self/task").glob("*/comm"):
         with contextlib.suppress(OSError):  # it may end meanwhile
-            found[file.read_text().strip()] += 1
-    return found
+            names[file.read_text().strip()] += 1
+    return names
 
 
 def counted_pool(adapter: Adapter, before: Counter[str]) -> dict[str, str]:
-    """Return the setting of threads as counted, where the library does not tell."""
+    """Return the setting `threads`, counted, for a library that does not tell it; empty for any other."""
     if adapter.pool is None:
         return {}
     time.sleep(0.1)  # a thread takes its name a moment after its start

@@ -1,15 +1,19 @@
-"""Timing inside the framework's process: passes prepared once and measured several times, by pytest-benchmark.
+"""The timing of passes inside the framework's own process, with pytest-benchmark.
 
-Imported by a worker when it is first asked, since its interpreter then needs pytest and pytest-benchmark too.
-Requests, each with one answer:
+A pass is one forward computation, with or without its gradients. It is prepared once and measured several times.
+A worker imports this module when it gets its first timing request, because only then must its interpreter have
+pytest and pytest-benchmark. The main process sends these requests, and each gets one answer:
 
-    {"step": "arrays", "input": ..., "upstream": ..., "copies": n}     -> {}
-    {"step": "prepare", "number": k, "pass": ..., ...}                 -> seconds of start, first and second call, peak
-    {"step": "prepared"}                                               -> {}; what was prepared has its own arrays
-    {"step": "measure", "number": k, "seconds": s, "rounds": n}        -> statistics as pytest-benchmark has them
-    {"step": "bandwidth", "number": k}                                 -> bytes a second that copies on its device move
-    {"step": "settle", "number": k, "features": [...]}                 -> what one more call gives, of those features
-    {"step": "forget"}                                                 -> {}
+    {"step": "arrays", "input": ..., "upstream": ..., "copies": n}  -> {}; the next passes are called on these arrays
+    {"step": "prepare", "number": k, "pass": ..., ...}              -> seconds to construct it, of its first and second
+                                                                       call, and the memory that one call takes
+    {"step": "prepared"}                                            -> {}; all passes are prepared, so the NumPy arrays
+                                                                       are dropped: the passes keep the library's own
+    {"step": "measure", "number": k, "seconds": s, "rounds": n}     -> pytest-benchmark's statistics of pass k
+    {"step": "bandwidth", "number": k}                              -> bytes a second that a copy moves on its device
+    {"step": "settle", "number": k, "features": [...]}              -> results and state of one more call, for these
+                                                                       features only, and how long reading them takes
+    {"step": "forget"}                                              -> {}; all arrays and passes are dropped
 """
 
 from __future__ import annotations
@@ -33,19 +37,21 @@ from conformance.protocol import Adapter, Array, Configuration, Implementation
 from conformance.worker.layout import lay_out
 from conformance.worker.native import configuration_from, resolve
 
-#: Warming up ends after so many seconds, but not before every input has been used.
+#: Seconds for which a pass is warmed up at least; it is also called on every input at least once.
 _WARM = 0.1
+#: Calls whose results are read twice, to find results that are computed only when they are read.
 _READS = 3
+#: Copies of the input of which the fastest gives the bandwidth.
 _COPIES = 5
 
 
 class Bench:
-    """The passes prepared in this process for one case, by number, and the arrays they share."""
+    """The passes that this process has prepared for one case, by number, and the input arrays that they share."""
 
     def __init__(self, adapter: Adapter, module: ModuleType) -> None:
         if importlib.util.find_spec("pytest_benchmark") is None:
             raise ModuleNotFoundError("timing needs pytest-benchmark beside the library")
-        self.implementations = {each.name: each for each in adapter.implementations}
+        self.implementations = {implementation.name: implementation for implementation in adapter.implementations}
         self.module = module
         self.arrays: list[tuple[Array, Array]] = []
         self.size = 0
@@ -53,7 +59,7 @@ class Bench:
         self.passes: dict[int, TimedPass] = {}
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the answer to one request."""
+        """Return the answer to one of the requests that the module's docstring lists."""
         match request["step"]:
             case "arrays":
                 self.native, self.passes, self.size = {}, {}, request["input"].nbytes
@@ -93,14 +99,17 @@ class Bench:
         )
         seconds = time.perf_counter() - started
         inputs = self._native(implementation, configuration, request["device"])
-        # The clock of another device says nothing of the CPU.
+        # An implementation's own clock measures an accelerator and is not used on the CPU.
         clock = implementation.timed.get("clock") if request["device"] != "cpu" else None
         return TimedPass(implementation, configuration, live, inputs, request["pass"], seconds, clock)
 
     def _native(
         self, implementation: Implementation, configuration: Configuration, device: str
     ) -> list[tuple[Any, Any]]:
-        """Return the arrays as the library has them, which implementations that put them alike share."""
+        """Return each input and upstream gradient as arrays of the library, on the device.
+
+        They are made once and shared by all implementations that convert arrays with the same function.
+        """
         put = implementation.timed["put"]
         key = id(put), device, configuration.memory
         if key not in self.native:
@@ -116,7 +125,10 @@ class Bench:
 
 
 class TimedPass:
-    """One pass of one implementation, called on one input after the other; what it gives is waited for and kept."""
+    """One pass of one implementation, ready to be called.
+
+    Each call uses the next input in turn, waits until the results are computed, and keeps them until the next call.
+    """
 
     def __init__(
         self,
@@ -132,22 +144,26 @@ class TimedPass:
         self.function = implementation.timed[name]
         self.differentiates = name == "train"
         self.wait, self.get = implementation.timed["wait"], implementation.timed["get"]
-        #: A device with a clock of its own is waited for by the clock, once a round.
+        #: Without a clock of the device, each call waits for its results. Such a clock waits itself, once a round.
         self.clock, self.waits = clock, clock is None
         self.started = started
         self.calls = 0
         self.results: Mapping[str, Any] = {}
 
-    def __call__(self) -> None:  # noqa: D102 - what a pass does when it is called is the class's own sentence
+    def __call__(self) -> None:  # noqa: D102 - the docstring of the class says what a call does
         x, upstream = self.inputs[self.calls % len(self.inputs)]
         self.calls += 1
-        self.results = {}  # freed before the next is made, as a training loop frees its activations
+        self.results = {}  # freed before the next call allocates its own, as a training loop frees its activations
         self.results = self.function(self.live, x, upstream if self.differentiates else None)
         if self.waits:
             self.wait(self.live, self.results)
 
     def warmed(self) -> dict[str, Any]:
-        """Call it until nothing is new to it: seconds of the first call, of the second, and the memory of one."""
+        """Call the pass until it is warm, and return what the first calls cost.
+
+        That is the seconds to construct the layer, of the first call and of the second, the bytes by which one call
+        lets the process grow, and how often the library has compiled the pass (None where it does not say).
+        """
         first, second = self._timed(), self._timed()
         end = time.perf_counter() + _WARM
         calls = 2
@@ -155,7 +171,7 @@ class TimedPass:
             self()
             calls += 1
         compilations, grown = self.implementation.compilations, peak(self._timed)
-        self.results = {}  # between its batches a pass holds nothing that another would miss
+        self.results = {}  # a pass that is not being measured must not keep memory from the others
         return {
             "start": self.started,
             "first": first,
@@ -165,35 +181,35 @@ class TimedPass:
         }
 
     def settled(self, features: Sequence[int]) -> dict[str, Any]:
-        """Return what one more call gives, cut to some features, with the state around it and how long reading takes.
+        """Return the results of one more call and the state before and after it, for some features only.
 
-        A result that was not computed when it was waited for is computed when it is first read: then the first
-        reading takes longer than the second.
+        Also return how long it takes to read the results of a few more calls, twice each. A library may put off
+        computing a result until it is read, even though it was waited for; then the first reading takes longer.
         """
         if self.calls % len(self.inputs) == 0:
-            self()  # what was kept of the very first call would be right again
+            self()  # not the first input: a result left over from the very first call would pass for a new one
         trained, turn, before = self.calls, self.calls % len(self.inputs), self._state(features)
         self()
-        given = {name: self._cut(self.get(value), features) for name, value in self.results.items()}
-        found = {"trained": trained, "before": before, "quantities": given, "after": self._state(features)}
+        quantities = {name: self._cut(self.get(value), features) for name, value in self.results.items()}
+        observed = {"trained": trained, "before": before, "quantities": quantities, "after": self._state(features)}
         reads: list[list[float]] = []
         for _ in range(_READS):
             self()
             self.wait(self.live, self.results)
             reads.append([self._read(), self._read()])
         self.results = {}
-        return {**found, "turn": turn, "reads": reads}
+        return {**observed, "turn": turn, "reads": reads}
 
     def bandwidth(self, size: int) -> float:
-        """Return the bytes a second that the fastest of a few copies of the input moves, read and written."""
+        """Return the bytes a second that the fastest of a few copies of the input moves: every byte is read and written."""
         copy, clock = self.implementation.timed["copy"], self.clock or (lambda _: time.perf_counter())
         x, _ = self.inputs[0]
-        found = []
+        durations = []
         for _ in range(_COPIES):
             started = clock(self.live)
             self.wait(self.live, {"output": copy(self.live, x)})
-            found.append(clock(self.live) - started)
-        return 2 * size / min(found)
+            durations.append(clock(self.live) - started)
+        return 2 * size / min(durations)
 
     def _state(self, features: Sequence[int]) -> dict[str, Array]:
         stored = self.implementation.state(self.live)
@@ -212,7 +228,10 @@ class TimedPass:
         return time.perf_counter() - started
 
     def _cut(self, value: Array, features: Sequence[int]) -> Array:
-        """Return an array of the input's shape, or one value per feature, cut to some features; any other as it is."""
+        """Return only the values of some features.
+
+        The array has the shape of the input or one value per feature; an array of another size is returned whole.
+        """
         axis, count = self.configuration.feature_axes[0], self.configuration.feature_count
         if value.shape == self.configuration.shape:
             return np.take(value, features, axis)
@@ -222,17 +241,20 @@ class TimedPass:
 
 
 def rotated(x: Array, upstream: Array, copies: int) -> list[tuple[Array, Array]]:
-    """Return so many inputs with other bits each and the same statistics: turned along the first axis."""
+    """Return `copies` pairs of input and upstream gradient: both rolled by 0, 1, 2 … places along the first axis.
+
+    Their values differ from pair to pair, so that no result can be reused, and their statistics are the same.
+    """
     return [(turned(x, number), turned(upstream, number)) for number in range(copies)]
 
 
 def turned(array: Array, number: int) -> Array:
-    """Return the array with its first axis turned by so many places."""
+    """Return the array rolled by `number` places along its first axis: the last become the first."""
     return np.roll(array, number, 0)
 
 
 def peak(call: Callable[[], Any]) -> int | None:
-    """Return by how many bytes the process's memory grows at most while it calls; None where Linux does not tell."""
+    """Return the most bytes by which the process's memory grows during the call; None on other systems than Linux."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the high-water mark, proc(5)
         before = _status("VmRSS")
@@ -247,7 +269,10 @@ def _status(name: str) -> int:
 
 
 class _Plugin:
-    """Hands the pass to the benchmark, and keeps pytest-benchmark from asking about the machine at every session."""
+    """A pytest plugin that hands the prepared pass, and its device's clock, to the benchmark in `timed_pass.py`.
+
+    It also answers pytest-benchmark's questions about the machine and the commit, so that no session looks for the answers.
+    """
 
     def __init__(self, timed: TimedPass) -> None:
         self.timed = timed
@@ -271,7 +296,7 @@ class _Plugin:
 
 
 def measured(timed: TimedPass, seconds: float, rounds: int) -> dict[str, Any]:
-    """Run one session of pytest-benchmark and return its statistics of the rounds, in seconds a call."""
+    """Measure the pass in one pytest-benchmark session and return its statistics over the rounds, in seconds a call."""
     with tempfile.TemporaryDirectory() as name:
         out = Path(name, "benchmark.json")
         code = pytest.main(
@@ -288,6 +313,6 @@ def measured(timed: TimedPass, seconds: float, rounds: int) -> dict[str, Any]:
         if code != pytest.ExitCode.OK:
             raise RuntimeError(f"the benchmark ended with exit code {int(code)}")
         timed.results = {}
-        (found,) = json.loads(out.read_text(encoding="utf-8"))["benchmarks"]
+        (benchmark,) = json.loads(out.read_text(encoding="utf-8"))["benchmarks"]
     kept = ("min", "q1", "median", "q3", "max", "rounds", "iterations")
-    return {key: found["stats"][key] for key in kept}
+    return {key: benchmark["stats"][key] for key in kept}

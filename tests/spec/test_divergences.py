@@ -23,7 +23,7 @@ from conformance.spec.divergences import (
     Listed,
     Site,
     in_force,
-    known,
+    known_causes,
     load_divergences,
     of_implementation,
     stale,
@@ -131,30 +131,30 @@ def test_an_entry_lists_a_cause_by_its_id_and_the_parameters_and_cases_named(
 
 def test_a_cell_is_known_where_its_whole_diagnosis_is_listed() -> None:
     entries = [listed(1), listed(2, causes=["epsilon-outside-root"]), listed(3, causes=["epsilon-dropped"])]
-    cell = known(entries, CELL.case, [(INVERTED,), (OUTSIDE,)])
+    cell = known_causes(entries, CELL.case, [(INVERTED,), (OUTSIDE,)])
     assert cell.wholly
     assert [entry for _, entry in cell.by_entry] == entries[:2]
 
 
 def test_a_second_cause_that_none_lists_makes_the_cell_unexpected() -> None:
-    cell = known([listed()], CELL.case, [(INVERTED,), (OUTSIDE,)])
+    cell = known_causes([listed()], CELL.case, [(INVERTED,), (OUTSIDE,)])
     assert not cell.wholly
     assert cell.unlisted == ((OUTSIDE,),)
     assert cell.by_entry == ()
 
 
 def test_of_alternatives_that_explain_the_same_one_must_be_listed() -> None:
-    assert known([listed()], CELL.case, [(OUTSIDE, INVERTED)]).listed == ((INVERTED, listed()),)
-    assert known([listed()], CELL.case, [(OUTSIDE, because("epsilon-dropped"))]).unlisted
+    assert known_causes([listed()], CELL.case, [(OUTSIDE, INVERTED)]).listed == ((INVERTED, listed()),)
+    assert known_causes([listed()], CELL.case, [(OUTSIDE, because("epsilon-dropped"))]).unlisted
 
 
 def test_an_entry_that_lists_two_causes_of_a_cell_is_one_entry_of_it() -> None:
     entry = listed(causes=["decay-inverted", "epsilon-outside-root"])
-    assert known([entry], CELL.case, [(INVERTED,), (OUTSIDE,)]).by_entry == ((INVERTED, entry),)
+    assert known_causes([entry], CELL.case, [(INVERTED,), (OUTSIDE,)]).by_entry == ((INVERTED, entry),)
 
 
 def test_a_cell_with_nothing_wrong_is_not_known() -> None:
-    assert not known([listed()], CELL.case, []).wholly
+    assert not known_causes([listed()], CELL.case, []).wholly
 
 
 @pytest.mark.parametrize(

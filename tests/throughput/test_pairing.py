@@ -15,27 +15,27 @@ from conformance.errors import UsageError
 from conformance.json_text import text_of
 from conformance.publish.schemas import speed_schema
 from conformance.throughput.comparing import CONFIRMING, PAIRS, Pace, Speed, findings
-from conformance.throughput.pairing import Reading, Side, Visit, compared, paired
+from conformance.throughput.pairing import Reading, TimedSide, Visit, compared, paired
 from conformance.throughput.subject import Subject
-from conformance.throughput.telling import told
+from conformance.throughput.telling import speed_text
 from tests.cells import case, cell
 
 NAMES = ("quick", "steady", "slow")
 
 
-def side(*names: str) -> Side:
+def side(*names: str) -> TimedSide:
     subject = Subject(cell=cell(case()), name="train")
-    return Side(interpreters={}, subjects=dict.fromkeys(names or NAMES, subject))
+    return TimedSide(interpreters={}, subjects=dict.fromkeys(names or NAMES, subject))
 
 
 BASE, NEW = side(), side()
 
 
-def visiting(asked: list[tuple[Side, tuple[str, ...]]], factors: Mapping[str, float], **scores: float) -> Visit:
+def visiting(asked: list[tuple[TimedSide, tuple[str, ...]]], factors: Mapping[str, float], **scores: float) -> Visit:
     """Return what stands for processes: of the new side, those factors and scores; 1 % of noise."""
     rng = np.random.default_rng(1)
 
-    def visit(one: Side, names: Sequence[str]) -> Mapping[str, Reading]:
+    def visit(one: TimedSide, names: Sequence[str]) -> Mapping[str, Reading]:
         asked.append((one, tuple(names)))
         return {
             name: Reading(
@@ -49,7 +49,7 @@ def visiting(asked: list[tuple[Side, tuple[str, ...]]], factors: Mapping[str, fl
 
 
 def test_all_are_screened_and_what_is_flagged_is_confirmed_by_fresh_pairs() -> None:
-    asked: list[tuple[Side, tuple[str, ...]]] = []
+    asked: list[tuple[TimedSide, tuple[str, ...]]] = []
     found = {each.subject: each for each in compared(BASE, NEW, visiting(asked, {"slow": 1.1, "quick": 0.8}))}
     assert {name: each.pace for name, each in found.items() if name != "steady"} == {
         "slow": Pace.SLOWER,
@@ -62,7 +62,7 @@ def test_all_are_screened_and_what_is_flagged_is_confirmed_by_fresh_pairs() -> N
 
 
 def test_sides_take_turns_in_going_first() -> None:
-    asked: list[tuple[Side, tuple[str, ...]]] = []
+    asked: list[tuple[TimedSide, tuple[str, ...]]] = []
     paired(BASE, NEW, NAMES, 3, visiting(asked, {}))
     assert [one is BASE for one, _ in asked] == [True, False, False, True, True, False]
 
@@ -70,7 +70,7 @@ def test_sides_take_turns_in_going_first() -> None:
 def test_a_subject_that_one_process_could_not_measure_has_no_pairs() -> None:
     plain = visiting([], {})
 
-    def visit(one: Side, names: Sequence[str]) -> Mapping[str, Reading]:
+    def visit(one: TimedSide, names: Sequence[str]) -> Mapping[str, Reading]:
         found = dict(plain(one, names))
         if one is NEW:
             del found["slow"]
@@ -110,13 +110,13 @@ def test_nothing_in_common_is_the_user_s_mistake() -> None:
 
 def test_faster_with_a_grown_error_is_one_line_and_comes_first() -> None:
     speed = Speed(findings=compared(BASE, NEW, visiting([], {"quick": 0.8, "slow": 1.1}, quick=0.6)))
-    lines = told(speed, marked=False).splitlines()
+    lines = speed_text(speed, marked=False).splitlines()
     assert lines[0] == "3 timed passes: 1 slower, 1 faster, 1 the same, 0 cannot tell; 1 with an error that grew"
     assert sum("quick" in line for line in lines) == 1
     assert any(line.startswith("  faster, but its error grew 3.0 times, to 0.6 of its bound: quick") for line in lines)
     assert lines[-1].startswith("  the same: steady")
     assert speed.regression
-    assert "| <code>quick</code> |" in told(speed, marked=True)
+    assert "| <code>quick</code> |" in speed_text(speed, marked=True)
 
 
 def test_the_json_keeps_its_schema() -> None:
