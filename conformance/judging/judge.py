@@ -39,7 +39,7 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Ju
     """Return the judgement of a cell's outcomes: of its start, then of each step that was reached."""
     judges: dict[int, StepJudge] = {}
     steps = tuple(_steps(cell, outcomes, references, judges))
-    if any(each.explanations or each.last_resorts for step in steps for each in step.quantities):
+    if any(judged.explanations or judged.last_resorts for step in steps for judged in step.quantities):
         evidence = {
             step.number: judges[step.number].evidence(step.quantities) for step in steps if step.number in judges
         }
@@ -53,7 +53,7 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Ju
         steps=steps,
         diagnosis=diagnosis(steps),
         grade=grade_of(steps) if graded else "",
-        again=next((each.difference for each in outcomes if isinstance(each, Repeated)), None),
+        again=next((outcome.difference for outcome in outcomes if isinstance(outcome, Repeated)), None),
         observed=_observed(cell, outcomes),
     )
 
@@ -71,7 +71,7 @@ def _steps(
     """Yield the judgement of each step, and put what judged those that gave numbers into `judges`."""
     inputs = inputs_of(cell.case)
     walk = Walk(state={})
-    kinds = ["start", *(each.step.step for each in inputs.steps)]
+    kinds = ["start", *(step_inputs.step.step for step_inputs in inputs.steps)]
     for number, outcome in enumerate(outcomes):
         match outcome:
             case Produced() if number == 0:
@@ -99,10 +99,10 @@ def _steps(
 
 def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:
     """Return the step with a digest of each quantity's dtype and bits, by which other processes are compared."""
-    given = {**outcome.state, **outcome.quantities}
+    arrays = {**outcome.state, **outcome.quantities}
     digests = {
         name: hashlib.blake2b(value.dtype.name.encode() + value.tobytes(), digest_size=8).hexdigest()
-        for name, value in given.items()
+        for name, value in arrays.items()
     }
     quantities = tuple(replace(judged, bits=digests.get(judged.quantity, "")) for judged in step.quantities)
     return replace(step, quantities=quantities)
@@ -126,7 +126,7 @@ def _start(outcome: Produced, initial: Mapping[str, Array], walk: Walk, keeps_st
     walk.follow(outcome.state)
     expected = [name for name in initial if keeps_state or name in outcome.state]
     quantities = [_put_in(name, initial[name], outcome.state.get(name)) for name in expected]
-    verdict = worst(each.verdict for each in quantities)
+    verdict = worst(judged.verdict for judged in quantities)
     return StepJudgement(
         number=0,
         kind="start",
@@ -138,11 +138,11 @@ def _start(outcome: Produced, initial: Mapping[str, Array], walk: Walk, keeps_st
     )
 
 
-def _put_in(name: str, given: Array, value: Array | None) -> Judged:
+def _put_in(name: str, initial: Array, value: Array | None) -> Judged:
     if value is None:
         return Judged(quantity=name, verdict=Verdict.DEVIATES, causes=(because("not-given"),))
-    same = value.size == given.size and np.array_equal(
-        value.reshape(-1).astype(np.float64), given.reshape(-1).astype(np.float64), equal_nan=True
+    same = value.size == initial.size and np.array_equal(
+        value.reshape(-1).astype(np.float64), initial.reshape(-1).astype(np.float64), equal_nan=True
     )
     return Judged(
         quantity=name,
@@ -168,7 +168,7 @@ def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refuse
     else:
         quantities = tuple(_kept(walk.state, outcome.state))
         walk.follow(outcome.state)
-    changed = [each for each in quantities if each.verdict is not Verdict.EXACT]
+    changed = [judged for judged in quantities if judged.verdict is not Verdict.EXACT]
     where = f" (documented: {declared.where})" if expected and declared is not None else ""
     return StepJudgement(
         number=number,

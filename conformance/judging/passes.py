@@ -44,8 +44,8 @@ def passes_of(cell: Cell, outcomes: Sequence[Outcome]) -> list[Pass]:
 def _pass(cell: Cell, number: int, outcome: Produced | Refused, walk: Walk) -> Pass:
     inputs, keeps_state = inputs_of(cell.case).steps[number - 1], cell.implementation.keeps_state
     # Who keeps no state infers from what its caller gives.
-    given = isinstance(inputs.step, Infer) and not keeps_state
-    state = states_of(cell.case)[number - 1] if given else walk.state
+    caller_keeps = isinstance(inputs.step, Infer) and not keeps_state
+    state = states_of(cell.case)[number - 1] if caller_keeps else walk.state
     reported: Mapping[str, Array] = outcome.state or {}
     dialect = OPERATIONS[cell.case.op].dialect
     return Pass(

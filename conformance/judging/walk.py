@@ -53,15 +53,15 @@ class Walk:
     ) -> None:
         """Go on from a step that ran, which began with the state `before`."""
         self.follow(outcome.state)
-        given = {
+        gradients = {
             name: outcome.quantities[gradient]
             for name, gradient in operation.learned_gradients(configuration).items()
             if gradient in outcome.quantities
         }
         size = 0 if inputs.input is None else inputs.input.size
-        self.steps = self.steps.after(inputs.step.step, dialect, size, given)
+        self.steps = self.steps.after(inputs.step.step, dialect, size, gradients)
         if isinstance(inputs.step, Train):
-            self.earlier = Past(inputs=inputs, state=before, gradients=given)
+            self.earlier = Past(inputs=inputs, state=before, gradients=gradients)
 
     def first_with(self, checksum: str, state: Mapping[str, Array], output: Array, number: int) -> int:
         """Return the first inference on those arrays from that state whose output was another; else `number` itself."""
