@@ -74,28 +74,28 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
     NaN and infinity are one class: where one is expected any will do, and nowhere else.
     """
     value, stored = expected.value, dtype_name(observed.dtype)
-    seen = observed.astype(value.dtype)
+    numbers = observed.astype(value.dtype)
     with np.errstate(all="ignore"):
-        error = np.subtract(seen, value)
+        error = np.subtract(numbers, value)
         if expected.rest is not None:
             np.subtract(error, expected.rest, out=error)
         np.abs(error, out=error)
         error = error.astype(np.float64, copy=False)
         bound = storage_rounding(expected.bound, value, stored, worked)
         if not error.any():
-            return _equal(value, seen, bound, expected.narrower)
+            return _equal(value, numbers, bound, expected.narrower)
         scores = error / bound
-        said = bound < expected.magnitude
+        telling = bound < expected.magnitude
         position, score = _largest(scores)
-        decidable, lost, found = bool(np.logical_and.reduce(said, axis=None)), 0, 0
+        decidable, lost, found = bool(np.logical_and.reduce(telling, axis=None)), 0, 0
         # The largest is a NaN if any is: one look at it spares the rest.
         if not decidable or not math.isfinite(score):
-            error, scores, said, lost, found = _with_exceptions(value, seen, error, bound, said)
-            decidable = bool(said.all())
+            error, scores, telling, lost, found = _with_exceptions(value, numbers, error, bound, telling)
+            decidable = bool(telling.all())
             position, score = _largest(scores)
         narrower = {
-            grade: float(_ratio(error, storage_rounding(each, value, stored, worked)).max(initial=0.0))
-            for grade, each in expected.narrower.items()
+            grade: float(_ratio(error, storage_rounding(narrow, value, stored, worked)).max(initial=0.0))
+            for grade, narrow in expected.narrower.items()
         }
     return Fit(
         score=score,
@@ -103,13 +103,13 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
         exact=score == 0 and not lost and not found and not error.any(),
         decidable=decidable,
         outside_domain=score > 1 and not ((scores > 1) & expected.in_domain).any(),
-        worst=_worst(position, value, seen, bound),
+        worst=_worst(position, value, numbers, bound),
         lost=lost,
         found=found,
     )
 
 
-def _equal(value: Array, seen: Array, bound: Array, narrower: Mapping[str, Array]) -> Fit:
+def _equal(value: Array, numbers: Array, bound: Array, narrower: Mapping[str, Array]) -> Fit:
     """Return the fit of numbers that are what they must be, whatever their bounds."""
     return Fit(
         score=0.0,
@@ -117,7 +117,7 @@ def _equal(value: Array, seen: Array, bound: Array, narrower: Mapping[str, Array
         exact=True,
         decidable=True,
         outside_domain=False,
-        worst=_worst(0, value, seen, bound),
+        worst=_worst(0, value, numbers, bound),
     )
 
 
@@ -141,20 +141,20 @@ def joined(parts: Sequence[Fit]) -> Fit:
 
 
 def _with_exceptions(
-    value: Array, seen: Array, error: Array, bound: Array, said: Array
+    value: Array, numbers: Array, error: Array, bound: Array, telling: Array
 ) -> tuple[Array, Array, Array, int, int]:
-    """Return errors, scores, what the bounds say, and how many values are not finite or finite that must not be so."""
-    scores, said, lost, found = _ratio(error, bound), said | (error == 0), 0, 0
+    """Return errors, scores, whether each bound says something, and how many values are not finite or finite that must not be so."""
+    scores, telling, lost, found = _ratio(error, bound), telling | (error == 0), 0, 0
     if not np.isfinite(error.sum()):
         finite = np.isfinite(value)
-        got = np.isfinite(seen)
+        got = np.isfinite(numbers)
         pattern = got == finite
         scores = np.where(pattern, np.where(finite, scores, 0.0), np.inf)
-        said = said | ~finite | ~pattern
+        telling = telling | ~finite | ~pattern
         error = np.where(finite, error, 0.0)
         lost, found = int((finite & ~got).sum()), int((~finite & got).sum())
     # An element whose bound says nothing can neither pass nor fail.
-    return error, scores if said.all() else np.where(said, scores, 0.0), said, lost, found
+    return error, scores if telling.all() else np.where(telling, scores, 0.0), telling, lost, found
 
 
 def _largest(scores: Array) -> tuple[int, float]:
@@ -180,12 +180,12 @@ def _ratio(error: Array, bound: Array) -> Array:
     return np.where(error == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
-def _worst(position: int, value: Array, seen: Array, bound: Array) -> Worst | None:
+def _worst(position: int, value: Array, numbers: Array, bound: Array) -> Worst | None:
     if not value.size:
         return None
     return Worst(
         position=position,
         expected=float(value.flat[position]),
-        observed=float(seen.flat[position]),
+        observed=float(numbers.flat[position]),
         allowed=float(bound.flat[position]),
     )

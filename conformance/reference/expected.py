@@ -153,9 +153,9 @@ def _changes_results_alone(request: Request) -> bool:
     computed; nor where the reference is exact fractions, which the hypothesis cannot be applied to.
     """
     hypothesis = request.hypothesis
-    if hypothesis is None or hypothesis.changed is None or too_narrow(request.configuration):
+    if hypothesis is None or hypothesis.change_results is None or too_narrow(request.configuration):
         return False
-    return hypothesis.given is None and not hypothesis.performed and hypothesis.variance == "welford"
+    return hypothesis.change_situation is None and not hypothesis.performed and hypothesis.variance == "welford"
 
 
 def compute(
@@ -236,16 +236,16 @@ def _performed(
     hypothesis = request.hypothesis
     if hypothesis is None:
         return (operation.train if trains else operation.infer)(situation, request.worked)
-    if hypothesis.given is not None:
-        situation = hypothesis.given(situation)
+    if hypothesis.change_situation is not None:
+        situation = hypothesis.change_situation(situation)
     trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
     quantities = (
         dict(right)
         if right is not None
         else (operation.train if trains else operation.infer)(situation, request.worked)
     )
-    if hypothesis.changed is not None:
-        quantities = hypothesis.changed(situation, quantities)
+    if hypothesis.change_results is not None:
+        quantities = hypothesis.change_results(situation, quantities)
     return {name: quantity for name, quantity in quantities.items() if not hypothesis.only or name in hypothesis.only}
 
 
