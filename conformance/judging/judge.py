@@ -1,8 +1,8 @@
-"""From what happened to what it means, by the rules of `spec/semantics.md`, section 21.
+"""Turns what happened in a cell into a judgement, by the rules of `spec/semantics.md`, section 21.
 
-Each step is judged from the state that the implementation itself reported before it. A quantity within the
-bound of the canonical reference conforms; else, within the bound of the reference in the documented dialect,
-it is a dialect; else it deviates.
+Each step is judged from the state that the implementation itself reported before it. A quantity within the bound of the
+canonical reference conforms. Otherwise, within the bound of the reference in the documented dialect, it is a dialect.
+Otherwise it deviates.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Judgement:
-    """Return the judgement of a cell's outcomes: of its start, then of each step that was reached."""
+    """Return the judgement of a cell, from the outcomes of its start and of each step that was reached."""
     judges: dict[int, StepJudge] = {}
     steps = tuple(_steps(cell, outcomes, references, judges))
     if any(judged.explanations or judged.last_resorts for step in steps for judged in step.quantities):
@@ -59,7 +59,7 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Ju
 
 
 def _observed(cell: Cell, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Return the dialect that the numbers show, on a case of a family from which it is read."""
+    """Return the dialect that the numbers show, by field; nothing on a case of a family that does not show it."""
     observe = OPERATIONS[cell.case.op].observers.get(cell.case.family)
     passes = passes_of(cell, outcomes) if observe else []
     return observe(passes, working(cell.case.dtype)) if observe and passes else {}
@@ -68,7 +68,7 @@ def _observed(cell: Cell, outcomes: Sequence[Outcome]) -> dict[str, str]:
 def _steps(
     cell: Cell, outcomes: Sequence[Outcome], references: References, judges: dict[int, StepJudge]
 ) -> Iterator[StepJudgement]:
-    """Yield the judgement of each step, and put what judged those that gave numbers into `judges`."""
+    """Yield the judgement of each step, and put the judge of each step that gave numbers into `judges`, by number."""
     inputs = inputs_of(cell.case)
     walk = Walk(state={})
     kinds = ["start", *(step_inputs.step.step for step_inputs in inputs.steps)]
@@ -98,7 +98,7 @@ def _steps(
 
 
 def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:
-    """Return the step with a digest of each quantity's dtype and bits, by which other processes are compared."""
+    """Return the step with a digest of each quantity's dtype and bits, to be compared with those of other processes."""
     arrays = {**outcome.state, **outcome.quantities}
     digests = {
         name: hashlib.blake2b(value.dtype.name.encode() + value.tobytes(), digest_size=8).hexdigest()
@@ -109,7 +109,7 @@ def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:
 
 
 def _plain(number: int, kind: str, verdict: Verdict, message: str, failure: Cause | None = None) -> StepJudgement:
-    """Return the judgement of a step that gave no numbers; without a failure, it was to give none."""
+    """Return the judgement of a step that gave no numbers. It is as expected where there is no `failure`."""
     return StepJudgement(
         number=number, kind=kind, verdict=verdict, expected=failure is None, message=message, failure=failure
     )
@@ -121,7 +121,7 @@ def _crash_text(crash: Crashed) -> str:
 
 
 def _start(outcome: Produced, initial: Mapping[str, Array], walk: Walk, keeps_state: bool) -> StepJudgement:
-    """Judge that the state put in is the state read back, value by value."""
+    """Judge the start: the state that was put in must be read back unchanged, value by value."""
     walk.state = dict(initial)
     walk.follow(outcome.state)
     expected = [name for name in initial if keeps_state or name in outcome.state]
@@ -154,9 +154,9 @@ def _put_in(name: str, initial: Array, value: Array | None) -> Judged:
 
 
 def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refused, walk: Walk) -> StepJudgement:
-    """Judge an exception: expected where the profile documents its type for this situation.
+    """Judge an exception: it is expected where the profile documents its type for this situation.
 
-    The state afterwards must be the state before, unless a caller keeps it; one that cannot be read any more tells nobody.
+    Unless the caller keeps the state, the refused step must leave it unchanged and readable.
     """
     declared = _documented_error(cell, inputs)
     expected = declared is not None and declared.error in outcome.types

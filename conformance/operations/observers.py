@@ -169,6 +169,6 @@ def _explained(step: Pass, readings: Mapping[str, Reference], worked: Precision)
 
 
 def _field(name: str, observations: Iterable[str]) -> dict[str, str]:
-    """Return the field with all that was found of it, each once; nothing where nothing was."""
+    """Return the field with all its observed values, each once; nothing where none was observed."""
     values = " and ".join(dict.fromkeys(observations))
     return {name: values} if values else {}
