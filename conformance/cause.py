@@ -1,6 +1,7 @@
-"""A cause: why numbers are not what they must be, as a value.
+"""A cause: a value that says why numbers deviate or are missing.
 
-Its id is one of `spec/causes.yaml`, which has the words. Text is made from causes last, here, by whoever shows it.
+Its id is one of `spec/causes.yaml`, where its words are. Text is made from causes last, by whoever shows them, with the
+functions of this module.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Protocol, TypeAlias
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One term that deviating numbers are weighed by, with its weight in them and in the right numbers.
+    """One term of a formula, with its weight in the deviating numbers and in the right ones.
 
     Both weights are rounded to the digits that tell them apart and that the bounds support.
     """
@@ -54,18 +55,18 @@ class Explanation:
     alternatives: tuple[Cause, ...]
 
 
-#: No cause, of what is not changed.
+#: The empty cause, of a hypothesis that changes nothing.
 UNCHANGED = Cause(id="")
-#: The cause of numbers that nothing explains; its parameters say what they are made of, where they can be weighed.
+#: The id of the cause of numbers that nothing explains. Its parameters are the weights of their terms, where known.
 UNEXPLAINED = "unexplained"
 #: The cause of grade O.
 UNSTABLE = "one-pass-variance"
-#: What a step that gave no numbers did; one such says that it happened and not why.
+#: The ids of the causes of a step that gave no numbers. They say what happened, and not why.
 RAISES, CRASHES, TIMES_OUT = "raises", "crashes", "times-out"
 
 
 def because(id_: str, **parameters: Parameter) -> Cause:
-    """Return the cause of that id, with its parameters in the order given."""
+    """Return the cause with the id `id_`, and with its parameters in the order of the arguments."""
     return Cause(id=id_, parameters=tuple(parameters.items()))
 
 
@@ -78,7 +79,7 @@ class Wording(Protocol):
 
     @property
     def one(self) -> str | None:
-        """The same of one; nothing where it is no other."""
+        """The words where `count` is 1; None where they are the same."""
 
 
 Words: TypeAlias = Mapping[str, Wording]
@@ -87,12 +88,12 @@ _NAMED = 3
 
 
 def diagnosis_text(explanations: Iterable[Explanation], words: Words) -> str:
-    """Return what explains a cell, each explanation once."""
+    """Return the text of what explains a cell, each explanation once."""
     return "; ".join(dict.fromkeys(text_of(explanation.alternatives, words) for explanation in explanations))
 
 
 def text_of(alternatives: Sequence[Cause], words: Words) -> str:
-    """Return causes that explain the same as one text, the first of many; of none, an empty one."""
+    """Return alternative causes as one text: the first few in words, the rest as a number."""
     named = [_text(cause, words) for cause in alternatives[:_NAMED]]
     rest = len(alternatives) - _NAMED
     others = [f"{rest} other{'s' if rest > 1 else ''}"] if rest > 0 else []
@@ -106,9 +107,9 @@ def _text(cause: Cause, words: Words) -> str:
 
 
 def filled(words: str, parameters: Mapping[str, Parameter]) -> str:
-    """Return words with parameters in place of their names in braces. Raises `ValueError` where one is lacking.
+    """Return the words with parameters in place of their names in braces. Raises `ValueError` where one is missing.
 
-    The words may be of a file from anywhere, so that they are no format string.
+    The words may come from anybody's file, so they are not used as a format string, which could reach into objects.
     """
     text, *parts = words.split("{")
     for part in parts:
@@ -120,7 +121,7 @@ def filled(words: str, parameters: Mapping[str, Parameter]) -> str:
 
 
 def _weights(parameters: Mapping[str, Parameter]) -> str:
-    """Return what numbers that nothing explains are made of, beside what the right ones are."""
+    """Return the text of the weights in numbers that nothing explains, beside those in the right ones."""
     match parameters:
         case {"quantity": str(quantity), "terms": tuple(terms), "left": float(left), "off": float(off)}:
             pass

@@ -157,7 +157,7 @@ CANONICAL = Dialect()
 
 def meanings(kind: type[Dialect] = Dialect) -> Mapping[str, DialectField]:
     """Return what each field means, by its name."""
-    return {each.name: each.metadata["meaning"] for each in fields(kind)}
+    return {dialect_field.name: dialect_field.metadata["meaning"] for dialect_field in fields(kind)}
 
 
 FIELDS = tuple(meanings())

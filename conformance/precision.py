@@ -1,4 +1,4 @@
-"""Rounding: what each precision can do, and the constants that error bounds are made of."""
+"""Rounding: the properties of each float type, and the functions that error bounds are made from."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def dtype_named(name: str) -> np.dtype[Any]:
 
 @functools.cache
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """Return the name of a dtype, which NumPy puts together anew each time it is asked."""
+    """Return the name of a dtype; cached because NumPy builds the name anew at every access."""
     return dtype.name
 
 
@@ -92,7 +92,7 @@ def extended() -> Extended:
 
 
 def wide() -> type[np.floating[Any]]:
-    """Return the float type in which references compute what judges float64; exact values stand in where it is none."""
+    """Return the float type in which references judge float64; where it is only float64 itself, fractions do instead."""
     return np.longdouble if extended().sufficient else np.float64
 
 
@@ -108,8 +108,9 @@ def theta(count: float, unit: float) -> float:
 def storage_rounding(bound: Array, value: Array, stored: str, worked: Precision) -> Array:
     """Return `bound` widened by one rounding of the result to the dtype it is stored in.
 
-    Nothing is added where the result is stored in the precision it was worked in: the bound holds that
-    rounding already; nor where the bound is 0, which says that the very bits are given. The absolute term is half the spacing of subnormal numbers.
+    Nothing is added where the result is stored in the precision it was computed in, whose bound holds that rounding
+    already, nor where the bound is 0, which demands the very bits. The absolute term is half the spacing of subnormal
+    numbers.
     """
     target = precision(stored)
     if target.unit <= worked.unit:

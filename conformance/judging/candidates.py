@@ -1,4 +1,8 @@
-"""What the numbers of a step may be judged by, the plainest first."""
+"""The candidates that a step's numbers are compared with: each a dialect, an arithmetic, and the verdict if they fit.
+
+They are tried in order, and the first that fits decides: the canonical semantics, then the dialect that the
+implementation declares, then both again in arithmetic narrower than the dtype calls for.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,18 @@ from conformance.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One expectation the numbers may fit, and what it means if they do."""
+    """A dialect and an arithmetic that the numbers may fit, and the verdict if they do."""
 
     dialect: Dialect
     worked: Precision
     verdict: Verdict
 
     def is_informative(self, fit: Fit) -> bool:
-        """Return whether numbers that keep the bound of this candidate may be judged by it.
+        """Return whether this candidate decides the verdict of numbers that lie within its bound.
 
-        A bound so wide that any number keeps it proves nothing. Under the canonical semantics that is a verdict of its
-        own, not decidable; under another dialect or in float32 it is none. Half precision is named all the same: the
-        dtype alone makes it likely.
+        A bound so wide that any number lies within it proves nothing. Under the canonical semantics that is a verdict of
+        its own, `not_decidable`. Under another dialect, or in float32 arithmetic, the candidate is passed over. Half
+        precision arithmetic is accepted even so, because it is likely for inputs of such a dtype.
         """
         return fit.decidable or self.verdict is Verdict.CONFORMS or self.worked.name in HALF
 
@@ -33,7 +37,11 @@ class Candidate:
 def candidates(
     canonical: Dialect, documented: Dialect, declared: Mapping[str, Declared], dtype: str
 ) -> Iterator[Candidate]:
-    """Yield the canonical semantics and the declared dialect, in sound arithmetic and in narrower."""
+    """Yield the canonical semantics and the declared dialect, first in the arithmetic that is right for the dtype.
+
+    Then both in narrower arithmetic, where there is one. That is a dialect where the documentation states the narrower
+    dtype, and a deviation elsewhere.
+    """
     sound = working(dtype)
     yield Candidate(canonical, sound, Verdict.CONFORMS)
     if documented != canonical:
@@ -50,5 +58,8 @@ def candidates(
 
 
 def _narrower(dtype: str) -> str | None:
-    """Return the dtype narrower than it should be in which an implementation might compute."""
+    """Return the narrower dtype in which an implementation might compute, None where there is none to consider.
+
+    float64 may be computed in float32. A half precision dtype should be computed in float32, and may be in itself.
+    """
     return {"float64": "float32", "float32": None}.get(dtype, dtype)

@@ -1,7 +1,8 @@
-"""What a step must give, and how well its numbers fit: of the whole step, or of a large one part by part.
+"""What a step must give, and how well its numbers fit; a large step is computed and judged a few features at a time.
 
-Every number of an operation that is `by_feature` depends on its own feature alone, so that the parts of a step are
-steps of their own, and what is said of a large step is what is said of its worst part: nothing of its size is made.
+In an operation that is `by_feature`, every number depends on its own feature alone. So a group of features can be
+judged as a small step of its own, and the score of the whole step is the largest of its groups'. This saves memory: no
+reference array as large as the whole input is ever made.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from conformance.reference.inputs import StepInputs
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: The values of a step beyond which it is judged in parts.
+#: A step with more values than this is judged in parts.
 LARGE = 2**20
-#: The values of a part: in float64 what stays near the processor through the some fifty passes over them.
+#: The values of a part. In float64 they stay in the processor's cache during the some fifty passes over them.
 VALUES = 2**18
-#: The values of the part that is diagnosed: a number of its own, so that no diagnosis depends on the one before.
+#: The values of the part that is diagnosed. Apart from `VALUES`, so that changing how steps are cut for judging changes
+#: no diagnosis.
 DIAGNOSED = 2**18
 
 
@@ -35,12 +37,12 @@ DIAGNOSED = 2**18
 class Target:
     """The expectations of one step, and the numbers that were observed."""
 
-    #: Under whichever dialect and arithmetic.
+    #: The step. Its dialect and arithmetic are replaced by those that a method is called with.
     request: Request
     before: Mapping[str, Array]
     gradients: Mapping[str, Array]
     references: References
-    #: By quantity, of the size of its reference, in its own layout.
+    #: By quantity, as the implementation laid it out, with as many elements as the reference has.
     observed: Mapping[str, Array]
     _known: dict[Any, Mapping[str, Expected]] = field(default_factory=dict)
     _fitted: dict[Any, dict[str, Fit]] = field(default_factory=dict)
@@ -53,8 +55,8 @@ class Target:
     @property
     def large(self) -> bool:
         """Whether the step is judged in parts."""
-        given = self.request.inputs.input
-        return given is not None and given.size > LARGE and self.operation.by_feature
+        batch = self.request.inputs.input
+        return batch is not None and batch.size > LARGE and self.operation.by_feature
 
     def expected(self, dialect: Dialect, worked: Precision) -> Mapping[str, Expected]:
         """Return what the whole step must give."""
@@ -69,9 +71,10 @@ class Target:
         return list((self.part(range(1)) if self.large else self).expected(dialect, worked))
 
     def fit(self, name: str, dialect: Dialect, worked: Precision, others: Collection[str]) -> Fit | None:
-        """Return how well a quantity fits; None where the step does not give it.
+        """Return how well an observed quantity fits; None where the step should not give it.
 
-        `others` are the quantities that will be asked for next. A large step is computed once for all of them.
+        `others` names the quantities that will be asked for next: a large step, whose reference is not kept, is computed
+        once for all of them.
         """
         if not self.large:
             target = self.expected(dialect, worked).get(name)
@@ -83,7 +86,7 @@ class Target:
         return fitted.get(name)
 
     def _asked(self, dialect: Dialect, worked: Precision) -> Request:
-        """Return the request of what is right, which does not depend on the step before."""
+        """Return the request for the reference, without the earlier train step: only hypotheses need that one."""
         return replace(self.request, dialect=dialect, worked=worked, earlier=None)
 
     def flat(self, name: str) -> Array:
@@ -93,7 +96,7 @@ class Target:
         return flatten(value, self.request.configuration) if like_input else value.reshape(-1)
 
     def under(self, hypothesis: Hypothesis, worked: Precision) -> Mapping[str, Expected]:
-        """Return what the whole step gives under a hypothesis."""
+        """Return what the whole step would give if the hypothesis were true."""
         request = replace(
             self.request,
             configuration=hypothesis.configuration,
@@ -110,14 +113,17 @@ class Target:
         return terms(replace(self.request, dialect=dialect, earlier=None), self.before, self.gradients)
 
     def part_holding(self, position: int) -> Target:
-        """Return the part of a large step that has the feature at that position of a flattened quantity; else the step."""
+        """Return the part of a large step that holds the element at `position` of a flattened quantity.
+
+        A step that is not large is returned whole.
+        """
         if not self.large:
             return self
         feature = position % self.request.configuration.feature_count
         return next(self.part(span) for span in self._spans(DIAGNOSED) if feature in span)
 
     def part(self, span: range) -> Target:
-        """Return the step of those features alone, by their numbers in row-major order."""
+        """Return the step cut down to the features in `span`, which are numbered in row-major order."""
         configuration, earlier = self.request.configuration, self.request.earlier
         kept = [configuration.shape[axis] for axis in configuration.reduction_axes]
         request = replace(
@@ -143,13 +149,13 @@ class Target:
         )
 
     def _spans(self, values: int) -> Iterator[range]:
-        """Yield the features of each part of about so many values."""
-        count, given = self.request.configuration.feature_count, self.request.inputs.input
-        width = max(1, values * count // max(1, 0 if given is None else given.size))
+        """Yield the features of each part, cut so that a part has about `values` values."""
+        count, batch = self.request.configuration.feature_count, self.request.inputs.input
+        width = max(1, values * count // max(1, 0 if batch is None else batch.size))
         yield from (range(start, min(start + width, count)) for start in range(0, count, width))
 
     def _fits(self, request: Request, names: Collection[str]) -> dict[str, Fit]:
-        """Return how well the quantities fit, part by part, without remembering what they must be."""
+        """Return how well the quantities fit, computed part by part; the reference of a part is not kept."""
         if not any(self.operation.quantities[name].role == "gradient" for name in names):
             request = replace(request, inputs=replace(request.inputs, upstream=None))
         wanted = replace(self, request=request, observed={name: self.observed[name] for name in names})
@@ -163,13 +169,14 @@ class Target:
         return {name: joined(parts) for name, parts in fits.items()}
 
     def _position(self, fitted: Fit, span: range, rank: int) -> int:
-        """Return the position in the whole flattened quantity of the worst element of a part."""
+        """Return where the worst element of a part lies in the whole flattened quantity."""
         position = 0 if fitted.worst is None else fitted.worst.position
         row, feature = divmod(position, len(span)) if rank == 2 else (0, position)
         return row * self.request.configuration.feature_count + span.start + feature
 
 
 def _held(held: Mapping[str, Array], span: range) -> dict[str, Array]:
+    """Return the features in `span` of arrays that have one value per feature."""
     return {name: value.reshape(-1)[span.start : span.stop] for name, value in held.items()}
 
 
@@ -178,7 +185,7 @@ def _inputs(inputs: StepInputs, configuration: Configuration, span: range) -> St
         inputs,
         input=None if inputs.input is None else _cut(inputs.input, configuration, span),
         upstream=None if inputs.upstream is None else _cut(inputs.upstream, configuration, span),
-        # A mask is every feature's.
+        # A mask applies to every feature, and is not cut.
         arrays={
             name: array if array.dtype == np.bool_ else _cut(array, configuration, span)
             for name, array in inputs.arrays.items()
@@ -195,9 +202,10 @@ def _past(past: Past, configuration: Configuration, span: range) -> Past:
 
 
 def _cut(array: Array, configuration: Configuration, span: range) -> Array:
-    """Return those features of an array with the input's axes: features last, but one after another in memory.
+    """Return the features in `span` of an array that has the input's axes, with the feature axis last.
 
-    A sum over adjacent values is a pairwise one, and so the same whatever the number of features beside.
+    In memory each feature's values are adjacent. NumPy adds up adjacent values pairwise, in an order that their number
+    alone decides, so a feature's sums have the same bits however many other features are in the part.
     """
     axes = configuration.feature_axes
     front = np.moveaxis(array, axes, range(len(axes)))

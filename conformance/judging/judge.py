@@ -1,8 +1,8 @@
-"""From what happened to what it means, by the rules of `spec/semantics.md`, section 21.
+"""Turns what happened in a cell into a judgement, by the rules of `spec/semantics.md`, section 21.
 
-Each step is judged from the state that the implementation itself reported before it. A quantity within the
-bound of the canonical reference conforms; else, within the bound of the reference in the documented dialect,
-it is a dialect; else it deviates.
+Each step is judged from the state that the implementation itself reported before it. A quantity within the bound of the
+canonical reference conforms. Otherwise, within the bound of the reference in the documented dialect, it is a dialect.
+Otherwise it deviates.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Judgement:
-    """Return the judgement of a cell's outcomes: of its start, then of each step that was reached."""
+    """Return the judgement of a cell, from the outcomes of its start and of each step that was reached."""
     judges: dict[int, StepJudge] = {}
     steps = tuple(_steps(cell, outcomes, references, judges))
-    if any(each.explanations or each.last_resorts for step in steps for each in step.quantities):
+    if any(judged.explanations or judged.last_resorts for step in steps for judged in step.quantities):
         evidence = {
             step.number: judges[step.number].evidence(step.quantities) for step in steps if step.number in judges
         }
@@ -53,13 +53,13 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Ju
         steps=steps,
         diagnosis=diagnosis(steps),
         grade=grade_of(steps) if graded else "",
-        again=next((each.difference for each in outcomes if isinstance(each, Repeated)), None),
+        again=next((outcome.difference for outcome in outcomes if isinstance(outcome, Repeated)), None),
         observed=_observed(cell, outcomes),
     )
 
 
 def _observed(cell: Cell, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Return the dialect that the numbers show, on a case of a family from which it is read."""
+    """Return the dialect that the numbers show, by field; nothing on a case of a family that does not show it."""
     observe = OPERATIONS[cell.case.op].observers.get(cell.case.family)
     passes = passes_of(cell, outcomes) if observe else []
     return observe(passes, working(cell.case.dtype)) if observe and passes else {}
@@ -68,10 +68,10 @@ def _observed(cell: Cell, outcomes: Sequence[Outcome]) -> dict[str, str]:
 def _steps(
     cell: Cell, outcomes: Sequence[Outcome], references: References, judges: dict[int, StepJudge]
 ) -> Iterator[StepJudgement]:
-    """Yield the judgement of each step, and put what judged those that gave numbers into `judges`."""
+    """Yield the judgement of each step, and put the judge of each step that gave numbers into `judges`, by number."""
     inputs = inputs_of(cell.case)
     walk = Walk(state={})
-    kinds = ["start", *(each.step.step for each in inputs.steps)]
+    kinds = ["start", *(step_inputs.step.step for step_inputs in inputs.steps)]
     for number, outcome in enumerate(outcomes):
         match outcome:
             case Produced() if number == 0:
@@ -98,18 +98,18 @@ def _steps(
 
 
 def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:
-    """Return the step with a digest of each quantity's dtype and bits, by which other processes are compared."""
-    given = {**outcome.state, **outcome.quantities}
+    """Return the step with a digest of each quantity's dtype and bits, to be compared with those of other processes."""
+    arrays = {**outcome.state, **outcome.quantities}
     digests = {
         name: hashlib.blake2b(value.dtype.name.encode() + value.tobytes(), digest_size=8).hexdigest()
-        for name, value in given.items()
+        for name, value in arrays.items()
     }
     quantities = tuple(replace(judged, bits=digests.get(judged.quantity, "")) for judged in step.quantities)
     return replace(step, quantities=quantities)
 
 
 def _plain(number: int, kind: str, verdict: Verdict, message: str, failure: Cause | None = None) -> StepJudgement:
-    """Return the judgement of a step that gave no numbers; without a failure, it was to give none."""
+    """Return the judgement of a step that gave no numbers. It is as expected where there is no `failure`."""
     return StepJudgement(
         number=number, kind=kind, verdict=verdict, expected=failure is None, message=message, failure=failure
     )
@@ -121,12 +121,12 @@ def _crash_text(crash: Crashed) -> str:
 
 
 def _start(outcome: Produced, initial: Mapping[str, Array], walk: Walk, keeps_state: bool) -> StepJudgement:
-    """Judge that the state put in is the state read back, value by value."""
+    """Judge the start: the state that was put in must be read back unchanged, value by value."""
     walk.state = dict(initial)
     walk.follow(outcome.state)
     expected = [name for name in initial if keeps_state or name in outcome.state]
     quantities = [_put_in(name, initial[name], outcome.state.get(name)) for name in expected]
-    verdict = worst(each.verdict for each in quantities)
+    verdict = worst(judged.verdict for judged in quantities)
     return StepJudgement(
         number=0,
         kind="start",
@@ -138,11 +138,11 @@ def _start(outcome: Produced, initial: Mapping[str, Array], walk: Walk, keeps_st
     )
 
 
-def _put_in(name: str, given: Array, value: Array | None) -> Judged:
+def _put_in(name: str, initial: Array, value: Array | None) -> Judged:
     if value is None:
         return Judged(quantity=name, verdict=Verdict.DEVIATES, causes=(because("not-given"),))
-    same = value.size == given.size and np.array_equal(
-        value.reshape(-1).astype(np.float64), given.reshape(-1).astype(np.float64), equal_nan=True
+    same = value.size == initial.size and np.array_equal(
+        value.reshape(-1).astype(np.float64), initial.reshape(-1).astype(np.float64), equal_nan=True
     )
     return Judged(
         quantity=name,
@@ -154,9 +154,9 @@ def _put_in(name: str, given: Array, value: Array | None) -> Judged:
 
 
 def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refused, walk: Walk) -> StepJudgement:
-    """Judge an exception: expected where the profile documents its type for this situation.
+    """Judge an exception: it is expected where the profile documents its type for this situation.
 
-    The state afterwards must be the state before, unless a caller keeps it; one that cannot be read any more tells nobody.
+    Unless the caller keeps the state, the refused step must leave it unchanged and readable.
     """
     declared = _documented_error(cell, inputs)
     expected = declared is not None and declared.error in outcome.types
@@ -168,7 +168,7 @@ def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refuse
     else:
         quantities = tuple(_kept(walk.state, outcome.state))
         walk.follow(outcome.state)
-    changed = [each for each in quantities if each.verdict is not Verdict.EXACT]
+    changed = [judged for judged in quantities if judged.verdict is not Verdict.EXACT]
     where = f" (documented: {declared.where})" if expected and declared is not None else ""
     return StepJudgement(
         number=number,

@@ -1,4 +1,4 @@
-"""What judging says: of a quantity, of a step, of a cell."""
+"""The results of judging: of a quantity, of a step and of a cell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from conformance.verdict import Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One quantity at one step."""
+    """The judgement of one quantity at one step."""
 
     quantity: str
     verdict: Verdict
@@ -21,9 +21,9 @@ class Judged:
     #: The score by the bounds of narrower classes, by grade, on the cases that grade.
     narrower: Mapping[str, float] = field(default_factory=dict)
     worst: Worst | None = None
-    #: The dialect's fields without which the numbers would not fit.
+    #: The dialect fields that the numbers depend on: with a canonical value, they would not fit.
     fields: tuple[str, ...] = ()
-    #: Why: one of these, the plainest first.
+    #: Why it deviates: one of these causes, the plainest first.
     causes: tuple[Cause, ...] = ()
     #: The changes of the formula that explain the numbers, the plainest first; then those that explain nearly anything.
     explanations: tuple[Cause, ...] = ()
@@ -37,12 +37,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepJudgement:
-    """One step: number 0 is the start."""
+    """The judgement of one step; number 0 is the start."""
 
     number: int
     kind: str
     verdict: Verdict
-    #: Whether the profile documents it: only a refusal can be expected and no agreement.
+    #: Whether it calls for no attention: the step agrees, is refused as documented, or cannot be judged.
     expected: bool
     seconds: float | None = None
     quantities: tuple[Judged, ...] = ()
@@ -59,7 +59,7 @@ class StepJudgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A cell."""
+    """The judgement of a cell."""
 
     verdict: Verdict
     expected: bool

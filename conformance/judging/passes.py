@@ -1,4 +1,4 @@
-"""What a cell's train and infer steps began with, gave and left: all that its dialect is read from."""
+"""What each train and infer step of a cell started from, gave and left: the numbers that its dialect is read from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def passes_of(cell: Cell, outcomes: Sequence[Outcome]) -> list[Pass]:
-    """Return the passes of a cell in order, as far as its steps ended and reported their state."""
+    """Return the passes of a cell in order, up to the first step that did not end or did not report its state."""
     configuration, operation = cell.case.configuration, OPERATIONS[cell.case.op]
     # Whether a frozen layer trains on is what it declares, as for judging: its train steps count, or do not.
     dialect = apply(operation.dialect, declared_at(cell.implementation.profile, configuration.rank))
@@ -43,9 +43,9 @@ def passes_of(cell: Cell, outcomes: Sequence[Outcome]) -> list[Pass]:
 
 def _pass(cell: Cell, number: int, outcome: Produced | Refused, walk: Walk) -> Pass:
     inputs, keeps_state = inputs_of(cell.case).steps[number - 1], cell.implementation.keeps_state
-    # Who keeps no state infers from what its caller gives.
-    given = isinstance(inputs.step, Infer) and not keeps_state
-    state = states_of(cell.case)[number - 1] if given else walk.state
+    # An implementation that keeps no state infers from the state that its caller passes in.
+    caller_keeps = isinstance(inputs.step, Infer) and not keeps_state
+    state = states_of(cell.case)[number - 1] if caller_keeps else walk.state
     reported: Mapping[str, Array] = outcome.state or {}
     dialect = OPERATIONS[cell.case.op].dialect
     return Pass(

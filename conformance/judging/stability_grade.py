@@ -20,7 +20,7 @@ from conformance.verdict import Verdict, worst_grade
 
 def grade_of(steps: Sequence[StepJudgement]) -> str:
     """Return the worst grade of the quantities that have one; empty where none has."""
-    return worst_grade(_grade(each) for step in steps for each in step.quantities if _graded(each))
+    return worst_grade(_grade(judged) for step in steps for judged in step.quantities if _graded(judged))
 
 
 def _graded(judged: Judged) -> bool:

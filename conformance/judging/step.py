@@ -1,4 +1,7 @@
-"""Judging one step that gave numbers: each quantity, from the state that was reported before it."""
+"""Judges one step that gave numbers: every quantity, starting from the state that the implementation itself reported.
+
+Because each step starts from the reported state, an error in one step does not make the steps after it deviate too.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from conformance.cause import Cause, because
 from conformance.dialect import Dialect, apply, declared_at
 from conformance.errors import SuiteError
 from conformance.judging.candidates import Candidate, candidates
-from conformance.judging.diagnosis import Evidence, explained
+from conformance.judging.diagnosis import StepEvidence, explained
 from conformance.judging.feature_chunks import Target
 from conformance.judging.judgement import Judged, StepJudgement
 from conformance.judging.walk import Walk
@@ -32,7 +35,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class StepJudge:
-    """One step that gave numbers."""
+    """The judge of one step that gave numbers: what the step started from, and what it is compared with."""
 
     def __init__(self, cell: Cell, number: int, inputs: StepInputs, walk: Walk, references: References) -> None:
         self.cell, self.number, self.inputs, self.walk, self.references = cell, number, inputs, walk, references
@@ -41,7 +44,7 @@ class StepJudge:
         self.declared = declared_at(cell.implementation.profile, self.configuration.rank)
         self.dialect = apply(self.operation.dialect, self.declared)
         self.keeps_state = cell.implementation.keeps_state
-        # The walk goes on; these are as they were before the step.
+        # `judge` moves the walk past this step; these stay as they were before it.
         self.steps, self.earlier = walk.steps, walk.earlier
         self.before = dict(walk.state) if self.keeps_state else dict(states_of(cell.case)[number - 1])
         self.worked = working(self.configuration.dtype)
@@ -49,15 +52,15 @@ class StepJudge:
             candidates(self.operation.dialect, self.dialect, self.declared, self.configuration.dtype)
         )
         self.target = self._target()
-        #: The quantities of the right dtype and shape.
+        #: The quantities that have the right dtype and shape.
         self.formed: frozenset[str] = frozenset()
-        #: The quantities that only narrower arithmetic explains so far.
+        #: The quantities that fit only if the implementation computed in a narrower dtype than it should.
         self.narrowed: set[str] = set()
-        #: The quantities that are not finite where they must be, or the reverse.
+        #: The quantities that have an infinity or a NaN where the reference is finite, or the reverse.
         self.patterned: set[str] = set()
 
     def judge(self, outcome: Produced) -> StepJudgement:
-        """Return the judgement of the step, and let the walk go on from it."""
+        """Return the judgement of the step, and move the walk on to the next one."""
         observed = {**outcome.quantities, **(outcome.state if self.keeps_state else {})}
         shaped = {name: value for name, value in observed.items() if self._is_shaped(name, value)}
         self.target = replace(self.target, observed=shaped)
@@ -90,18 +93,18 @@ class StepJudge:
         )
 
     def _explained(self, quantities: Sequence[Judged]) -> list[Judged]:
-        """Return the quantities with what explains those that deviate by their values."""
+        """Return the quantities, those whose values deviate with the causes that explain them."""
         open_ = frozenset(judged.quantity for judged in quantities if self._is_open(judged))
         return explained(quantities, open_, self.evidence(quantities)) if open_ else list(quantities)
 
-    def evidence(self, quantities: Iterable[Judged]) -> Evidence:
-        """Return what the step says for and against a hypothesis; `quantities` are as they were judged.
+    def evidence(self, quantities: Iterable[Judged]) -> StepEvidence:
+        """Return what the step's numbers, judged as `quantities`, say for and against a hypothesis.
 
-        Of a step judged in parts, what the part with the worst element says.
+        Of a step that is judged in parts, only the part with the worst element is looked at.
         """
         scored = [(judged.score or 0.0, judged.worst.position) for judged in quantities if judged.worst is not None]
         target = self.target.part_holding(max(scored, default=(0.0, 0))[1])
-        return Evidence(
+        return StepEvidence(
             observed={name: target.flat(name) for name in target.observed},
             narrowed=frozenset(self.narrowed),
             agreeing=frozenset(judged.quantity for judged in quantities if judged.verdict.agrees),
@@ -114,17 +117,21 @@ class StepJudge:
         )
 
     def _is_open(self, judged: Judged) -> bool:
+        """Return whether a cause is still looked for: the values deviate, and no cause or only a vague one is known."""
         mended = judged.quantity in self.narrowed or judged.quantity in self.patterned
         return judged.verdict is Verdict.DEVIATES and (not judged.causes or mended)
 
     def _is_shaped(self, name: str, observed: Array) -> bool:
-        """Return whether the quantity can be compared with its reference: of the input's shape where that has it."""
+        """Return whether the observed array can be compared with its reference.
+
+        One that should have the input's shape must have it; any other quantity is flattened anyway.
+        """
         return name not in self.operation.shaped_like_input or (
             self.inputs.input is not None and observed.shape == self.inputs.input.shape
         )
 
     def _required(self) -> set[str]:
-        """Return the quantities whose absence deviates."""
+        """Return the quantities that the implementation must give: leaving one out is a deviation."""
         named = functools.partial(self.operation.named, self.configuration)
         effect = self.target.request.effect
         required = {*self.operation.state(self.configuration)} if self.keeps_state else set()
@@ -174,8 +181,8 @@ class StepJudge:
             if fit.within and candidate.is_informative(fit):
                 verdict, fields, causes = self._accepted(name, fit, candidate)
                 # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
-                said = candidate.worked == self.worked and verdict is not Verdict.DEVIATES
-                return judged(verdict=verdict, fields=fields, causes=causes, **_scored(fit if said else first))
+                accepted = candidate.worked == self.worked and verdict is not Verdict.DEVIATES
+                return judged(verdict=verdict, fields=fields, causes=causes, **_scored(fit if accepted else first))
         assert first is not None
         verdict = Verdict.OUTSIDE_DOMAIN if first.outside_domain or self._half_overflows(name) else Verdict.DEVIATES
         pattern = first.pattern
@@ -184,14 +191,18 @@ class StepJudge:
         return judged(verdict=verdict, causes=() if pattern is None else (pattern,), **_scored(first))
 
     def _fit(self, name: str, dialect: Dialect, worked: Precision) -> Fit | None:
-        """Return how well the quantity fits; every quantity is asked how it fits the canonical semantics."""
+        """Return how well the quantity fits the dialect and arithmetic; None where the step should not give it."""
+        # The canonical semantics are tried for every quantity, so a large step computes them for all at once.
         first = dialect == self.operation.dialect and worked == self.worked
         return self.target.fit(name, dialect, worked, self.formed if first else ())
 
     def _accepted(
         self, name: str, fit: Fit, candidate: Candidate
     ) -> tuple[Verdict, tuple[str, ...], tuple[Cause, ...]]:
-        """Return what a fit means: the verdict, the dialect's fields that it needs, and what is wrong all the same."""
+        """Return the verdict on numbers that fit the candidate, the dialect fields they depend on, and the cause if any.
+
+        There is a cause where the fit needs an undocumented dialect or arithmetic narrower than the dtype calls for.
+        """
         verdict, cause = candidate.verdict, None
         fields: tuple[str, ...] = ()
         if candidate.dialect != self.operation.dialect:
@@ -212,7 +223,7 @@ class StepJudge:
         return verdict, fields, () if cause is None else (cause,)
 
     def _needed(self, name: str, candidate: Candidate) -> tuple[str, ...]:
-        """Return the declared fields without which the numbers would not fit."""
+        """Return the declared dialect fields that the fit depends on: with the canonical value of one, it would be lost."""
         canonical = self.operation.dialect
         differing = [field for field in self.declared if getattr(candidate.dialect, field) != getattr(canonical, field)]
         if len(differing) == 1:
@@ -230,7 +241,7 @@ class StepJudge:
         return tuple(needed or differing)
 
     def _half_overflows(self, name: str) -> bool:
-        """Return whether sums of squares leave float16's range, where none but float32 arithmetic can work."""
+        """Return whether the input's sums of squares exceed the range of float16, so that only wider arithmetic works."""
         if self.configuration.dtype != "float16" or self.inputs.input is None:
             return False
         x = flatten(self.inputs.input, self.configuration).astype(np.float64)
@@ -238,17 +249,18 @@ class StepJudge:
         return bool(overflows.any()) and self.operation.quantities[name].role != "learned"
 
     def _form(self, name: str, observed: Array) -> Cause | None:
-        """Return what is wrong with dtype or shape; None where they are right."""
+        """Return what is wrong with the dtype or shape of an observed array; None where both are right."""
         dtypes = self._dtypes(name)
         if dtype_name(observed.dtype) not in dtypes:
             return because("wrong-dtype", dtype=dtype_name(observed.dtype), expected=" or ".join(dtypes))
         kind = self.operation.quantities[name].shape
-        given = self.cell.case.shape if self.inputs.input is None else self.inputs.input.shape
-        shape = shape_of(kind, self.configuration, given)
+        input_shape = self.cell.case.shape if self.inputs.input is None else self.inputs.input.shape
+        shape = shape_of(kind, self.configuration, input_shape)
         same = observed.shape == shape or (kind != "input" and _squeezed(observed.shape) == _squeezed(shape))
         return None if same else because("wrong-shape", shape=str(observed.shape), expected=str(shape))
 
     def _dtypes(self, name: str) -> tuple[str, ...]:
+        """Return the dtypes that a quantity may have."""
         configuration, quantity = self.configuration, self.operation.quantities[name]
         if quantity.shape == "input":
             return (configuration.dtype,)
@@ -259,7 +271,7 @@ class StepJudge:
         return (configuration.parameter_dtype,)
 
     def _repeated(self, observed: Mapping[str, Array]) -> Iterator[Judged]:
-        """Judge that inference on the same bits from the same state gives the same bits."""
+        """Yield a deviation where an earlier inference, on the same bits from the same state, gave other bits."""
         if not isinstance(self.inputs.step, Infer) or "output" not in observed:
             return
         output = observed["output"]
@@ -275,7 +287,7 @@ class StepJudge:
 
 
 def _overwritten(outcome: Produced) -> Iterator[Judged]:
-    """Judge that the step left its caller's arrays alone."""
+    """Yield a deviation for each array of the caller that the step overwrote."""
     for name in outcome.overwritten:
         yield Judged(quantity=name, verdict=Verdict.DEVIATES, causes=(because("caller-array-overwritten", array=name),))
 

@@ -1,4 +1,4 @@
-"""What the steps of a cell have left behind, from the first to the one that is judged next."""
+"""What the steps of a cell judged so far have left for the step that is judged next."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(slots=True, kw_only=True)
 class Walk:
-    """The state as it was last reported, and what else the next step is judged by."""
+    """The state that was last reported, and whatever else the next step is judged by."""
 
     state: dict[str, Array]
     steps: StepState = field(default_factory=StepState)
-    #: Of each inference, by a digest of its arrays and state: its number, and a digest of its output.
+    #: The first inference on the same arrays from the same state, by a digest of both: its number, and a digest of its
+    #: output.
     outputs: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     #: The last train step.
     earlier: Past | None = None
-    #: By kind of step, what explained one: by the quantities that it explained.
+    #: The hypotheses that explained an earlier step, by kind of step and then by the quantities that they explained.
     fitted: dict[str, dict[frozenset[str], tuple[Hypothesis, ...]]] = field(default_factory=dict)
 
     def follow(self, reported: Mapping[str, Array]) -> None:
-        """Go on from the state that was reported; what is missing or misshapen, and judged so, stays as it was."""
+        """Take over the reported state; an array that is missing or of a wrong size, and judged so, stays as it was."""
         self.state |= {
             name: reported[name]
             for name, value in self.state.items()
@@ -51,20 +52,23 @@ class Walk:
         configuration: Configuration,
         dialect: Dialect,
     ) -> None:
-        """Go on from a step that ran, which began with the state `before`."""
+        """Take over what a step left that ran and started from the state `before`."""
         self.follow(outcome.state)
-        given = {
+        gradients = {
             name: outcome.quantities[gradient]
             for name, gradient in operation.learned_gradients(configuration).items()
             if gradient in outcome.quantities
         }
         size = 0 if inputs.input is None else inputs.input.size
-        self.steps = self.steps.after(inputs.step.step, dialect, size, given)
+        self.steps = self.steps.after(inputs.step.step, dialect, size, gradients)
         if isinstance(inputs.step, Train):
-            self.earlier = Past(inputs=inputs, state=before, gradients=given)
+            self.earlier = Past(inputs=inputs, state=before, gradients=gradients)
 
     def first_with(self, checksum: str, state: Mapping[str, Array], output: Array, number: int) -> int:
-        """Return the first inference on those arrays from that state whose output was another; else `number` itself."""
+        """Return the number of the first inference on the same arrays from the same state, if its output was another.
+
+        Otherwise return `number` itself.
+        """
         start = _digest(checksum.encode(), *(value.tobytes() for _, value in sorted(state.items())))
         bits = _digest(output.tobytes())
         first, first_bits = self.outputs.setdefault(start, (number, bits))

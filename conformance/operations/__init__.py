@@ -22,4 +22,4 @@ _VARIANTS = (
     UNTRACKED_BATCH_NORM,
     VIRTUAL_BATCH_NORM,
 )
-OPERATIONS: dict[str, Operation] = {each.name: each for each in (BATCH_NORM, CENTERING, *_VARIANTS)}
+OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (BATCH_NORM, CENTERING, *_VARIANTS)}

@@ -1,7 +1,7 @@
 """What deviating numbers are made of, where no hypothesis explains them: their weights on the terms of the formula.
 
-By least squares in units of the bound. The right numbers are weighed by the same terms, so that a missing term, a
-wrong decay or a scale stand out beside what they should be.
+The weights are fitted by least squares, with errors measured in units of the bound. The right numbers are fitted by the
+same terms, so that a missing term, a wrong decay or a wrong scale shows as a difference between the two weights.
 """
 
 from __future__ import annotations
@@ -19,65 +19,67 @@ from conformance.precision import Precision, precision, storage_rounding
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: A term of which no larger part than this, relative to its size, lies outside the sums of others has no weight of its own.
+#: A term counts as a sum of other terms, and gets no weight, if what distinguishes it from their best combination is no
+#: larger than this part of the term itself: its weight could not be told from theirs.
 _DEPENDENT = 1e-7
-#: Fewest and most significant digits of a weight.
+#: The fewest and the most significant digits with which a weight is given.
 _DIGITS = (3, 12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Numbers:
-    """Numbers to be weighed, one a row."""
+    """The numbers whose weights are fitted, one in each row."""
 
-    seen: Array
+    observed: Array
     right: Array
-    #: The bound of each.
+    #: The bound of each number.
     scale: Array
-    #: By name, one column a term.
+    #: The terms by name, each with its value for every number.
     terms: Mapping[str, Array]
 
     def among(self, rows: Array) -> _Numbers:
-        """Return those numbers alone."""
+        """Return the numbers in `rows` alone."""
         terms = {name: column[rows] for name, column in self.terms.items()}
-        return _Numbers(seen=self.seen[rows], right=self.right[rows], scale=self.scale[rows], terms=terms)
+        return _Numbers(observed=self.observed[rows], right=self.right[rows], scale=self.scale[rows], terms=terms)
 
-    def of(self, terms: Mapping[str, Array]) -> _Numbers:
-        """Return the numbers with other terms."""
-        return _Numbers(seen=self.seen, right=self.right, scale=self.scale, terms=terms)
+    def with_terms(self, terms: Mapping[str, Array]) -> _Numbers:
+        """Return the same numbers with other terms."""
+        return _Numbers(observed=self.observed, right=self.right, scale=self.scale, terms=terms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """What numbers add up to: the weight of each term in the observed and in the right numbers."""
+    """The weight of each term in the observed numbers, and in the right ones."""
 
     terms: tuple[Term, ...]
     #: The largest distance of an observed number from the weighted sum, in bounds.
     left: float
     #: The largest distance of an observed number from the right one, in bounds.
     off: float
-    #: Where one feature alone was weighed: its number, how many features are off, and how many there are.
+    #: Where the weights are those of one feature: its number, how many features are off, and how many there are.
     feature: tuple[int, int, int] | None = None
 
     @property
     def parameters(self) -> dict[str, Parameter]:
         """The weights as the parameters of a cause."""
-        found: dict[str, Parameter] = {"terms": self.terms, "left": self.left, "off": self.off}
+        parameters: dict[str, Parameter] = {"terms": self.terms, "left": self.left, "off": self.off}
         if self.feature is not None:
-            found |= dict(zip(("feature", "features_off", "features"), self.feature, strict=True))
-        return found
+            parameters |= dict(zip(("feature", "features_off", "features"), self.feature, strict=True))
+        return parameters
 
 
 def made_of(observed: Array, expected: Expected, terms: Mapping[str, Array], worked: Precision) -> Weights | None:
-    """Return what `observed`, of the shape of `expected.value`, adds up to; None where the numbers cannot tell.
+    """Return the weights of the terms in `observed`; None where there are too few numbers to fit them.
 
-    All features by the same weights if that leaves less than the bound, else the feature furthest off.
+    `observed` has the shape of `expected.value`. All features get the same weights if these explain the numbers within
+    the bound; otherwise the weights are those of the feature that is furthest off.
     """
     shape = expected.value.shape
     allowed = storage_rounding(expected.bound, expected.value, observed.dtype.name, worked)
     unit = precision(observed.dtype.name)
     scale = np.where(allowed > 0, allowed, unit.unit * np.abs(expected.value) + unit.tiny)
     numbers = _Numbers(
-        seen=_column(observed, shape),
+        observed=_column(observed, shape),
         right=_column(expected.value, shape),
         scale=_column(scale, shape),
         terms={name: _column(np.asarray(term), shape) for name, term in terms.items()},
@@ -86,7 +88,7 @@ def made_of(observed: Array, expected: Expected, terms: Mapping[str, Array], wor
         together = _best(numbers)
         if len(shape) == 1 or (together is not None and together.left <= 1):
             return together
-        off = np.abs(numbers.seen - numbers.right) / numbers.scale
+        off = np.abs(numbers.observed - numbers.right) / numbers.scale
         worst = np.nan_to_num(off, nan=0.0, posinf=0.0).reshape(shape).max(axis=0, initial=0.0)
     feature = int(worst.argmax())
     alone = _best(_constants_as_one(numbers.among(np.arange(off.size) % shape[1] == feature)))
@@ -100,47 +102,50 @@ def _column(values: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _best(numbers: _Numbers) -> Weights | None:
-    """Return the weights on the terms, with a constant beside them where that alone leaves less than the bound."""
+    """Return the weights on the terms; with a constant as a further term where only that explains the numbers."""
     plain = _weigh(numbers)
     if plain is not None and plain.left > 1 and CONSTANT not in numbers.terms:
-        shifted = _weigh(numbers.of({**numbers.terms, CONSTANT: np.ones_like(numbers.seen)}))
+        shifted = _weigh(numbers.with_terms({**numbers.terms, CONSTANT: np.ones_like(numbers.observed)}))
         if shifted is not None and shifted.left <= 1:
             return shifted
     return plain
 
 
 def _constants_as_one(numbers: _Numbers) -> _Numbers:
-    """Return one feature's numbers with the terms that do not vary within it, if they are several, as a constant."""
+    """Return one feature's numbers with one constant in place of the terms that do not vary within the feature.
+
+    Several such terms cannot be told apart. A single one is kept.
+    """
     varying = {name: column for name, column in numbers.terms.items() if np.ptp(column) > 0}
     if len(numbers.terms) - len(varying) < 2:
         return numbers
-    return numbers.of({**varying, CONSTANT: np.ones_like(numbers.seen)})
+    return numbers.with_terms({**varying, CONSTANT: np.ones_like(numbers.observed)})
 
 
 def _weigh(numbers: _Numbers) -> Weights | None:
-    """Return the least-squares weights; None where the numbers are not more than the terms they can tell apart."""
+    """Return the least-squares weights; None where there are no more numbers than terms to fit."""
     columns = np.stack([*numbers.terms.values()], axis=-1) / numbers.scale[:, None]
-    seen, right = numbers.seen / numbers.scale, numbers.right / numbers.scale
-    usable = np.isfinite(columns).all(axis=1) & np.isfinite(seen) & np.isfinite(right)
-    columns, seen, right = columns[usable], seen[usable], right[usable]
+    observed, right = numbers.observed / numbers.scale, numbers.right / numbers.scale
+    usable = np.isfinite(columns).all(axis=1) & np.isfinite(observed) & np.isfinite(right)
+    columns, observed, right = columns[usable], observed[usable], right[usable]
     kept = _independent(columns)
-    if not kept or len(seen) <= len(kept):
+    if not kept or len(observed) <= len(kept):
         return None
     sizes = np.linalg.norm(columns[:, kept], axis=0)
     inverse = np.linalg.pinv(columns[:, kept] / sizes) / sizes[:, None]
-    weights = inverse @ seen
+    weights = inverse @ observed
     names = [name for index, name in enumerate(numbers.terms) if index in kept]
     # How far each weight may be off for errors of one bound in every number.
     slack = np.abs(inverse).sum(axis=1)
     return Weights(
         terms=tuple(map(_term, names, weights, inverse @ right, slack)),
-        left=float(np.abs(columns[:, kept] @ weights - seen).max()),
-        off=float(np.abs(seen - right).max()),
+        left=float(np.abs(columns[:, kept] @ weights - observed).max()),
+        off=float(np.abs(observed - right).max()),
     )
 
 
 def _independent(columns: Array) -> list[int]:
-    """Return the columns that are no sum of those before them."""
+    """Return the columns that are not a weighted sum of columns before them."""
     sizes = np.linalg.norm(columns, axis=0)
     units = columns / np.where(sizes > 0, sizes, 1)
     kept: list[int] = []
@@ -154,13 +159,13 @@ def _independent(columns: Array) -> list[int]:
     return kept
 
 
-def _term(name: str, seen: float, right: float, slack: float) -> Term:
+def _term(name: str, observed: float, right: float, slack: float) -> Term:
     """Return a term with both weights in as many digits as tell them apart, and no more than the bounds support."""
     fewest, most = _DIGITS
     digits = fewest
-    while digits < most and abs(seen - right) > 2 * slack and f"{seen:.{digits}g}" == f"{right:.{digits}g}":
+    while digits < most and abs(observed - right) > 2 * slack and f"{observed:.{digits}g}" == f"{right:.{digits}g}":
         digits += 1
-    return Term(name=name, observed=_supported(seen, slack), right=_supported(right, slack), digits=digits)
+    return Term(name=name, observed=_supported(observed, slack), right=_supported(right, slack), digits=digits)
 
 
 def _supported(weight: float, slack: float) -> float:

@@ -77,12 +77,12 @@ def moved_bound(
     of u(|M| + |s| + |M'|).
     """
     u = worked.unit
-    w, v = (float(each) for each in weight)
-    kept, taken = (np.abs(each).astype(np.float64, copy=False) for each in (old, batch))
+    w, v = (float(number) for number in weight)
+    kept, added = (np.abs(value).astype(np.float64, copy=False) for value in (old, batch))
     result = np.abs(moved(old, batch, weight)).astype(np.float64, copy=False)
     if not v:
         return u * result * 0
     # Gathered by what is multiplied.
-    of_bound, of_taken, of_kept = v + (4 * v + debiased) * u, (4 * v + w + debiased) * u, (5 * w + 4 * v + debiased) * u
-    found = of_bound * batch_bound + of_kept * kept + of_taken * taken + (1 + debiased) * u * result
-    return np.asarray(found + 2 * worked.tiny)
+    of_bound, of_added, of_kept = v + (4 * v + debiased) * u, (4 * v + w + debiased) * u, (5 * w + 4 * v + debiased) * u
+    bound = of_bound * batch_bound + of_kept * kept + of_added * added + (1 + debiased) * u * result
+    return np.asarray(bound + 2 * worked.tiny)

@@ -31,22 +31,22 @@ _UPDATES = ("exponential", "zero_debiased", "cumulative", "merge", "none")
 def single_value(passes: Sequence[Pass], train: Reference, worked: Precision) -> dict[str, str]:
     """Return what becomes of a feature with one value in the batch."""
     readings = {name: replace(CANONICAL, single_value=name) for name in ("zero_variance", "identity")}
-    found = [
-        _refusal(each) or _explained(each, {name: _under(train, dialect) for name, dialect in readings.items()}, worked)
-        for each in _training(passes)
-        if _count(each) == 1
+    observations = [
+        _refusal(step) or _explained(step, {name: _under(train, dialect) for name, dialect in readings.items()}, worked)
+        for step in _training(passes)
+        if _count(step) == 1
     ]
-    return _field("single_value", found)
+    return _field("single_value", observations)
 
 
 def empty_batch(passes: Sequence[Pass]) -> dict[str, str]:
     """Return what a train step makes of no values: an error, or the state as it was, which must have been finite."""
-    found = [
-        _refusal(each) or ("changes the state" if _moved(each.situation.state, each.after) else "keep")
-        for each in _training(passes)
-        if _count(each) == 0 and (each.refused or each.after) and _finite(each.situation.state)
+    observations = [
+        _refusal(step) or ("changes the state" if _moved(step.situation.state, step.after) else "keep")
+        for step in _training(passes)
+        if _count(step) == 0 and (step.refused or step.after) and _finite(step.situation.state)
     ]
-    return _field("empty_batch", found)
+    return _field("empty_batch", observations)
 
 
 def frozen_implies_inference(
@@ -55,18 +55,18 @@ def frozen_implies_inference(
     """Return whether a train step of a frozen layer infers."""
     words = meanings()["frozen_implies_inference"].shown
     readings = {words[False]: train, words[True]: infer}
-    found = [
-        _explained(each, readings, worked)
-        for each in passes
-        if each.kind == "train" and each.frozen and not each.refused and _count(each) > 1
+    observations = [
+        _explained(step, readings, worked)
+        for step in passes
+        if step.kind == "train" and step.frozen and not step.refused and _count(step) > 1
     ]
-    return _field("frozen_implies_inference", found)
+    return _field("frozen_implies_inference", observations)
 
 
 def statistics_dtype(passes: Sequence[Pass]) -> dict[str, str]:
     """Return the dtype of the moving values as they are stored."""
     return _field(
-        "statistics_dtype", [each.after["moving_mean"].dtype.name for each in passes if "moving_mean" in each.after]
+        "statistics_dtype", [step.after["moving_mean"].dtype.name for step in passes if "moving_mean" in step.after]
     )
 
 
@@ -75,14 +75,16 @@ def state(passes: Sequence[Pass], infer: Reference, worked: Precision) -> dict[s
 
     Where nothing moves them, inference by the values that the caller gave tells the one from none at all.
     """
-    trains = [each for each in _training(passes) if _count(each) > 1 and not each.refused]
+    trains = [step for step in _training(passes) if _count(step) > 1 and not step.refused]
     if not trains or trains[0].situation.configuration.decay == 1:
         return {}
-    if any(_moved(each.situation.state, each.reported) for each in trains):
+    if any(_moved(step.situation.state, step.reported) for step in trains):
         return {"state": "layer"}
-    given = [each for each in passes if each.kind == "infer" and _count(each) and not each.refused]
-    found = ["none" if _explained(each, {"caller": infer}, worked) == UNKNOWN else "caller" for each in given]
-    return _field("state", found)
+    inferences = [step for step in passes if step.kind == "infer" and _count(step) and not step.refused]
+    observations = [
+        "none" if _explained(step, {"caller": infer}, worked) == UNKNOWN else "caller" for step in inferences
+    ]
+    return _field("state", observations)
 
 
 def later_update(passes: Sequence[Pass], train: Reference, worked: Precision) -> dict[str, str]:
@@ -91,11 +93,11 @@ def later_update(passes: Sequence[Pass], train: Reference, worked: Precision) ->
     Updates that the steps do not tell apart say nothing; a first batch that replaces is exponential from then on.
     """
     later = [
-        each
-        for each in _training(passes)
-        if each.situation.trained >= _LATER and _count(each) > 1 and "moving_mean" in each.after
+        step
+        for step in _training(passes)
+        if step.situation.trained >= _LATER and _count(step) > 1 and "moving_mean" in step.after
     ][-_ENOUGH:]
-    if not later or not all(np.isfinite(each.situation.x).all() for each in later):
+    if not later or not all(np.isfinite(step.situation.x).all() for step in later):
         return {}
     fitting = [
         update for update in _UPDATES if any(_follows(later, dialect, train, worked) for dialect in _updating(update))
@@ -109,13 +111,13 @@ def _updating(update: Any) -> Iterator[Dialect]:
 
 
 def _follows(passes: Iterable[Pass], dialect: Dialect, train: Reference, worked: Precision) -> bool:
-    return all(_leads(each, dialect, train, worked) for each in passes)
+    return all(_leads(step, dialect, train, worked) for step in passes)
 
 
-def _leads(each: Pass, dialect: Dialect, train: Reference, worked: Precision) -> bool:
+def _leads(step: Pass, dialect: Dialect, train: Reference, worked: Precision) -> bool:
     """Return whether the dialect leads to the moving values after the step from those before it."""
-    expected = _under(train, dialect)(each.situation, worked)
-    moving = {name: each.after[name].reshape(-1) for name in _MOVING if name in expected and name in each.after}
+    expected = _under(train, dialect)(step.situation, worked)
+    moving = {name: step.after[name].reshape(-1) for name in _MOVING if name in expected and name in step.after}
     return all(
         value.shape == expected[name].value.shape and fit(value, expected[name], worked).within
         for name, value in moving.items()
@@ -127,16 +129,16 @@ def _under(reference: Reference, dialect: Dialect) -> Reference:
 
 
 def _training(passes: Iterable[Pass]) -> Iterator[Pass]:
-    return (each for each in passes if each.kind == "train" and not each.frozen)
+    return (step for step in passes if step.kind == "train" and not step.frozen)
 
 
-def _count(each: Pass) -> int:
-    return int(each.situation.x.shape[0])
+def _count(step: Pass) -> int:
+    return int(step.situation.x.shape[0])
 
 
-def _refusal(each: Pass) -> str:
+def _refusal(step: Pass) -> str:
     """Return the error with the names of its class and of that class's bases; empty where there is none."""
-    return f"error: {', '.join(each.refused)}" if each.refused else ""
+    return f"error: {', '.join(step.refused)}" if step.refused else ""
 
 
 def _finite(moving: Mapping[str, Array]) -> bool:
@@ -151,22 +153,22 @@ def _moved(before: Mapping[str, Array], after: Mapping[str, Array]) -> bool:
     )
 
 
-def _explained(each: Pass, readings: Mapping[str, Reference], worked: Precision) -> str:
+def _explained(step: Pass, readings: Mapping[str, Reference], worked: Precision) -> str:
     """Return the one reading whose output fits, by sound arithmetic or where none does by the input's own."""
-    if each.output is None:
+    if step.output is None:
         return UNKNOWN
-    for arithmetic in (worked, precision(each.situation.configuration.dtype)):
+    for arithmetic in (worked, precision(step.situation.configuration.dtype)):
         fitting = [
             name
             for name, reference in readings.items()
-            if fit(each.output, reference(each.situation, arithmetic)["output"], arithmetic).within
+            if fit(step.output, reference(step.situation, arithmetic)["output"], arithmetic).within
         ]
         if len(fitting) == 1:
             return fitting[0]
     return UNKNOWN
 
 
-def _field(name: str, found: Iterable[str]) -> dict[str, str]:
-    """Return the field with all that was found of it, each once; nothing where nothing was."""
-    values = " and ".join(dict.fromkeys(found))
+def _field(name: str, observations: Iterable[str]) -> dict[str, str]:
+    """Return the field with all its observed values, each once; nothing where none was observed."""
+    values = " and ".join(dict.fromkeys(observations))
     return {name: values} if values else {}

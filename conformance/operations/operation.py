@@ -25,19 +25,19 @@ VarianceAlgorithm = Literal["two_pass", "welford", "one_pass"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Earlier:
-    """The train step before this one, where there was one, for the hypotheses that ask for it."""
+    """The last train step before this one, for the hypotheses that look back at it."""
 
     #: Shape (m, C), extended precision.
     x: Array
     #: The state before that step, flat.
     state: Mapping[str, Array]
-    #: The gradients of what is learned that the implementation gave, flat, by what is learned.
+    #: The gradients that the implementation gave of its learned parameters, flat, by the parameter's name.
     gradients: Mapping[str, Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Situation:
-    """All that the numbers of one step depend on, flattened to m values of each of C features."""
+    """Everything that the numbers of one step depend on, flattened to m values for each of C features."""
 
     configuration: Configuration
     dialect: Dialect
@@ -64,7 +64,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Expected:
-    """What one quantity must be, and how far from it rounding may lead."""
+    """What one quantity should be, and how far from that rounding may take it."""
 
     #: Extended precision; shape (m, C) where it has the input's, else flat.
     value: Array
@@ -85,22 +85,22 @@ class Expected:
 class Hypothesis:
     """One single change of the formula that might explain deviating numbers."""
 
-    #: What is done instead; `UNCHANGED` of a base that others are made from.
+    #: What is done instead; `UNCHANGED` where the hypothesis is only the start from which others are made.
     cause: Cause = UNCHANGED
     configuration: Configuration
     dialect: Dialect
     variance: VarianceAlgorithm = "welford"
-    #: What the step starts from instead.
-    given: Callable[[Situation], Situation] | None = None
-    #: What comes out instead.
-    changed: Callable[[Situation, dict[str, Expected]], dict[str, Expected]] | None = None
+    #: Returns what the step starts from instead.
+    change_situation: Callable[[Situation], Situation] | None = None
+    #: Returns what the pass gives instead of its results.
+    change_results: Callable[[Situation, dict[str, Expected]], dict[str, Expected]] | None = None
     #: Which pass is performed instead: "train" or "infer".
     performed: str = ""
-    #: The only quantities it speaks of; empty for all.
+    #: The only quantities that it can explain; empty where it can explain all.
     only: frozenset[str] = frozenset()
-    #: The dtype in which every number it explains can be represented; empty for any.
+    #: It explains only numbers that this dtype can hold exactly; empty where it explains any.
     representable: str = ""
-    #: Whether it explains so much that it is named only where nothing else explains as many steps.
+    #: Whether it is a last resort: it explains nearly anything, and is named only where nothing else explains as much.
     last: bool = False
 
 
@@ -109,7 +109,7 @@ Reference = Callable[[Situation, Precision], dict[str, Expected]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pass:
-    """One train or infer step as it was seen: what it began with, what it gave, what it left."""
+    """One train or infer step as it was observed: what it started from, what it gave and what it left."""
 
     situation: Situation
     kind: Literal["train", "infer"] = "train"
@@ -167,7 +167,7 @@ class Operation:
     name: str
     #: The meaning of freezing and the like where it is not the canonical one.
     dialect: Dialect
-    #: All that a step of it may give or keep, by name; what is kept in the order in which it is told.
+    #: Every quantity that a step may give or keep, by name; those of the state in the order in which they are shown.
     quantities: Mapping[str, Quantity]
     #: What the state is before the first step unless the case says otherwise.
     initial: Mapping[str, float]
@@ -222,15 +222,15 @@ class Operation:
         return frozenset(name for name, quantity in self.quantities.items() if quantity.shape == "input")
 
 
-def shape_of(shape: Shape, configuration: Configuration, given: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the sizes of a quantity of that shape, at a step whose input has the shape `given`."""
+def shape_of(shape: Shape, configuration: Configuration, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the sizes of a quantity of that shape, at a step whose input has the shape `input_shape`."""
     match shape:
         case "input":
-            return given
+            return input_shape
         case "features":
             return configuration.features
         case "samples":
-            return given[:1]
+            return input_shape[:1]
 
 
 def flattened(array: Array, shape: Shape, configuration: Configuration) -> Array:
@@ -253,7 +253,9 @@ def unflatten(array: Array, configuration: Configuration, shape: tuple[int, ...]
     return np.moveaxis(array.reshape(*kept, *configuration.features), last, configuration.feature_axes)
 
 
-def index_of(position: int, shape: Shape, configuration: Configuration, given: tuple[int, ...]) -> tuple[int, ...]:
+def index_of(
+    position: int, shape: Shape, configuration: Configuration, input_shape: tuple[int, ...]
+) -> tuple[int, ...]:
     """Return the index, in the quantity's own layout, of a position in its flattened form."""
     match shape:
         case "samples":
@@ -262,12 +264,12 @@ def index_of(position: int, shape: Shape, configuration: Configuration, given: t
             return _unravelled(position, configuration.features)
         case "input":
             row, feature = divmod(position, configuration.feature_count)
-            kept = [axis for axis in range(len(given)) if axis not in configuration.feature_axes]
-            of_row = _unravelled(row, [given[axis] for axis in kept])
+            kept = [axis for axis in range(len(input_shape)) if axis not in configuration.feature_axes]
+            of_row = _unravelled(row, [input_shape[axis] for axis in kept])
             of_feature = _unravelled(feature, configuration.features)
             axes = zip((*configuration.feature_axes, *kept), (*of_feature, *of_row), strict=True)
             index: Mapping[int, int] = dict(axes)
-            return tuple(index[axis] for axis in range(len(given)))
+            return tuple(index[axis] for axis in range(len(input_shape)))
 
 
 def _unravelled(position: int, sizes: Sequence[int]) -> tuple[int, ...]:

@@ -92,12 +92,12 @@ class Feature:
 
 def rationals(values: Iterable[float]) -> Numbers:
     """Return the values as they are, as fractions. Raises `NotFiniteError`."""
-    found = []
+    fractions = []
     for value in values:
         if not math.isfinite(value):
             raise NotFiniteError(f"{value} is no fraction: exact arithmetic has finite numbers only")
-        found.append(Fraction(value))
-    return found
+        fractions.append(Fraction(value))
+    return fractions
 
 
 def columns(array: Any, feature_axes: Sequence[int]) -> list[list[float]]:
@@ -106,14 +106,14 @@ def columns(array: Any, feature_axes: Sequence[int]) -> list[list[float]]:
     Features are in row-major order of their axes, the values of each in that of the other axes.
     """
     shape = array.shape
-    found: list[list[float]] = [[] for _ in range(math.prod(shape[axis] for axis in feature_axes))]
+    by_feature: list[list[float]] = [[] for _ in range(math.prod(shape[axis] for axis in feature_axes))]
     values = array.astype("float64").reshape(-1).tolist()
     for index, value in zip(itertools.product(*map(range, shape)), values, strict=True):
         feature = 0
         for axis in feature_axes:
             feature = feature * shape[axis] + index[axis]
-        found[feature].append(value)
-    return found
+        by_feature[feature].append(value)
+    return by_feature
 
 
 def mean(x: Numbers) -> Fraction:
@@ -190,10 +190,12 @@ def by_feature(performed: Callable[[Feature, Rule], Quantities]) -> Pass:
     """Return the pass of a step each feature of which has its own values and state, and numbers of its own."""
 
     def performed_by_feature(step: Step, rule: Rule) -> Exact:
-        given = [_feature(step, number) for number in range(len(step.x))]
-        quantities = [None if feature is None else _with_state(performed(feature, rule), feature) for feature in given]
-        names = dict.fromkeys(name for told in quantities if told is not None for name in told)
-        return {name: _rows([_column(told, name) for told in quantities]) for name in names}
+        features = [_feature(step, number) for number in range(len(step.x))]
+        quantities = [
+            None if feature is None else _with_state(performed(feature, rule), feature) for feature in features
+        ]
+        names = dict.fromkeys(name for by_name in quantities if by_name is not None for name in by_name)
+        return {name: _rows([_column(by_name, name) for by_name in quantities]) for name in names}
 
     return performed_by_feature
 

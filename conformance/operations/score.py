@@ -1,4 +1,4 @@
-"""How well observed numbers fit expected ones: a score in units of the bound, and the worst element."""
+"""How well observed numbers fit the expected ones: the largest error in units of the bound, and where it is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worst:
-    """The element furthest from what it must be, in units of its bound."""
+    """The element with the largest error in units of its bound."""
 
     #: Position in the flattened quantity.
     position: int
@@ -36,12 +36,12 @@ class Fit:
     #: The same with the bounds of narrower classes, by grade, where they were asked for.
     narrower: Mapping[str, float]
     exact: bool
-    #: Whether every bound says something: finite, and below the terms the quantity is made of.
+    #: Whether every bound can tell right from wrong: it is smaller than the terms that the quantity adds up.
     decidable: bool
     #: Whether every element beyond its bound is of a feature outside the domain.
     outside_domain: bool
     worst: Worst | None
-    #: How many values are NaN or infinite that must be finite, and the reverse.
+    #: How many values are NaN or infinite that should be finite (lost), and the reverse (found).
     lost: int = 0
     found: int = 0
 
@@ -52,7 +52,7 @@ class Fit:
 
     @property
     def pattern(self) -> Cause | None:
-        """What is wrong with which values are finite; None where nothing is."""
+        """The cause where values are finite that should not be, or the reverse; None where there are none."""
         match bool(self.lost), bool(self.found):
             case True, True:
                 return because("not-finite-and-finite", lost=self.lost, found=self.found)
@@ -71,31 +71,31 @@ class Fit:
 def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
     """Return how `observed`, of the shape of `expected.value`, fits it.
 
-    NaN and infinity are one class: where one is expected any will do, and nowhere else.
+    NaN and the infinities count as the same: where one of them is expected any of them is right, and nowhere else.
     """
     value, stored = expected.value, dtype_name(observed.dtype)
-    seen = observed.astype(value.dtype)
+    numbers = observed.astype(value.dtype)
     with np.errstate(all="ignore"):
-        error = np.subtract(seen, value)
+        error = np.subtract(numbers, value)
         if expected.rest is not None:
             np.subtract(error, expected.rest, out=error)
         np.abs(error, out=error)
         error = error.astype(np.float64, copy=False)
         bound = storage_rounding(expected.bound, value, stored, worked)
         if not error.any():
-            return _equal(value, seen, bound, expected.narrower)
+            return _equal(value, numbers, bound, expected.narrower)
         scores = error / bound
-        said = bound < expected.magnitude
+        telling = bound < expected.magnitude
         position, score = _largest(scores)
-        decidable, lost, found = bool(np.logical_and.reduce(said, axis=None)), 0, 0
+        decidable, lost, found = bool(np.logical_and.reduce(telling, axis=None)), 0, 0
         # The largest is a NaN if any is: one look at it spares the rest.
         if not decidable or not math.isfinite(score):
-            error, scores, said, lost, found = _with_exceptions(value, seen, error, bound, said)
-            decidable = bool(said.all())
+            error, scores, telling, lost, found = _with_exceptions(value, numbers, error, bound, telling)
+            decidable = bool(telling.all())
             position, score = _largest(scores)
         narrower = {
-            grade: float(_ratio(error, storage_rounding(each, value, stored, worked)).max(initial=0.0))
-            for grade, each in expected.narrower.items()
+            grade: float(_ratio(error, storage_rounding(narrow, value, stored, worked)).max(initial=0.0))
+            for grade, narrow in expected.narrower.items()
         }
     return Fit(
         score=score,
@@ -103,28 +103,28 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
         exact=score == 0 and not lost and not found and not error.any(),
         decidable=decidable,
         outside_domain=score > 1 and not ((scores > 1) & expected.in_domain).any(),
-        worst=_worst(position, value, seen, bound),
+        worst=_worst(position, value, numbers, bound),
         lost=lost,
         found=found,
     )
 
 
-def _equal(value: Array, seen: Array, bound: Array, narrower: Mapping[str, Array]) -> Fit:
-    """Return the fit of numbers that are what they must be, whatever their bounds."""
+def _equal(value: Array, numbers: Array, bound: Array, narrower: Mapping[str, Array]) -> Fit:
+    """Return the fit of numbers that equal the expected ones exactly, whatever their bounds."""
     return Fit(
         score=0.0,
         narrower=dict.fromkeys(narrower, 0.0),
         exact=True,
         decidable=True,
         outside_domain=False,
-        worst=_worst(0, value, seen, bound),
+        worst=_worst(0, value, numbers, bound),
     )
 
 
 def joined(parts: Sequence[Fit]) -> Fit:
-    """Return the fit of a quantity whose parts fit so, each with its worst element's position in the whole.
+    """Return the fit of a whole quantity from the fits of its parts, whose worst positions are those in the whole.
 
-    Of elements equally far from what they must be the first is the worst, as it is within a part.
+    Of elements that are equally far off, the first counts as the worst, as it does within a part.
     """
     worst = min(parts, key=lambda part: (-part.score, -1 if part.worst is None else part.worst.position))
     beyond = [part for part in parts if not part.within]
@@ -141,20 +141,20 @@ def joined(parts: Sequence[Fit]) -> Fit:
 
 
 def _with_exceptions(
-    value: Array, seen: Array, error: Array, bound: Array, said: Array
+    value: Array, numbers: Array, error: Array, bound: Array, telling: Array
 ) -> tuple[Array, Array, Array, int, int]:
-    """Return errors, scores, what the bounds say, and how many values are not finite or finite that must not be so."""
-    scores, said, lost, found = _ratio(error, bound), said | (error == 0), 0, 0
+    """Return errors, scores, whether each bound says something, and how many values are not finite or finite that must not be so."""
+    scores, telling, lost, found = _ratio(error, bound), telling | (error == 0), 0, 0
     if not np.isfinite(error.sum()):
         finite = np.isfinite(value)
-        got = np.isfinite(seen)
+        got = np.isfinite(numbers)
         pattern = got == finite
         scores = np.where(pattern, np.where(finite, scores, 0.0), np.inf)
-        said = said | ~finite | ~pattern
+        telling = telling | ~finite | ~pattern
         error = np.where(finite, error, 0.0)
         lost, found = int((finite & ~got).sum()), int((~finite & got).sum())
-    # An element whose bound says nothing can neither pass nor fail.
-    return error, scores if said.all() else np.where(said, scores, 0.0), said, lost, found
+    # An element whose bound cannot tell right from wrong neither passes nor fails.
+    return error, scores if telling.all() else np.where(telling, scores, 0.0), telling, lost, found
 
 
 def _largest(scores: Array) -> tuple[int, float]:
@@ -173,19 +173,19 @@ def _largest(scores: Array) -> tuple[int, float]:
 
 
 def _ratio(error: Array, bound: Array) -> Array:
-    """Return error over bound; nothing over nothing is nothing, and a bound that is no number admits none."""
+    """Return error over bound: 0 where the error is 0, whatever the bound, and infinity where the bound is NaN."""
     ratio = error / bound
     if np.minimum.reduce(bound, axis=None, initial=np.inf) > 0:
         return np.asarray(ratio)
     return np.where(error == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
-def _worst(position: int, value: Array, seen: Array, bound: Array) -> Worst | None:
+def _worst(position: int, value: Array, numbers: Array, bound: Array) -> Worst | None:
     if not value.size:
         return None
     return Worst(
         position=position,
         expected=float(value.flat[position]),
-        observed=float(seen.flat[position]),
+        observed=float(numbers.flat[position]),
         allowed=float(bound.flat[position]),
     )

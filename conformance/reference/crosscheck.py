@@ -37,7 +37,7 @@ ELEMENTS = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One quantity of one step by both references."""
+    """How far the two references are apart on one quantity of one step."""
 
     case: str
     #: Counted from 1.
@@ -47,11 +47,11 @@ class Comparison:
     arithmetic: str
     #: The precision whose bound is the unit of the ratio.
     unit: str
-    #: How many were compared: those of features whose data are finite, where the bound is finite.
+    #: How many numbers were compared: only those with finite data and a finite bound can be.
     numbers: int
-    #: The largest |first - exact| / bound; infinite where only one of the two is a number.
+    #: The largest |first - exact| / bound; infinite where only one of the references gives a number.
     ratio: float
-    #: The feature that has it.
+    #: The feature where the ratio is that large.
     feature: int
 
     @property
@@ -94,8 +94,8 @@ class Summary:
 
     def __str__(self) -> str:
         large = f" ({self.left_out} left out, over {ELEMENTS:,} elements in a step)" if self.left_out else ""
-        quantities = len({(each.case, each.step, each.quantity) for each in self.comparisons})
-        worst = "; ".join(str(each) for each in self.worst.values())
+        quantities = len({(comparison.case, comparison.step, comparison.quantity) for comparison in self.comparisons})
+        worst = "; ".join(str(comparison) for comparison in self.worst.values())
         return (
             f"references: {self.cases} cases{large}, {quantities:,} quantities, worst {worst or 'none'}; {extended()}"
         )
@@ -104,7 +104,7 @@ class Summary:
 def check(cases: Sequence[Case]) -> Summary:
     """Return the cross-check of every case that is small enough. Raises `SuiteError` where the references disagree."""
     small = [case for case in cases if small_enough(case)]
-    comparisons = tuple(each for case in small for each in compare(case))
+    comparisons = tuple(comparison for case in small for comparison in compare(case))
     apart = disagreements(comparisons)
     if apart:
         worst = max(apart, key=lambda disagreement: disagreement.comparison.ratio)
@@ -126,7 +126,7 @@ def small_enough(case: Case, limit: int = ELEMENTS) -> bool:
 
 def disagreements(comparisons: Iterable[Comparison]) -> list[Disagreement]:
     """Return the comparisons beyond what is allowed."""
-    return [Disagreement(each) for each in comparisons if not each.agrees]
+    return [Disagreement(comparison) for comparison in comparisons if not comparison.agrees]
 
 
 def compare(case: Case, dialect: Dialect | None = None) -> Iterator[Comparison]:
@@ -158,7 +158,7 @@ def compare(case: Case, dialect: Dialect | None = None) -> Iterator[Comparison]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Value:
-    """One quantity by the first reference: its values, what they lack of the numbers, and the bounds."""
+    """One quantity by the first reference: its values, the rests that complete them where rounded, and the bounds."""
 
     value: Array
     rest: Array | None
@@ -180,7 +180,7 @@ class _Step:
 
     request: Request
     before: State
-    #: Of the last train step, as they are stored: what a gradient step takes.
+    #: The gradients of the last train step, rounded as they are stored: a gradient step takes them.
     gradients: State
 
     @property
@@ -191,7 +191,7 @@ class _Step:
     def firsts(self) -> Iterator[_First]:
         """Yield the first reference's numbers in extended precision, and in the float type that judges the case.
 
-        Where no float type is wide enough for float64, as the judging of float64 has them: in two float64.
+        Where float64 is judged and no wider float type exists, yield them in two float64, as judging uses them.
         """
         request, unit = self.request, self.request.worked
         expected = References().expected(request, self.before, self.gradients)
@@ -203,12 +203,16 @@ class _Step:
             arithmetic = "longdouble" if extended().sufficient else "float64"
             yield _First(arithmetic=arithmetic, unit=unit.name, numbers=held)
             return
-        given = situate(request.configuration, request.dialect, request.inputs, self.before, request.trained)
+        situation = situate(request.configuration, request.dialect, request.inputs, self.before, request.trained)
         if extended().sufficient:
-            yield _First(arithmetic="longdouble", unit=unit.name, numbers=held | self._passed(_extended(given), unit))
-        if given.x.dtype != np.longdouble:
+            yield _First(
+                arithmetic="longdouble", unit=unit.name, numbers=held | self._passed(_extended(situation), unit)
+            )
+        if situation.x.dtype != np.longdouble:
             unit = working(request.configuration.dtype)
-            yield _First(arithmetic=given.x.dtype.name, unit=unit.name, numbers=held | self._passed(given, unit))
+            yield _First(
+                arithmetic=situation.x.dtype.name, unit=unit.name, numbers=held | self._passed(situation, unit)
+            )
 
     def _passed(self, situation: Situation, worked: Precision) -> dict[str, _Value]:
         function = self.operation.train if self.request.effect.performs == "train" else self.operation.infer
@@ -266,7 +270,7 @@ class _Step:
         return state
 
     def _given(self) -> rational.Step:
-        """Return what the step was given, its arrays taken apart by the second reference's own means."""
+        """Return the step's inputs, cut into features by the second reference's own code, independent of the first's."""
         inputs, axes = self.request.inputs, self.request.configuration.feature_axes
         state = {name: value.reshape(-1).astype(np.float64).tolist() for name, value in self.before.items()}
         if inputs.input is None:

@@ -1,4 +1,4 @@
-"""What every quantity of a step must be, remembered for the implementations that start from the same state."""
+"""What every quantity of a step should be, kept for the other implementations whose step starts from the same state."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from conformance.spec.case import Case, Sgd
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Elements of all references kept, some 100 bytes each: 16 million are 1.6 GB at most.
+#: The most elements that the kept references may have together. At some 100 bytes each, 16 million take up to 1.6 GB.
 _KEPT_ELEMENTS = 16_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Past:
-    """A train step that is over: what went in, the state before it, the gradients that came out."""
+    """An earlier train step: its inputs, the state before it and the gradients that it gave."""
 
     inputs: StepInputs
     state: Mapping[str, Array]
@@ -40,7 +40,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """Which step is asked for, under which dialect and arithmetic, and what came before it."""
+    """The step to compute, the dialect and arithmetic to compute it in, and what the steps before it left."""
 
     case: Case
     configuration: Configuration
@@ -52,14 +52,14 @@ class Request:
     trained: int
     variance: VarianceAlgorithm = "welford"
     hypothesis: Hypothesis | None = None
-    #: The train step before, where a hypothesis may ask for it.
+    #: The last train step, for the hypotheses that look back at it.
     earlier: Past | None = None
-    #: The features of which it is, first and last but one, where they are not all of the case's.
+    #: Where the step is one part of a large one: the number of its first feature, and one more than that of its last.
     features: tuple[int, int] | None = None
 
     @property
     def graded(self) -> bool:
-        """Whether the case is one over which a grade is taken."""
+        """Whether the case is on the ladder by which implementations are graded."""
         return self.case.family == OPERATIONS[self.configuration.op].ladder
 
     @property
@@ -69,7 +69,7 @@ class Request:
 
 
 class References:
-    """The reference of each step asked for so far."""
+    """Computes references, and keeps the latest of them for implementations that ask for the same again."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Any, dict[str, Expected]] = OrderedDict()
@@ -78,11 +78,14 @@ class References:
     def expected(
         self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]
     ) -> dict[str, Expected]:
-        """Return every quantity of the step, from the state `before` it and the gradients of the last train step."""
+        """Return what every quantity of the step should be.
+
+        The step starts from the state `before` it; a gradient step also takes the `gradients` of the last train step.
+        """
         if request.hypothesis is not None:
             right = replace(request, hypothesis=None)
-            known = self.expected(right, before, gradients) if _changes_results_alone(request) else None
-            return compute(request, before, gradients, known)
+            remembered = self.expected(right, before, gradients) if _changes_results_alone(request) else None
+            return compute(request, before, gradients, remembered)
         key = _key(request, before, gradients)
         if key in self._known:
             self._known.move_to_end(key)
@@ -97,7 +100,7 @@ class References:
 
 
 def _key(request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]) -> tuple[Any, ...]:
-    """Return all that the numbers of a step depend on."""
+    """Return the key under which a reference is kept: everything that its numbers depend on."""
     return (
         request.case.id,
         request.number,
@@ -113,7 +116,7 @@ def _key(request: Request, before: Mapping[str, Array], gradients: Mapping[str, 
 
 
 def numbers(request: Request) -> tuple[bool, Dialect]:
-    """Return all that the dialect says of the numbers: whether the step trains, and how."""
+    """Return all of the dialect that the step's numbers depend on: whether it trains, and the fields that matter then."""
     performs: PassName = "train" if request.effect.performs == "train" else "infer"
     return performs == "train", _numeric(request.configuration.op, request.dialect, performs)
 
@@ -124,7 +127,7 @@ def _numeric(op: str, dialect: Dialect, performs: PassName) -> Dialect:
 
 
 def _size(expected: Mapping[str, Expected]) -> int:
-    return sum(each.value.size for each in expected.values())
+    return sum(quantity.value.size for quantity in expected.values())
 
 
 def _digest(*parts: Mapping[str, Array]) -> bytes:
@@ -139,16 +142,20 @@ def _digest(*parts: Mapping[str, Array]) -> bytes:
 
 @functools.lru_cache(maxsize=256)
 def hypotheses(configuration: Configuration, dialect: Dialect) -> tuple[Hypothesis, ...]:
-    """Return the changes of the formula that may explain a step of that configuration and dialect."""
+    """Return the changes of the formula that may explain why such a step deviates."""
     return tuple(OPERATIONS[configuration.op].hypotheses(configuration, dialect))
 
 
 def _changes_results_alone(request: Request) -> bool:
-    """Return whether the hypothesis only replaces results of the right pass, so that a remembered one will do."""
+    """Return whether the hypothesis only replaces some results of the canonical pass, so that a kept reference suffices.
+
+    It does not where the hypothesis changes what the pass starts from, which pass is performed, or how the variance is
+    computed; nor where the reference is exact fractions, which the hypothesis cannot be applied to.
+    """
     hypothesis = request.hypothesis
-    if hypothesis is None or hypothesis.changed is None or too_narrow(request.configuration):
+    if hypothesis is None or hypothesis.change_results is None or too_narrow(request.configuration):
         return False
-    return hypothesis.given is None and not hypothesis.performed and hypothesis.variance == "welford"
+    return hypothesis.change_situation is None and not hypothesis.performed and hypothesis.variance == "welford"
 
 
 def compute(
@@ -157,9 +164,9 @@ def compute(
     gradients: Mapping[str, Array],
     right: Mapping[str, Expected] | None = None,
 ) -> dict[str, Expected]:
-    """Return the operation's own quantities, and beside them the state that the step must leave alone.
+    """Return what every quantity of the step should be: those that its pass gives, and the state that it leaves alone.
 
-    `right` is what the step must give, where that is known to a hypothesis.
+    `right` is what the step should give without the request's hypothesis, where that was computed already.
     """
     state = {name: _unchanged(value) for name, value in before.items()} if right is None else _kept(right, before)
     effect = request.effect
@@ -171,7 +178,7 @@ def compute(
         quantities = _performed(OPERATIONS[request.configuration.op], situation, trains, request, right)
         if request.hypothesis is None and too_narrow(request.configuration):
             quantities = exactly(quantities, situation, trains)
-        # A hypothesis that says nothing of this step does not say that nothing changes.
+        # A hypothesis that gives no quantity does not apply to this step; it does not claim that the state stays.
         return {**state, **quantities} if quantities or request.hypothesis is None else {}
     return {**state, **_moved_by_gradients(request, before, gradients)}
 
@@ -179,7 +186,7 @@ def compute(
 def _moved_by_gradients(
     request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]
 ) -> dict[str, Expected]:
-    """Return what a gradient step moves."""
+    """Return the learned parameters as a gradient step should leave them; nothing for any other step."""
     if not request.effect.moves_learned or not isinstance(request.inputs.step, Sgd):
         return {}
     rate = request.inputs.step.learning_rate
@@ -193,7 +200,7 @@ def _moved_by_gradients(
 def terms(
     request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]
 ) -> Mapping[str, Mapping[str, Array]]:
-    """Return the terms that each quantity of the step adds up, by name."""
+    """Return, for each quantity of the step, the terms that its formula adds up, by name."""
     operation = OPERATIONS[request.configuration.op]
     kept = {name: {"old": value.reshape(-1)} for name, value in before.items()}
     if request.effect.performs:
@@ -201,7 +208,7 @@ def terms(
         with np.errstate(all="ignore"):
             return {**kept, **function(_situation(request, before))}
     if isinstance(request.inputs.step, Sgd):
-        # Of a frozen layer too, which may have moved all the same.
+        # A frozen layer should not move, and gets these terms too: they show what moved it if it did.
         learned = [name for name in gradients if name in before]
         return {**kept, **{name: {**kept[name], "gradient": gradients[name].reshape(-1)} for name in learned}}
     return kept
@@ -225,34 +232,35 @@ def _earlier(request: Request, past: Past) -> Earlier:
 def _performed(
     operation: Operation, situation: Situation, trains: bool, request: Request, right: Mapping[str, Expected] | None
 ) -> dict[str, Expected]:
-    """Return what the pass gives, or gives under the hypothesis."""
+    """Return what the pass should give, or would give if the request's hypothesis were true."""
     hypothesis = request.hypothesis
     if hypothesis is None:
         return (operation.train if trains else operation.infer)(situation, request.worked)
-    if hypothesis.given is not None:
-        situation = hypothesis.given(situation)
+    if hypothesis.change_situation is not None:
+        situation = hypothesis.change_situation(situation)
     trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
     quantities = (
         dict(right)
         if right is not None
         else (operation.train if trains else operation.infer)(situation, request.worked)
     )
-    if hypothesis.changed is not None:
-        quantities = hypothesis.changed(situation, quantities)
+    if hypothesis.change_results is not None:
+        quantities = hypothesis.change_results(situation, quantities)
     return {name: quantity for name, quantity in quantities.items() if not hypothesis.only or name in hypothesis.only}
 
 
 def too_narrow(configuration: Configuration) -> bool:
-    """Return whether float64 is judged, and no float type of the platform is wide enough."""
+    """Return whether the case is in float64 on a platform that has no wider float type to judge it by."""
     return "float64" in (configuration.dtype, configuration.parameter_dtype) and wide() is np.float64
 
 
 def _kept(right: Mapping[str, Expected], before: Mapping[str, Array]) -> dict[str, Expected]:
-    """Return the state that the step must leave alone, as what is right has it; the pass replaces what moves."""
+    """Return the state as the step should leave it; the results of the pass then replace what the pass moves."""
     return {name: right[name] for name in before}
 
 
 def _unchanged(value: Array) -> Expected:
+    """Return the expectation that a value of the state keeps its very bits."""
     flat = value.reshape(-1).astype(np.longdouble)
     none = np.zeros(flat.shape)
     return Expected(
@@ -264,7 +272,10 @@ def _unchanged(value: Array) -> Expected:
 
 
 def _descended(value: Array, gradient: Array, rate: float, worked: Precision) -> Expected:
-    """Return p - η·g within 2u|η·g|(1 + u) + u|p'|: η rounded, the product rounded, the difference rounded."""
+    """Return a parameter after a gradient step, p' = p - η·g, with the bound 2u|η·g|(1 + u) + u|p'|.
+
+    Three roundings are allowed: of η, of the product and of the difference.
+    """
     start, slope = value.reshape(-1).astype(np.longdouble), gradient.reshape(-1).astype(np.longdouble)
     step = np.longdouble(rate) * slope
     after, rest = start - step, None
@@ -283,7 +294,7 @@ def _descended(value: Array, gradient: Array, rate: float, worked: Precision) ->
 
 
 def _exactly_descended(start: Array, slope: Array, rate: float) -> tuple[Array, Array]:
-    """Return p - η·g in two float64; where something is not finite, as float64 has it."""
+    """Return p - η·g exactly, as the nearest float64 and the rest; where p or g is not finite, as float64 computes it."""
     pairs = [
         split(Fraction(p) - Fraction(rate) * Fraction(g))
         if math.isfinite(p) and math.isfinite(g)

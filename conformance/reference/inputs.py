@@ -1,7 +1,7 @@
 """The arrays of a case: its initial state, and each step's input and upstream gradient.
 
-Made once per case and the same for every implementation. Where something needs the numbers of earlier steps
-(the state that a caller keeps, the gradient of a loss), they are the canonical reference's.
+They are made once per case, and every implementation gets the same bits. What depends on the numbers of earlier steps
+(the state that a caller keeps, the gradient of a loss) is computed from the canonical reference's numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from conformance.spec.recipe import Recipe, realize
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: The values of a case's steps beyond which its arrays are large: 4 MiB in float32.
+#: A case is large if its steps together have more values than this: 4 MiB in float32.
 _LARGE = 2**20
 
 
@@ -37,7 +37,7 @@ class StepInputs:
     step: Step
     input: Array | None = None
     upstream: Array | None = None
-    #: Whatever else the step has, by name.
+    #: The operation's further arrays, such as a mask, by name.
     arrays: Mapping[str, Array] = field(default_factory=dict)
 
     @functools.cached_property
@@ -65,14 +65,14 @@ def inputs_of(case: Case) -> Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Beginning:
-    """What a step begins with where every step before it gave the canonical reference's numbers, rounded as stored."""
+    """What a step starts from if every step before it gave exactly the canonical reference's numbers, rounded as stored."""
 
     state: Mapping[str, Array]
     steps: StepState
 
 
 def beginnings_of(case: Case) -> tuple[Beginning, ...]:
-    """Return what each step begins with, along the canonical reference."""
+    """Return, for each step of the case, what it starts from if the canonical reference is followed up to there."""
     return _beginnings(_ByIdentity(case))
 
 
@@ -88,10 +88,9 @@ def situate(
     state: Mapping[str, Array],
     trained: int,
 ) -> Situation:
-    """Return what the numbers of that step depend on, flattened.
+    """Return everything that the numbers of a step depend on, flattened and in a float type wide enough to judge by.
 
-    In the precision that the dtype needs: float64 errs by less than 1e-9 of a float32 bound, extended precision
-    by less than 1e-4 of a float64 bound.
+    float64 errs by less than 1e-9 of a float32 bound, extended precision by less than 1e-4 of a float64 bound.
     """
     assert inputs.input is not None
     needed = wide() if "float64" in (configuration.dtype, configuration.parameter_dtype) else np.float64
@@ -104,7 +103,7 @@ def situate(
         state={name: np.asarray(value).reshape(-1).astype(needed) for name, value in state.items()},
         trained=trained,
         shape=inputs.input.shape,
-        arrays={name: _flattened(each, configuration, needed) for name, each in inputs.arrays.items()},
+        arrays={name: _flattened(array, configuration, needed) for name, array in inputs.arrays.items()},
     )
 
 
@@ -116,7 +115,7 @@ def _flattened(array: Array, configuration: Configuration, needed: Any) -> Array
 
 
 class _ByIdentity:
-    """A case as a key: models with lists in them have no hash."""
+    """A case as the key of a cache, compared by identity: a case holds lists and so has no hash."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -140,7 +139,8 @@ def _inputs(key: _ByIdentity) -> Inputs:
     return Inputs(initial=initial, steps=tuple(_arrays(case, step, None) for step in case.performed))
 
 
-#: As many as rows of one speed and of another may lie apart; of large ones as few as are in use at once.
+#: A slow and a fast implementation may be hundreds of cases apart, so the arrays of many small cases are kept. Of large
+#: cases, only as many as are in use at once.
 _small_inputs, _large_inputs = functools.lru_cache(maxsize=512)(_inputs), functools.lru_cache(maxsize=4)(_inputs)
 
 
@@ -156,7 +156,10 @@ def _follows(step: Step) -> bool:
 
 
 def _arrays(case: Case, step: Step, output: Array | None) -> StepInputs:
-    """Return the step with its arrays; `output` is the reference's, where the upstream gradient follows it."""
+    """Return the step with its arrays.
+
+    `output` is the reference's output of the step, needed where the upstream gradient is that of a loss.
+    """
     if not isinstance(step, Train | Infer):
         return StepInputs(step=step)
     configuration, shape = case.configuration, case.step_shape(step)
@@ -171,7 +174,7 @@ def _arrays(case: Case, step: Step, output: Array | None) -> StepInputs:
 
 
 def _further(case: Case, recipe: Recipe, name: str, shape: tuple[int, ...]) -> Array:
-    """Return an array that the step has beside its input, in the shape that the operation gives it."""
+    """Return one of the operation's further arrays, in the shape that the operation declares for it."""
     configuration = case.configuration
     match OPERATIONS[case.op].arrays[name]:
         case "input":
@@ -182,7 +185,7 @@ def _further(case: Case, recipe: Recipe, name: str, shape: tuple[int, ...]) -> A
 
 
 def initial_state(case: Case, operation: Operation) -> dict[str, Array]:
-    """Return what is kept from step to step as it is before the first one, each in its own shape."""
+    """Return the state before the first step, each array in its own shape."""
     configuration = case.configuration
     state = {}
     for name in operation.state(configuration):
@@ -208,7 +211,7 @@ class _Chain:
         self.steps = StepState()
 
     def walk(self) -> Iterator[tuple[StepInputs, Beginning]]:
-        """Yield each step's arrays and what it begins with."""
+        """Yield each step's arrays and what the step starts from."""
         dialect = self.operation.dialect
         for step in self.case.performed:
             beginning = Beginning(
@@ -232,7 +235,7 @@ class _Chain:
             yield inputs, beginning
 
     def _performed(self, step: Step, effect: Effect) -> tuple[StepInputs, Mapping[str, Expected]]:
-        """Return the step with its arrays, and what its pass must give where a later step depends on that."""
+        """Return the step with its arrays, and what its pass should give if it moves the state that later steps start from."""
         output = None
         if _follows(step):
             forward = _arrays(self.case, step.model_copy(update={"upstream": None}), None)

@@ -38,9 +38,9 @@ def contradictions(case: Case, place: Place) -> Iterator[SpecError]:
             message = f"step {published.step} gives no {published.quantity}"
             yield SpecError(place=place, key=case.id, message=message)
             continue
-        given = case.step_shape(case.performed[published.step - 1])
+        input_shape = case.step_shape(case.performed[published.step - 1])
         shape = OPERATIONS[case.op].quantities[published.quantity].shape
-        expected = shape_of(shape, case.configuration, given)
+        expected = shape_of(shape, case.configuration, input_shape)
         texts = np.array(published.values, dtype=object)
         if texts.shape != expected:
             message = f"published {published.quantity} has shape {texts.shape}, the reference {expected}"
@@ -52,7 +52,7 @@ def contradictions(case: Case, place: Place) -> Iterator[SpecError]:
         half_unit = flattened(np.vectorize(_half_unit, otypes=[np.float64])(texts), shape, case.configuration)
         over = np.abs(printed - value) > allowed + half_unit
         for position in np.flatnonzero(over):
-            index = index_of(int(position), shape, case.configuration, given)
+            index = index_of(int(position), shape, case.configuration, input_shape)
             message = (
                 f"published {published.quantity} at {index} is {printed.flat[position]},"
                 f" the reference {value.flat[position]} ± {(allowed + half_unit).flat[position]:.2g}"

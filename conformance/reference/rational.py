@@ -1,7 +1,7 @@
-"""Exact values where no float type of the platform is wide enough to judge float64 by.
+"""Exact values, for platforms that have no float type wider than float64 to judge float64 by.
 
-The bounds stay those of float64 arithmetic. Each value is a fraction, of the operation's second reference, as two
-float64: the nearest one and what that lacks.
+The bounds stay those of float64 arithmetic. Each value comes from the operation's second reference as a fraction, and
+is kept as two float64: the nearest one, and the rest.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Elements in a step that fractions do in some tenths of a second.
+#: The most elements in a step that fractions compute in some tenths of a second.
 ELEMENTS = 4096
 
 
 def exactly(expected: Mapping[str, Expected], situation: Situation, trains: bool) -> dict[str, Expected]:
-    """Return the quantities with exact values; those of a step too large, or not finite, with bounds that say nothing."""
+    """Return the quantities with exact values.
+
+    Where there is no exact value, because the step is too large or the number is not finite, the bound is infinite.
+    """
     if situation.x.size > ELEMENTS:
         return {name: _undecided(quantity) for name, quantity in expected.items()}
     passes = OPERATIONS[situation.configuration.op].rational
@@ -37,7 +40,7 @@ def exactly(expected: Mapping[str, Expected], situation: Situation, trains: bool
 
 
 def rule_of(configuration: Configuration, dialect: Dialect, trained: int) -> rational.Rule:
-    """Return what the step does with the numbers, for exact arithmetic."""
+    """Return the dialect and parameters of a step as the second reference takes them, in fractions."""
     return rational.Rule(
         dialect=dialect,
         decay=Fraction(configuration.decay),
@@ -48,15 +51,15 @@ def rule_of(configuration: Configuration, dialect: Dialect, trained: int) -> rat
 
 
 def split(number: Fraction) -> tuple[float, float]:
-    """Return the nearest float64 and the float64 nearest to what it lacks."""
+    """Return the float64 nearest to the number, and the float64 nearest to the rest."""
     near = float(number)
     return near, float(number - Fraction(near))
 
 
 def spread(entries: list[Entry], size: int) -> list[Entry] | None:
-    """Return an entry for each of `size` values; None where there are more or fewer numbers.
+    """Return one entry for each of `size` values; None where the number of entries does not fit.
 
-    One row in which nothing is a number stands for all rows.
+    A single row that holds no number stands for all rows.
     """
     if len(entries) == size:
         return entries
@@ -66,7 +69,7 @@ def spread(entries: list[Entry], size: int) -> list[Entry] | None:
 
 
 def _step(situation: Situation) -> rational.Step:
-    """Return what the step was given, in floats."""
+    """Return the step's inputs as the second reference takes them, in Python floats."""
     columns = {name: array for name, array in situation.arrays.items() if array.dtype != np.bool_}
     masks = [array for array in situation.arrays.values() if array.dtype == np.bool_]
     return rational.Step(
@@ -91,7 +94,7 @@ def _undecided(expected: Expected) -> Expected:
 def _replaced(expected: Expected, exact: list[Entry] | None) -> Expected:
     """Return the expectation with exact values where there are any.
 
-    Elsewhere, which numbers are finite is judged alone.
+    Elsewhere the bound is infinite, so that only whether a number is finite is judged.
     """
     entries = None if exact is None else spread(exact, expected.value.size)
     if entries is None:

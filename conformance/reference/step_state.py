@@ -1,6 +1,7 @@
-"""What a step does, by its kind, by whether the layer is frozen, and by what frozen means in the dialect: one table.
+"""What a step does: one table by the kind of step, whether the layer is frozen, and what frozen means in the dialect.
 
-Whoever follows a case from step to step walks this table: judging, both references, published numbers, observation.
+Everything that follows a case from step to step uses this table: judging, both references, the check of published
+numbers, and the observation of dialects.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Standing(Enum):
-    """How a layer stands to being frozen."""
+    """Whether a layer is frozen, and what that means in its dialect."""
 
     FREE = "free"
-    #: Frozen, and trained on: only what is learned stands still.
+    #: Frozen, and still in training mode: only the learned parameters stand still.
     FROZEN = "frozen"
-    #: Frozen, where that means inference.
+    #: Frozen, in a dialect where that puts the layer in inference mode.
     INFERRING = "inferring"
 
 
@@ -32,17 +33,17 @@ class Standing(Enum):
 class Effect:
     """What one step does."""
 
-    #: The pass whose formulas it follows; empty where it computes nothing.
+    #: The pass whose formulas the step follows; empty where it computes nothing.
     performs: Literal["train", "infer", ""] = ""
-    #: Whether the batch moves the moving values. Counts among the train steps that an update weighs by, if so.
+    #: Whether the batch moves the moving values. If so, the step is counted as a train step.
     moves_averages: bool = False
-    #: Whether the gradients move what is learned.
+    #: Whether the step moves the learned parameters along their gradients.
     moves_learned: bool = False
-    #: Whether its backward pass gives the gradients of what is learned.
+    #: Whether the backward pass gives the gradients of the learned parameters.
     differentiates_learned: bool = False
-    #: What a gradient step takes after it: its own gradients, none, or still those of an earlier step.
+    #: The gradients that a later gradient step would take: this step's own, none, or still those of an earlier step.
     leaves_gradients: Literal["own", "none", "earlier"] = "earlier"
-    #: Whether the layer is frozen afterwards; None: as before.
+    #: Whether the layer is frozen afterwards; None where that stays as it was.
     freezes: bool | None = None
 
 
@@ -81,12 +82,12 @@ def effect_of(kind: str, frozen: bool, dialect: Dialect) -> Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StepState:
-    """What the steps so far have left, beside the numbers of the state itself."""
+    """What the steps so far have left for the next one, apart from the arrays of the state."""
 
     frozen: bool = False
-    #: Train steps that moved the moving values.
+    #: How many train steps have moved the moving values.
     trained: int = 0
-    #: What a gradient step takes: by what is learned, the gradient of the train step before.
+    #: The gradients that a gradient step would take, by the name of the learned parameter.
     gradients: Mapping[str, Array] = field(default_factory=dict)
 
     def effect(self, kind: str, dialect: Dialect) -> Effect:
@@ -94,9 +95,9 @@ class StepState:
         return effect_of(kind, self.frozen, dialect)
 
     def after(self, kind: str, dialect: Dialect, size: int, gradients: Mapping[str, Array]) -> StepState:
-        """Return what a step leaves, given the `size` of its input and the gradients of what is learned that it gave.
+        """Return what a step leaves: `size` is that of its input, `gradients` are those of the learned parameters.
 
-        A batch of no values moves nothing, and so does not count.
+        An empty batch moves nothing, and so is not counted as a train step.
         """
         effect = self.effect(kind, dialect)
         left = {"own": gradients, "none": {}, "earlier": self.gradients}

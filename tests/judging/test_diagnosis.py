@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conformance.cause import Cause, because
-from conformance.judging.diagnosis import Evidence, diagnosis, explained, settled
+from conformance.judging.diagnosis import StepEvidence, diagnosis, explained, settled
 from conformance.judging.judge import judge
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations import OPERATIONS
@@ -141,7 +141,7 @@ def tried(fits: str, fitted: dict[frozenset[str], tuple[Hypothesis, ...]], *, na
             "output": Expected(value=value, bound=value * 1e-6, magnitude=value * 9, in_domain=np.ones(3, dtype=bool))
         }
 
-    evidence = Evidence(
+    evidence = StepEvidence(
         observed={"output": np.ones(3, np.float32)}, narrowed=of if narrowed else frozenset(), agreeing=frozenset(),
         worked=working("float32"), hypotheses=CHANGES, under=under, expected={}, terms=dict, fitted=fitted,
     )  # fmt: skip

@@ -140,7 +140,7 @@ def _hypotheses(configuration: Any, dialect: Any) -> list[Hypothesis]:
         cause=because("moving-not-updated"),
         configuration=configuration,
         dialect=dialect,
-        changed=lambda situation, quantities: {
+        change_results=lambda situation, quantities: {
             **quantities,
             "moving_level": _expected(situation, situation.state["moving_level"], np.zeros(len(situation.x))),
         },

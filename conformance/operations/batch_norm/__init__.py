@@ -54,7 +54,8 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
         sizes = tolerance.sizes(situation, normalization)
         step = Step(situation=situation, normalization=normalization, gradients=gradients, sizes=sizes)
         classes = {
-            grade: _train_bounds(step, statistics, after, each) for grade, each in classes_of(situation, worked).items()
+            grade: _train_bounds(step, statistics, after, algorithm)
+            for grade, algorithm in classes_of(situation, worked).items()
         }
         values = {
             "batch_mean": statistics.mean,
@@ -73,7 +74,10 @@ def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
         outputs, gradients = _outputs(situation, normalization)
         sizes = tolerance.sizes(situation, normalization)
         step = Step(situation=situation, normalization=normalization, gradients=gradients, sizes=sizes)
-        classes = {grade: _transform_bounds(step, EXACT, each) for grade, each in classes_of(situation, worked).items()}
+        classes = {
+            grade: _transform_bounds(step, EXACT, algorithm)
+            for grade, algorithm in classes_of(situation, worked).items()
+        }
         return expected(step, outputs, classes, worked)
 
 
@@ -84,20 +88,20 @@ def classes_of(situation: Situation, worked: Precision) -> dict[str, Algorithm]:
     """
     count = situation.x.shape[0]
     sequential = max(0, count - 1)
-    found = {"": Algorithm(variance=situation.variance, worked=worked, height=sequential)}
+    classes = {"": Algorithm(variance=situation.variance, worked=worked, height=sequential)}
     if situation.graded:
         pairwise = math.ceil(math.log2(count)) if count > 1 else 0
-        found["A"] = Algorithm(variance="two_pass", worked=worked, height=pairwise)
-        found["D"] = Algorithm(variance="two_pass", worked=worked, height=sequential)
-    return found
+        classes["A"] = Algorithm(variance="two_pass", worked=worked, height=pairwise)
+        classes["D"] = Algorithm(variance="two_pass", worked=worked, height=sequential)
+    return classes
 
 
 def _outputs(situation: Situation, normalization: Normalization) -> tuple[dict[str, Array], Gradients | None]:
     if situation.upstream is None:
         return {"output": normalization.output}, None
-    found = reference.gradients(normalization, situation.upstream, situation.x)
-    values = {"grad_input": found.input, "grad_gamma": found.gamma, "grad_beta": found.beta}
-    return {"output": normalization.output, **values}, found
+    gradients = reference.gradients(normalization, situation.upstream, situation.x)
+    values = {"grad_input": gradients.input, "grad_gamma": gradients.gamma, "grad_beta": gradients.beta}
+    return {"output": normalization.output, **values}, gradients
 
 
 def _train_bounds(
@@ -177,7 +181,7 @@ def expected(
             bound=np.asarray(classes[""][name], dtype=np.float64),
             magnitude=np.asarray(held[name], dtype=np.float64),
             in_domain=in_domain,
-            narrower={grade: each[name] for grade, each in classes.items() if grade},
+            narrower={grade: bounds[name] for grade, bounds in classes.items() if grade},
         )
         for name, value in values.items()
     }
@@ -191,7 +195,7 @@ def _magnitudes(step: Step, squares: Array) -> dict[str, Array]:
         # A NaN in inference is its own element's: the size of the feature is that of its finite ones.
         farthest = np.nan_to_num(sizes.normalized, nan=0.0, posinf=0.0).max(axis=0, initial=0)
     square = squares / max(1, len(situation.x))
-    found = {
+    magnitudes = {
         "batch_mean": sizes.level,
         "batch_variance": square,
         "moving_mean": sizes.level + np.abs(situation.state["moving_mean"]),
@@ -199,13 +203,13 @@ def _magnitudes(step: Step, squares: Array) -> dict[str, Array]:
         "output": sizes.gamma * (farthest + 1) + sizes.beta,
     }
     if situation.dialect.update == "merge":
-        found["moving_variance"] = found["moving_variance"] + situation.state["moving_mean"] ** 2
+        magnitudes["moving_variance"] = magnitudes["moving_variance"] + situation.state["moving_mean"] ** 2
     if sizes.pull is not None and sizes.total is not None:
-        found["grad_beta"] = sizes.total
-        found["grad_gamma"] = sizes.total * np.maximum(1, farthest)
+        magnitudes["grad_beta"] = sizes.total
+        magnitudes["grad_gamma"] = sizes.total * np.maximum(1, farthest)
         strongest = np.maximum.reduce(sizes.pull, axis=0, initial=0) + _carried(step, farthest)
-        found["grad_input"] = sizes.gamma * sizes.inverse_root * strongest
-    return found
+        magnitudes["grad_input"] = sizes.gamma * sizes.inverse_root * strongest
+    return magnitudes
 
 
 def _carried(step: Step, farthest: Array) -> Array | float:

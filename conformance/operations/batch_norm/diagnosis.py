@@ -16,17 +16,17 @@ import numpy as np
 from conformance.cause import UNSTABLE, Cause, because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference
-from conformance.operations.batch_norm.changed import MOVING, changed_to
-from conformance.operations.batch_norm.misread import misread
+from conformance.operations.batch_norm.expectations import MOVING, changed_to
+from conformance.operations.batch_norm.other_statistics import other_statistics
+from conformance.operations.batch_norm.places import misplaced
 from conformance.operations.batch_norm.reference import Normalization
-from conformance.operations.batch_norm.taken import taken
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.precision import precision, rounded
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Found = dict[str, Expected]
+Results = dict[str, Expected]
 
 _PRODUCED = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
 
@@ -39,8 +39,8 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from _normalizer(base)
     yield from _gradients(base)
     yield from parameters(base)
-    yield from taken(base)
-    yield from misread(base)
+    yield from other_statistics(base)
+    yield from misplaced(base)
     yield replace(base, cause=because(UNSTABLE), variance="one_pass", last=True)
 
 
@@ -68,8 +68,8 @@ def _moving(base: Hypothesis) -> Iterator[Hypothesis]:
     yield _dialect(base, because("zero-debiased-average"), update="zero_debiased")
     for counted, count in (("samples", base.configuration.shape[0]), ("features", base.configuration.feature_count)):
         cause = because("moving-correction-of-another-count", counted=counted)
-        yield replace(base, cause=cause, changed=functools.partial(_corrected_by, count))
-    yield replace(base, cause=because("deviations-averaged"), changed=_deviations_averaged)
+        yield replace(base, cause=cause, change_results=functools.partial(_corrected_by, count))
+    yield replace(base, cause=because("deviations-averaged"), change_results=_deviations_averaged)
     yield replace(base, cause=because("moving-updated-in-inference"), performed="train", only=MOVING)
     frozen = not base.dialect.frozen_implies_inference
     cause = because("frozen-infers" if frozen else "frozen-trains")
@@ -82,18 +82,26 @@ def _moving(base: Hypothesis) -> Iterator[Hypothesis]:
             cause=because("moving-rounded", dtype=dtype),
             only=MOVING,
             representable=dtype,
-            changed=functools.partial(_stored_in, dtype),
+            change_results=functools.partial(_stored_in, dtype),
         )
-    yield replace(base, cause=because("initial-moving-forgotten"), given=_from_neutral, only=MOVING)
-    yield replace(base, cause=because("moving-one-step-late"), changed=_late, only=MOVING, last=True)
+    yield replace(base, cause=because("initial-moving-forgotten"), change_situation=_from_neutral, only=MOVING)
+    yield replace(base, cause=because("moving-one-step-late"), change_results=_late, only=MOVING, last=True)
 
 
 def epsilons(base: Hypothesis) -> Iterator[Hypothesis]:
     """Yield what may have happened to epsilon, in every operation that has one."""
     epsilon, base = base.configuration.epsilon, replace(base, only=_PRODUCED)
-    yield replace(base, cause=because("epsilon-outside-root"), given=lambda each: replace(each, epsilon="outside"))
+    yield replace(
+        base,
+        cause=because("epsilon-outside-root"),
+        change_situation=lambda situation: replace(situation, epsilon="outside"),
+    )
     yield _config(base, because("epsilon-dropped"), epsilon=0.0)
-    yield replace(base, cause=because("variance-clamped-to-epsilon"), given=lambda each: replace(each, epsilon="floor"))
+    yield replace(
+        base,
+        cause=because("variance-clamped-to-epsilon"),
+        change_situation=lambda situation: replace(situation, epsilon="floor"),
+    )
     yield _config(base, because("epsilon-twice"), epsilon=2 * epsilon)
     yield _config(base, because("epsilon-squared"), epsilon=epsilon**2)
     yield _config(base, because("epsilon-clamped", least="1.001e-5"), epsilon=max(epsilon, 1.001e-5))
@@ -110,148 +118,160 @@ def _normalizer(base: Hypothesis) -> Iterator[Hypothesis]:
     yield replace(base, cause=because("batch-statistics-in-inference"), performed="train")
     # It leaves the moving values as well.
     yield replace(base, cause=because("inference-in-training"), performed="infer", only=frozenset())
-    yield replace(base, cause=because("inference-one-update-late"), given=_not_yet_updated)
-    yield replace(base, cause=because("mean-not-subtracted"), changed=_uncentred)
+    yield replace(base, cause=because("inference-one-update-late"), change_situation=_not_yet_updated)
+    yield replace(base, cause=because("mean-not-subtracted"), change_results=_uncentred)
 
 
 def parameters(base: Hypothesis) -> Iterator[Hypothesis]:
     """Yield what may have happened to gamma, beta and the upstream gradient, in every operation that has them."""
 
-    def given(cause: Cause, change: Callable[[Mapping[str, Array]], Mapping[str, Array]]) -> Hypothesis:
-        def started(situation: Situation) -> Situation:
+    def hypothesis(cause: Cause, change: Callable[[Mapping[str, Array]], Mapping[str, Array]]) -> Hypothesis:
+        def change_situation(situation: Situation) -> Situation:
             return replace(situation, state={**situation.state, **change(situation.state)})
 
-        return replace(base, cause=cause, given=started, only=_PRODUCED)
+        return replace(base, cause=cause, change_situation=change_situation, only=_PRODUCED)
 
-    def constant(name: str, value: float, of: Mapping[str, Array]) -> Mapping[str, Array]:
-        return {name: np.full_like(of[name], value)}
+    def constant(name: str, value: float, state: Mapping[str, Array]) -> Mapping[str, Array]:
+        return {name: np.full_like(state[name], value)}
 
-    def neighbour(name: str, shift: int, of: Mapping[str, Array]) -> Mapping[str, Array]:
-        return {name: np.roll(of[name], shift)}
+    def neighbour(name: str, shift: int, state: Mapping[str, Array]) -> Mapping[str, Array]:
+        return {name: np.roll(state[name], shift)}
 
     has = {name for name, on in (("gamma", base.configuration.scale), ("beta", base.configuration.center)) if on}
     for name, neutral in (("gamma", 1.0), ("beta", 0.0)):
         if name in has:
-            yield given(because("parameter-ignored", parameter=name), functools.partial(constant, name, neutral))
+            yield hypothesis(because("parameter-ignored", parameter=name), functools.partial(constant, name, neutral))
             for shift in (1, -1):
-                yield given(
+                yield hypothesis(
                     because("parameter-of-neighbour", parameter=name), functools.partial(neighbour, name, shift)
                 )
     if "gamma" in has:
-        yield given(because("gamma-without-sign"), lambda of: {"gamma": np.abs(of["gamma"])})
+        yield hypothesis(because("gamma-without-sign"), lambda state: {"gamma": np.abs(state["gamma"])})
     for dtype in ("float16", "bfloat16"):
-        yield given(because("parameters-rounded", dtype=dtype), functools.partial(_parameters_in, has, dtype))
+        yield hypothesis(because("parameters-rounded", dtype=dtype), functools.partial(_parameters_in, has, dtype))
         yield replace(
-            base, cause=because("upstream-rounded", dtype=dtype), given=functools.partial(_upstream_in, dtype)
+            base,
+            cause=because("upstream-rounded", dtype=dtype),
+            change_situation=functools.partial(_upstream_in, dtype),
         )
     if len(has) == 2:
-        yield given(because("gamma-and-beta-swapped"), lambda of: {"gamma": of["beta"], "beta": of["gamma"]})
-        yield given(because("beta-before-gamma"), lambda of: {"beta": of["beta"] * of["gamma"]})
+        yield hypothesis(
+            because("gamma-and-beta-swapped"), lambda state: {"gamma": state["beta"], "beta": state["gamma"]}
+        )
+        yield hypothesis(because("beta-before-gamma"), lambda state: {"beta": state["beta"] * state["gamma"]})
 
 
 def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
-    def changed(cause: Cause, quantity: str, change: Callable[[Situation, Normalization, Found], Array]) -> Hypothesis:
-        def came(situation: Situation, found: Found) -> Found:
+    def hypothesis(
+        cause: Cause, quantity: str, change: Callable[[Situation, Normalization, Results], Array]
+    ) -> Hypothesis:
+        def change_results(situation: Situation, results: Results) -> Results:
             # A batch of single values that is passed on as it is has an input gradient alone.
-            if not found.keys() >= {quantity, "grad_gamma", "grad_beta"} or situation.upstream is None:
+            if not results.keys() >= {quantity, "grad_gamma", "grad_beta"} or situation.upstream is None:
                 return {}
             if not situation.x.size:
                 return {}
-            normalization = _transform(situation, found)
-            return {quantity: changed_to(found[quantity], change(situation, normalization, found))}
+            normalization = _transform(situation, results)
+            return {quantity: changed_to(results[quantity], change(situation, normalization, results))}
 
-        return replace(base, cause=cause, changed=came, only=frozenset({quantity}))
+        return replace(base, cause=cause, change_results=change_results, only=frozenset({quantity}))
 
-    def mean(s: Situation, n: Normalization, found: Found) -> Array:
-        return np.asarray(n.gamma * n.inverse_root * found["grad_beta"].value / len(s.x))
+    def mean(s: Situation, n: Normalization, results: Results) -> Array:
+        return np.asarray(n.gamma * n.inverse_root * results["grad_beta"].value / len(s.x))
 
-    def variance(s: Situation, n: Normalization, found: Found) -> Array:
-        return np.asarray(n.gamma * n.inverse_root * n.normalized * found["grad_gamma"].value / len(s.x))
+    def variance(s: Situation, n: Normalization, results: Results) -> Array:
+        return np.asarray(n.gamma * n.inverse_root * n.normalized * results["grad_gamma"].value / len(s.x))
 
-    def scaled(s: Situation, n: Normalization, found: Found) -> Array:
+    def scaled(s: Situation, n: Normalization, results: Results) -> Array:
         return np.asarray(n.gamma * n.inverse_root * s.upstream)
 
-    yield changed(because("statistics-taken-for-constants"), "grad_input", scaled)
-    yield changed(because("mean-term-missing"), "grad_input", lambda s, n, f: f["grad_input"].value + mean(s, n, f))
-    yield changed(
+    yield hypothesis(because("statistics-taken-for-constants"), "grad_input", scaled)
+    yield hypothesis(because("mean-term-missing"), "grad_input", lambda s, n, f: f["grad_input"].value + mean(s, n, f))
+    yield hypothesis(
         because("variance-term-missing"), "grad_input", lambda s, n, f: f["grad_input"].value + variance(s, n, f)
     )
-    yield changed(
+    yield hypothesis(
         because("training-gradient-in-inference"),
         "grad_input",
         lambda s, n, f: f["grad_input"].value - mean(s, n, f) - variance(s, n, f),
     )
-    yield changed(
+    yield hypothesis(
         because("gamma-missing-from-input-gradient"), "grad_input", lambda s, n, f: f["grad_input"].value / n.gamma
     )
-    yield changed(
+    yield hypothesis(
         because("gamma-gradient-not-normalized"), "grad_gamma", lambda s, n, f: (s.upstream * n.deviation).sum(axis=0)
     )
-    yield changed(because("gamma-gradient-of-x"), "grad_gamma", lambda s, n, f: (s.upstream * s.x).sum(axis=0))
-    yield changed(because("beta-gradient-averaged"), "grad_beta", lambda s, n, f: f["grad_beta"].value / len(s.x))
+    yield hypothesis(because("gamma-gradient-of-x"), "grad_gamma", lambda s, n, f: (s.upstream * s.x).sum(axis=0))
+    yield hypothesis(because("beta-gradient-averaged"), "grad_beta", lambda s, n, f: f["grad_beta"].value / len(s.x))
     for learned, only in (("gamma", ["gamma"]), ("beta", ["beta"]), ("gamma and beta", ["gamma", "beta"])):
-        of = replace(base, only=frozenset(f"grad_{each}" for each in only))
-        yield replace(of, cause=because("learned-gradient-missing", learned=learned), changed=_without_gradients)
+        learned_base = replace(base, only=frozenset(f"grad_{parameter}" for parameter in only))
+        yield replace(
+            learned_base, cause=because("learned-gradient-missing", learned=learned), change_results=_without_gradients
+        )
         for kept, id_ in ((False, "learned-gradient-one-step-late"), (True, "learned-gradient-added-up")):
             change = functools.partial(_of_the_step_before, only, kept)
-            yield replace(of, cause=because(id_, learned=learned), changed=change)
+            yield replace(learned_base, cause=because(id_, learned=learned), change_results=change)
 
 
-def _without_gradients(situation: Situation, found: Found) -> Found:
+def _without_gradients(situation: Situation, results: Results) -> Results:
     del situation
     return {
-        name: replace(found[name], value=0 * found[name].value) for name in ("grad_gamma", "grad_beta") if name in found
+        name: replace(results[name], value=0 * results[name].value)
+        for name in ("grad_gamma", "grad_beta")
+        if name in results
     }
 
 
-def _of_the_step_before(names: Sequence[str], kept: bool, situation: Situation, found: Found) -> Found:
+def _of_the_step_before(names: Sequence[str], kept: bool, situation: Situation, results: Results) -> Results:
     """Return the gradients that the step before gave, alone or with this one's added."""
     if situation.earlier is None:
         return {}
     last = {name: situation.earlier.gradients[name] for name in names if name in situation.earlier.gradients}
     return {
-        f"grad_{name}": changed_to(found[f"grad_{name}"], value + found[f"grad_{name}"].value if kept else value)
+        f"grad_{name}": changed_to(results[f"grad_{name}"], value + results[f"grad_{name}"].value if kept else value)
         for name, value in last.items()
-        if f"grad_{name}" in found
+        if f"grad_{name}" in results
     }
 
 
-def _transform(situation: Situation, found: Found) -> Normalization:
-    if "moving_mean" in found:
+def _transform(situation: Situation, results: Results) -> Normalization:
+    if "moving_mean" in results:
         return reference.training(situation)[2]
     return reference.inference(situation)
 
 
-def _deviations_averaged(situation: Situation, found: Found) -> Found:
-    if "moving_variance" not in found or not situation.x.size:
+def _deviations_averaged(situation: Situation, results: Results) -> Results:
+    if "moving_variance" not in results or not situation.x.size:
         return {}
     weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
     entering = reference.corrected(reference.batch_statistics(situation.x), situation.dialect.moving_correction)
     value = moved(np.sqrt(situation.state["moving_variance"]), np.sqrt(entering), weight) ** 2
-    return {**found, "moving_variance": changed_to(found["moving_variance"], value)}
+    return {**results, "moving_variance": changed_to(results["moving_variance"], value)}
 
 
-def _corrected_by(count: int, situation: Situation, found: Found) -> Found:
+def _corrected_by(count: int, situation: Situation, results: Results) -> Results:
     """Return the moving variance with the factor n/(n - 1) of another count than that of the values."""
-    if "moving_variance" not in found or not situation.x.size or count < 2 or count == len(situation.x):
+    if "moving_variance" not in results or not situation.x.size or count < 2 or count == len(situation.x):
         return {}
     weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
     entering = reference.batch_statistics(situation.x).variance * (situation.x.dtype.type(count) / (count - 1))
     value = moved(situation.state["moving_variance"], np.asarray(entering), weight)
-    return {**found, "moving_variance": changed_to(found["moving_variance"], value)}
+    return {**results, "moving_variance": changed_to(results["moving_variance"], value)}
 
 
 def _rounded(value: float, dtype: str) -> float:
     return float(rounded(np.array([value]), dtype)[0])
 
 
-def _stored_in(dtype: str, situation: Situation, found: Found) -> Found:
+def _stored_in(dtype: str, situation: Situation, results: Results) -> Results:
     """Return the moving values within one more rounding, to `dtype`."""
     del situation
     stored = precision(dtype)
     return {
-        name: replace(each, bound=each.bound + stored.unit * (np.abs(each.value) + each.bound) + stored.tiny)
-        for name, each in found.items()
+        name: replace(
+            expected, bound=expected.bound + stored.unit * (np.abs(expected.value) + expected.bound) + stored.tiny
+        )
+        for name, expected in results.items()
         if name in MOVING
     }
 
@@ -261,20 +281,20 @@ def _from_neutral(situation: Situation) -> Situation:
     return replace(situation, state={**situation.state, "moving_mean": zero, "moving_variance": zero + 1})
 
 
-def _late(situation: Situation, found: Found) -> Found:
+def _late(situation: Situation, results: Results) -> Results:
     """Return the moving values that the batch of the step before moves; in the first step nothing does."""
-    if not found.keys() & MOVING:
+    if not results.keys() & MOVING:
         return {}
     earlier = situation.earlier
     if earlier is None or not earlier.x.size:
-        return {name: changed_to(found[name], situation.state[name]) for name in MOVING}
+        return {name: changed_to(results[name], situation.state[name]) for name in MOVING}
     weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
     statistics = reference.batch_statistics(earlier.x)
     batch = {
         "moving_mean": statistics.mean,
         "moving_variance": reference.corrected(statistics, situation.dialect.moving_correction),
     }
-    return {name: changed_to(found[name], moved(situation.state[name], batch[name], weight)) for name in batch}
+    return {name: changed_to(results[name], moved(situation.state[name], batch[name], weight)) for name in batch}
 
 
 def _not_yet_updated(situation: Situation) -> Situation:
@@ -284,17 +304,17 @@ def _not_yet_updated(situation: Situation) -> Situation:
     return replace(situation, state={**situation.state, **before})
 
 
-def _uncentred(situation: Situation, found: Found) -> Found:
-    if not found.keys() & _PRODUCED or not situation.x.size:
+def _uncentred(situation: Situation, results: Results) -> Results:
+    if not results.keys() & _PRODUCED or not situation.x.size:
         return {}
-    healthy = _transform(situation, found)
+    healthy = _transform(situation, results)
     normalized = situation.x * healthy.inverse_root
     n = replace(healthy, deviation=situation.x, normalized=normalized, output=healthy.gamma * normalized + healthy.beta)
     values = {"output": n.output}
     if situation.upstream is not None:
-        given = reference.gradients(n, situation.upstream, situation.x)
-        values |= {"grad_input": given.input, "grad_gamma": given.gamma, "grad_beta": given.beta}
-    return {name: changed_to(found[name], value) for name, value in values.items() if name in found}
+        gradients = reference.gradients(n, situation.upstream, situation.x)
+        values |= {"grad_input": gradients.input, "grad_gamma": gradients.gamma, "grad_beta": gradients.beta}
+    return {name: changed_to(results[name], value) for name, value in values.items() if name in results}
 
 
 def _parameters_in(names: set[str], dtype: str, state: Mapping[str, Array]) -> Mapping[str, Array]:

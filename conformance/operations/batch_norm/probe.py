@@ -64,24 +64,24 @@ def observe_moving(batches: Sequence[Situation], after: Mapping[str, Array], wor
 
     A reading fits within k·8u(1 + |values|), the rounding of k updates.
     """
-    fitting = [each for each in readings() if _fits(each, batches, after, worked)]
+    fitting = [reading for reading in readings() if _fits(reading, batches, after, worked)]
     return fitting[0] if len(fitting) == 1 else None
 
 
 def _fits(reading: Reading, batches: Sequence[Situation], after: Mapping[str, Array], worked: Precision) -> bool:
     mean, variance = _predicted(reading, batches)
     for index, (name, predicted) in enumerate(zip(MOVING, (mean, variance), strict=True)):
-        seen = after[name].reshape(-1).astype(np.float64)
+        observed = after[name].reshape(-1).astype(np.float64)
         unit = max(worked.unit, precision(after[name].dtype.name).unit)
-        if not (np.abs(seen - predicted) <= _allowed(batches, index, unit)).all():
+        if not (np.abs(observed - predicted) <= _allowed(batches, index, unit)).all():
             return False
     return True
 
 
 def _magnitudes(batches: Sequence[Situation], index: int) -> list[Array]:
     name = MOVING[index]
-    found = [batch_statistics(each.x) for each in batches]
-    return [batches[0].state[name], *((each.mean, 2 * each.variance)[index] for each in found)]
+    statistics = [batch_statistics(batch.x) for batch in batches]
+    return [batches[0].state[name], *((batch.mean, 2 * batch.variance)[index] for batch in statistics)]
 
 
 def _predicted(reading: Reading, batches: Sequence[Situation]) -> tuple[Array, Array]:
@@ -125,16 +125,16 @@ def observe(passes: Sequence[Pass], train: Reference, worked: Precision) -> dict
 
     A field that no hypothesis explains, or more than one, is "unknown".
     """
-    if any(each.refused for each in passes):
+    if any(step.refused for step in passes):
         return {}
-    found = {"normalizes_with": _normalizer(passes, train, worked)}
+    observed = {"normalizes_with": _normalizer(passes, train, worked)}
     if any(name not in passes[-1].after for name in ("moving_mean", "moving_variance")):
-        return found
-    reading = observe_moving([each.situation for each in passes], passes[-1].after, worked)
+        return observed
+    reading = observe_moving([step.situation for step in passes], passes[-1].after, worked)
     if reading is None:
-        weights_seen = _weights_seen([each.situation for each in passes], passes[-1].after, worked)
-        return found | dict.fromkeys(("update", "decay", "moving_correction", "averaged"), "unknown") | weights_seen
-    return found | {
+        weights_seen = _weights_seen([step.situation for step in passes], passes[-1].after, worked)
+        return observed | dict.fromkeys(("update", "decay", "moving_correction", "averaged"), "unknown") | weights_seen
+    return observed | {
         "update": reading.update,
         "decay": reading.decay,
         "moving_correction": str(reading.moving_correction),
@@ -145,24 +145,24 @@ def observe(passes: Sequence[Pass], train: Reference, worked: Precision) -> dict
 def _weights_seen(batches: Sequence[Situation], after: Mapping[str, Array], worked: Precision) -> dict[str, str]:
     """Return what the last moving values are made of: the initial values and each step's batch statistics."""
     canonical = Reading(update="exponential", decay="as configured", moving_correction=0, averaged="variance")
-    statistics = [batch_statistics(each.x) for each in batches]
-    found = []
+    statistics = [batch_statistics(batch.x) for batch in batches]
+    weights_by_name = []
     for index, (name, right) in enumerate(zip(MOVING, _predicted(canonical, batches), strict=True)):
         terms = {"initial": batches[0].state[name]}
-        terms |= {f"step {step}": (each.mean, each.variance)[index] for step, each in enumerate(statistics, start=1)}
+        terms |= {f"step {step}": (batch.mean, batch.variance)[index] for step, batch in enumerate(statistics, start=1)}
         expected = Expected(
             value=right,
             bound=_allowed(batches, index, worked.unit),
             magnitude=np.full(right.shape, np.inf),
             in_domain=np.ones(right.shape, dtype=bool),
         )
-        found.append(f"{name} is {made_of(after[name].reshape(-1), expected, terms, worked)}")
-    return {"weights": "; ".join(found)}
+        weights_by_name.append(f"{name} is {made_of(after[name].reshape(-1), expected, terms, worked)}")
+    return {"weights": "; ".join(weights_by_name)}
 
 
 def _allowed(batches: Sequence[Situation], index: int, unit: float) -> Array:
     """Return k·8u(1 + |values|), the rounding of k updates."""
-    largest = np.max([np.abs(each) for each in _magnitudes(batches, index)], axis=0)
+    largest = np.max([np.abs(magnitude) for magnitude in _magnitudes(batches, index)], axis=0)
     return np.asarray(len(batches) * 8 * unit * (1 + largest))
 
 
@@ -172,17 +172,17 @@ def _normalizer(passes: Sequence[Pass], train: Reference, worked: Precision) -> 
         fitting = [
             name
             for name, dialect in _NORMALIZERS.items()
-            if all(_normalizes(each, dialect, train, arithmetic) for each in passes)
+            if all(_normalizes(step, dialect, train, arithmetic) for step in passes)
         ]
         if len(fitting) == 1:
             return fitting[0]
     return "unknown"
 
 
-def _normalizes(seen: Pass, dialect: Dialect, train: Reference, worked: Precision) -> bool:
+def _normalizes(step: Pass, dialect: Dialect, train: Reference, worked: Precision) -> bool:
     # Each step from the state it began with: the weights of the averages play no part.
-    expected = train(replace(seen.situation, dialect=dialect), worked)["output"]
-    return seen.output is not None and fit(seen.output, expected, worked).within
+    expected = train(replace(step.situation, dialect=dialect), worked)["output"]
+    return step.output is not None and fit(step.output, expected, worked).within
 
 
 #: What may normalize in training, by what an observation calls it.

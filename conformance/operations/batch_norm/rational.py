@@ -144,8 +144,8 @@ def _training(feature: Feature, rule: Rule, after: Moments) -> Transform | None:
     match dialect.normalizes_with:
         case "batch":
             correction = dialect.normalizing_correction
-            taken = Moments(mean=mean(x), variance=variance(x, correction))
-            return _by(taken, rule, **_following(x, Fraction(1), correction))
+            moments = Moments(mean=mean(x), variance=variance(x, correction))
+            return _by(moments, rule, **_following(x, Fraction(1), correction))
         case "moving_before":
             return _by(moving_of(feature), rule)
         case "moving_after":
@@ -164,40 +164,40 @@ def _following(x: Numbers, share: Fraction, correction: int) -> dict[str, Fracti
     return {"pull": share / len(x), "spread": spread}
 
 
-def _by(taken: Moments, rule: Rule, **following: Fraction) -> Transform | None:
-    if taken.mean is None or taken.variance is None:
+def _by(moments: Moments, rule: Rule, **following: Fraction) -> Transform | None:
+    if moments.mean is None or moments.variance is None:
         return None
-    total = taken.variance + rule.epsilon
+    total = moments.variance + rule.epsilon
     root = inverse_root(total)
-    return None if root is None else Transform(center=taken.mean, total=total, root=root, **following)
+    return None if root is None else Transform(center=moments.mean, total=total, root=root, **following)
 
 
 def _normalized(feature: Feature, by: Transform | None) -> Quantities:
-    found: Quantities = {"output": None if by is None else output(feature, by)}
+    quantities: Quantities = {"output": None if by is None else output(feature, by)}
     upstream = feature.upstream
     if upstream is None:
-        return found
-    found["grad_input"] = None if by is None else grad_input(feature, upstream, by)
+        return quantities
+    quantities["grad_input"] = None if by is None else grad_input(feature, upstream, by)
     if "gamma" in feature.state:
-        found["grad_gamma"] = None if by is None else [grad_gamma(feature, upstream, by)]
+        quantities["grad_gamma"] = None if by is None else [grad_gamma(feature, upstream, by)]
     if "beta" in feature.state:
-        found["grad_beta"] = [grad_beta(upstream)]
-    return found
+        quantities["grad_beta"] = [grad_beta(upstream)]
+    return quantities
 
 
 def _untouched(feature: Feature) -> Quantities:
     """Return what leaves every value and the state as they are: clauses 16.1 and 16.2, and a dialect of 17.1."""
-    found: Quantities = {
+    quantities: Quantities = {
         "output": feature.x,
         "moving_mean": _one(feature.state.get("moving_mean")),
         "moving_variance": _one(feature.state.get("moving_variance")),
     }
     if feature.upstream is None:
-        return found
-    found["grad_input"] = feature.upstream
+        return quantities
+    quantities["grad_input"] = feature.upstream
     if not feature.x:
-        found |= no_gradients(feature)
-    return found
+        quantities |= no_gradients(feature)
+    return quantities
 
 
 def no_gradients(feature: Feature) -> Quantities:

@@ -211,10 +211,10 @@ def training(situation: Situation) -> tuple[Statistics, tuple[Array, Array], Nor
             before = situation.state["moving_mean"], situation.state["moving_variance"]
             return statistics, after, normalize(situation, *before, 0.0)
         case "moving_after":
-            taken = _weights(situation)[1]
+            batch_weight = _weights(situation)[1]
             correction = dialect.moving_correction
             bessel = situation.x.dtype.type(count) / (count - correction) if count > correction else 1.0
-            return statistics, after, normalize(situation, *after, taken, bessel)
+            return statistics, after, normalize(situation, *after, batch_weight, bessel)
 
 
 def _weights(situation: Situation) -> Weights:

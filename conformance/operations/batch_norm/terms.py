@@ -47,13 +47,13 @@ def _moving(situation: Situation, statistics: Statistics) -> Terms:
 
 def _transformed(situation: Situation, n: Normalization) -> Terms:
     scale = n.gamma * n.inverse_root
-    found = {"output": {"γ·r·x": scale * situation.x, "γ·r·μ": scale * n.center, "β": n.beta}}
+    terms = {"output": {"γ·r·x": scale * situation.x, "γ·r·μ": scale * n.center, "β": n.beta}}
     if situation.upstream is None:
-        return found
+        return terms
     upstream, count = situation.upstream, len(situation.x)
     grad_beta, grad_gamma = upstream.sum(axis=0), (upstream * n.normalized).sum(axis=0)
     return {
-        **found,
+        **terms,
         "grad_input": {
             "γ·r·g": scale * upstream,
             "γ·r·mean(g)": scale * grad_beta / count,

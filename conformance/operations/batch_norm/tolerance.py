@@ -96,7 +96,7 @@ def size(array: Array) -> Float64:
     return np.abs(array).astype(np.float64, copy=False)
 
 
-def statistics_bound(of: Sizes, mean: Array, variance: Array, algorithm: Algorithm) -> StatisticsBound:
+def statistics_bound(sizes: Sizes, mean: Array, variance: Array, algorithm: Algorithm) -> StatisticsBound:
     """Return the bounds on batch mean and variance (correction 0).
 
     mean      δ = θ(h+2) mean|x|
@@ -106,18 +106,18 @@ def statistics_bound(of: Sizes, mean: Array, variance: Array, algorithm: Algorit
     """
     u, tiny, height = algorithm.worked.unit, algorithm.worked.tiny, algorithm.height
     variance = size(variance)
-    error = theta(height + 2, u) * of.level + 2 * tiny
+    error = theta(height + 2, u) * sizes.level + 2 * tiny
     match algorithm.variance:
         case "two_pass":
             below = theta(height + 4, u) * (variance + error**2) + 2 * tiny
             return StatisticsBound(mean=error, above=below + error**2, below=below)
         case "welford":
-            running = theta(height + 4, u) * of.largest
+            running = theta(height + 4, u) * sizes.largest
             either = theta(height + 6, u) * variance + (np.sqrt(8 * variance) + 2 * running) * running + 2 * tiny
             return StatisticsBound(mean=np.maximum(error, running), above=either, below=either)
         case "one_pass":
             level = size(mean)
-            squares = theta(height + 3, u) * (of.x**2).mean(axis=0) + u * variance + u * (level + error) ** 2
+            squares = theta(height + 3, u) * (sizes.x**2).mean(axis=0) + u * variance + u * (level + error) ** 2
             either = squares + 2 * level * error + error**2 + 2 * tiny
             return StatisticsBound(mean=error, above=either, below=either)
 
@@ -162,7 +162,7 @@ def root_bound(variance: Array, epsilon: float, bound: StatisticsBound, u: float
     return np.asarray(moved + ROOT * u * (1 + moved))
 
 
-def output_bound(of: Sizes, root: Array, bound: StatisticsBound, worked: Precision) -> Array:
+def output_bound(sizes: Sizes, root: Array, bound: StatisticsBound, worked: Precision) -> Array:
     """Return the bound on the output, shape (m, C).
 
     With s = |γ| r (1+ρ): e = s(δ + 3u(|x-c| + δ)) + |γ x̂| ρ + s·u(|x| + 2(|c| + δ)) + u|β|, then one more
@@ -170,11 +170,11 @@ def output_bound(of: Sizes, root: Array, bound: StatisticsBound, worked: Precisi
     feature, with |x-c| = |x̂|/r: e = floor + slope |x̂| + s·u |x|.
     """
     u, tiny = worked.unit, worked.tiny
-    scale = of.gamma * of.inverse_root * (1 + root)
-    floor = scale * ((1 + 5 * u) * bound.mean + 2 * u * of.center + tiny) + (u * of.beta + 3 * tiny)
-    slope = of.gamma * (3 * u * (1 + root) + root)
+    scale = sizes.gamma * sizes.inverse_root * (1 + root)
+    floor = scale * ((1 + 5 * u) * bound.mean + 2 * u * sizes.center + tiny) + (u * sizes.beta + 3 * tiny)
+    slope = sizes.gamma * (3 * u * (1 + root) + root)
     again = 1 + u
-    return _added([(slope * again, of.normalized), (scale * (u * again), of.x), (u, of.output)], floor * again)
+    return _added([(slope * again, sizes.normalized), (scale * (u * again), sizes.x), (u, sizes.output)], floor * again)
 
 
 def _added(terms: Sequence[tuple[Array | float, Float64]], last: Array) -> Array:
@@ -198,25 +198,25 @@ class GradientsBound:
 
 
 def gradients_bound(
-    of: Sizes, n: Normalization, g: Gradients, root: Array, bound: StatisticsBound, algorithm: Algorithm
+    sizes: Sizes, n: Normalization, g: Gradients, root: Array, bound: StatisticsBound, algorithm: Algorithm
 ) -> GradientsBound:
     """Return the bounds on dβ, dγ (C,) and dx (m, C), derivation in `docs/tolerances.md`.
 
     They cover the closed form and automatic differentiation through the centred and the folded form, which
     rounds Σgx and c·Σg apart and so loses to their cancellation.
     """
-    assert of.pull is not None
-    assert of.total is not None
+    assert sizes.pull is not None
+    assert sizes.total is not None
     u, tiny, height = algorithm.worked.unit, algorithm.worked.tiny, algorithm.height
-    count = of.x.shape[0]
-    stretch, total = 1 + root, of.total
-    inverse = of.inverse_root * stretch
-    shifted, reach = inverse * bound.mean, of.center + bound.mean
+    count = sizes.x.shape[0]
+    stretch, total = 1 + root, sizes.total
+    inverse = sizes.inverse_root * stretch
+    shifted, reach = inverse * bound.mean, sizes.center + bound.mean
     grad_beta, grad_gamma = size(g.beta), size(g.gamma)
     beta = theta(height, u) * total + (u * grad_beta + tiny)
 
-    products = dot(of.pull, of.normalized) + shifted * total
-    spread = dot(of.pull, of.x) + reach * total
+    products = dot(sizes.pull, sizes.normalized) + shifted * total
+    spread = dot(sizes.pull, sizes.x) + reach * total
     error = shifted * grad_beta + root * grad_gamma + theta(height + 4, u) * stretch * products
     error = error + inverse * (theta(height + 3, u) * spread + tiny * count) + tiny * count
     gamma = (1 + u) * error + u * grad_gamma
@@ -231,13 +231,13 @@ def gradients_bound(
     fixed = (through * theta(height + 2, u)) * total + (6 * u * through) * grad_beta + still * both
     with_normalized = slope_error + (root + 2 * u) * both + 3 * u * slope
     again = 1 + 4 * u
-    scale = of.gamma * inverse
+    scale = sizes.gamma * inverse
     scaled = again * scale
     whole = _added(
         [
-            (scaled * with_normalized, of.normalized if g.own is n.normalized else size(g.own)),
-            (scaled * both * (3 * u * inverse), of.x),
-            (3 * u * scaled, of.pull),
+            (scaled * with_normalized, sizes.normalized if g.own is n.normalized else size(g.own)),
+            (scaled * both * (3 * u * inverse), sizes.x),
+            (3 * u * scaled, sizes.pull),
             (again * (root + 4 * u), size(g.input)),
         ],
         scaled * fixed + tiny * 4 * again * (1 + scale),

@@ -30,15 +30,17 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
     if situation.x.shape[0] == 0:
         return batch_norm.train(situation, worked)
     with np.errstate(all="ignore"):
-        found = reference.training(situation)
+        training = reference.training(situation)
         gradients = None
         if situation.upstream is not None:
-            gradients = plain.gradients(found.normalization, situation.upstream, situation.x)
-        sizes = plain_tolerance.sizes(situation, found.normalization)
-        step = Step(situation=situation, normalization=found.normalization, gradients=gradients, sizes=sizes)
-        classes = {grade: _bounds(step, found, each) for grade, each in classes_of(situation, worked).items()}
-        values = reference.quantities(found, gradients)
-        return expected(step, values, classes, worked, _sizes(step, found))
+            gradients = plain.gradients(training.normalization, situation.upstream, situation.x)
+        sizes = plain_tolerance.sizes(situation, training.normalization)
+        step = Step(situation=situation, normalization=training.normalization, gradients=gradients, sizes=sizes)
+        classes = {
+            grade: _bounds(step, training, algorithm) for grade, algorithm in classes_of(situation, worked).items()
+        }
+        values = reference.quantities(training, gradients)
+        return expected(step, values, classes, worked, _sizes(step, training))
 
 
 def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
@@ -46,31 +48,31 @@ def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
     return batch_norm.infer(situation, worked)
 
 
-def _bounds(step: Step, found: Training, algorithm: Algorithm) -> dict[str, Array]:
+def _bounds(step: Step, training: Training, algorithm: Algorithm) -> dict[str, Array]:
     situation, worked = step.situation, algorithm.worked
-    epsilon, variance = situation.configuration.epsilon, found.statistics.variance
-    bound = plain_tolerance.statistics_bound(step.sizes, found.statistics.mean, variance, algorithm)
+    epsilon, variance = situation.configuration.epsilon, training.statistics.variance
+    bound = plain_tolerance.statistics_bound(step.sizes, training.statistics.mean, variance, algorithm)
     deviation = tolerance.deviation_bound(variance, epsilon, bound, worked.unit)
-    wrong = tolerance.correction_bound(situation, found.correction, bound.mean, deviation, worked)
+    wrong = tolerance.correction_bound(situation, training.correction, bound.mean, deviation, worked)
     root = plain_tolerance.root_bound(variance, epsilon, bound, worked.unit)
     bounds = {
         "batch_mean": bound.mean,
         "batch_variance": bound.variance,
-        **tolerance.averages_bound(situation, found, bound, deviation, worked),
-        "output": tolerance.output_bound(situation, step.sizes, found.correction, wrong, root, bound, worked),
+        **tolerance.averages_bound(situation, training, bound, deviation, worked),
+        "output": tolerance.output_bound(situation, step.sizes, training.correction, wrong, root, bound, worked),
     }
     if step.gradients is None:
         return bounds
-    limits = tolerance.gradients_bound(step.sizes, found, step.gradients, wrong, root, bound, algorithm)
+    limits = tolerance.gradients_bound(step.sizes, training, step.gradients, wrong, root, bound, algorithm)
     return {**bounds, "grad_gamma": limits.gamma, "grad_beta": limits.beta, "grad_input": limits.input}
 
 
-def _sizes(step: Step, found: Training) -> dict[str, Array]:
+def _sizes(step: Step, training: Training) -> dict[str, Array]:
     """Return the size of the terms of what batch normalization has not, or has not like this, per feature."""
     situation, sizes = step.situation, step.sizes
     state, count = situation.state, len(situation.x)
-    gamma, beta = reference.parameters(situation, found.deviation)
-    r, d = np.abs(found.correction.r), np.abs(found.correction.d)
+    gamma, beta = reference.parameters(situation, training.deviation)
+    r, d = np.abs(training.correction.r), np.abs(training.correction.d)
     farthest = np.maximum.reduce(sizes.normalized, axis=0, initial=0)
     spread = np.sqrt(np.einsum("ij,ij->j", situation.x, situation.x) / count + situation.configuration.epsilon)
     moved = spread + np.abs(state["moving_deviation"])
@@ -95,7 +97,11 @@ BATCH_RENORM = Operation(
     quantities={
         **{name: batch_norm.QUANTITIES[name] for name in ("gamma", "beta")},
         **dict.fromkeys(_AVERAGES, Quantity(role="state")),
-        **{name: each for name, each in batch_norm.QUANTITIES.items() if each.role not in ("learned", "state")},
+        **{
+            name: quantity
+            for name, quantity in batch_norm.QUANTITIES.items()
+            if quantity.role not in ("learned", "state")
+        },
     },
     initial={
         "gamma": 1.0,

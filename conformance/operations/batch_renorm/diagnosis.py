@@ -12,8 +12,8 @@ import numpy as np
 from conformance.cause import UNSTABLE, because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference as plain
-from conformance.operations.batch_norm.changed import changed_to
 from conformance.operations.batch_norm.diagnosis import epsilons, parameters
+from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_renorm import reference
 from conformance.operations.batch_renorm.options import renorm_decay
 from conformance.operations.batch_renorm.reference import Correction, Training
@@ -22,7 +22,7 @@ from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Found = dict[str, Expected]
+Results = dict[str, Expected]
 
 _PRODUCED = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
 _RENORM = frozenset({"renorm_mean", "renorm_deviation"})
@@ -44,8 +44,8 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
 
 def _limited(base: Hypothesis, id_: str, **options: Any) -> Hypothesis:
     configuration = base.configuration
-    changed = replace(configuration, options={**configuration.options, **options})
-    return replace(base, cause=because(id_), configuration=changed, only=_PRODUCED)
+    limited = replace(configuration, options={**configuration.options, **options})
+    return replace(base, cause=because(id_), configuration=limited, only=_PRODUCED)
 
 
 def _clipping(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -59,13 +59,13 @@ def _clipping(base: Hypothesis) -> Iterator[Hypothesis]:
     if isinstance(rmax, float | int) and rmax:
         yield _limited(base, "rmin-of-rmax", rmin=1 / rmax)
     yield _corrected(base, "d-clipped-above-alone", lambda s, c: replace(c, d=np.minimum(c.free_d, c.clipping.dmax)))
-    if any(isinstance(each, list | tuple) for each in options.values()):
+    if any(isinstance(option, list | tuple) for option in options.values()):
         for id_, step in (
             ("clipping-one-step-late", lambda trained: max(0, trained - 1)),
             ("clipping-one-step-early", lambda trained: trained + 1),
             ("clipping-kept-at-first", lambda trained: 0),
         ):
-            yield replace(base, cause=because(id_), given=functools.partial(_at, step), only=_PRODUCED)
+            yield replace(base, cause=because(id_), change_situation=functools.partial(_at, step), only=_PRODUCED)
 
 
 def _at(step: Callable[[int], int], situation: Situation) -> Situation:
@@ -78,8 +78,8 @@ def _decays(base: Hypothesis) -> Iterator[Hypothesis]:
 
     def with_decays(id_: str, first: float, second: float) -> Hypothesis:
         options = {**configuration.options, "renorm_decay": second}
-        changed = replace(configuration, decay=first, options=options)
-        return replace(base, cause=because(id_), configuration=changed, only=_MOVING | _RENORM)
+        altered = replace(configuration, decay=first, options=options)
+        return replace(base, cause=because(id_), configuration=altered, only=_MOVING | _RENORM)
 
     yield with_decays("decays-swapped", renorm, decay)
     yield with_decays("decay-for-renorm-decay", decay, decay)
@@ -95,7 +95,7 @@ def _decays(base: Hypothesis) -> Iterator[Hypothesis]:
 
 
 def _averages(base: Hypothesis) -> Iterator[Hypothesis]:
-    def of(id_: str, change: Callable[[Situation, Training], Mapping[str, Array]]) -> Hypothesis:
+    def hypothesis(id_: str, change: Callable[[Situation, Training], Mapping[str, Array]]) -> Hypothesis:
         return _retrained(base, id_, lambda s, t: replace(t, after={**t.after, **change(s, t)}))
 
     def variance_averaged(s: Situation, t: Training) -> Mapping[str, Array]:
@@ -116,20 +116,20 @@ def _averages(base: Hypothesis) -> Iterator[Hypothesis]:
         by = t.correction
         return reference.moved_averages(s, s.state["renorm_mean"] + by.d * by.divisor, by.r * by.divisor)
 
-    yield of("clipped-statistics-averaged", clipped)
-    yield of("variances-averaged-for-moving", variance_averaged)
-    yield of(
+    yield hypothesis("clipped-statistics-averaged", clipped)
+    yield hypothesis("variances-averaged-for-moving", variance_averaged)
+    yield hypothesis(
         "epsilon-left-in-moving-variance",
         lambda s, t: {"moving_variance": t.after["moving_deviation"] ** 2},
     )
-    yield of(
+    yield hypothesis(
         "moving-variance-one-step-late",
         lambda s, t: {"moving_variance": reference.variance_of(s, s.state["moving_deviation"])},
     )
-    yield of("moving-variance-not-updated", lambda s, t: {"moving_variance": s.state["moving_variance"]})
-    yield of("epsilon-left-out-of-deviation", without_epsilon)
-    yield of("variances-averaged-for-deviations", of_the_variance)
-    yield of("deviations-corrected", over_one_less)
+    yield hypothesis("moving-variance-not-updated", lambda s, t: {"moving_variance": s.state["moving_variance"]})
+    yield hypothesis("epsilon-left-out-of-deviation", without_epsilon)
+    yield hypothesis("variances-averaged-for-deviations", of_the_variance)
+    yield hypothesis("deviations-corrected", over_one_less)
 
 
 def _correction(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -138,10 +138,10 @@ def _correction(base: Hypothesis) -> Iterator[Hypothesis]:
         return _clipped(replace(c, divisor=divisor), c.free_r * ratio, c.free_d * ratio)
 
     def other(id_: str, state: Callable[[Situation], Mapping[str, Array]]) -> Hypothesis:
-        def given(situation: Situation) -> Situation:
+        def change_situation(situation: Situation) -> Situation:
             return replace(situation, state={**situation.state, **state(situation)})
 
-        return replace(base, cause=because(id_), given=given, only=_PRODUCED)
+        return replace(base, cause=because(id_), change_situation=change_situation, only=_PRODUCED)
 
     def after(s: Situation) -> Mapping[str, Array]:
         return {name: value for name, value in reference.training(s).after.items() if name in _RENORM}
@@ -173,14 +173,16 @@ def _unscaled(s: Situation, t: Training) -> Training:
     """Return y = γ·x̂·r + d + β; the gradient of gamma follows, without d."""
     gamma, _ = reference.parameters(s, t.deviation)
     n = t.normalization
-    changed = replace(n, output=n.output + (1 - gamma) * t.correction.d)
-    return replace(t, normalization=changed, correction=replace(t.correction, d=np.zeros_like(t.correction.d)))
+    unscaled = replace(n, output=n.output + (1 - gamma) * t.correction.d)
+    return replace(t, normalization=unscaled, correction=replace(t.correction, d=np.zeros_like(t.correction.d)))
 
 
-def _clipped(of: Correction, r: Array, d: Array) -> Correction:
-    limits, wide = of.clipping, of.r.dtype.type
+def _clipped(correction: Correction, r: Array, d: Array) -> Correction:
+    limits, wide = correction.clipping, correction.r.dtype.type
     return replace(
-        of, r=np.clip(r, wide(limits.rmin), wide(limits.rmax)), d=np.clip(d, -wide(limits.dmax), wide(limits.dmax))
+        correction,
+        r=np.clip(r, wide(limits.rmin), wide(limits.rmax)),
+        d=np.clip(d, -wide(limits.dmax), wide(limits.dmax)),
     )
 
 
@@ -200,46 +202,50 @@ def _retrained(
 ) -> Hypothesis:
     """Return the hypothesis that a train step was another: `change` of the right one."""
 
-    def came(situation: Situation, found: Found) -> Found:
-        if not found.keys() & _RENORM or not situation.x.size:
+    def change_results(situation: Situation, results: Results) -> Results:
+        if not results.keys() & _RENORM or not situation.x.size:
             return {}
         with np.errstate(all="ignore"):
-            of = change(situation, reference.training(situation))
+            training = change(situation, reference.training(situation))
             gradients = None
             if situation.upstream is not None:
-                gradients = plain.gradients(of.normalization, situation.upstream, situation.x)
-            values = reference.quantities(of, gradients)
-            return {each: changed_to(found[each], value) for each, value in values.items() if each in found}
+                gradients = plain.gradients(training.normalization, situation.upstream, situation.x)
+            values = reference.quantities(training, gradients)
+            return {name: changed_to(results[name], value) for name, value in values.items() if name in results}
 
-    return replace(base, cause=because(id_), changed=came, only=only)
+    return replace(base, cause=because(id_), change_results=change_results, only=only)
 
 
 def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
-    def changed(id_: str, quantity: str, change: Callable[[Situation, Training, Found], Array]) -> Hypothesis:
-        def came(situation: Situation, found: Found) -> Found:
-            if not found.keys() >= {quantity, "renorm_mean"} or situation.upstream is None or not situation.x.size:
+    def hypothesis(id_: str, quantity: str, change: Callable[[Situation, Training, Results], Array]) -> Hypothesis:
+        def change_results(situation: Situation, results: Results) -> Results:
+            if not results.keys() >= {quantity, "renorm_mean"} or situation.upstream is None or not situation.x.size:
                 return {}
             with np.errstate(all="ignore"):
-                value = change(situation, reference.training(situation), found)
-            return {quantity: changed_to(found[quantity], value)}
+                value = change(situation, reference.training(situation), results)
+            return {quantity: changed_to(results[quantity], value)}
 
-        return replace(base, cause=because(id_), changed=came, only=frozenset({quantity}))
+        return replace(base, cause=because(id_), change_results=change_results, only=frozenset({quantity}))
 
-    yield changed("r-and-d-differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "rd"))
-    yield changed("r-differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "r"))
-    yield changed("d-differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "d"))
-    yield changed("r-missing-from-input-gradient", "grad_input", lambda s, t, f: f["grad_input"].value / t.correction.r)
-    yield changed(
+    yield hypothesis(
+        "r-and-d-differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "rd")
+    )
+    yield hypothesis("r-differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "r"))
+    yield hypothesis("d-differentiated", "grad_input", lambda s, t, f: f["grad_input"].value + _through(s, t, "d"))
+    yield hypothesis(
+        "r-missing-from-input-gradient", "grad_input", lambda s, t, f: f["grad_input"].value / t.correction.r
+    )
+    yield hypothesis(
         "statistics-taken-for-constants",
         "grad_input",
         lambda s, t, f: t.normalization.gamma * t.normalization.inverse_root * s.upstream,
     )
-    yield changed(
+    yield hypothesis(
         "r-and-d-missing-from-gamma-gradient",
         "grad_gamma",
         lambda s, t, f: (s.upstream * t.normalization.normalized).sum(axis=0),
     )
-    yield changed(
+    yield hypothesis(
         "d-missing-from-gamma-gradient",
         "grad_gamma",
         lambda s, t, f: f["grad_gamma"].value - t.correction.d * f["grad_beta"].value,

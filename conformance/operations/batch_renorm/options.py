@@ -28,7 +28,7 @@ class Options(BaseModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        steps = max(len(each) if isinstance(each, tuple) else 1 for each in (self.rmin, self.rmax))
+        steps = max(len(limit) if isinstance(limit, tuple) else 1 for limit in (self.rmin, self.rmax))
         if any(_limit(self.rmin, step, 0.0) > _limit(self.rmax, step, math.inf) for step in range(steps)):
             raise ValueError("rmin lies above rmax")
         return self
@@ -58,11 +58,11 @@ def renorm_decay(configuration: Configuration) -> float:
     return float(configuration.options["renorm_decay"])
 
 
-def _limit(given: Any, trained: int, absent: float) -> float:
-    match given:
+def _limit(limit: Any, trained: int, absent: float) -> float:
+    match limit:
         case None:
             return absent
         case Sequence():
-            return float(given[min(trained, len(given) - 1)])
+            return float(limit[min(trained, len(limit) - 1)])
         case _:
-            return float(given)
+            return float(limit)

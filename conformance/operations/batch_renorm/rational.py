@@ -22,12 +22,16 @@ def train(feature: Feature, rule: Rule) -> Quantities:
     inverse = rational.inverse_root(variance + rule.epsilon)
     # s = (σ²+ε)·(σ²+ε)^(-1/2), so that its error is that of the inverse; 0 where the sum is.
     spread = Fraction(0) if inverse is None else (variance + rule.epsilon) * inverse
-    found: Quantities = {"batch_mean": [mean], "batch_variance": [variance], **_averages(feature, rule, mean, spread)}
+    quantities: Quantities = {
+        "batch_mean": [mean],
+        "batch_variance": [variance],
+        **_averages(feature, rule, mean, spread),
+    }
     correction = _correction(feature, rule, mean, spread)
     if inverse is None or correction is None:
         lost = {"output": None} if feature.upstream is None else {"output": None, "grad_input": None}
-        return {**found, **lost}
-    return {**found, **_transformed(feature, mean, inverse, *correction)}
+        return {**quantities, **lost}
+    return {**quantities, **_transformed(feature, mean, inverse, *correction)}
 
 
 def _averages(feature: Feature, rule: Rule, mean: Fraction, spread: Fraction) -> Quantities:
@@ -69,29 +73,29 @@ def _correction(feature: Feature, rule: Rule, mean: Fraction, spread: Fraction) 
 
 def _limit(options: Mapping[str, Any], name: str, trained: int) -> Fraction | None:
     """Return the limit of the step: of a list that of its turn, or the last."""
-    given = options.get(name)
-    if given is None:
+    limit = options.get(name)
+    if limit is None:
         return None
-    if isinstance(given, int | float):
-        return Fraction(given)
-    return Fraction(list(given)[: trained + 1][-1])
+    if isinstance(limit, int | float):
+        return Fraction(limit)
+    return Fraction(list(limit)[: trained + 1][-1])
 
 
 def _transformed(feature: Feature, mean: Fraction, inverse: Fraction, r: Fraction, d: Fraction) -> Quantities:
     """Return the output and the gradients, r and d held constant: clauses 23.1, 23.7 and 23.8."""
     gamma, beta = plain.gamma_of(feature), plain.beta_of(feature)
     normalized = [(value - mean) * inverse for value in feature.x]
-    found: Quantities = {"output": [gamma * (each * r + d) + beta for each in normalized]}
+    quantities: Quantities = {"output": [gamma * (x_hat * r + d) + beta for x_hat in normalized]}
     upstream = feature.upstream
     if upstream is None:
-        return found
-    found["grad_input"] = _grad_input(upstream, normalized, gamma * r * inverse)
+        return quantities
+    quantities["grad_input"] = _grad_input(upstream, normalized, gamma * r * inverse)
     if "gamma" in feature.state:
-        total = sum((g * (each * r + d) for g, each in zip(upstream, normalized, strict=True)), Fraction())
-        found["grad_gamma"] = [total]
+        total = sum((g * (x_hat * r + d) for g, x_hat in zip(upstream, normalized, strict=True)), Fraction())
+        quantities["grad_gamma"] = [total]
     if "beta" in feature.state:
-        found["grad_beta"] = [plain.grad_beta(upstream)]
-    return found
+        quantities["grad_beta"] = [plain.grad_beta(upstream)]
+    return quantities
 
 
 def _grad_input(upstream: Numbers, normalized: Numbers, scale: Fraction) -> Numbers:
@@ -102,16 +106,16 @@ def _grad_input(upstream: Numbers, normalized: Numbers, scale: Fraction) -> Numb
     count = len(upstream)
     pulled = [scale * g for g in upstream]
     level = sum(pulled, Fraction()) / count
-    slope = sum((h * each for h, each in zip(pulled, normalized, strict=True)), Fraction()) / count
-    return [h - level - each * slope for h, each in zip(pulled, normalized, strict=True)]
+    slope = sum((h * x_hat for h, x_hat in zip(pulled, normalized, strict=True)), Fraction()) / count
+    return [h - level - x_hat * slope for h, x_hat in zip(pulled, normalized, strict=True)]
 
 
 def _untouched(feature: Feature) -> Quantities:
     """Return what no samples give: nothing out, zero gradients, the state as it is (16)."""
-    found: Quantities = {"output": [], **{name: [value] for name, value in feature.state.items()}}
+    quantities: Quantities = {"output": [], **{name: [value] for name, value in feature.state.items()}}
     if feature.upstream is None:
-        return found
-    return {**found, "grad_input": [], **plain.no_gradients(feature)}
+        return quantities
+    return {**quantities, "grad_input": [], **plain.no_gradients(feature)}
 
 
 PASSES = Passes(train=by_feature(train), infer=plain.PASSES.infer)

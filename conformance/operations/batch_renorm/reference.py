@@ -56,13 +56,13 @@ def training(situation: Situation) -> Training:
     """Return one train step: by the averages before it, which then move."""
     statistics = reference.batch_statistics(situation.x)
     deviation = reference.root(statistics.variance, situation)
-    found = correction(situation, statistics.mean, deviation)
+    by = correction(situation, statistics.mean, deviation)
     return Training(
         statistics=statistics,
         deviation=deviation,
-        correction=found,
+        correction=by,
         after=moved_averages(situation, statistics.mean, deviation),
-        normalization=composed(situation, statistics, found),
+        normalization=composed(situation, statistics, by),
     )
 
 
@@ -95,19 +95,19 @@ def parameters(situation: Situation, like: Array) -> tuple[Array, Array]:
     return np.ones_like(like) if gamma is None else gamma, np.zeros_like(like) if beta is None else beta
 
 
-def quantities(of: Training, plain: Gradients | None) -> dict[str, Array]:
+def quantities(step: Training, plain: Gradients | None) -> dict[str, Array]:
     """Return what the step gives and leaves; `plain` are the gradients of the composed normalization, or None."""
     values = {
-        "batch_mean": of.statistics.mean,
-        "batch_variance": of.statistics.variance,
-        **of.after,
-        "output": of.normalization.output,
+        "batch_mean": step.statistics.mean,
+        "batch_variance": step.statistics.variance,
+        **step.after,
+        "output": step.normalization.output,
     }
     if plain is None:
         return values
     return {
         **values,
-        "grad_gamma": composed_gamma(of.correction, plain),
+        "grad_gamma": composed_gamma(step.correction, plain),
         "grad_beta": plain.beta,
         "grad_input": plain.input,
     }
@@ -121,12 +121,12 @@ def composed_gamma(by: Correction, plain: Gradients) -> Array:
 def moved_averages(situation: Situation, mean: Array, deviation: Array) -> dict[str, Array]:
     """Return the averages after the step, each pair with its own decay, and V = max(S² - ε, 0)."""
     configuration, state = situation.configuration, situation.state
-    found = {}
+    after = {}
     for names, decay in averages(configuration):
         weight = weights(situation.dialect, decay, situation.trained, situation.x.dtype.type)
         for name, batch in zip(names, (mean, deviation), strict=True):
-            found[name] = moved(state[name], batch, weight)
-    return {**found, "moving_variance": variance_of(situation, found["moving_deviation"])}
+            after[name] = moved(state[name], batch, weight)
+    return {**after, "moving_variance": variance_of(situation, after["moving_deviation"])}
 
 
 def averages(configuration: Configuration) -> tuple[tuple[tuple[str, str], float], ...]:

@@ -18,32 +18,32 @@ def train_terms(situation: Situation) -> Mapping[str, Mapping[str, Array]]:
     """Return the terms of one train step, s being √(σ²+ε); none of an empty batch, which has no statistics."""
     if not situation.x.size:
         return {}
-    of = reference.training(situation)
-    n, state, mean = of.normalization, situation.state, of.statistics.mean
+    step = reference.training(situation)
+    n, state, mean = step.normalization, situation.state, step.statistics.mean
     gamma, beta = reference.parameters(situation, mean)
     scale = n.gamma * n.inverse_root
     old = {f"{pair}_{kind}": state[f"{pair}_{kind}"] for pair in ("moving", "renorm") for kind in ("mean", "deviation")}
-    batch = {"mean": mean, "deviation": of.deviation}
-    found = {name: {"old": value, "batch": batch[name.rpartition("_")[2]]} for name, value in old.items()}
-    found["moving_variance"] = {"S²": of.after["moving_deviation"] ** 2, "ε": _constant(situation)}
-    found["output"] = {
+    batch = {"mean": mean, "deviation": step.deviation}
+    terms = {name: {"old": value, "batch": batch[name.rpartition("_")[2]]} for name, value in old.items()}
+    terms["moving_variance"] = {"S²": step.after["moving_deviation"] ** 2, "ε": _constant(situation)}
+    terms["output"] = {
         "γ·r·x/s": scale * situation.x,
         "γ·r·μ/s": scale * mean,
-        "γ·d": gamma * of.correction.d,
+        "γ·d": gamma * step.correction.d,
         "β": beta,
     }
     if situation.upstream is None:
-        return found
+        return terms
     g = plain.gradients(n, situation.upstream, situation.x)
     count = len(situation.x)
     return {
-        **found,
+        **terms,
         "grad_input": {
             "γ·r·g/s": scale * situation.upstream,
             "γ·r·mean(g)/s": scale * g.beta / count,
             "γ·r·x̂·mean(g·x̂)/s": scale * n.normalized * g.gamma / count,
         },
-        "grad_gamma": {"r·Σg·x̂": of.correction.r * g.gamma, "d·Σg": of.correction.d * g.beta},
+        "grad_gamma": {"r·Σg·x̂": step.correction.r * g.gamma, "d·Σg": step.correction.d * g.beta},
         "grad_beta": {"Σg": g.beta, "Σg·x̂": g.gamma},
     }
 

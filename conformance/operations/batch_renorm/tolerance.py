@@ -76,33 +76,33 @@ def _clipped(value: Array, error: Array, low: float, high: float, u: float) -> A
 
 
 def averages_bound(
-    situation: Situation, of: Training, bound: StatisticsBound, deviation: Array, worked: Precision
+    situation: Situation, step: Training, bound: StatisticsBound, deviation: Array, worked: Precision
 ) -> dict[str, Array]:
     """Return the bounds on the five averages after the step.
 
     V = max(S² - ε, 0) from S within e: 2|S|e + e² + u(|S| + e)² + uε + u|V'|, V' the largest it may be. S may be the one
     that is stored: where that is narrower, e has its rounding.
     """
-    spread = of.deviation.astype(np.float64) * deviation
-    batch = {"mean": (of.statistics.mean, bound.mean), "deviation": (of.deviation, spread)}
-    found = {}
+    spread = step.deviation.astype(np.float64) * deviation
+    batch = {"mean": (step.statistics.mean, bound.mean), "deviation": (step.deviation, spread)}
+    bounds = {}
     for names, decay in averages(situation.configuration):
         weight = weights(situation.dialect, decay, situation.trained, situation.x.dtype.type)
         for name in names:
             value, error = batch[name.rpartition("_")[2]]
-            found[name] = moved_bound(situation.state[name], value, error, weight, worked)
+            bounds[name] = moved_bound(situation.state[name], value, error, weight, worked)
     u, epsilon = worked.unit, situation.configuration.epsilon
-    s = size(of.after["moving_deviation"])
+    s = size(step.after["moving_deviation"])
     stored = situation.configuration.parameter_dtype
-    e = storage_rounding(found["moving_deviation"], s, stored, worked)
+    e = storage_rounding(bounds["moving_deviation"], s, stored, worked)
     squared = (2 * s + e) * e + u * (s + e) ** 2
-    rounded = u * epsilon + u * (size(of.after["moving_variance"]) + squared + u * epsilon)
-    return {**found, "moving_variance": squared + rounded + 2 * worked.tiny}
+    rounded = u * epsilon + u * (size(step.after["moving_variance"]) + squared + u * epsilon)
+    return {**bounds, "moving_variance": squared + rounded + 2 * worked.tiny}
 
 
 def output_bound(
     situation: Situation,
-    of: Sizes,
+    sizes: Sizes,
     by: Correction,
     wrong: CorrectionBound,
     root: Array,
@@ -115,17 +115,17 @@ def output_bound(
     and d and the roundings between make of it: |γ|((E_r + 4u r)|x̂| + E_d + 4u|d|) + u(|γ d| + |β|).
     """
     u = worked.unit
-    gamma, beta = (size(each) for each in parameters(situation, by.r))
+    gamma, beta = (size(parameter) for parameter in parameters(situation, by.r))
     r, d = size(by.r), size(by.d)
     reach = gamma * (d + wrong.d) + beta
-    whole = (1 + wrong.r / r) * tolerance.output_bound(replace(of, beta=reach), root, bound, worked)
+    whole = (1 + wrong.r / r) * tolerance.output_bound(replace(sizes, beta=reach), root, bound, worked)
     slope = gamma * (wrong.r + _COMPOSED * u * r)
     floor = gamma * (wrong.d + _COMPOSED * u * (d + wrong.d)) + u * reach
-    return np.asarray(whole + (1 + u) * (slope * of.normalized + floor))
+    return np.asarray(whole + (1 + u) * (slope * sizes.normalized + floor))
 
 
 def gradients_bound(
-    of: Sizes,
+    sizes: Sizes,
     step: Training,
     plain: Gradients,
     wrong: CorrectionBound,
@@ -138,17 +138,17 @@ def gradients_bound(
     dγ: (r + E_r)·E + (E_r + 3u r)Σ|g x̂| + θ(h+6)(|d| + E_d)Σ|g| + E_d|Σg| + u|dγ|, E the bound on Σ(g·x̂).
     dx: (1 + E_r/r) times its bound with |γ r|, and (E_r/r + 2u)|dx|.
     """
-    assert of.pull is not None
-    assert of.total is not None
+    assert sizes.pull is not None
+    assert sizes.total is not None
     u, r, d = algorithm.worked.unit, size(step.correction.r), size(step.correction.d)
-    found = tolerance.gradients_bound(of, step.normalization, plain, root, bound, algorithm)
-    products = np.einsum("ij,ij->j", of.pull, of.normalized)
-    error = (r + wrong.r) * found.gamma + (wrong.r + 3 * u * r) * products
-    error = error + theta(algorithm.height + 6, u) * (d + wrong.d) * of.total + wrong.d * size(plain.beta)
+    bounds = tolerance.gradients_bound(sizes, step.normalization, plain, root, bound, algorithm)
+    products = np.einsum("ij,ij->j", sizes.pull, sizes.normalized)
+    error = (r + wrong.r) * bounds.gamma + (wrong.r + 3 * u * r) * products
+    error = error + theta(algorithm.height + 6, u) * (d + wrong.d) * sizes.total + wrong.d * size(plain.beta)
     composed = size(composed_gamma(step.correction, plain))
     ratio = wrong.r / r
     return GradientsBound(
-        beta=found.beta,
+        beta=bounds.beta,
         gamma=(1 + u) * error + u * composed + algorithm.worked.tiny,
-        input=(1 + ratio) * found.input + (ratio + 2 * u) * size(plain.input),
+        input=(1 + ratio) * bounds.input + (ratio + 2 * u) * size(plain.input),
     )

@@ -143,10 +143,10 @@ def _terms(situation: Situation, center: Array) -> dict[str, dict[str, Array]]:
     x, upstream, old = situation.x, situation.upstream, situation.state["moving_mean"]
     if not x.size:
         return {}
-    found = {"output": {"x": x, "μ": center}, "moving_mean": {"old": old, "batch": batch_mean(x)}}
+    quantities = {"output": {"x": x, "μ": center}, "moving_mean": {"old": old, "batch": batch_mean(x)}}
     if upstream is not None:
-        found["grad_input"] = {"g": upstream, "mean(g)": batch_mean(upstream)}
-    return found
+        quantities["grad_input"] = {"g": upstream, "mean(g)": batch_mean(upstream)}
+    return quantities
 
 
 CENTERING = Operation(

@@ -27,18 +27,18 @@ def train(feature: Feature, rule: Rule) -> Quantities:
         case "moving_after":
             # What one unit of the batch's mean adds to the moving one: every update is affine in it.
             center, share = after, moved(rule, Fraction(0), Fraction(1))
-    found: Quantities = {"batch_mean": [batch], "moving_mean": None if after is None else [after]}
-    found["output"] = None if center is None else [value - center for value in x]
+    quantities: Quantities = {"batch_mean": [batch], "moving_mean": None if after is None else [after]}
+    quantities["output"] = None if center is None else [value - center for value in x]
     if upstream is not None:
-        found["grad_input"] = None if share is None else [g - share * mean(upstream) for g in upstream]
-    return found
+        quantities["grad_input"] = None if share is None else [g - share * mean(upstream) for g in upstream]
+    return quantities
 
 
 def infer(feature: Feature, rule: Rule) -> Quantities:  # noqa: ARG001 - inference follows no rule
     """Return every quantity of an inference step of centering, clauses 20.4 to 20.6."""
     center = feature.state["moving_mean"]
-    found: Quantities = {"output": [value - center for value in feature.x]}
-    return found if feature.upstream is None else {**found, "grad_input": feature.upstream}
+    quantities: Quantities = {"output": [value - center for value in feature.x]}
+    return quantities if feature.upstream is None else {**quantities, "grad_input": feature.upstream}
 
 
 PASSES = Passes(train=by_feature(train), infer=by_feature(infer))

@@ -11,15 +11,15 @@ import numpy as np
 
 from conformance.cause import because
 from conformance.dialect import Dialect
-from conformance.operations.batch_norm.changed import changed_to
 from conformance.operations.batch_norm.diagnosis import hypotheses as of_batch_norm
+from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.reference import Normalization, inference, total, training
 from conformance.operations.differentiated_batch_norm.reference import QUANTITIES, Derivatives, derivatives
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Found = dict[str, Expected]
+Results = dict[str, Expected]
 #: From v, the transform and its derivatives.
 Change = Callable[[Situation, Normalization, Derivatives], Array]
 
@@ -31,8 +31,8 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     base = Hypothesis(configuration=configuration, dialect=dialect)
 
     def changed(id_: str, change: Change, *quantities: str) -> Hypothesis:
-        came = functools.partial(_changed, quantities, change)
-        return replace(base, cause=because(id_), changed=came, only=frozenset(quantities))
+        change_results = functools.partial(_changed, quantities, change)
+        return replace(base, cause=because(id_), change_results=change_results, only=frozenset(quantities))
 
     forward, second = (*FORWARD,), ("second_grad_input",)
     yield changed("statistics-taken-for-constants-forward", lambda s, n, d: _scale(n) * _v(s), *forward)
@@ -76,9 +76,13 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
         lambda s, n, d: n.inverse_root * total(_v(s) * s.upstream),
         "second_grad_gamma",
     )
-    for each in of_batch_norm(configuration, dialect):
+    for hypothesis in of_batch_norm(configuration, dialect):
         # What changes the step as a whole changes its derivatives as well.
-        yield replace(each, only=each.only | QUANTITIES) if "output" in each.only and each.changed is None else each
+        yield (
+            replace(hypothesis, only=hypothesis.only | QUANTITIES)
+            if "output" in hypothesis.only and hypothesis.change_results is None
+            else hypothesis
+        )
 
 
 def _v(situation: Situation) -> Array:
@@ -89,9 +93,9 @@ def _scale(n: Normalization) -> Array:
     return np.asarray(n.gamma * n.inverse_root)
 
 
-def _changed(quantities: tuple[str, ...], change: Change, situation: Situation, found: Found) -> Found:
-    if situation.upstream is None or "tangent_output" not in found:
+def _changed(quantities: tuple[str, ...], change: Change, situation: Situation, results: Results) -> Results:
+    if situation.upstream is None or "tangent_output" not in results:
         return {}
-    n = training(situation)[2] if "moving_mean" in found else inference(situation)
+    n = training(situation)[2] if "moving_mean" in results else inference(situation)
     value = change(situation, n, derivatives(n, situation.upstream, _v(situation)))
-    return {name: changed_to(found[name], value, len(situation.x)) for name in quantities if name in found}
+    return {name: changed_to(results[name], value, len(situation.x)) for name in quantities if name in results}

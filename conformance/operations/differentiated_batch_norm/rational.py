@@ -33,63 +33,63 @@ class Dual:
 
 def train(feature: Feature, rule: Rule) -> Quantities:
     """Return every quantity of a train step."""
-    found = plain.train(feature, rule)
+    quantities = plain.train(feature, rule)
     tangent, upstream = feature.arrays.get("tangent"), feature.upstream
     if not feature.x or tangent is None or upstream is None:
-        return found
+        return quantities
     x = [Dual(value, slope) for value, slope in zip(feature.x, tangent, strict=True)]
-    deviations = [each - _mean(x) for each in x]
-    spread = _mean([each * each for each in deviations]) + Dual(rule.epsilon)
+    deviations = [value - _mean(x) for value in x]
+    spread = _mean([deviation * deviation for deviation in deviations]) + Dual(rule.epsilon)
     root = inverse_root(spread.value)
     if root is None:
-        return found | dict.fromkeys(_names(feature))
+        return quantities | dict.fromkeys(_names(feature))
     # d(s^(-1/2)) = -s^(-1/2)/(2s) ds.
     inverse = Dual(root, -root / (2 * spread.value) * spread.slope)
-    normalized = [each * inverse for each in deviations]
+    normalized = [deviation * inverse for deviation in deviations]
     gamma = Dual(plain.gamma_of(feature))
     pulled = _pulled(upstream, normalized, inverse)
-    back = [gamma * each for each in pulled]
-    again = [gamma * each for each in _pulled(tangent, normalized, inverse)]
-    return found | {
-        "tangent_output": [(gamma * each).slope for each in normalized],
-        "second_grad_upstream": [each.value for each in again],
-        "second_grad_input": [each.slope for each in back],
-        **_at_gamma(feature, tangent, [each.value for each in pulled]),
+    back = [gamma * pull for pull in pulled]
+    again = [gamma * pull for pull in _pulled(tangent, normalized, inverse)]
+    return quantities | {
+        "tangent_output": [(gamma * x_hat).slope for x_hat in normalized],
+        "second_grad_upstream": [dual.value for dual in again],
+        "second_grad_input": [dual.slope for dual in back],
+        **_at_gamma(feature, tangent, [pull.value for pull in pulled]),
     }
 
 
 def infer(feature: Feature, rule: Rule) -> Quantities:
     """Return every quantity of an inference step: y is affine in x."""
-    found = plain.infer(feature, rule)
+    quantities = plain.infer(feature, rule)
     tangent, upstream = feature.arrays.get("tangent"), feature.upstream
     if not feature.x or tangent is None or upstream is None:
-        return found
+        return quantities
     variance = plain.moving_of(feature).variance
     root = None if variance is None else inverse_root(variance + rule.epsilon)
     if root is None:
-        return found | dict.fromkeys(_names(feature))
+        return quantities | dict.fromkeys(_names(feature))
     scale = root * plain.gamma_of(feature)
-    along = [scale * each for each in tangent]
-    return found | {
+    along = [scale * slope for slope in tangent]
+    return quantities | {
         "tangent_output": along,
         "second_grad_upstream": along,
         "second_grad_input": [Fraction(0)] * len(along),
-        **_at_gamma(feature, tangent, [root * each for each in upstream]),
+        **_at_gamma(feature, tangent, [root * gradient for gradient in upstream]),
     }
 
 
 def _pulled(upstream: Numbers, normalized: list[Dual], inverse: Dual) -> list[Dual]:
     """Return dx of clause 11.3 for γ = 1."""
-    g = [Dual(each) for each in upstream]
-    level, along = _mean(g), _mean([pull * each for pull, each in zip(g, normalized, strict=True)])
-    return [inverse * (pull - level - each * along) for pull, each in zip(g, normalized, strict=True)]
+    g = [Dual(gradient) for gradient in upstream]
+    level, along = _mean(g), _mean([pull * x_hat for pull, x_hat in zip(g, normalized, strict=True)])
+    return [inverse * (pull - level - x_hat * along) for pull, x_hat in zip(g, normalized, strict=True)]
 
 
 def _mean(values: Iterable[Dual]) -> Dual:
-    given = list(values)
+    duals = list(values)
     return Dual(
-        sum(each.value for each in given) / Fraction(len(given)),
-        sum(each.slope for each in given) / Fraction(len(given)),
+        sum(dual.value for dual in duals) / Fraction(len(duals)),
+        sum(dual.slope for dual in duals) / Fraction(len(duals)),
     )
 
 
@@ -97,7 +97,7 @@ def _at_gamma(feature: Feature, tangent: Numbers, pulled: Numbers) -> Quantities
     """Return the derivative of ⟨v, dx⟩ by γ, of which dx is a multiple."""
     if "gamma" not in feature.state:
         return {}
-    return {"second_grad_gamma": [sum((v * each for v, each in zip(tangent, pulled, strict=True)), Fraction())]}
+    return {"second_grad_gamma": [sum((v * pull for v, pull in zip(tangent, pulled, strict=True)), Fraction())]}
 
 
 def _names(feature: Feature) -> list[str]:

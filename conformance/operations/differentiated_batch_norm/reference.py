@@ -25,7 +25,7 @@ from conformance.operations.operation import Expected, Situation
 from conformance.precision import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Found = dict[str, Expected]
+Results = dict[str, Expected]
 
 #: The further derivatives that have the input's shape.
 SHAPED = ("tangent_output", "second_grad_input", "second_grad_upstream")
@@ -65,43 +65,43 @@ def derivatives(n: Normalization, upstream: Array, tangent: Array) -> Derivative
     return Derivatives(along=along, back=back, a=a, b=b, product=product, values=values)
 
 
-def train(situation: Situation, worked: Precision) -> Found:
+def train(situation: Situation, worked: Precision) -> Results:
     """Return what one train step must give."""
-    found = batch_norm.train(situation, worked)
+    quantities = batch_norm.train(situation, worked)
     if not situation.x.size:
-        return found
+        return quantities
     with np.errstate(all="ignore"):
-        return found | _further(situation, training(situation)[2], found, worked)
+        return quantities | _further(situation, training(situation)[2], quantities, worked)
 
 
-def infer(situation: Situation, worked: Precision) -> Found:
+def infer(situation: Situation, worked: Precision) -> Results:
     """Return what one inference step must give."""
-    found = batch_norm.infer(situation, worked)
+    quantities = batch_norm.infer(situation, worked)
     if not situation.x.size:
-        return found
+        return quantities
     with np.errstate(all="ignore"):
-        return found | _further(situation, inference(situation), found, worked)
+        return quantities | _further(situation, inference(situation), quantities, worked)
 
 
-def _further(situation: Situation, n: Normalization, found: Found, worked: Precision) -> Found:
+def _further(situation: Situation, n: Normalization, quantities: Results, worked: Precision) -> Results:
     tangent, upstream = situation.arrays.get("tangent"), situation.upstream
     if tangent is None or upstream is None:
         return {}
-    of = derivatives(n, upstream, tangent)
-    names = [name for name in of.values if name != "second_grad_gamma" or "gamma" in situation.state]
+    derived = derivatives(n, upstream, tangent)
+    names = [name for name in derived.values if name != "second_grad_gamma" or "gamma" in situation.state]
     sizes = tolerance.sizes(situation, n, upstream, tangent)
     limits = {
-        grade: tolerance.bounds(sizes, of.a, of.b, of.product, of.values, algorithm)
+        grade: tolerance.bounds(sizes, derived.a, derived.b, derived.product, derived.values, algorithm)
         for grade, algorithm in tolerance.classes(situation, worked).items()
     }
     magnitudes = tolerance.magnitudes(sizes)
     return {
         name: Expected(
-            value=of.values[name],
+            value=derived.values[name],
             bound=limits[""][name],
             magnitude=magnitudes[name],
-            in_domain=found["output"].in_domain,
-            narrower={grade: each[name] for grade, each in limits.items() if grade},
+            in_domain=quantities["output"].in_domain,
+            narrower={grade: bounds[name] for grade, bounds in limits.items() if grade},
         )
         for name in names
     }
@@ -122,12 +122,12 @@ def _terms(situation: Situation, performed: Any) -> Mapping[str, Mapping[str, Ar
     if tangent is None or upstream is None:
         return {}
     n = performed(situation)[-1]
-    of = derivatives(replace(n, coupling=1.0), upstream, tangent)
+    derived = derivatives(replace(n, coupling=1.0), upstream, tangent)
     scale = n.gamma * n.inverse_root
     forward = {
         "γ·r·v": scale * tangent,
         "γ·r·mean(v)": scale * tangent.mean(axis=0),
-        "γ·r·x̂·a": scale * n.normalized * of.a,
+        "γ·r·x̂·a": scale * n.normalized * derived.a,
     }
     squared = scale * n.inverse_root
     return {
@@ -135,11 +135,11 @@ def _terms(situation: Situation, performed: Any) -> Mapping[str, Mapping[str, Ar
         "second_grad_upstream": forward,
         "second_grad_gamma": {
             "r·Σv·g": n.inverse_root * (tangent * upstream).sum(axis=0),
-            "r·Σv·Pg": of.values["second_grad_gamma"],
+            "r·Σv·Pg": derived.values["second_grad_gamma"],
         },
         "second_grad_input": {
-            "γ·r²·x̂·T": squared * n.normalized * of.product,
-            "γ·r²·b·Pv": squared * of.b * of.along,
-            "γ·r²·a·Pg": squared * of.a * of.back,
+            "γ·r²·x̂·T": squared * n.normalized * derived.product,
+            "γ·r²·b·Pv": squared * derived.b * derived.along,
+            "γ·r²·a·Pg": squared * derived.a * derived.back,
         },
     }

@@ -42,7 +42,7 @@ class Direction:
 class Sizes:
     """What the bounds of a step are made of."""
 
-    of: tolerance.Sizes
+    plain: tolerance.Sizes
     epsilon: float
     mean: Array
     variance: Array
@@ -56,32 +56,32 @@ class Sizes:
 def classes(situation: Situation, worked: Precision) -> dict[str, Algorithm]:
     """Return the widest class of algorithms, and for a grade that of two passes and pairwise sums."""
     count = len(situation.x)
-    found = {"": Algorithm(variance=situation.variance, worked=worked, height=max(0, count - 1))}
+    algorithms = {"": Algorithm(variance=situation.variance, worked=worked, height=max(0, count - 1))}
     if situation.graded:
-        found["A"] = Algorithm(
+        algorithms["A"] = Algorithm(
             variance="two_pass", worked=worked, height=math.ceil(math.log2(count)) if count > 1 else 0
         )
-    return found
+    return algorithms
 
 
 def sizes(situation: Situation, n: Normalization, upstream: Array, tangent: Array) -> Sizes:
     """Return the sizes of a step."""
-    of = tolerance.sizes(situation, n)
+    plain = tolerance.sizes(situation, n)
 
     def direction(array: Array) -> Direction:
         own = size(array)
-        folded = of.inverse_root * ((own * of.x).mean(axis=0) + of.center * own.mean(axis=0))
+        folded = plain.inverse_root * ((own * plain.x).mean(axis=0) + plain.center * own.mean(axis=0))
         return Direction(
             own=own,
             mean=own.mean(axis=0),
             sum=size(array.mean(axis=0)),
-            product=(own * of.normalized).mean(axis=0),
+            product=(own * plain.normalized).mean(axis=0),
             folded=folded,
         )
 
     v, g = direction(tangent), direction(upstream)
     return Sizes(
-        of=of,
+        plain=plain,
         epsilon=situation.configuration.epsilon,
         mean=n.center,
         variance=n.variance,
@@ -109,12 +109,12 @@ class _Errors:
 def _errors(s: Sizes, algorithm: Algorithm) -> _Errors:
     """Return them: e_x̂ = Rδ + |x̂|ρ + 2u(|x̂| + Rδ) + 3uR(|x| + |μ| + δ), the last the folded form's."""
     u = algorithm.worked.unit
-    bound = tolerance.statistics_bound(s.of, s.mean, s.variance, algorithm) if s.coupled else EXACT
+    bound = tolerance.statistics_bound(s.plain, s.mean, s.variance, algorithm) if s.coupled else EXACT
     root = tolerance.root_bound(s.variance, s.epsilon, bound, u)
-    inverse = s.of.inverse_root * (1 + root)
+    inverse = s.plain.inverse_root * (1 + root)
     shifted = inverse * bound.mean
-    apart = 3 * u * inverse * (s.of.x + s.of.center + bound.mean)
-    wobble = shifted + s.of.normalized * root + 2 * u * (s.of.normalized + shifted) + apart
+    apart = 3 * u * inverse * (s.plain.x + s.plain.center + bound.mean)
+    wobble = shifted + s.plain.normalized * root + 2 * u * (s.plain.normalized + shifted) + apart
     return _Errors(u=u, sum=theta(algorithm.height + _BESIDE, u), root=root, inverse=inverse, wobble=wobble)
 
 
@@ -130,21 +130,21 @@ def bounds(
     Each summand of the second gradient errs by its factors' errors, and by 8u and, through the mean that is
     subtracted, by θ of the mean of its size before terms cancel.
     """
-    e, tiny, count = _errors(s, algorithm), algorithm.worked.tiny, len(s.of.x)
+    e, tiny, count = _errors(s, algorithm), algorithm.worked.tiny, len(s.plain.x)
     size_a, size_b, size_t = size(a), size(b), size(product)
-    x, gamma = s.of.normalized, s.of.gamma
+    x, gamma = s.plain.normalized, s.plain.gamma
     if not s.coupled:
         return _inferred(s, e, values, tiny)
-    error_a, error_b = (_product_error(each, s, e) + tiny for each in (s.v, s.g))
+    error_a, error_b = (_product_error(side, s, e) + tiny for side in (s.v, s.g))
     along = _projected_error(s.v, size_a, error_a, x, e)
     back = _projected_error(s.g, size_b, error_b, x, e)
     mixed = s.both + s.v.mean * s.g.mean + size_a * (s.g.product + s.g.folded) + size_b * (s.v.product + s.v.folded)
     error_t = e.sum * mixed + (s.v.own * back).mean(axis=0) + size_b * error_a
     scale = gamma * e.inverse
     forward = scale * (along + tiny) + size(values["tangent_output"]) * (e.root + 6 * e.u) + 4 * tiny
-    at_gamma = count * (e.inverse * (error_t + tiny) + s.of.inverse_root * size_t * (e.root + 6 * e.u))
+    at_gamma = count * (e.inverse * (error_t + tiny) + s.plain.inverse_root * size_t * (e.root + 6 * e.u))
     own = x * mixed + size_b * (s.v.own + s.v.mean) + size_a * (s.g.own + s.g.mean)
-    folded = 3 * e.u * e.inverse * (s.of.x + s.of.center) * mixed
+    folded = 3 * e.u * e.inverse * (s.plain.x + s.plain.center) * mixed
     factors = (
         x * error_t
         + e.wobble * (size_t + error_t)
@@ -155,13 +155,15 @@ def bounds(
     )
     whole = factors + folded + 8 * e.u * own + e.sum * own.mean(axis=0)
     second = scale * e.inverse * (whole + tiny) + size(values["second_grad_input"]) * (2 * e.root + 8 * e.u) + 4 * tiny
-    found = {"tangent_output": forward, "second_grad_upstream": forward, "second_grad_gamma": at_gamma + 4 * tiny}
-    return {name: np.asarray(each, dtype=np.float64) for name, each in {**found, "second_grad_input": second}.items()}
+    limits = {"tangent_output": forward, "second_grad_upstream": forward, "second_grad_gamma": at_gamma + 4 * tiny}
+    return {
+        name: np.asarray(limit, dtype=np.float64) for name, limit in {**limits, "second_grad_input": second}.items()
+    }
 
 
 def _product_error(w: Direction, s: Sizes, e: _Errors) -> Float64:
     """Return the bound on the error of mean(w x̂)."""
-    level = s.of.normalized.mean(axis=0)
+    level = s.plain.normalized.mean(axis=0)
     carried: Float64 = (w.own * e.wobble).mean(axis=0) + e.sum * (w.product + w.mean * level + w.folded)
     return carried
 
@@ -180,7 +182,7 @@ def _projected_error(w: Direction, product: Float64, error: Float64, x: Float64,
 def _inferred(s: Sizes, e: _Errors, values: Mapping[str, Array], tiny: float) -> dict[str, Float64]:
     """Return the bounds of inference: products alone, of which none follows the input."""
     forward = size(values["tangent_output"]) * (e.root + 4 * e.u) + 4 * tiny
-    at_gamma = len(s.of.x) * (s.of.inverse_root * s.both * (e.sum + e.root) + 4 * tiny)
+    at_gamma = len(s.plain.x) * (s.plain.inverse_root * s.both * (e.sum + e.root) + 4 * tiny)
     none = np.zeros_like(forward)
     return {
         "tangent_output": forward,
@@ -192,10 +194,12 @@ def _inferred(s: Sizes, e: _Errors, values: Mapping[str, Array], tiny: float) ->
 
 def magnitudes(s: Sizes) -> dict[str, Float64]:
     """Return the size of the terms that each quantity is made of."""
-    forward = s.of.gamma * s.of.inverse_root * s.v.own.max(axis=0, initial=0)
-    at_gamma = len(s.of.x) * s.of.inverse_root * (s.both + s.v.mean * s.g.mean)
+    forward = s.plain.gamma * s.plain.inverse_root * s.v.own.max(axis=0, initial=0)
+    at_gamma = len(s.plain.x) * s.plain.inverse_root * (s.both + s.v.mean * s.g.mean)
     strongest = s.v.own.max(axis=0, initial=0) * s.g.own.max(axis=0, initial=0)
-    second = s.of.gamma * s.of.inverse_root**2 * strongest * np.maximum(1, s.of.normalized.max(axis=0, initial=0))
+    second = (
+        s.plain.gamma * s.plain.inverse_root**2 * strongest * np.maximum(1, s.plain.normalized.max(axis=0, initial=0))
+    )
     return {
         "tangent_output": forward,
         "second_grad_upstream": forward,

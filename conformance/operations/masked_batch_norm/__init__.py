@@ -35,8 +35,8 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
         if situation.upstream is not None:
             gradients = reference.gradients(trained.normalization, situation.upstream, trained.counted)
         classes = {
-            grade: _bounds(situation, trained, gradients, each)
-            for grade, each in _classes(situation, trained, worked).items()
+            grade: _bounds(situation, trained, gradients, class_)
+            for grade, class_ in _classes(situation, trained, worked).items()
         }
         return _expected(situation, trained, _values(trained, gradients), classes, worked)
 
@@ -45,20 +45,20 @@ def _classes(situation: Situation, trained: Trained, worked: Precision) -> dict[
     """Return the widest class that the situation admits, and for a grade the narrower ones, as batch normalization."""
     counts = trained.statistics.count, situation.x.shape[0]
 
-    def of(variance: Any, heights: tuple[int, int]) -> Class:
-        counted, whole = (Algorithm(variance=variance, worked=worked, height=each) for each in heights)
+    def class_of(variance: Any, heights: tuple[int, int]) -> Class:
+        counted, whole = (Algorithm(variance=variance, worked=worked, height=height) for height in heights)
         return Class(counted=counted, all=whole)
 
     sequential = counts[0] - 1, counts[1] - 1
-    found = {"": of(situation.variance, sequential)}
+    classes = {"": class_of(situation.variance, sequential)}
     if situation.graded:
-        found["A"] = of("two_pass", (math.ceil(math.log2(counts[0])), math.ceil(math.log2(counts[1]))))
-        found["D"] = of("two_pass", sequential)
-    return found
+        classes["A"] = class_of("two_pass", (math.ceil(math.log2(counts[0])), math.ceil(math.log2(counts[1]))))
+        classes["D"] = class_of("two_pass", sequential)
+    return classes
 
 
 def _values(trained: Trained, gradients: Gradients | None) -> dict[str, Array]:
-    found = {
+    values = {
         "batch_mean": trained.statistics.mean,
         "batch_variance": trained.statistics.variance,
         "moving_mean": trained.after[0],
@@ -66,17 +66,17 @@ def _values(trained: Trained, gradients: Gradients | None) -> dict[str, Array]:
         "output": trained.normalization.output,
     }
     if gradients is not None:
-        found |= {"grad_input": gradients.input, "grad_gamma": gradients.gamma, "grad_beta": gradients.beta}
-    return found
+        values |= {"grad_input": gradients.input, "grad_gamma": gradients.gamma, "grad_beta": gradients.beta}
+    return values
 
 
-def _bounds(situation: Situation, trained: Trained, gradients: Gradients | None, of: Class) -> dict[str, Array]:
-    n, worked = trained.normalization, of.counted.worked
-    statistics = tolerance.statistics_bound(situation, trained, of.counted)
-    moving_mean, moving_variance = tolerance.moving_bounds(situation, trained, statistics, of.counted)
+def _bounds(situation: Situation, trained: Trained, gradients: Gradients | None, class_: Class) -> dict[str, Array]:
+    n, worked = trained.normalization, class_.counted.worked
+    statistics = tolerance.statistics_bound(situation, trained, class_.counted)
+    moving_mean, moving_variance = tolerance.moving_bounds(situation, trained, statistics, class_.counted)
     root = root_bound(n.variance, situation.configuration.epsilon, statistics, worked.unit)
     measured = sizes(situation, n)
-    found = {
+    bounds = {
         "batch_mean": statistics.mean,
         "batch_variance": statistics.variance,
         "moving_mean": moving_mean,
@@ -84,9 +84,9 @@ def _bounds(situation: Situation, trained: Trained, gradients: Gradients | None,
         "output": output_bound(measured, root, statistics, worked),
     }
     if gradients is not None:
-        limits = tolerance.gradients_bound(measured, n, gradients, root, statistics, trained.counted, of.all)
-        found |= {"grad_input": limits.input, "grad_gamma": limits.gamma, "grad_beta": limits.beta}
-    return found
+        limits = tolerance.gradients_bound(measured, n, gradients, root, statistics, trained.counted, class_.all)
+        bounds |= {"grad_input": limits.input, "grad_gamma": limits.gamma, "grad_beta": limits.beta}
+    return bounds
 
 
 def _expected(
@@ -109,7 +109,7 @@ def _expected(
             bound=np.asarray(classes[""][name], dtype=np.float64),
             magnitude=np.asarray(magnitudes[name], dtype=np.float64),
             in_domain=in_domain,
-            narrower={grade: each[name] for grade, each in classes.items() if grade},
+            narrower={grade: bounds[name] for grade, bounds in classes.items() if grade},
         )
         for name, value in values.items()
     }
@@ -121,7 +121,7 @@ def _magnitudes(situation: Situation, trained: Trained, squares: Array) -> dict[
     level = size(situation.x[trained.counted]).mean(axis=0)
     # What does not count may be no number: the size of the feature is that of its finite values.
     farthest = np.nan_to_num(size(n.normalized), nan=0.0, posinf=0.0).max(axis=0)
-    found = {
+    magnitudes = {
         "batch_mean": level,
         "batch_variance": squares / count,
         "moving_mean": level + np.abs(situation.state["moving_mean"]),
@@ -131,11 +131,11 @@ def _magnitudes(situation: Situation, trained: Trained, squares: Array) -> dict[
     if situation.upstream is not None:
         pull = size(situation.upstream)
         whole = pull.sum(axis=0)
-        found["grad_beta"] = whole
-        found["grad_gamma"] = whole * np.maximum(1, farthest)
+        magnitudes["grad_beta"] = whole
+        magnitudes["grad_gamma"] = whole * np.maximum(1, farthest)
         strongest = pull.max(axis=0) + whole * np.maximum(1, farthest) ** 2 / count
-        found["grad_input"] = size(n.gamma) * size(n.inverse_root) * strongest
-    return found
+        magnitudes["grad_input"] = size(n.gamma) * size(n.inverse_root) * strongest
+    return magnitudes
 
 
 def _kept(situation: Situation) -> dict[str, Expected]:

@@ -16,7 +16,7 @@ import numpy as np
 from conformance.cause import Cause, because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import diagnosis as unmasked
-from conformance.operations.batch_norm.changed import MOVING, changed_to
+from conformance.operations.batch_norm.expectations import MOVING, changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, corrected, normalize, total
 from conformance.operations.masked_batch_norm import reference
 from conformance.operations.moving import moved, weights
@@ -24,7 +24,7 @@ from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Found = dict[str, Expected]
+Results = dict[str, Expected]
 
 _PRODUCED = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
 _LEARNED = frozenset({"grad_gamma", "grad_beta"})
@@ -40,14 +40,14 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from _nothing_counts(base)
     yield from _output(base)
     yield from _gradients(base)
-    for each in unmasked.hypotheses(configuration, dialect):
+    for hypothesis in unmasked.hypotheses(configuration, dialect):
         # The others rewrite an expectation by the formulas without a mask.
-        if each.changed is None:
-            yield each
+        if hypothesis.change_results is None:
+            yield hypothesis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Taken:
+class _Sums:
     """Which values enter the statistics, each feature's own, (m, C), and what their sums are divided by, (C,)."""
 
     counted: Array
@@ -58,35 +58,35 @@ class _Taken:
     closed: bool = False
 
 
-def _changed(
-    base: Hypothesis, cause: Cause, change: Callable[[Situation], _Taken | None], only: frozenset[str] = frozenset()
+def _hypothesis(
+    base: Hypothesis, cause: Cause, change: Callable[[Situation], _Sums | None], only: frozenset[str] = frozenset()
 ) -> Hypothesis:
-    def came(situation: Situation, found: Found) -> Found:
-        if not found.keys() >= MOVING or not situation.x.size:
+    def change_results(situation: Situation, results: Results) -> Results:
+        if not results.keys() >= MOVING or not situation.x.size:
             return {}
-        taken = change(situation)
-        if taken is None:
+        sums = change(situation)
+        if sums is None:
             return {}
         with np.errstate(all="ignore"):
-            values = _values(situation, taken)
-        return {each: changed_to(found[each], values[each], len(situation.x)) for each in found if each in values}
+            values = _values(situation, sums)
+        return {name: changed_to(results[name], values[name], len(situation.x)) for name in results if name in values}
 
-    return replace(base, cause=cause, changed=came, only=only)
+    return replace(base, cause=cause, change_results=change_results, only=only)
 
 
-def _values(situation: Situation, taken: _Taken) -> dict[str, Array]:
+def _values(situation: Situation, sums: _Sums) -> dict[str, Array]:
     """Return every quantity by other sums, with the gradients that automatic differentiation gives for them.
 
     μ = Σwx/D, σ² = Σw(x - μ)²/D; with D not Σw the second term of dL/dμ does not vanish.
     """
-    x = np.where(taken.counted, situation.x, 0) if taken.x is None else taken.x
-    mean = total(x) / taken.divisor
-    deviation = np.where(taken.counted, situation.x - mean, 0)
-    variance = total(deviation * deviation) / taken.divisor
+    x = np.where(sums.counted, situation.x, 0) if sums.x is None else sums.x
+    mean = total(x) / sums.divisor
+    deviation = np.where(sums.counted, situation.x - mean, 0)
+    variance = total(deviation * deviation) / sums.divisor
     n = normalize(situation, mean, variance, 1.0)
     weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
     correction = situation.dialect.moving_correction
-    count = taken.counted.sum(axis=0)
+    count = sums.counted.sum(axis=0)
     entering = variance * np.where(count > correction, count / np.maximum(count - correction, 1), 1)
     values = {
         "batch_mean": mean,
@@ -96,20 +96,20 @@ def _values(situation: Situation, taken: _Taken) -> dict[str, Array]:
         "output": n.output,
     }
     if situation.upstream is not None:
-        g = _differentiated(situation.upstream, n, taken, deviation)
+        g = _differentiated(situation.upstream, n, sums, deviation)
         values |= {"grad_input": g.input, "grad_gamma": g.gamma, "grad_beta": g.beta}
     return values
 
 
-def _differentiated(upstream: Array, n: Normalization, taken: _Taken, deviation: Array) -> Gradients:
+def _differentiated(upstream: Array, n: Normalization, sums: _Sums, deviation: Array) -> Gradients:
     grad_beta, grad_gamma = total(upstream), total(upstream * n.normalized)
     scale = n.gamma * n.inverse_root
-    if taken.closed:
-        pull = np.where(taken.counted, (grad_beta + n.normalized * grad_gamma) / taken.divisor, 0)
+    if sums.closed:
+        pull = np.where(sums.counted, (grad_beta + n.normalized * grad_gamma) / sums.divisor, 0)
         return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * (upstream - pull), own=n.normalized)
     to_variance = -n.gamma * n.inverse_root**2 * grad_gamma / 2
-    to_mean = -scale * grad_beta - 2 * to_variance * total(deviation) / taken.divisor
-    through = np.where(taken.counted, (to_mean + 2 * to_variance * deviation) / taken.divisor, 0)
+    to_mean = -scale * grad_beta - 2 * to_variance * total(deviation) / sums.divisor
+    through = np.where(sums.counted, (to_mean + 2 * to_variance * deviation) / sums.divisor, 0)
     return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * upstream + through, own=n.normalized)
 
 
@@ -120,10 +120,10 @@ def _alike(situation: Situation, counted: Array) -> Array:
 
 def _mask(base: Hypothesis) -> Iterator[Hypothesis]:
     def read(id_: str, change: Callable[[Situation], Array], only: frozenset[str] = frozenset()) -> Hypothesis:
-        def given(situation: Situation) -> Situation:
+        def change_situation(situation: Situation) -> Situation:
             return replace(situation, arrays={"mask": change(situation)}) if "mask" in situation.arrays else situation
 
-        return replace(base, cause=because(id_), given=given, only=only)
+        return replace(base, cause=because(id_), change_situation=change_situation, only=only)
 
     def everything(situation: Situation) -> Array:
         return np.ones_like(reference.counts(situation))
@@ -136,7 +136,7 @@ def _mask(base: Hypothesis) -> Iterator[Hypothesis]:
     for shift in (1, -1):
         yield read("mask-of-neighbour", functools.partial(_shifted, shift))
     yield read("mask-column-major", _column_major)
-    yield _changed(base, because("mask-along-features"), _along_features)
+    yield _hypothesis(base, because("mask-along-features"), _along_features)
 
 
 def _by_row(situation: Situation) -> Array:
@@ -162,7 +162,7 @@ def _samples(situation: Situation) -> int:
     return situation.shape[0] if 0 in situation.configuration.reduction_axes else 1
 
 
-def _along_features(situation: Situation) -> _Taken | None:
+def _along_features(situation: Situation) -> _Sums | None:
     """Return a mask whose axes are the input's first ones, the last being the one that is missing.
 
     Where the features are not last, it counts some of them at every position of the last axis.
@@ -173,7 +173,7 @@ def _along_features(situation: Situation) -> _Taken | None:
         return None
     whole = np.broadcast_to(reference.counts(situation).reshape(reduced)[..., np.newaxis], shape)
     counted = np.moveaxis(whole, axes[0], -1).reshape(situation.x.shape)
-    return _Taken(counted=counted, divisor=counted.sum(axis=0).astype(situation.x.dtype))
+    return _Sums(counted=counted, divisor=counted.sum(axis=0).astype(situation.x.dtype))
 
 
 def _divisor(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -182,26 +182,28 @@ def _divisor(base: Hypothesis) -> Iterator[Hypothesis]:
         "one position less": lambda situation: max(1, int(reference.counts(situation).sum()) - 1),
         "the samples that count": _samples_that_count,
         "all samples": _samples,
-        **{f"the positions that count, and {each:g}": functools.partial(_more, each) for each in _ADDED},
+        **{f"the positions that count, and {added:g}": functools.partial(_more, added) for added in _ADDED},
     }
     for name, by in divisors.items():
         for closed in (False, True):
-            yield _changed(base, because("wrong-divisor", divisor=name), functools.partial(_divided, by, closed))
-    yield _changed(base, because("uncounted-multiplied-by-zero"), _multiplied)
+            yield _hypothesis(base, because("wrong-divisor", divisor=name), functools.partial(_divided, by, closed))
+    yield _hypothesis(base, because("uncounted-multiplied-by-zero"), _multiplied)
     for counted, count in (
         ("the positions", lambda s: len(s.x)),
         ("the positions that count", lambda s: reference.counts(s).sum()),
     ):
         change = functools.partial(_corrected_by, count)
-        yield replace(base, cause=because("masked-moving-correction", counted=counted), changed=change, only=MOVING)
+        yield replace(
+            base, cause=because("masked-moving-correction", counted=counted), change_results=change, only=MOVING
+        )
 
 
-def _divided(by: Callable[[Situation], float], closed: bool, situation: Situation) -> _Taken | None:
+def _divided(by: Callable[[Situation], float], closed: bool, situation: Situation) -> _Sums | None:
     counted, divisor = reference.counts(situation), by(situation)
     if not counted.any() or divisor == counted.sum():
         return None
     whole = np.full(situation.x.shape[1], divisor, situation.x.dtype)
-    return _Taken(counted=_alike(situation, counted), divisor=whole, closed=closed)
+    return _Sums(counted=_alike(situation, counted), divisor=whole, closed=closed)
 
 
 def _more(added: float, situation: Situation) -> float:
@@ -212,60 +214,64 @@ def _samples_that_count(situation: Situation) -> int:
     return max(1, int(reference.counts(situation).reshape(_samples(situation), -1).any(axis=1).sum()))
 
 
-def _multiplied(situation: Situation) -> _Taken | None:
+def _multiplied(situation: Situation) -> _Sums | None:
     counted = reference.counts(situation)
     if np.isfinite(situation.x).all() or not counted.any():
         return None
     whole = _alike(situation, counted)
-    return _Taken(counted=whole, divisor=whole.sum(axis=0).astype(situation.x.dtype), x=situation.x * whole)
+    return _Sums(counted=whole, divisor=whole.sum(axis=0).astype(situation.x.dtype), x=situation.x * whole)
 
 
-def _corrected_by(count: Callable[[Situation], Any], situation: Situation, found: Found) -> Found:
+def _corrected_by(count: Callable[[Situation], Any], situation: Situation, results: Results) -> Results:
     counted = reference.counts(situation)
     number = int(count(situation))
-    if "moving_variance" not in found or not counted.any() or number < 2:
+    if "moving_variance" not in results or not counted.any() or number < 2:
         return {}
     statistics = reference.training(situation).statistics
     weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
     entering = corrected(replace(statistics, count=number), 1)
     value = moved(situation.state["moving_variance"], entering, weight)
-    return {**found, "moving_variance": changed_to(found["moving_variance"], value)}
+    return {**results, "moving_variance": changed_to(results["moving_variance"], value)}
 
 
 def _nothing_counts(base: Hypothesis) -> Iterator[Hypothesis]:
     """Yield what may be made of the statistics of no values: 0, 0/0, or those of all."""
 
     def entering(id_: str, value: Callable[[Situation], tuple[Array, Array]]) -> Hypothesis:
-        def came(situation: Situation, found: Found) -> Found:
-            if not found.keys() >= MOVING or not situation.x.size or reference.counts(situation).any():
+        def change_results(situation: Situation, results: Results) -> Results:
+            if not results.keys() >= MOVING or not situation.x.size or reference.counts(situation).any():
                 return {}
             weight = weights(
                 situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type
             )
             batch = dict(zip(("moving_mean", "moving_variance"), value(situation), strict=True))
-            return {each: changed_to(found[each], moved(situation.state[each], batch[each], weight)) for each in batch}
+            return {
+                name: changed_to(results[name], moved(situation.state[name], batch[name], weight)) for name in batch
+            }
 
-        return replace(base, cause=because(id_), changed=came, only=MOVING)
+        return replace(base, cause=because(id_), change_results=change_results, only=MOVING)
 
     def constant(value: float, situation: Situation) -> tuple[Array, Array]:
-        each = np.full(situation.x.shape[1], value, situation.x.dtype)
-        return each, each
+        column = np.full(situation.x.shape[1], value, situation.x.dtype)
+        return column, column
 
     yield entering("nothing-counts-zero-enters", functools.partial(constant, 0.0))
     yield entering("nothing-counts-nan-enters", functools.partial(constant, np.nan))
 
 
 def _output(base: Hypothesis) -> Iterator[Hypothesis]:
-    def elsewhere(given: str, value: Callable[[Situation, Array], Any]) -> Hypothesis:
-        def came(situation: Situation, found: Found) -> Found:
+    def elsewhere(instead: str, value: Callable[[Situation, Array], Any]) -> Hypothesis:
+        def change_results(situation: Situation, results: Results) -> Results:
             counted = reference.counts(situation)
-            if "output" not in found or "mask" not in situation.arrays or not counted.any():
+            if "output" not in results or "mask" not in situation.arrays or not counted.any():
                 return {}
-            output = found["output"]
+            output = results["output"]
             values = np.where(counted[:, np.newaxis], output.value, value(situation, output.value))
             return {"output": changed_to(output, values)}
 
-        return replace(base, cause=because("uncounted-output", given=given), changed=came, only=_OUTPUT)
+        return replace(
+            base, cause=because("uncounted-output", given=instead), change_results=change_results, only=_OUTPUT
+        )
 
     yield elsewhere("0", lambda situation, output: 0)
     yield elsewhere("the input", lambda situation, output: situation.x)
@@ -283,48 +289,50 @@ def _by_moving(situation: Situation, output: Array) -> Array:
 
 
 def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
-    def changed(id_: str, of: frozenset[str], change: Callable[[Situation, Array], dict[str, Array]]) -> Hypothesis:
-        def came(situation: Situation, found: Found) -> Found:
+    def hypothesis(
+        id_: str, names: frozenset[str], change: Callable[[Situation, Array], dict[str, Array]]
+    ) -> Hypothesis:
+        def change_results(situation: Situation, results: Results) -> Results:
             counted = reference.counts(situation)
-            if situation.upstream is None or not found.keys() >= MOVING or not counted.any():
+            if situation.upstream is None or not results.keys() >= MOVING or not counted.any():
                 return {}
             values = change(situation, counted[:, np.newaxis])
-            return {each: changed_to(found[each], values[each]) for each in of if each in found}
+            return {name: changed_to(results[name], values[name]) for name in names if name in results}
 
-        return replace(base, cause=because(id_), changed=came, only=of)
+        return replace(base, cause=because(id_), change_results=change_results, only=names)
 
     learned_and_input = _LEARNED | _INPUT
-    yield changed("uncounted-upstream-left-out", learned_and_input, _upstream_counted)
-    yield changed("uncounted-upstream-left-out-of-learned", _LEARNED, _upstream_counted)
-    yield changed("uncounted-upstream-left-out-of-statistics", _INPUT, _statistics_counted)
-    yield changed("uncounted-input-gradient-zero", _INPUT, _input_counted)
-    yield changed("statistics-taken-for-constants", _INPUT, lambda s, w: _through(s, 0 * w, 1))
-    yield changed("statistics-gradient-everywhere", _INPUT, lambda s, w: _through(s, w | True, w.sum()))
-    yield changed("input-gradient-over-all-positions", _INPUT, lambda s, w: _through(s, w, len(w)))
-    yield changed("mean-term-missing", _INPUT, lambda s, w: _through(s, w, w.sum(), mean=0))
-    yield changed("variance-term-missing", _INPUT, lambda s, w: _through(s, w, w.sum(), variance=0))
+    yield hypothesis("uncounted-upstream-left-out", learned_and_input, _upstream_counted)
+    yield hypothesis("uncounted-upstream-left-out-of-learned", _LEARNED, _upstream_counted)
+    yield hypothesis("uncounted-upstream-left-out-of-statistics", _INPUT, _statistics_counted)
+    yield hypothesis("uncounted-input-gradient-zero", _INPUT, _input_counted)
+    yield hypothesis("statistics-taken-for-constants", _INPUT, lambda s, w: _through(s, 0 * w, 1))
+    yield hypothesis("statistics-gradient-everywhere", _INPUT, lambda s, w: _through(s, w | True, w.sum()))
+    yield hypothesis("input-gradient-over-all-positions", _INPUT, lambda s, w: _through(s, w, len(w)))
+    yield hypothesis("mean-term-missing", _INPUT, lambda s, w: _through(s, w, w.sum(), mean=0))
+    yield hypothesis("variance-term-missing", _INPUT, lambda s, w: _through(s, w, w.sum(), variance=0))
 
 
 _INPUT = frozenset({"grad_input"})
 
 
-def _found(situation: Situation, upstream: Array, counted: Array) -> Gradients:
+def _gradients_of(situation: Situation, upstream: Array, counted: Array) -> Gradients:
     return reference.gradients(reference.training(situation).normalization, upstream, counted[:, 0])
 
 
 def _upstream_counted(situation: Situation, counted: Array) -> dict[str, Array]:
     assert situation.upstream is not None
-    g = _found(situation, np.where(counted, situation.upstream, 0), counted)
+    g = _gradients_of(situation, np.where(counted, situation.upstream, 0), counted)
     return {"grad_input": g.input, "grad_gamma": g.gamma, "grad_beta": g.beta}
 
 
 def _statistics_counted(situation: Situation, counted: Array) -> dict[str, Array]:
-    whole = _found(situation, np.asarray(situation.upstream), counted).input
+    whole = _gradients_of(situation, np.asarray(situation.upstream), counted).input
     return {"grad_input": np.where(counted, _upstream_counted(situation, counted)["grad_input"], whole)}
 
 
 def _input_counted(situation: Situation, counted: Array) -> dict[str, Array]:
-    return {"grad_input": np.where(counted, _found(situation, np.asarray(situation.upstream), counted).input, 0)}
+    return {"grad_input": np.where(counted, _gradients_of(situation, np.asarray(situation.upstream), counted).input, 0)}
 
 
 def _through(

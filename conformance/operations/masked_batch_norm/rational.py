@@ -36,14 +36,14 @@ def train(feature: Feature, rule: Rule) -> Quantities:
         return _moments(moving, "moving")
     entering = Moments(mean=mean(counted), variance=variance(counted, rule.dialect.moving_correction))
     batch = Moments(mean=mean(counted), variance=variance(counted))
-    found = _moments(batch, "batch") | _moments(plain.moved_moments(rule, moving, entering), "moving")
-    return found | _transformed(feature, rule, batch, mask)
+    quantities = _moments(batch, "batch") | _moments(plain.moved_moments(rule, moving, entering), "moving")
+    return quantities | _transformed(feature, rule, batch, mask)
 
 
-def _moments(of: Moments, kind: str) -> Quantities:
+def _moments(moments: Moments, kind: str) -> Quantities:
     return {
         f"{kind}_{name}": None if value is None else [value]
-        for name, value in (("mean", of.mean), ("variance", of.variance))
+        for name, value in (("mean", moments.mean), ("variance", moments.variance))
     }
 
 
@@ -55,18 +55,18 @@ def _transformed(feature: Feature, rule: Rule, batch: Moments, mask: list[bool])
     root = inverse_root(batch.variance + rule.epsilon)
     produced = {"output", "grad_input", "grad_gamma"}
     if root is None:
-        found: Quantities = dict.fromkeys(produced if feature.upstream else {"output"})
-        return found if "gamma" in feature.state else {key: None for key in found if key != "grad_gamma"}
+        quantities: Quantities = dict.fromkeys(produced if feature.upstream else {"output"})
+        return quantities if "gamma" in feature.state else {key: None for key in quantities if key != "grad_gamma"}
     deviation = [x - batch.mean for x in feature.x]
-    found = {"output": [gamma * root * each + beta for each in deviation]}
+    quantities = {"output": [gamma * root * difference + beta for difference in deviation]}
     g = feature.upstream
     if g is None:
-        return found
+        return quantities
     if "beta" in feature.state:
-        found["grad_beta"] = [sum(g, Fraction())]
+        quantities["grad_beta"] = [sum(g, Fraction())]
     if "gamma" in feature.state:
-        found["grad_gamma"] = [_dot(g, deviation) * root]
-    return found | {"grad_input": _grad_input(g, deviation, mask, gamma * root, root)}
+        quantities["grad_gamma"] = [_dot(g, deviation) * root]
+    return quantities | {"grad_input": _grad_input(g, deviation, mask, gamma * root, root)}
 
 
 def _grad_input(g: Numbers, deviation: Numbers, mask: list[bool], scale: Fraction, root: Fraction) -> Numbers:
@@ -76,8 +76,8 @@ def _grad_input(g: Numbers, deviation: Numbers, mask: list[bool], scale: Fractio
     # Through μ the variance does not move, Σw(x - μ) being 0.
     to_mean = -scale * sum(g, Fraction())
     return [
-        scale * upstream + ((to_mean + 2 * to_variance * each) * share if counts else 0)
-        for upstream, each, counts in zip(g, deviation, mask, strict=True)
+        scale * upstream + ((to_mean + 2 * to_variance * difference) * share if counts else 0)
+        for upstream, difference, counts in zip(g, deviation, mask, strict=True)
     ]
 
 

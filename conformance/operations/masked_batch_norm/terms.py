@@ -21,7 +21,7 @@ def train_terms(situation: Situation) -> Mapping[str, Mapping[str, Array]]:
     n, statistics = trained.normalization, trained.statistics
     old_mean, old_variance = situation.state["moving_mean"], situation.state["moving_variance"]
     scale = n.gamma * n.inverse_root
-    found = {
+    terms = {
         "batch_mean": {"batch": statistics.mean, "old": old_mean},
         "batch_variance": {"batch": statistics.variance, "old": old_variance},
         "moving_mean": {"old": old_mean, "batch": statistics.mean},
@@ -29,11 +29,11 @@ def train_terms(situation: Situation) -> Mapping[str, Mapping[str, Array]]:
         "output": {"γ·r·x": scale * situation.x, "γ·r·μ": scale * n.center, "β": n.beta},
     }
     if situation.upstream is None:
-        return found
+        return terms
     g = reference.gradients(n, situation.upstream, trained.counted)
     counted = np.where(trained.counted[:, np.newaxis], n.normalized, 0)
     return {
-        **found,
+        **terms,
         "grad_input": {
             "γ·r·g": scale * situation.upstream,
             "γ·r·w·Σg/k": np.where(trained.counted[:, np.newaxis], scale * g.beta / statistics.count, 0),

@@ -31,8 +31,8 @@ class Class:
 
 def statistics_bound(situation: Situation, trained: Trained, algorithm: Algorithm) -> StatisticsBound:
     """Return the bounds on μ and σ², from the values that count; `algorithm` is one of their sums."""
-    of = tolerance.sizes(compact(situation), trained.normalization)
-    return tolerance.statistics_bound(of, trained.statistics.mean, trained.statistics.variance, algorithm)
+    sizes = tolerance.sizes(compact(situation), trained.normalization)
+    return tolerance.statistics_bound(sizes, trained.statistics.mean, trained.statistics.variance, algorithm)
 
 
 def moving_bounds(
@@ -55,7 +55,13 @@ def moving_bounds(
 
 
 def gradients_bound(
-    of: Sizes, n: Normalization, g: Gradients, root: Array, bound: StatisticsBound, counted: Array, algorithm: Algorithm
+    sizes: Sizes,
+    n: Normalization,
+    g: Gradients,
+    root: Array,
+    bound: StatisticsBound,
+    counted: Array,
+    algorithm: Algorithm,
 ) -> GradientsBound:
     """Return the bounds on dβ, dγ (C,) and dx (m, C).
 
@@ -63,10 +69,10 @@ def gradients_bound(
     bound. Where it does not, dx = γ r g is within (ρ + 4u)|dx| + 3u|γ| r (1 + ρ)|g|, as in inference.
     """
     u, tiny = algorithm.worked.unit, algorithm.worked.tiny
-    coupled = replace(n, coupling=len(of.x) / max(1, int(counted.sum())))
-    whole = tolerance.gradients_bound(of, coupled, g, root, bound, algorithm)
-    assert of.pull is not None
-    scale = of.gamma * of.inverse_root * (1 + root)
+    coupled = replace(n, coupling=len(sizes.x) / max(1, int(counted.sum())))
+    whole = tolerance.gradients_bound(sizes, coupled, g, root, bound, algorithm)
+    assert sizes.pull is not None
+    scale = sizes.gamma * sizes.inverse_root * (1 + root)
     again = 1 + 4 * u
-    free = again * (3 * u * scale * of.pull + (root + 4 * u) * tolerance.size(g.input) + 4 * tiny * (1 + scale))
+    free = again * (3 * u * scale * sizes.pull + (root + 4 * u) * tolerance.size(g.input) + 4 * tiny * (1 + scale))
     return replace(whole, input=np.where(counted[:, np.newaxis], whole.input, free))

@@ -23,7 +23,7 @@ from conformance.precision import working
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Found = dict[str, Expected]
+Results = dict[str, Expected]
 
 _BATCH_NORM = Replicated(one_train=BATCH_NORM.train, one_infer=BATCH_NORM.infer)
 _CENTERING = Replicated(one_train=CENTERING.train, one_infer=CENTERING.infer)
@@ -36,26 +36,26 @@ def _synchronized_hypotheses(configuration: Configuration, dialect: Dialect) -> 
         "own-statistics-moving-averaged": "mean",
     }
     for id_, joined in own.items():
-        replicated = functools.partial(_replicated, replace(dialect, replica_moving=joined))
-        yield replace(base, cause=because(id_), changed=replicated)
+        change_results = functools.partial(_replicated, replace(dialect, replica_moving=joined))
+        yield replace(base, cause=because(id_), change_results=change_results)
     yield from diagnosis.misjoined(base)
     yield from diagnosis.gradients(configuration, dialect)
     yield from diagnosis.shared(configuration, BATCH_NORM.hypotheses(configuration, dialect))
 
 
-def _replicated(dialect: Dialect, situation: Situation, found: Found) -> Found:  # noqa: ARG001 - all is different
+def _replicated(dialect: Dialect, situation: Situation, quantities: Results) -> Results:  # noqa: ARG001 - all is different
     return _BATCH_NORM.train(replace(situation, dialect=dialect), working(situation.configuration.dtype))
 
 
 def _replicated_hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     yield from diagnosis.joining(configuration, dialect)
     base = Hypothesis(cause=because("statistics-of-whole-batch"), configuration=configuration, dialect=dialect)
-    yield replace(base, changed=_whole)
+    yield replace(base, change_results=_whole)
     yield from diagnosis.gradients(configuration, dialect)
     yield from diagnosis.shared(configuration, BATCH_NORM.hypotheses(configuration, dialect))
 
 
-def _whole(situation: Situation, found: Found) -> Found:  # noqa: ARG001 - all is different
+def _whole(situation: Situation, quantities: Results) -> Results:  # noqa: ARG001 - all is different
     return synchronized.train(situation, working(situation.configuration.dtype))
 
 
@@ -64,25 +64,25 @@ def _centering_hypotheses(configuration: Configuration, dialect: Dialect) -> Ite
     yield from diagnosis.shared(configuration, CENTERING.hypotheses(configuration, dialect))
 
 
-def _rows_terms(of: Operation, kind: str, situation: Situation) -> Mapping[str, Mapping[str, Array]]:
+def _rows_terms(operation: Operation, kind: str, situation: Situation) -> Mapping[str, Mapping[str, Array]]:
     """Return the terms of each replica's rows, joined, and of its own moving values."""
-    found: dict[str, dict[str, Array]] = {}
+    by_quantity: dict[str, dict[str, Array]] = {}
     every = []
     for replica, part in enumerate(shards.parts(situation)):
-        terms = of.train_terms(part) if kind == "train" else of.infer_terms(part)
+        terms = operation.train_terms(part) if kind == "train" else operation.infer_terms(part)
         if not terms:  # an empty shard
             continue
         every.append((part, terms))
         moving = (name for name in shards.MOVING if name in terms)
-        found |= {shards.named(name, replica): dict(terms[name]) for name in moving}
+        by_quantity |= {shards.named(name, replica): dict(terms[name]) for name in moving}
     for name in ("output", "grad_input"):
         rows = [(part.x.shape, terms[name]) for part, terms in every if name in terms]
         if rows:
-            found[name] = {
-                term: np.concatenate([np.broadcast_to(each[term], shape) for shape, each in rows])
+            by_quantity[name] = {
+                term: np.concatenate([np.broadcast_to(row_terms[term], shape) for shape, row_terms in rows])
                 for term in rows[0][1]
             }
-    return found
+    return by_quantity
 
 
 _FORMULAS = {

@@ -13,7 +13,7 @@ import numpy as np
 from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference
-from conformance.operations.batch_norm.changed import changed_to
+from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.replicas import shards
@@ -21,13 +21,13 @@ from conformance.operations.replicas.shards import MOVING, named, plain
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Found = dict[str, Expected]
-Change = Callable[[Situation, Found], Found]
+Results = dict[str, Expected]
+Change = Callable[[Situation, Results], Results]
 
 
 def every_moving(configuration: Configuration) -> frozenset[str]:
     """Return the names of all replicas' moving values."""
-    return frozenset(named(name, each) for each in range(len(shards.of(configuration))) for name in MOVING)
+    return frozenset(named(name, replica) for replica in range(len(shards.of(configuration))) for name in MOVING)
 
 
 def shared(configuration: Configuration, plain: Iterable[Hypothesis]) -> Iterator[Hypothesis]:
@@ -36,9 +36,11 @@ def shared(configuration: Configuration, plain: Iterable[Hypothesis]) -> Iterato
     The others look at one layer's batch and state, which replicas do not have.
     """
     moving = every_moving(configuration)
-    for each in plain:
-        if each.given is None and each.changed is None:
-            yield replace(each, only=each.only | moving if each.only & set(MOVING) else each.only)
+    for hypothesis in plain:
+        if hypothesis.change_situation is None and hypothesis.change_results is None:
+            yield replace(
+                hypothesis, only=hypothesis.only | moving if hypothesis.only & set(MOVING) else hypothesis.only
+            )
 
 
 def joining(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
@@ -62,7 +64,7 @@ def joining(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothes
         "replica-moving-of-whole-batch": _of_the_whole,
         "first-replica-alone-updated": _first_alone,
     }
-    yield from (replace(base, cause=because(id_), changed=change) for id_, change in changes.items())
+    yield from (replace(base, cause=because(id_), change_results=change) for id_, change in changes.items())
 
 
 def gradients(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
@@ -74,7 +76,7 @@ def gradients(configuration: Configuration, dialect: Dialect) -> Iterator[Hypoth
     yield replace(base, cause=cause, dialect=replace(dialect, replica_gradients=value), only=learned)
     replicas = len(shards.of(configuration))
     again = functools.partial(_multiplied, learned, replicas)
-    yield replace(base, cause=because("replica-gradients-counted-again"), changed=again, only=learned)
+    yield replace(base, cause=because("replica-gradients-counted-again"), change_results=again, only=learned)
 
 
 def misjoined(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -84,28 +86,28 @@ def misjoined(base: Hypothesis) -> Iterator[Hypothesis]:
         "shards-of-one-size": functools.partial(_joined, True, False),
         "shards-of-one-size-variances-averaged": functools.partial(_joined, True, True),
     }
-    yield from (replace(base, cause=because(id_), changed=change) for id_, change in changes.items())
+    yield from (replace(base, cause=because(id_), change_results=change) for id_, change in changes.items())
     only = frozenset({"grad_input"})
-    yield replace(base, cause=because("gradients-within-replica"), changed=_within, only=only)
+    yield replace(base, cause=because("gradients-within-replica"), change_results=_within, only=only)
     again = functools.partial(_through, len(shards.of(base.configuration)))
-    yield replace(base, cause=because("statistics-gradients-counted-again"), changed=again, only=only)
+    yield replace(base, cause=because("statistics-gradients-counted-again"), change_results=again, only=only)
     none = functools.partial(_through, 0)
-    yield replace(base, cause=because("no-gradients-through-statistics"), changed=none, only=only)
+    yield replace(base, cause=because("no-gradients-through-statistics"), change_results=none, only=only)
     moving = every_moving(base.configuration)
-    yield replace(base, cause=because("first-replica-alone-updated"), changed=_first_alone, only=moving)
+    yield replace(base, cause=because("first-replica-alone-updated"), change_results=_first_alone, only=moving)
     decay = base.configuration.decay ** len(shards.of(base.configuration))
     repeated = replace(base.configuration, decay=decay)
     yield replace(base, cause=because("moving-updated-per-replica"), configuration=repeated, only=moving)
 
 
-def _every(choose: Callable[[Situation, Sequence[Array]], Any], situation: Situation, found: Found) -> Found:
+def _every(choose: Callable[[Situation, Sequence[Array]], Any], situation: Situation, results: Results) -> Results:
     """Return the same moving values for every replica, chosen from those of all."""
     replicas = range(len(shards.of(situation.configuration)))
-    result: Found = {}
-    for name in (name for name in MOVING if name in found):
-        every = [found[named(name, each)] for each in replicas]
-        value = np.asarray(choose(situation, [each.value for each in every]))
-        result |= {named(name, each): changed_to(every[each], value, len(every)) for each in replicas}
+    result: Results = {}
+    for name in (name for name in MOVING if name in results):
+        every = [results[named(name, replica)] for replica in replicas]
+        value = np.asarray(choose(situation, [expected.value for expected in every]))
+        result |= {named(name, replica): changed_to(every[replica], value, len(every)) for replica in replicas}
     return result
 
 
@@ -114,7 +116,7 @@ def _by_size(situation: Situation, values: Sequence[Array]) -> Array:
     return np.asarray(sum(size * value for size, value in zip(sizes, values, strict=True)) / sum(sizes))
 
 
-def _of_the_whole(situation: Situation, found: Found) -> Found:
+def _of_the_whole(situation: Situation, results: Results) -> Results:
     if not situation.x.size:
         return {}
     statistics = reference.batch_statistics(situation.x)
@@ -123,21 +125,21 @@ def _of_the_whole(situation: Situation, found: Found) -> Found:
         entering["moving_variance"] = reference.moving_variance_batch(situation, statistics)
     weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
     return {
-        name: changed_to(found[name], moved(situation.state[name], entering[plain(name)], weight))
-        for name in every_moving(situation.configuration) & found.keys()
+        name: changed_to(results[name], moved(situation.state[name], entering[plain(name)], weight))
+        for name in every_moving(situation.configuration) & results.keys()
     }
 
 
-def _first_alone(situation: Situation, found: Found) -> Found:
+def _first_alone(situation: Situation, results: Results) -> Results:
     first = set(MOVING)
     return {
-        name: found[name] if name in first else changed_to(found[name], situation.state[name])
-        for name in every_moving(situation.configuration) & found.keys()
+        name: results[name] if name in first else changed_to(results[name], situation.state[name])
+        for name in every_moving(situation.configuration) & results.keys()
     }
 
 
-def _multiplied(names: frozenset[str], factor: int, situation: Situation, found: Found) -> Found:
-    return {name: changed_to(found[name], factor * found[name].value) for name in names & found.keys()}
+def _multiplied(names: frozenset[str], factor: int, situation: Situation, results: Results) -> Results:
+    return {name: changed_to(results[name], factor * results[name].value) for name in names & results.keys()}
 
 
 def _rows(situation: Situation) -> tuple[Array, list[slice]]:
@@ -148,7 +150,7 @@ def _rows(situation: Situation) -> tuple[Array, list[slice]]:
     return np.repeat(sizes, sizes)[:, None].astype(situation.x.dtype), slices
 
 
-def _joined(one_size: bool, without_spread: bool, situation: Situation, found: Found) -> Found:
+def _joined(one_size: bool, without_spread: bool, situation: Situation, results: Results) -> Results:
     """Return the step by c = Σωx, v = Σω(x - c')², c' the shard's own mean or c; ω is 1/m or 1/(R·n_k), n_k a shard's.
 
     dc/dx = ω and dv/dx = 2ω(x - c'), so that dx = γ r (g - ω Σg - ω (x - c') r dγ).
@@ -179,27 +181,27 @@ def _joined(one_size: bool, without_spread: bool, situation: Situation, found: F
     for name in every_moving(situation.configuration) & situation.state.keys():
         batch = variance if name.startswith("moving_variance") else center
         values[name] = moved(situation.state[name], batch, step)
-    return {name: changed_to(found[name], value, len(x)) for name, value in values.items() if name in found}
+    return {name: changed_to(results[name], value, len(x)) for name, value in values.items() if name in results}
 
 
-def _within(situation: Situation, found: Found) -> Found:
+def _within(situation: Situation, results: Results) -> Results:
     """Return dx = γ r (g - Σ'g/m - x̂ Σ'(g x̂)/m), Σ' over the value's own shard."""
-    return _with_through(situation, found, lambda values: _over_shards(situation, values))
+    return _with_through(situation, results, lambda values: _over_shards(situation, values))
 
 
-def _through(times: int, situation: Situation, found: Found) -> Found:
+def _through(times: int, situation: Situation, results: Results) -> Results:
     """Return dx with what goes through the statistics taken so many times."""
-    return _with_through(situation, found, lambda values: times * values.sum(axis=0))
+    return _with_through(situation, results, lambda values: times * values.sum(axis=0))
 
 
-def _with_through(situation: Situation, found: Found, total: Callable[[Array], Array]) -> Found:
+def _with_through(situation: Situation, results: Results, total: Callable[[Array], Array]) -> Results:
     x, upstream = situation.x, situation.upstream
-    if upstream is None or not x.size or "grad_input" not in found:
+    if upstream is None or not x.size or "grad_input" not in results:
         return {}
     _, _, n = reference.training(situation)
     through = (total(upstream) + n.normalized * total(upstream * n.normalized)) / len(x)
     value = n.gamma * n.inverse_root * (upstream - through)
-    return {"grad_input": changed_to(found["grad_input"], value, len(x))}
+    return {"grad_input": changed_to(results["grad_input"], value, len(x))}
 
 
 def _over_shards(situation: Situation, values: Array) -> Array:

@@ -21,11 +21,11 @@ _SHARED = ("grad_gamma", "grad_beta")
 
 def train_synchronized(feature: Feature, rule: Rule) -> Quantities:
     """Return what the whole batch gives, and each replica's moving values moved by the whole batch's statistics."""
-    found = batch_norm.train(feature, rule)
+    quantities = batch_norm.train(feature, rule)
     for number, _ in enumerate(_shares(rule), start=1):
         own = batch_norm.train(entered(feature, _moving(feature, number)), rule)
-        found |= {_name(name, number): own[name] for name in ("moving_mean", "moving_variance")}
-    return _averaged_gradients(found, rule)
+        quantities |= {_name(name, number): own[name] for name in ("moving_mean", "moving_variance")}
+    return _averaged_gradients(quantities, rule)
 
 
 def train_batch_norm(feature: Feature, rule: Rule) -> Quantities:
@@ -49,40 +49,40 @@ def infer_centering(feature: Feature, rule: Rule) -> Quantities:
 
 
 def _train(one: _Pass, feature: Feature, rule: Rule) -> Quantities:
-    each = [one(share, rule) for share in _shared(feature, rule)]
-    found = _together(each, rule)
+    by_replica = [one(share, rule) for share in _shared(feature, rule)]
+    quantities = _together(by_replica, rule)
     for name in ("moving_mean", "moving_variance"):
-        if name not in each[0]:
+        if name not in by_replica[0]:
             continue
-        moved = [share[name] for share in each]
+        moved = [replica[name] for replica in by_replica]
         if rule.dialect.replica_moving == "mean":
             moved = [_quotient(_sum(moved), len(moved))] * len(moved)
-        found |= {_name(name, number): value for number, value in enumerate(moved, start=1)}
-    return found
+        quantities |= {_name(name, number): value for number, value in enumerate(moved, start=1)}
+    return quantities
 
 
 def _infer(one: _Pass, feature: Feature, rule: Rule) -> Quantities:
     shares = _shared(feature, rule)
-    found = _together([one(share, rule) for share in shares], rule)
+    quantities = _together([one(share, rule) for share in shares], rule)
     for number, share in enumerate(shares, start=1):
         moving = moving_of(share)
         held = {"moving_mean": moving.mean, "moving_variance": moving.variance}
-        found |= {_name(name, number): [value] for name, value in held.items() if value is not None}
-    return found
+        quantities |= {_name(name, number): [value] for name, value in held.items() if value is not None}
+    return quantities
 
 
 def _shared(feature: Feature, rule: Rule) -> list[Feature]:
     """Return each replica's share of the feature, with the moving values with which it enters the step."""
     sizes = _shares(rule)
     run = len(feature.x) // sum(sizes) if sum(sizes) else 0
-    found, start = [], 0
+    shares, start = [], 0
     for number, size in enumerate(sizes, start=1):
         end = start + size * run
         moving = _moving(feature, 1 if rule.dialect.replica_moving == "first" else number)
         upstream = None if feature.upstream is None else feature.upstream[start:end]
-        found.append(entered(replace(feature, x=feature.x[start:end], upstream=upstream), moving))
+        shares.append(entered(replace(feature, x=feature.x[start:end], upstream=upstream), moving))
         start = end
-    return found
+    return shares
 
 
 def _shares(rule: Rule) -> Sequence[int]:
@@ -98,26 +98,34 @@ def _moving(feature: Feature, number: int) -> Moments:
     return Moments(mean=mean, variance=variance)
 
 
-def _together(each: Sequence[Quantities], rule: Rule) -> Quantities:
+def _together(by_replica: Sequence[Quantities], rule: Rule) -> Quantities:
     """Return the values of all shares one after another, and the gradients of what they share added."""
-    found: Quantities = {}
+    quantities: Quantities = {}
     for name in ("output", "grad_input"):
-        if name in each[0]:
-            runs = [share[name] for share in each]
-            found[name] = None if any(run is None for run in runs) else [value for run in runs for value in run or []]
-    found |= {name: _sum([share[name] for share in each]) for name in _SHARED if all(name in share for share in each)}
-    return _averaged_gradients(found, rule)
+        if name in by_replica[0]:
+            runs = [replica[name] for replica in by_replica]
+            quantities[name] = (
+                None if any(run is None for run in runs) else [value for run in runs for value in run or []]
+            )
+    quantities |= {
+        name: _sum([replica[name] for replica in by_replica])
+        for name in _SHARED
+        if all(name in replica for replica in by_replica)
+    }
+    return _averaged_gradients(quantities, rule)
 
 
-def _averaged_gradients(found: Quantities, rule: Rule) -> Quantities:
+def _averaged_gradients(quantities: Quantities, rule: Rule) -> Quantities:
     if rule.dialect.replica_gradients == "sum":
-        return found
-    return found | {name: _quotient(found[name], len(_shares(rule))) for name in _SHARED if name in found}
+        return quantities
+    return quantities | {
+        name: _quotient(quantities[name], len(_shares(rule))) for name in _SHARED if name in quantities
+    }
 
 
-def _sum(each: Sequence[Numbers | None]) -> Numbers | None:
-    numbers = [one[0] for one in each if one is not None]
-    return [sum(numbers, Fraction())] if len(numbers) == len(each) else None
+def _sum(by_replica: Sequence[Numbers | None]) -> Numbers | None:
+    numbers = [replica[0] for replica in by_replica if replica is not None]
+    return [sum(numbers, Fraction())] if len(numbers) == len(by_replica) else None
 
 
 def _quotient(number: Numbers | None, by: int) -> Numbers | None:

@@ -37,23 +37,23 @@ class Replicated:
         `mean`: every replica's moving values become the mean of all replicas', in any order of averaging and updating.
         """
         situations = _entered(situation)
-        each = [self.one_train(part, worked) for part in situations]
-        found = _together(situation, each, worked)
-        for name in (name for name in MOVING if name in each[0]):
-            moved = [one[name] for one in each]
+        by_replica = [self.one_train(part, worked) for part in situations]
+        results = _together(situation, by_replica, worked)
+        for name in (name for name in MOVING if name in by_replica[0]):
+            moved = [replica_results[name] for replica_results in by_replica]
             if situation.dialect.replica_moving == "mean":
-                moved = [_averaged(name, situations, each, worked)] * len(each)
-            found |= {named(name, replica): value for replica, value in enumerate(moved)}
-        return found
+                moved = [_averaged(name, situations, by_replica, worked)] * len(by_replica)
+            results |= {named(name, replica): value for replica, value in enumerate(moved)}
+        return results
 
     def infer(self, situation: Situation, worked: Precision) -> dict[str, Expected]:
         """Return what one inference step must give: each replica's shard by its own moving values."""
         situations = _entered(situation)
-        found = _together(situation, [self.one_infer(part, worked) for part in situations], worked)
+        results = _together(situation, [self.one_infer(part, worked) for part in situations], worked)
         if situation.dialect.replica_moving == "first":
             for replica, part in enumerate(situations):
-                found |= {named(name, replica): _kept(part.state[name]) for name in MOVING if name in part.state}
-        return found
+                results |= {named(name, replica): _kept(part.state[name]) for name in MOVING if name in part.state}
+        return results
 
 
 def _entered(situation: Situation) -> list[Situation]:
@@ -64,38 +64,46 @@ def _entered(situation: Situation) -> list[Situation]:
     return situations
 
 
-def _together(situation: Situation, each: Sequence[Mapping[str, Expected]], worked: Precision) -> dict[str, Expected]:
+def _together(
+    situation: Situation, by_replica: Sequence[Mapping[str, Expected]], worked: Precision
+) -> dict[str, Expected]:
     """Return the rows joined, and the gradients of the parameters that the replicas share added or averaged."""
-    divisor = len(each) if situation.dialect.replica_gradients == "mean" else 1
+    divisor = len(by_replica) if situation.dialect.replica_gradients == "mean" else 1
     # A lone value that passes as it is has no gradients of gamma and beta.
-    given = [name for name in each[0] if all(name in one for one in each)]
-    shaped = {name: joined([one[name] for one in each]) for name in _SHAPED if name in given}
+    names = [name for name in by_replica[0] if all(name in replica_results for replica_results in by_replica)]
+    shaped = {
+        name: joined([replica_results[name] for replica_results in by_replica]) for name in _SHAPED if name in names
+    }
     # An empty shard adds nothing, even where its replica's moving values are NaN.
-    adding = [one for one in each if one["output"].value.size] or each
-    learned = {name: summed([one[name] for one in adding], worked, divisor) for name in _LEARNED if name in given}
+    adding = [replica_results for replica_results in by_replica if replica_results["output"].value.size] or by_replica
+    learned = {
+        name: summed([replica_results[name] for replica_results in adding], worked, divisor)
+        for name in _LEARNED
+        if name in names
+    }
     return shaped | learned
 
 
 def _averaged(
-    name: str, situations: Sequence[Situation], each: Sequence[Mapping[str, Expected]], worked: Precision
+    name: str, situations: Sequence[Situation], by_replica: Sequence[Mapping[str, Expected]], worked: Precision
 ) -> Expected:
     """Return the mean of the replicas' moving values after the step.
 
     Averaged before the update instead of after it, the batch's values s_k round apart from the old M_k:
     θ(R)·Σ(w|M_k| + v(|s_k| + e_k))/R more than `summed` has, whose |w·M_k + v·s_k| may be less.
     """
-    found = summed([one[name] for one in each], worked, len(each))
+    mean = summed([replica_results[name] for replica_results in by_replica], worked, len(by_replica))
     first = situations[0]
-    kept, taken = (abs(float(one)) for one in weights(first.dialect, first.configuration.decay, first.trained))
-    extra = np.zeros(found.bound.shape)
-    for part, one in zip(situations, each, strict=True):
-        batch = one.get(name.replace("moving", "batch"))
+    kept, added = (abs(float(weight)) for weight in weights(first.dialect, first.configuration.decay, first.trained))
+    extra = np.zeros(mean.bound.shape)
+    for part, replica_results in zip(situations, by_replica, strict=True):
+        batch = replica_results.get(name.replace("moving", "batch"))
         # Bessel's factor is at most 2.
         entering = 0.0 if batch is None else 2 * (np.abs(batch.value) + batch.bound)
-        extra += np.asarray(kept * np.abs(part.state[name]) + taken * entering, dtype=np.float64)
-    extra *= theta(len(each), worked.unit) / len(each)
-    narrower = {grade: bound + extra for grade, bound in found.narrower.items()}
-    return replace(found, bound=found.bound + extra, narrower=narrower)
+        extra += np.asarray(kept * np.abs(part.state[name]) + added * entering, dtype=np.float64)
+    extra *= theta(len(by_replica), worked.unit) / len(by_replica)
+    narrower = {grade: bound + extra for grade, bound in mean.narrower.items()}
+    return replace(mean, bound=mean.bound + extra, narrower=narrower)
 
 
 def _kept(value: Array) -> Expected:

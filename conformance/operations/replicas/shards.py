@@ -80,7 +80,7 @@ def _has(replica: int, configuration: Configuration) -> bool:
 
 def begins_as(own: Sequence[str]) -> dict[str, str]:
     """Return, by the name of every further replica's moving value, the first one's: all begin alike."""
-    return {named(name, each): name for each in range(1, MOST) for name in own if name in MOVING}
+    return {named(name, replica): name for replica in range(1, MOST) for name in own if name in MOVING}
 
 
 def held(state: Mapping[str, Array], replica: int) -> dict[str, Array]:
@@ -92,53 +92,58 @@ def held(state: Mapping[str, Array], replica: int) -> dict[str, Array]:
 def parts(situation: Situation) -> Iterator[Situation]:
     """Yield each replica's step: its rows, and its own state."""
     sizes = of(situation.configuration)
-    each = situation.x.shape[0] // max(1, sum(sizes))
-    ends = np.cumsum([0, *sizes]) * each
+    rows_per_sample = situation.x.shape[0] // max(1, sum(sizes))
+    ends = np.cumsum([0, *sizes]) * rows_per_sample
     for replica, (start, end) in enumerate(itertools.pairwise(ends)):
         upstream = None if situation.upstream is None else situation.upstream[start:end]
         own = held(situation.state, replica)
         yield replace(situation, x=situation.x[start:end], upstream=upstream, state=own)
 
 
-def joined(found: Sequence[Expected]) -> Expected:
+def joined(by_replica: Sequence[Expected]) -> Expected:
     """Return the rows of all replicas one below another, as one quantity of shape (m, C)."""
-    rows = [each.value.shape for each in found]
+    rows = [expected.value.shape for expected in by_replica]
     return replace(
-        found[0],
-        value=np.concatenate([each.value for each in found]),
-        bound=np.concatenate([each.bound for each in found]),
+        by_replica[0],
+        value=np.concatenate([expected.value for expected in by_replica]),
+        bound=np.concatenate([expected.bound for expected in by_replica]),
         magnitude=np.concatenate(
-            [np.broadcast_to(each.magnitude, shape) for each, shape in zip(found, rows, strict=True)]
+            [np.broadcast_to(expected.magnitude, shape) for expected, shape in zip(by_replica, rows, strict=True)]
         ),
-        in_domain=np.logical_and.reduce([each.in_domain for each in found]),
-        narrower={grade: np.concatenate([each.narrower[grade] for each in found]) for grade in _grades(found)},
+        in_domain=np.logical_and.reduce([expected.in_domain for expected in by_replica]),
+        narrower={
+            grade: np.concatenate([expected.narrower[grade] for expected in by_replica])
+            for grade in _grades(by_replica)
+        },
     )
 
 
-def summed(found: Sequence[Expected], worked: Precision, divisor: int = 1) -> Expected:
+def summed(by_replica: Sequence[Expected], worked: Precision, divisor: int = 1) -> Expected:
     """Return Σ s_k / n within Σ(b_k + θ(R)·(|s_k| + b_k)) / n, s_k within b_k.
 
     R - 1 additions in any order and one division are R roundings of each term.
     """
-    roundings = theta(len(found), worked.unit)
+    roundings = theta(len(by_replica), worked.unit)
 
     def bound(bounds: Sequence[Array]) -> Array:
         terms = [
-            each + roundings * (np.abs(one.value).astype(np.float64) + each)
-            for one, each in zip(found, bounds, strict=True)
+            limit + roundings * (np.abs(replica.value).astype(np.float64) + limit)
+            for replica, limit in zip(by_replica, bounds, strict=True)
         ]
         return np.asarray(sum(terms) / divisor)
 
     return replace(
-        found[0],
-        value=np.asarray(sum(each.value for each in found) / found[0].value.dtype.type(divisor)),
-        bound=bound([each.bound for each in found]),
-        magnitude=np.asarray(sum(each.magnitude for each in found) / divisor),
-        in_domain=np.logical_and.reduce([each.in_domain for each in found]),
-        narrower={grade: bound([each.narrower[grade] for each in found]) for grade in _grades(found)},
+        by_replica[0],
+        value=np.asarray(sum(expected.value for expected in by_replica) / by_replica[0].value.dtype.type(divisor)),
+        bound=bound([expected.bound for expected in by_replica]),
+        magnitude=np.asarray(sum(expected.magnitude for expected in by_replica) / divisor),
+        in_domain=np.logical_and.reduce([expected.in_domain for expected in by_replica]),
+        narrower={grade: bound([expected.narrower[grade] for expected in by_replica]) for grade in _grades(by_replica)},
     )
 
 
-def _grades(found: Sequence[Expected]) -> tuple[str, ...]:
+def _grades(by_replica: Sequence[Expected]) -> tuple[str, ...]:
     """Return the grades of which every replica has a bound; an empty shard is certain, and has none."""
-    return tuple(grade for grade in found[0].narrower if all(grade in each.narrower for each in found))
+    return tuple(
+        grade for grade in by_replica[0].narrower if all(grade in expected.narrower for expected in by_replica)
+    )

@@ -23,31 +23,39 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
     """Return what one train step must give: the whole batch's numbers, and every replica's moving values moved by them."""
-    found = batch_norm.train(replace(situation, state=shards.held(situation.state, 0)), worked)
+    results = batch_norm.train(replace(situation, state=shards.held(situation.state, 0)), worked)
     for replica in range(1, len(shards.of(situation.configuration))):
         own = shards.held(situation.state, replica)
         alike = all(np.array_equal(own[name], situation.state[name], equal_nan=True) for name in MOVING)
-        each = found if alike else batch_norm.train(replace(situation, state=own, upstream=None), worked)
-        found |= {named(name, replica): each[name] for name in MOVING}
-    return _divided(found, situation, worked)
+        replica_results = results if alike else batch_norm.train(replace(situation, state=own, upstream=None), worked)
+        results |= {named(name, replica): replica_results[name] for name in MOVING}
+    return _divided(results, situation, worked)
 
 
 def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
     """Return what one inference step must give: each shard by its replica's moving values, which are all alike."""
-    each = [batch_norm.infer(part, worked) for part in shards.parts(situation)]
-    rows = {name: joined([one[name] for one in each]) for name in ("output", "grad_input") if name in each[0]}
-    learned = [name for name in ("grad_gamma", "grad_beta") if name in each[0]]
+    by_replica = [batch_norm.infer(part, worked) for part in shards.parts(situation)]
+    rows = {
+        name: joined([replica_results[name] for replica_results in by_replica])
+        for name in ("output", "grad_input")
+        if name in by_replica[0]
+    }
+    learned = [name for name in ("grad_gamma", "grad_beta") if name in by_replica[0]]
     # An empty shard adds nothing, even where its replica's moving values are NaN.
-    adding = [one for one in each if one["output"].value.size] or each
-    return _divided(rows | {name: summed([one[name] for one in adding], worked) for name in learned}, situation, worked)
+    adding = [replica_results for replica_results in by_replica if replica_results["output"].value.size] or by_replica
+    return _divided(
+        rows | {name: summed([replica_results[name] for replica_results in adding], worked) for name in learned},
+        situation,
+        worked,
+    )
 
 
-def _divided(found: Mapping[str, Expected], situation: Situation, worked: Precision) -> dict[str, Expected]:
+def _divided(results: Mapping[str, Expected], situation: Situation, worked: Precision) -> dict[str, Expected]:
     """Return the gradients of gamma and beta divided by the number of replicas where the dialect averages them."""
     if situation.dialect.replica_gradients == "sum":
-        return dict(found)
+        return dict(results)
     replicas = len(shards.of(situation.configuration))
     return {
-        name: summed([each], worked, replicas) if name in ("grad_gamma", "grad_beta") else each
-        for name, each in found.items()
+        name: summed([expected], worked, replicas) if name in ("grad_gamma", "grad_beta") else expected
+        for name, expected in results.items()
     }

@@ -25,8 +25,8 @@ _MOVING = ("moving_mean", "moving_variance")
 
 def performed(situation: Situation, worked: Precision) -> dict[str, Expected]:
     """Return what a train or an inference step must give: a train step's results but for the moving values."""
-    found = batch_norm.train(_beside_some(situation), worked)
-    return {name: each for name, each in found.items() if name not in _MOVING}
+    quantities = batch_norm.train(_beside_some(situation), worked)
+    return {name: quantity for name, quantity in quantities.items() if name not in _MOVING}
 
 
 def _beside_some(situation: Situation) -> Situation:
@@ -36,21 +36,25 @@ def _beside_some(situation: Situation) -> Situation:
 
 
 def _terms(situation: Situation) -> Mapping[str, Mapping[str, Array]]:
-    return {name: each for name, each in train_terms(_beside_some(situation)).items() if name not in _MOVING}
+    return {name: quantity for name, quantity in train_terms(_beside_some(situation)).items() if name not in _MOVING}
 
 
 def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     base = Hypothesis(configuration=configuration, dialect=dialect)
 
-    def inferred(situation: Situation, found: dict[str, Expected]) -> dict[str, Expected]:
+    def change_results(situation: Situation, quantities: dict[str, Expected]) -> dict[str, Expected]:
         neutral = batch_norm.infer(_beside_some(situation), working(configuration.dtype))
-        return {name: each for name, each in neutral.items() if name in found}
+        return {name: quantity for name, quantity in neutral.items() if name in quantities}
 
-    yield replace(base, cause=because("normalized-with-neutral"), changed=inferred)
+    yield replace(base, cause=because("normalized-with-neutral"), change_results=change_results)
     yield replace(
         base, cause=because("normalizing-correction", correction=1), dialect=replace(dialect, normalizing_correction=1)
     )
-    yield replace(base, cause=because("epsilon-outside-root"), given=lambda each: replace(each, epsilon="outside"))
+    yield replace(
+        base,
+        cause=because("epsilon-outside-root"),
+        change_situation=lambda situation: replace(situation, epsilon="outside"),
+    )
     for change, epsilon in (
         ("dropped", 0.0),
         ("twice", 2 * configuration.epsilon),
@@ -63,7 +67,7 @@ UNTRACKED_BATCH_NORM = replace(
     BATCH_NORM,
     name="untracked_batch_norm",
     ladder="",
-    quantities={name: each for name, each in BATCH_NORM.quantities.items() if name not in _MOVING},
+    quantities={name: quantity for name, quantity in BATCH_NORM.quantities.items() if name not in _MOVING},
     initial={name: value for name, value in BATCH_NORM.initial.items() if name not in _MOVING},
     formulas={
         **BATCH_NORM.formulas,

@@ -18,15 +18,17 @@ def train(feature: Feature, rule: Rule) -> Quantities:
     joined: dict[str, Numbers | None] = {}
     moving = rational.moving_of(feature)
     for number, part in enumerate(_parts(feature, parts)):
-        found = rational.train(rational.entered(part, moving), replace(rule, trained=rule.trained * parts + number))
-        mean, variance = found["moving_mean"], found["moving_variance"]
+        quantities = rational.train(
+            rational.entered(part, moving), replace(rule, trained=rule.trained * parts + number)
+        )
+        mean, variance = quantities["moving_mean"], quantities["moving_variance"]
         moving = Moments(mean=mean[0] if mean else None, variance=variance[0] if variance else None)
         for name in ("output", "grad_input"):
-            if name in found:
-                joined[name] = _both(joined.get(name, []), found[name])
+            if name in quantities:
+                joined[name] = _both(joined.get(name, []), quantities[name])
         for name in ("grad_gamma", "grad_beta"):
-            if name in found:
-                joined[name] = _sum(joined.get(name, [Fraction()]), found[name])
+            if name in quantities:
+                joined[name] = _sum(joined.get(name, [Fraction()]), quantities[name])
     return {
         **joined,
         "moving_mean": None if moving.mean is None else [moving.mean],

@@ -20,7 +20,7 @@ from conformance.operations.operation import Expected, Situation
 from conformance.precision import Precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Found = dict[str, Expected]
+Results = dict[str, Expected]
 #: The rows of each part, of a batch of so many rows, in so many parts.
 Grouping = Callable[[int, int], Array]
 
@@ -42,24 +42,26 @@ def parts_of(situation: Situation) -> int:
     return 1 if left else max(1, parts)
 
 
-def train(situation: Situation, worked: Precision) -> Found:
+def train(situation: Situation, worked: Precision) -> Results:
     """Return what one train step must give; an empty batch changes nothing."""
     return train_in(situation, worked, consecutive)
 
 
-def train_in(situation: Situation, worked: Precision, grouping: Grouping) -> Found:
+def train_in(situation: Situation, worked: Precision, grouping: Grouping) -> Results:
     """Return what one train step gives whose parts are of those rows."""
     if not situation.x.shape[0]:
         return batch_norm.train(situation, worked)
     rows = grouping(situation.x.shape[0], parts_of(situation))
     steps = list(_steps(situation, rows))
-    found = [batch_norm.train(step, worked) for step in steps]
-    joined: Found = {
-        name: _joined([each[name] for each in found], rows) for name in ("output", "grad_input") if name in found[0]
+    results = [batch_norm.train(step, worked) for step in steps]
+    joined: Results = {
+        name: _joined([part_results[name] for part_results in results], rows)
+        for name in ("output", "grad_input")
+        if name in results[0]
     }
     with np.errstate(all="ignore"):
-        added = _added(steps, found, worked)
-    return {**joined, **added, **{name: _followed(name, steps, found, worked) for name in MOVING}}
+        added = _added(steps, results, worked)
+    return {**joined, **added, **{name: _followed(name, steps, results, worked) for name in MOVING}}
 
 
 def train_terms(situation: Situation) -> Mapping[str, Mapping[str, Array]]:
@@ -68,9 +70,12 @@ def train_terms(situation: Situation) -> Mapping[str, Mapping[str, Array]]:
         return {}
     parts = [training(step) for step in _steps(situation, consecutive(situation.x.shape[0], parts_of(situation)))]
     first, last = parts[0][0], parts[-1][0]
-    of = {"moving_mean": (first.mean, last.mean), "moving_variance": (first.variance, last.variance)}
-    terms = {name: dict(each) for name, each in whole_terms(situation).items()}
-    return terms | {name: {**terms[name], "first part": of[name][0], "last part": of[name][1]} for name in of}
+    statistics = {"moving_mean": (first.mean, last.mean), "moving_variance": (first.variance, last.variance)}
+    terms = {name: dict(quantity_terms) for name, quantity_terms in whole_terms(situation).items()}
+    return terms | {
+        name: {**terms[name], "first part": statistics[name][0], "last part": statistics[name][1]}
+        for name in statistics
+    }
 
 
 def _steps(situation: Situation, rows: Array) -> Sequence[Situation]:
@@ -101,15 +106,15 @@ def _joined(parts: Sequence[Expected], rows: Array) -> Expected:
         return np.asarray(np.concatenate(arrays)[back])
 
     return Expected(
-        value=whole([each.value for each in parts]),
-        bound=whole([each.bound for each in parts]),
-        magnitude=whole([np.broadcast_to(each.magnitude, each.value.shape) for each in parts]),
-        in_domain=np.logical_and.reduce([each.in_domain for each in parts]),
-        narrower={name: whole([each.narrower[name] for each in parts]) for name in parts[0].narrower},
+        value=whole([part.value for part in parts]),
+        bound=whole([part.bound for part in parts]),
+        magnitude=whole([np.broadcast_to(part.magnitude, part.value.shape) for part in parts]),
+        in_domain=np.logical_and.reduce([part.in_domain for part in parts]),
+        narrower={name: whole([part.narrower[name] for part in parts]) for name in parts[0].narrower},
     )
 
 
-def _added(steps: Sequence[Situation], found: Sequence[Found], worked: Precision) -> Found:
+def _added(steps: Sequence[Situation], results: Sequence[Results], worked: Precision) -> Results:
     """Return the gradients of gamma and beta, which the parts' add up to.
 
     Σ B_j + θ(m) Σ|t| + u|Σt|, with t the products that are summed and m the values of all parts: the sum may run over
@@ -124,28 +129,31 @@ def _added(steps: Sequence[Situation], found: Sequence[Found], worked: Precision
         sizes["grad_beta"] = sizes["grad_beta"] + pull.sum(axis=0)
         sizes["grad_gamma"] = sizes["grad_gamma"] + (pull * normalized).sum(axis=0)
     count = sum(len(step.x) for step in steps)
-    return {name: _sum([each[name] for each in found], size, count, worked) for name, size in sizes.items()}
+    return {
+        name: _sum([part_results[name] for part_results in results], size, count, worked)
+        for name, size in sizes.items()
+    }
 
 
 def _sum(parts: Sequence[Expected], size: Array, count: int, worked: Precision) -> Expected:
-    value = np.add.reduce([each.value for each in parts])
+    value = np.add.reduce([part.value for part in parts])
     extra = (theta(count, worked.unit) * size + worked.unit * np.abs(value)).astype(np.float64)
     return Expected(
         value=value,
-        bound=np.add.reduce([each.bound for each in parts]) + extra,
-        magnitude=np.add.reduce([each.magnitude for each in parts]),
-        in_domain=np.logical_and.reduce([each.in_domain for each in parts]),
-        narrower={name: np.add.reduce([each.narrower[name] for each in parts]) + extra for name in parts[0].narrower},
+        bound=np.add.reduce([part.bound for part in parts]) + extra,
+        magnitude=np.add.reduce([part.magnitude for part in parts]),
+        in_domain=np.logical_and.reduce([part.in_domain for part in parts]),
+        narrower={name: np.add.reduce([part.narrower[name] for part in parts]) + extra for name in parts[0].narrower},
     )
 
 
-def _followed(name: str, steps: Sequence[Situation], found: Sequence[Found], worked: Precision) -> Expected:
+def _followed(name: str, steps: Sequence[Situation], results: Sequence[Results], worked: Precision) -> Expected:
     """Return a moving value after the last part: the bound of each update, and w(1 + 9u) of the bound before it.
 
     w is the weight of the old value; 9u covers what the roundings of the update, `conformance.operations.moving.moved_bound`,
     take of an M that is off.
     """
-    parts = [each[name] for each in found]
+    parts = [part_results[name] for part_results in results]
     carried = [_old_weight(step) * (1 + 9 * worked.unit) for step in steps]
 
     def followed(bounds: Sequence[Array]) -> Array:
@@ -156,10 +164,10 @@ def _followed(name: str, steps: Sequence[Situation], found: Sequence[Found], wor
 
     return Expected(
         value=parts[-1].value,
-        bound=followed([each.bound for each in parts]),
-        magnitude=np.maximum.reduce([each.magnitude for each in parts]),
-        in_domain=np.logical_and.reduce([each.in_domain for each in parts]),
-        narrower={grade: followed([each.narrower[grade] for each in parts]) for grade in parts[0].narrower},
+        bound=followed([part.bound for part in parts]),
+        magnitude=np.maximum.reduce([part.magnitude for part in parts]),
+        in_domain=np.logical_and.reduce([part.in_domain for part in parts]),
+        narrower={grade: followed([part.narrower[grade] for part in parts]) for grade in parts[0].narrower},
     )
 
 
@@ -167,24 +175,24 @@ def _old_weight(step: Situation) -> float:
     return float(weights(step.dialect, step.configuration.decay, step.trained, step.x.dtype.type)[0])
 
 
-def averaged(situation: Situation, found: Found, grouping: Grouping, worked: Precision) -> Found:
+def averaged(situation: Situation, results: Results, grouping: Grouping, worked: Precision) -> Results:
     """Return the moving values of one update by the mean of the parts' statistics, in place of one update per part."""
     if not situation.x.shape[0]:
-        return found
+        return results
     steps = _steps(situation, grouping(situation.x.shape[0], parts_of(situation)))
-    own = [batch_norm.train(replace(each, state=situation.state), worked) for each in steps]
+    own = [batch_norm.train(replace(step, state=situation.state), worked) for step in steps]
     weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
     moved = {}
     for name in MOVING:
-        parts = [each[_BATCH[name]] for each in own]
-        values = np.stack([each.value for each in parts])
+        parts = [part_results[_BATCH[name]] for part_results in own]
+        values = np.stack([part.value for part in parts])
         size, entering = np.abs(values).mean(axis=0), batch_mean(values)
-        limit = np.mean([each.bound for each in parts], axis=0) + theta(len(parts) + 1, worked.unit) * size
+        limit = np.mean([part.bound for part in parts], axis=0) + theta(len(parts) + 1, worked.unit) * size
         old = situation.state[name]
         moved[name] = replace(
-            found[name],
+            results[name],
             value=weight[0] * old + weight[1] * entering,
             bound=moved_bound(old, entering, limit, weight, worked),
             narrower={},
         )
-    return {**found, **moved}
+    return {**results, **moved}

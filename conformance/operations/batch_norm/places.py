@@ -1,4 +1,4 @@
-"""Hypotheses about where values were read from: other axes, other strides; and about the last features."""
+"""Hypotheses that values were read from the wrong places: along other axes, by other strides, or not at all."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from conformance.cause import Cause, because
-from conformance.operations.batch_norm.changed import MOVING
-from conformance.operations.batch_norm.taken import POWERS
+from conformance.operations.batch_norm.expectations import MOVING
+from conformance.operations.batch_norm.other_statistics import POWERS
 from conformance.operations.operation import Expected, Hypothesis, Situation, flatten, unflatten
 from conformance.protocol import Configuration
 from conformance.worker.layout import lay_out
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Found = dict[str, Expected]
+Results = dict[str, Expected]
 #: Puts a flattened array of the input's shape in another order.
 Order = Callable[[Array, tuple[int, ...]], Array]
 
 
-def misread(base: Hypothesis) -> Iterator[Hypothesis]:
-    """Yield the hypotheses about the places."""
+def misplaced(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield the hypotheses that values were read from the wrong places, or that the last features were left out."""
     yield from _permuted(base)
     yield from _strided(base)
     yield from _features_left_out(base)
@@ -48,7 +48,7 @@ def _permuted(base: Hypothesis) -> Iterator[Hypothesis]:
                 swap = functools.partial(_swapped, configuration, axes[0], other)
                 yield _read(base, because("axis-taken-for-features", axis=other), swap, swap)
     if len(axes) > 1:
-        yield replace(base, cause=because("feature-axes-descending"), changed=_descending, only=MOVING)
+        yield replace(base, cause=because("feature-axes-descending"), change_results=_descending, only=MOVING)
 
 
 def _swapped(configuration: Configuration, one: int, other: int, array: Array, shape: tuple[int, ...]) -> Array:
@@ -65,14 +65,14 @@ def _read(
 ) -> Hypothesis:
     """Return the hypothesis that every array of the input's layout is read in another order, and written back in it."""
 
-    def given(situation: Situation) -> Situation:
+    def change_situation(situation: Situation) -> Situation:
         upstream = None if situation.upstream is None else there(situation.upstream, situation.shape)
         return replace(situation, x=there(situation.x, situation.shape), upstream=upstream)
 
-    def came(situation: Situation, found: Found) -> Found:
-        return {name: _reordered(each, situation.shape, back) for name, each in found.items()}
+    def change_results(situation: Situation, results: Results) -> Results:
+        return {name: _reordered(expected, situation.shape, back) for name, expected in results.items()}
 
-    return replace(base, cause=cause, given=given, changed=came)
+    return replace(base, cause=cause, change_situation=change_situation, change_results=change_results)
 
 
 def _reordered(expected: Expected, shape: tuple[int, ...], back: Order) -> Expected:
@@ -87,15 +87,19 @@ def _reordered(expected: Expected, shape: tuple[int, ...], back: Order) -> Expec
     )
 
 
-def _descending(situation: Situation, found: Found) -> Found:
+def _descending(situation: Situation, results: Results) -> Results:
     def turned(array: Array) -> Array:
         return array.reshape(situation.configuration.features).transpose().reshape(-1)
 
     return {
         name: replace(
-            each, value=turned(each.value), bound=turned(each.bound), magnitude=turned(each.magnitude), narrower={}
+            expected,
+            value=turned(expected.value),
+            bound=turned(expected.bound),
+            magnitude=turned(expected.magnitude),
+            narrower={},
         )
-        for name, each in found.items()
+        for name, expected in results.items()
         if name in MOVING
     }
 
@@ -108,17 +112,17 @@ def _strided(base: Hypothesis) -> Iterator[Hypothesis]:
         (because("strides-misread", array="input"), True, False),
         (because("strides-misread", array="upstream"), False, True),
     ):
-        yield replace(base, cause=cause, given=functools.partial(_contiguously, misread_x, misread_upstream))
+        yield replace(base, cause=cause, change_situation=functools.partial(_contiguously, misread_x, misread_upstream))
 
 
 def _contiguously(x: bool, upstream: bool, situation: Situation) -> Situation:
     """Return the situation with the values that follow one another in memory, whatever the strides say."""
-    found = situation
+    contiguous = situation
     if x:
-        found = replace(found, x=_following(situation, situation.x))
+        contiguous = replace(contiguous, x=_following(situation, situation.x))
     if upstream and situation.upstream is not None:
-        found = replace(found, upstream=_following(situation, situation.upstream))
-    return found
+        contiguous = replace(contiguous, upstream=_following(situation, situation.upstream))
+    return contiguous
 
 
 def _following(situation: Situation, values: Array) -> Array:
@@ -144,14 +148,14 @@ def _features_left_out(base: Hypothesis) -> Iterator[Hypothesis]:
                     base,
                     cause=because("last-features-dropped", count=cut, lacking=lacking),
                     only=quantities,
-                    changed=functools.partial(_without_features, cut, quantities),
+                    change_results=functools.partial(_without_features, cut, quantities),
                 )
 
 
-def _without_features(cut: int, quantities: frozenset[str], situation: Situation, found: Found) -> Found:
-    def kept(name: str, each: Expected) -> Expected:
-        value = np.array(each.value)
+def _without_features(cut: int, quantities: frozenset[str], situation: Situation, results: Results) -> Results:
+    def kept(name: str, expected: Expected) -> Expected:
+        value = np.array(expected.value)
         value[-cut:] = situation.state[name][-cut:] if name in MOVING else 0
-        return replace(each, value=value)
+        return replace(expected, value=value)
 
-    return {name: kept(name, each) for name, each in found.items() if name in quantities}
+    return {name: kept(name, expected) for name, expected in results.items() if name in quantities}

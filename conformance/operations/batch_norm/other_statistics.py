@@ -1,4 +1,4 @@
-"""Hypotheses about the statistics of a train step: values left out, rounded, or grouped otherwise."""
+"""Hypotheses that a train step used other statistics than the batch's: of fewer values, rounded, or of other groups."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 
 from conformance.cause import Cause, because
 from conformance.operations.batch_norm import reference
-from conformance.operations.batch_norm.changed import changed_to
+from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.precision import rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Found = dict[str, Expected]
+Results = dict[str, Expected]
 #: Maps (m, C) to the mean of the group that each element is in.
 Grouping = Callable[[Array], Array]
 
@@ -27,8 +27,8 @@ Grouping = Callable[[Array], Array]
 POWERS = range(1, 13)
 
 
-def taken(base: Hypothesis) -> Iterator[Hypothesis]:
-    """Yield the hypotheses about the statistics."""
+def other_statistics(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield the hypotheses that other statistics than the batch's were used."""
     yield from _left_out(base)
     yield from _rounded(base)
     yield from _grouped(base)
@@ -38,29 +38,32 @@ def taken(base: Hypothesis) -> Iterator[Hypothesis]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Taken:
-    """The statistics of a train step, maybe one for each value, and how the gradients follow them."""
+class _OtherStatistics:
+    """The statistics that a hypothesis puts in place of the batch's."""
 
+    #: What each value is normalized by: one for each feature, or one for each value.
     mean: Array
     variance: Array
+    #: What enters the moving values.
     entering: Statistics
+    #: The groups whose means the input gradient takes; None where it takes those of the batch.
     grouping: Grouping | None = None
 
 
-def _changed(base: Hypothesis, cause: Cause, change: Callable[[Situation], _Taken | None]) -> Hypothesis:
-    def came(situation: Situation, found: Found) -> Found:
-        if "moving_mean" not in found or situation.x.shape[0] < 2:
+def _hypothesis(base: Hypothesis, cause: Cause, change: Callable[[Situation], _OtherStatistics | None]) -> Hypothesis:
+    def change_results(situation: Situation, results: Results) -> Results:
+        if "moving_mean" not in results or situation.x.shape[0] < 2:
             return {}
-        taken = change(situation)
-        return {} if taken is None else _from(situation, taken, found)
+        statistics = change(situation)
+        return {} if statistics is None else _from(situation, statistics, results)
 
-    return replace(base, cause=cause, changed=came)
+    return replace(base, cause=cause, change_results=change_results)
 
 
 def _cuts(rows: int, positions: int) -> Iterator[int]:
     """Yield how many rows may be forgotten: one, a sample's, those behind the last whole 2^k; each once."""
     wanted = [1, positions, *(rows % 2**k for k in POWERS)]
-    yield from (each for each in dict.fromkeys(wanted) if 0 < each < rows)
+    yield from (cut for cut in dict.fromkeys(wanted) if 0 < cut < rows)
 
 
 def _left_out(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -72,16 +75,16 @@ def _left_out(base: Hypothesis) -> Iterator[Hypothesis]:
         for cut in _cuts(rows, max(1, positions)):
             for lacking in ("statistics", "mean"):
                 cause = because(f"{end}-dropped", lacking=lacking, count=cut)
-                yield _changed(base, cause, functools.partial(_without, end, cut, lacking))
+                yield _hypothesis(base, cause, functools.partial(_without, end, cut, lacking))
             yield replace(
                 base,
                 cause=because(f"{end}-dropped", lacking="gradient of gamma", count=cut),
                 only=frozenset({"grad_gamma"}),
-                changed=functools.partial(_gradient_without, end, cut),
+                change_results=functools.partial(_gradient_without, end, cut),
             )
-    yield _changed(base, because("count-of-one-more"), _over_one_more)
-    yield _changed(base, because("non-finite-left-out"), _finite_alone)
-    yield _changed(base, because("halves-merged-without-means"), _halves_merged)
+    yield _hypothesis(base, because("count-of-one-more"), _over_one_more)
+    yield _hypothesis(base, because("non-finite-left-out"), _finite_alone)
+    yield _hypothesis(base, because("halves-merged-without-means"), _halves_merged)
 
 
 def _within(x: Array, end: str, cut: int) -> Array:
@@ -89,32 +92,32 @@ def _within(x: Array, end: str, cut: int) -> Array:
     return left if len(left) else x
 
 
-def _plain(statistics: Statistics) -> _Taken:
-    return _Taken(mean=statistics.mean, variance=statistics.variance, entering=statistics)
+def _plain(statistics: Statistics) -> _OtherStatistics:
+    return _OtherStatistics(mean=statistics.mean, variance=statistics.variance, entering=statistics)
 
 
-def _without(end: str, cut: int, of: str, situation: Situation) -> _Taken:
+def _without(end: str, cut: int, lacking: str, situation: Situation) -> _OtherStatistics:
     left = reference.batch_statistics(_within(situation.x, end, cut))
-    if of == "statistics":
+    if lacking == "statistics":
         return _plain(left)
     squares = reference.total((situation.x - left.mean) ** 2) / len(situation.x)
     return _plain(Statistics(count=len(situation.x), mean=left.mean, variance=squares))
 
 
-def _gradient_without(end: str, cut: int, situation: Situation, found: Found) -> Found:
-    if situation.upstream is None or len(situation.x) <= cut or "grad_gamma" not in found:
+def _gradient_without(end: str, cut: int, situation: Situation, results: Results) -> Results:
+    if situation.upstream is None or len(situation.x) <= cut or "grad_gamma" not in results:
         return {}
-    n = reference.training(situation)[2] if "moving_mean" in found else reference.inference(situation)
+    n = reference.training(situation)[2] if "moving_mean" in results else reference.inference(situation)
     products = _within(situation.upstream * n.normalized, end, cut)
-    return {"grad_gamma": changed_to(found["grad_gamma"], products.sum(axis=0))}
+    return {"grad_gamma": changed_to(results["grad_gamma"], products.sum(axis=0))}
 
 
-def _over_one_more(situation: Situation) -> _Taken:
+def _over_one_more(situation: Situation) -> _OtherStatistics:
     exact = reference.batch_statistics(situation.x)
     return _plain(replace(exact, variance=exact.variance * (exact.count / (exact.count + 1))))
 
 
-def _finite_alone(situation: Situation) -> _Taken | None:
+def _finite_alone(situation: Situation) -> _OtherStatistics | None:
     finite = np.isfinite(situation.x)
     if finite.all():
         return None
@@ -124,7 +127,7 @@ def _finite_alone(situation: Situation) -> _Taken | None:
     return _plain(Statistics(count=len(situation.x), mean=mean, variance=squares.sum(axis=0) / count))
 
 
-def _halves_merged(situation: Situation) -> _Taken:
+def _halves_merged(situation: Situation) -> _OtherStatistics:
     exact = reference.batch_statistics(situation.x)
     middle = len(situation.x) // 2
     squares = [
@@ -138,13 +141,13 @@ def _halves_merged(situation: Situation) -> _Taken:
 
 def _rounded(base: Hypothesis) -> Iterator[Hypothesis]:
     for dtype in ("float16", "bfloat16"):
-        yield _changed(base, because("statistics-rounded", dtype=dtype), functools.partial(_in_half, dtype))
+        yield _hypothesis(base, because("statistics-rounded", dtype=dtype), functools.partial(_in_half, dtype))
 
 
-def _in_half(dtype: str, situation: Situation) -> _Taken:
+def _in_half(dtype: str, situation: Situation) -> _OtherStatistics:
     exact = reference.batch_statistics(situation.x)
     mean, variance = (
-        rounded(np.asarray(each), dtype).astype(situation.x.dtype) for each in (exact.mean, exact.variance)
+        rounded(np.asarray(statistic), dtype).astype(situation.x.dtype) for statistic in (exact.mean, exact.variance)
     )
     return _plain(replace(exact, mean=mean, variance=variance))
 
@@ -161,10 +164,12 @@ def _grouped(base: Hypothesis) -> Iterator[Hypothesis]:
         (because("statistics-per-half"), _per_half),
     ):
         for follows in (False, True):
-            yield _changed(base, cause, functools.partial(_by_group, grouping, follows))
+            yield _hypothesis(base, cause, functools.partial(_by_group, grouping, follows))
 
 
-def _by_group(grouping: Callable[[Situation], Grouping | None], follows: bool, situation: Situation) -> _Taken | None:
+def _by_group(
+    grouping: Callable[[Situation], Grouping | None], follows: bool, situation: Situation
+) -> _OtherStatistics | None:
     """Return the statistics of each value's group; the moving values take their mean over all values."""
     averaged = grouping(situation)
     if averaged is None:
@@ -172,7 +177,7 @@ def _by_group(grouping: Callable[[Situation], Grouping | None], follows: bool, s
     center = averaged(situation.x)
     spread = averaged((situation.x - center) ** 2)
     entering = Statistics(count=len(situation.x), mean=center.mean(axis=0), variance=spread.mean(axis=0))
-    return _Taken(mean=center, variance=spread, entering=entering, grouping=averaged if follows else None)
+    return _OtherStatistics(mean=center, variance=spread, entering=entering, grouping=averaged if follows else None)
 
 
 def _samples(situation: Situation) -> int:
@@ -225,34 +230,34 @@ def _per_half(situation: Situation) -> Grouping | None:
     return averaged
 
 
-def _from(situation: Situation, taken: _Taken, found: Found) -> Found:
+def _from(situation: Situation, statistics: _OtherStatistics, results: Results) -> Results:
     """Return what a train step gives from other statistics than the batch's, by the closed form."""
     weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
-    normalization = reference.normalize(situation, taken.mean, taken.variance, 1.0)
+    normalization = reference.normalize(situation, statistics.mean, statistics.variance, 1.0)
     old_mean, old_variance = situation.state["moving_mean"], situation.state["moving_variance"]
-    entering = reference.corrected(taken.entering, situation.dialect.moving_correction)
+    entering = reference.corrected(statistics.entering, situation.dialect.moving_correction)
     values = {
-        "batch_mean": taken.entering.mean,
-        "batch_variance": taken.entering.variance,
-        "moving_mean": moved(old_mean, taken.entering.mean, weight),
+        "batch_mean": statistics.entering.mean,
+        "batch_variance": statistics.entering.variance,
+        "moving_mean": moved(old_mean, statistics.entering.mean, weight),
         "moving_variance": moved(old_variance, entering, weight),
         "output": normalization.output,
     }
     if situation.upstream is not None:
-        given = _gradients(situation, situation.upstream, normalization, taken.grouping)
-        values |= {"grad_input": given.input, "grad_gamma": given.gamma, "grad_beta": given.beta}
+        gradients = _gradients(situation, situation.upstream, normalization, statistics.grouping)
+        values |= {"grad_input": gradients.input, "grad_gamma": gradients.gamma, "grad_beta": gradients.beta}
     count = len(situation.x)
-    return {name: changed_to(found[name], value, count) for name, value in values.items() if name in found}
+    return {name: changed_to(results[name], value, count) for name, value in values.items() if name in results}
 
 
 def _gradients(
     situation: Situation, upstream: Array, normalization: Normalization, grouping: Grouping | None
 ) -> Gradients:
     """Return the gradients by the closed form, its means over the batch or over the groups."""
-    given = reference.gradients(normalization, upstream, situation.x)
+    gradients = reference.gradients(normalization, upstream, situation.x)
     if grouping is None:
-        return given
+        return gradients
     n = normalization.normalized
     pulled = normalization.gamma * upstream
     through = grouping(pulled) + n * grouping(pulled * n)
-    return replace(given, input=normalization.inverse_root * (pulled - through))
+    return replace(gradients, input=normalization.inverse_root * (pulled - through))

@@ -1,4 +1,4 @@
-"""Expectations with another value, as hypotheses have them."""
+"""What a hypothesis expects of a quantity: another value than the right one, with the bound adapted to it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _EXTRA, _EXTRA_OF_SUM = 16, 4
 
 
 def changed_to(expected: Expected, value: Array, count: int = 0) -> Expected:
-    """Return the expectation with another value, within the same bound and some roundings of the change.
+    """Return the expectation with another value; its bound grows by some roundings of the difference.
 
-    Where the right value is no number, and so has no bound, some roundings of the largest are all there is.
+    Where the right value is not finite and so has no bound, the bound is some roundings of the largest value.
     """
     roundings = (_EXTRA + _EXTRA_OF_SUM * math.sqrt(count)) * 2.0**-24
     change = np.abs(value - expected.value).astype(np.float64)
