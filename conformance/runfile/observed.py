@@ -132,8 +132,8 @@ def library_of(environment: EnvironmentLine) -> str:
 def severity(judged: Record | QuantityRecord) -> tuple[int, float]:
     """Return what records and quantities are sorted by, the worst last: verdict, then score, NaN as infinite."""
     score = number_from(judged.score)
-    known = -1.0 if score is None else math.inf if math.isnan(score) else score
-    return judged.verdict.severity, known
+    comparable = -1.0 if score is None else math.inf if math.isnan(score) else score
+    return judged.verdict.severity, comparable
 
 
 def worst_quantity(cell: RecordedCell) -> tuple[StepRecord, QuantityRecord] | None:

@@ -60,7 +60,7 @@ def parse(raw: bytes, path: Path) -> Run:
     match opening.format:
         case 1:
             return run_of_lines(path, _lines(lines, path, format_1.decode))
-        case known if known == FORMAT:
+        case current if current == FORMAT:
             return run_of_lines(path, _lines(lines, path, _LINE.decode))
         case unknown:
             raise UsageError(f"{path}:1: format {unknown}, expected 1 or {FORMAT}")

@@ -78,10 +78,12 @@ def deadline(verdict: Verdict, message: str) -> float | None:
 
 def _sentences(diagnosis: str, reasons: Iterable[str]) -> Iterator[str]:
     """Yield the sentences that were joined; one of them may hold what stands between two others."""
-    known = sorted(reasons, key=len, reverse=True)
+    longest_first = sorted(reasons, key=len, reverse=True)
     rest = diagnosis
     while rest:
-        sentence = next((reason for reason in known if f"{rest}{_SEPARATOR}".startswith(f"{reason}{_SEPARATOR}")), None)
+        sentence = next(
+            (reason for reason in longest_first if f"{rest}{_SEPARATOR}".startswith(f"{reason}{_SEPARATOR}")), None
+        )
         if sentence is None:
             undecided = _UNDECIDED.match(rest)
             sentence = undecided[0] if undecided else rest.partition(_SEPARATOR)[0]
