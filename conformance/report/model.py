@@ -27,7 +27,8 @@ from conformance.runfile.observed import (
     what,
 )
 from conformance.runfile.run import Run
-from conformance.runfile.structs import CaseLine, ThroughputLine
+from conformance.runfile.structs import CaseLine
+from conformance.runfile.throughput_structs import ThroughputLine
 from conformance.verdict import Verdict
 
 

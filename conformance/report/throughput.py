@@ -12,7 +12,7 @@ from conformance.report.model import TimedLine
 from conformance.report.scores import Curve
 from conformance.runfile.ladder import DTYPES
 from conformance.runfile.numbers import Number, number_from
-from conformance.runfile.structs import Measurement, PassName, ThroughputLine
+from conformance.runfile.throughput_structs import Measurement, PassName, ThroughputLine
 
 #: In the order of the tables; what `infer_into` writes to is a buffer that it reuses.
 PASSES: Mapping[PassName, str] = {

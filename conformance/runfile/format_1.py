@@ -15,31 +15,33 @@ import msgspec
 from msgspec import field
 from msgspec.structs import replace as replaced
 
+from conformance.runfile.line import Dtype
 from conformance.runfile.numbers import Number
 from conformance.runfile.sentences import CATALOGUE, alternatives, deadline, explanations, raised
 from conformance.runfile.structs import (
     Alternatives,
     AnyLine,
-    BatchStatistics,
-    BatchTimes,
     CaseLine,
-    Dtype,
     EnvironmentLine,
     Footer,
     Header,
     Letter,
     ListedDivergence,
-    Measurement,
     NativeCall,
-    PassName,
     QuantityRecord,
     Record,
-    Shares,
     StepRecord,
+    WorstElement,
+)
+from conformance.runfile.throughput_structs import (
+    BatchStatistics,
+    BatchTimes,
+    Measurement,
+    PassName,
+    Shares,
     ThroughputLine,
     TimingStanding,
     WarmUp,
-    WorstElement,
 )
 from conformance.verdict import Verdict, standing
 

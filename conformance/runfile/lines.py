@@ -245,7 +245,7 @@ def _step(step: StepJudgement, inputs: StepInputs | None, configuration: Configu
 
 
 def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ...]) -> QuantityRecord:
-    # Of state that must not change and did not, an element says nothing.
+    # State that must stay and stayed has no worst element that says anything.
     kept = (
         judged.quantity in OPERATIONS[configuration.op].initial
         and judged.worst is not None
