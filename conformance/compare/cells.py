@@ -1,4 +1,4 @@
-"""Cells of results with what they refer to, and where a verdict stands between good and bad."""
+"""Cells of results joined with the case, column and environment that they refer to, and verdicts ranked by badness."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from conformance.runfile.numbers import number_from
 from conformance.runfile.results import Case, Environment, Results, Row
 from conformance.verdict import Standing, Verdict
 
-#: Where a verdict stands, from best to worst; those with one number stand alike.
+#: Rank of every verdict, best first; a change between verdicts of one rank is neither better nor worse.
 STANDS: Mapping[Verdict, int] = {
     Verdict.EXACT: 0,
     Verdict.CONFORMS: 1,
@@ -23,13 +23,13 @@ STANDS: Mapping[Verdict, int] = {
     Verdict.TIMED_OUT: 5,
     Verdict.CRASHED: 6,
 }
-#: Where a refusal stands that the documentation announces: with what an API cannot express.
+#: Rank of a refusal that the documentation announces: that of what an API cannot express.
 _ANNOUNCED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedCell:
-    """A row with what it refers to."""
+    """A row of results with the case, column and environment that it refers to."""
 
     case: Case
     column: str
@@ -40,7 +40,7 @@ class ComparedCell:
 
     @property
     def stands(self) -> int:
-        """Return where its verdict stands, by `STANDS`."""
+        """Return the rank of its verdict, by `STANDS`."""
         announced = self.row.verdict is Verdict.REFUSED and self.row.status is Standing.DOCUMENTED
         return _ANNOUNCED if announced else STANDS[self.row.verdict]
 
@@ -61,12 +61,12 @@ Key = tuple[str, str]
 
 
 def cells_of(results: Results, redefined: set[str]) -> dict[Key, ComparedCell]:
-    """Return the cells, but those of the redefined cases."""
-    found = {}
+    """Return the cells by case and column, without those of redefined cases."""
+    cells = {}
     for row in results.cells:
         case, column = results.cases[row.case], results.columns[row.column]
         if case.id not in redefined:
-            found[case.id, column.name] = ComparedCell(
+            cells[case.id, column.name] = ComparedCell(
                 case=case,
                 column=column.name,
                 implementation=column.implementation,
@@ -74,4 +74,4 @@ def cells_of(results: Results, redefined: set[str]) -> dict[Key, ComparedCell]:
                 row=row,
                 what=results.texts[row.diagnosis],
             )
-    return found
+    return cells

@@ -12,7 +12,7 @@ from conformance.verdict import Standing, Verdict
 
 #: The clause that demands exact results; elsewhere they are luck.
 EXACT_DATA = "13.4"
-#: Whose account is the same whenever the numbers are; the words of an error may differ from run to run.
+#: Verdicts whose explanation changes only with the numbers; the message of an error may differ between equal runs.
 _ACCOUNTED = (Verdict.DIALECT, Verdict.DEVIATES)
 _KINDS = {kind: position for position, kind in enumerate(Kind)}
 
@@ -20,7 +20,7 @@ Pair = tuple[ComparedCell, ComparedCell]
 
 
 class _Alike(NamedTuple):
-    """What cells that are told together have in common."""
+    """What all cells of one reported change have in common."""
 
     kind: Kind
     regression: bool
@@ -33,24 +33,24 @@ class _Alike(NamedTuple):
 
     @property
     def order(self) -> tuple[object, ...]:
-        """What they are sorted by, the worst first; of those as bad, the larger group is before it."""
+        """The sort key that puts the worst first; among equals the caller puts the larger group first."""
         return not self.regression, _KINDS[self.kind], -self.new.severity, self.base.severity
 
 
 def changes_of(pairs: Iterable[Pair], policy: Policy) -> tuple[Change, ...]:
-    """Return the cells that changed, gathered by what is the same about their change, worst first."""
+    """Return the cells that changed, those that changed alike as one change, worst first."""
     groups: dict[_Alike, list[Pair]] = {}
     for base, new in pairs:
         kind = _kind(base, new, policy)
         if kind is not None:
             groups.setdefault(_alike(kind, base, new, policy), []).append((base, new))
-    ordered = sorted(groups.items(), key=lambda each: (each[0].order, -len(each[1]), each[0][2:]))
+    ordered = sorted(groups.items(), key=lambda group: (group[0].order, -len(group[1]), group[0][2:]))
     return tuple(
         Change(
             **alike._asdict(),
-            cells=tuple(_cell_change(alike.kind, *pair) for pair in sorted(found, key=_pair_order)),
+            cells=tuple(_cell_change(alike.kind, *pair) for pair in sorted(alike_pairs, key=_pair_order)),
         )
-        for alike, found in ordered
+        for alike, alike_pairs in ordered
     )
 
 

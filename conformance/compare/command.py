@@ -89,9 +89,9 @@ def compare(
     if not (math.isfinite(drift_factor) and math.isfinite(drift_floor)):
         raise UsageError("--drift-factor and --drift-floor: expected a finite number")
     policy = Policy(drift_factor=drift_factor, drift_floor=drift_floor, fail_on=tuple(dict.fromkeys(fail_on or ())))
-    found = _compared(base, new, policy, partial)
-    _give(_written(found, form), out)
-    raise SystemExit(1 if found.regression else 0)
+    comparison = _compared(base, new, policy, partial)
+    _give(_written(comparison, form), out)
+    raise SystemExit(1 if comparison.regression else 0)
 
 
 def _compared(base: Sequence[Path], new: Sequence[Path], policy: Policy, partial: bool) -> Comparison:

@@ -34,13 +34,13 @@ def compare(base: Results, new: Results, policy: Policy | None = None) -> Compar
     before, after = cells_of(base, redefined), cells_of(new, redefined)
     pairs = [(cell, after[key]) for key, cell in before.items() if key in after]
     changes = changes_of(pairs, policy)
-    grades = tuple(sorted(grades_of(pairs), key=lambda each: (not each.regression, each.column, each.dtype)))
+    grades = tuple(sorted(grades_of(pairs), key=lambda grade: (not grade.regression, grade.column, grade.dtype)))
     environments = environments_of(base, new)
     vanished = vanished_of([cell for key, cell in before.items() if key not in after], base, new, policy)
     appeared = appeared_of([cell for key, cell in after.items() if key not in before], policy)
-    found: list[Change | GradeChange | EnvironmentChange | Vanished | Appeared]
-    found = [*changes, *grades, *environments, *vanished, *appeared]
-    regression = any(each.regression for each in found)
+    differences: list[Change | GradeChange | EnvironmentChange | Vanished | Appeared]
+    differences = [*changes, *grades, *environments, *vanished, *appeared]
+    regression = any(difference.regression for difference in differences)
     if not pairs and not regression:
         raise UsageError(
             f"nothing to compare: of {len(base.cells)} and {len(new.cells)} cells none is of the same implementation,"

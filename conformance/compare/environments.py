@@ -18,7 +18,7 @@ def environments_of(base: Results, new: Results) -> tuple[EnvironmentChange, ...
     for id_ in sorted({*before, *after}):
         for difference in _differences(before.get(id_), after.get(id_)):
             groups.setdefault(difference, []).append(id_)
-    found = [
+    changes = [
         EnvironmentChange(
             regression=part is Part.FAULT and not was,
             part=part,
@@ -29,28 +29,37 @@ def environments_of(base: Results, new: Results) -> tuple[EnvironmentChange, ...
         )
         for (part, name, was, now), ids in groups.items()
     ]
-    return tuple(sorted(found, key=lambda each: (not each.regression, _PARTS[each.part], each.name, each.environments)))
+    return tuple(
+        sorted(
+            changes, key=lambda change: (not change.regression, _PARTS[change.part], change.name, change.environments)
+        )
+    )
 
 
 def stands_for(environment: Environment, other: Results) -> list[str]:
     """Return the ids that an environment has on the other side: one that was not built stands for its whole group."""
     if environment.fault != "not built":
         return [environment.id]
-    return sorted({each.id for each in other.environments if each.group == environment.group}) or [environment.id]
+    return sorted({counterpart.id for counterpart in other.environments if counterpart.group == environment.group}) or [
+        environment.id
+    ]
 
 
 def _facts(results: Results, other: Results) -> dict[str, _Facts]:
-    """Return by environment what is known of it; where several runs have one of that name, all it was."""
-    found: dict[str, dict[tuple[Part, str], set[str]]] = {}
-    for each in results.environments:
-        for id_ in stands_for(each, other):
-            facts = found.setdefault(id_, {})
-            for key, value in _told(each):
+    """Return what is recorded of every environment, by its id; what runs record differently under one id is joined."""
+    values_by_environment: dict[str, dict[tuple[Part, str], set[str]]] = {}
+    for environment in results.environments:
+        for id_ in stands_for(environment, other):
+            facts = values_by_environment.setdefault(id_, {})
+            for key, value in _recorded_facts(environment):
                 facts.setdefault(key, set()).add(value)
-    return {id_: {key: " / ".join(sorted(values)) for key, values in facts.items()} for id_, facts in found.items()}
+    return {
+        id_: {key: " / ".join(sorted(values)) for key, values in facts.items()}
+        for id_, facts in values_by_environment.items()
+    }
 
 
-def _told(environment: Environment) -> Iterator[tuple[tuple[Part, str], str]]:
+def _recorded_facts(environment: Environment) -> Iterator[tuple[tuple[Part, str], str]]:
     version = environment.versions.get(environment.library, "")
     yield (Part.ENVIRONMENT, ""), f"{environment.library} {version}".strip() or environment.id
     if environment.fault:

@@ -23,18 +23,18 @@ class _Tested:
 def junit(comparison: Comparison) -> str:
     """Return the comparison as one suite: each regressed cell fails by itself, what else changed passes and says so."""
     tested = list(_tested(comparison))
-    failures = sum(bool(each.failure) for each in tested)
+    failures = sum(bool(item.failure) for item in tested)
     counts = {"tests": str(len(tested)), "failures": str(failures), "errors": "0", "skipped": "0"}
     suites = ET.Element("testsuites", {"name": "conformance compare", **counts})
     suite = ET.SubElement(suites, "testsuite", {"name": "conformance compare", **counts})
-    for each in tested:
-        case = ET.SubElement(suite, "testcase", {"classname": legal(each.who), "name": legal(each.name), "time": "0"})
-        if each.failure:
-            ET.SubElement(case, "failure", {"message": legal(each.failure), "type": "regression"}).text = legal(
-                each.said
+    for item in tested:
+        case = ET.SubElement(suite, "testcase", {"classname": legal(item.who), "name": legal(item.name), "time": "0"})
+        if item.failure:
+            ET.SubElement(case, "failure", {"message": legal(item.failure), "type": "regression"}).text = legal(
+                item.said
             )
-        elif each.said:
-            ET.SubElement(case, "system-out").text = legal(each.said)
+        elif item.said:
+            ET.SubElement(case, "system-out").text = legal(item.said)
     ET.indent(suites)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(suites, encoding="unicode")}\n'
 
@@ -45,22 +45,28 @@ def _tested(comparison: Comparison) -> Iterator[_Tested]:
     )
     for change in comparison.changes:
         if change.regression:
-            told = _words(entry(change))
+            words = _words(entry(change))
             for cell in change.cells:
                 score = f"score {cell.base_score} → {cell.new_score}"
-                yield _Tested(who=cell.column, name=cell.case, failure=told, said=score)
+                yield _Tested(who=cell.column, name=cell.case, failure=words, said=score)
     others: list[GradeChange | EnvironmentChange | Vanished | Appeared]
     others = [*comparison.grades, *comparison.environments, *comparison.vanished, *comparison.appeared]
-    for told_of in others:
-        if told_of.regression:
-            found = entry(told_of)
+    for other in others:
+        if other.regression:
+            change_entry = entry(other)
             yield _Tested(
-                who=found.who, name=found.said, failure=_words(found), said="\n".join(name for name, _ in found.rows)
+                who=change_entry.who,
+                name=change_entry.said,
+                failure=_words(change_entry),
+                said="\n".join(name for name, _ in change_entry.rows),
             )
     for section in sections(comparison):
         if section.title != "Regressions":
-            yield from (_Tested(who=each.who, name=each.said, said=_words(each)) for each in section.entries)
+            yield from (
+                _Tested(who=section_entry.who, name=section_entry.said, said=_words(section_entry))
+                for section_entry in section.entries
+            )
 
 
-def _words(of: Entry) -> str:
-    return f"{of.said}: {of.what}" if of.what else of.said
+def _words(change_entry: Entry) -> str:
+    return f"{change_entry.said}: {change_entry.what}" if change_entry.what else change_entry.said

@@ -21,12 +21,12 @@ def markdown(comparison: Comparison) -> str:
     Words that are not ours stand in code, where nothing in them is a mention, a reference or a mark.
     """
     blocks = [f"**{escaped(headline(comparison))}**"]
-    told = sections(comparison)
-    if told or notes(comparison):
+    all_sections = sections(comparison)
+    if all_sections or notes(comparison):
         sides = (("base", comparison.base), ("new", comparison.new))
         listed = [f"- {name}: {code(', '.join(side.files))}: {escaped(side_line(side))}" for name, side in sides]
         blocks.append("\n".join([*listed, *(f"- {escaped(note)}" for note in notes(comparison))]))
-    for section in told:
+    for section in all_sections:
         blocks.extend(_open(section) if section.title == "Regressions" else _folded(section))
     return "\n\n".join(blocks) + "\n"
 
@@ -39,7 +39,7 @@ def _open(section: Section) -> list[str]:
             rows = [
                 "| case | score |",
                 "| --- | --- |",
-                *(f"| {code(name)} | {escaped(said)} |" for name, said in entry.rows[:_NAMED]),
+                *(f"| {code(name)} | {escaped(remark)} |" for name, remark in entry.rows[:_NAMED]),
             ]
             blocks.append(f"<details><summary>{_line(entry)}</summary>\n\n" + "\n".join(rows))
             blocks.append(f"{_rest(len(entry.rows) - _NAMED, 'case')}</details>")
@@ -72,4 +72,4 @@ def code(text: str) -> str:
 
 def escaped(text: str) -> str:
     """Return words of ours with entities for what Markdown or HTML would take as marks."""
-    return _MARKS.sub(lambda found: f"&#{ord(found[0])};", html.escape(text, quote=False))
+    return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", html.escape(text, quote=False))

@@ -29,24 +29,26 @@ def vanished_of(cells: Iterable[ComparedCell], base: Results, new: Results, poli
     groups: dict[tuple[str, Absence], list[str]] = {}
     for cell in cells:
         groups.setdefault((cell.column, reason_of(cell)), []).append(cell.case.id)
-    found = [
+    vanished = [
         Vanished(
             regression=reason in ("", "failed") or FailOn.VANISHED in policy.fail_on,
             column=column,
             reason=reason,
             whole=column not in columns,
-            cases=tuple(sorted(of)),
+            cases=tuple(sorted(case_ids)),
         )
-        for (column, reason), of in groups.items()
+        for (column, reason), case_ids in groups.items()
     ]
-    return tuple(sorted(found, key=lambda each: (not each.regression, not each.whole, each.column, each.reason)))
+    return tuple(
+        sorted(vanished, key=lambda group: (not group.regression, not group.whole, group.column, group.reason))
+    )
 
 
 def _reasons(base: Results, new: Results) -> Callable[[ComparedCell], Absence]:
-    """Return what tells why the new results lack a cell."""
+    """Return a function that says why the new results lack a cell of the base."""
     cases = {case.id for case in new.cases}
-    present = {id_ for each in new.environments for id_ in stands_for(each, base)}
-    failed = {id_ for each in new.environments if each.fault for id_ in stands_for(each, base)}
+    present = {id_ for environment in new.environments for id_ in stands_for(environment, base)}
+    failed = {id_ for environment in new.environments if environment.fault for id_ in stands_for(environment, base)}
     partial, selected, retiered = not new.complete, narrowed(new), tiers_of(base) != tiers_of(new)
 
     def reason(cell: ComparedCell) -> Absence:
@@ -70,11 +72,11 @@ def appeared_of(cells: Iterable[ComparedCell], policy: Policy) -> tuple[Appeared
     groups: dict[str, list[ComparedCell]] = {}
     for cell in cells:
         groups.setdefault(cell.column, []).append(cell)
-    found = []
-    for column, of in groups.items():
-        counts = Counter(cell.row.verdict for cell in of)
-        wrong = sorted((cell for cell in of if cell.disagrees), key=lambda cell: (-cell.stands, cell.case.id))
-        found.append(
+    appeared = []
+    for column, column_cells in groups.items():
+        counts = Counter(cell.row.verdict for cell in column_cells)
+        wrong = sorted((cell for cell in column_cells if cell.disagrees), key=lambda cell: (-cell.stands, cell.case.id))
+        appeared.append(
             Appeared(
                 regression=bool(wrong) and FailOn.APPEARED in policy.fail_on,
                 column=column,
@@ -85,4 +87,4 @@ def appeared_of(cells: Iterable[ComparedCell], policy: Policy) -> tuple[Appeared
                 ),
             )
         )
-    return tuple(sorted(found, key=lambda each: (-len(each.disagreeing), each.column)))
+    return tuple(sorted(appeared, key=lambda group: (-len(group.disagreeing), group.column)))

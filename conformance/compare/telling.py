@@ -1,4 +1,4 @@
-"""A comparison as sections of entries: what text and Markdown both say, each in its own marks."""
+"""A comparison as sections of entries, from which the text, Markdown and JUnit forms are written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from conformance.compare.values import (
 from conformance.runfile.numbers import Number, number_from
 from conformance.verdict import Standing, Verdict
 
-_Told: TypeAlias = Change | GradeChange | EnvironmentChange | Vanished | Appeared
+_Difference: TypeAlias = Change | GradeChange | EnvironmentChange | Vanished | Appeared
 
 _REASONS = {
     "": "though the new run has these cases",
@@ -37,7 +37,7 @@ _TITLES = ("Regressions", "Environments", "Other changes", "Improvements", "Cell
 _PLACES = {Part.VERSIONS: "version", Part.SETTINGS: "setting", Part.PROCESS: "variable", Part.HOST: "host"}
 #: A setting may be a page of text.
 _LONG = 80
-#: A cell that was cut short has the scores of the steps before.
+#: Verdicts of cells that stopped early: their score covers the steps before alone.
 _CUT = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.CRASHED)
 _IMPROVEMENTS = (Kind.STEADIER, Kind.EXACT, Kind.BETTER)
 
@@ -51,7 +51,7 @@ class Entry:
     said: str
     #: Words that are not ours: a diagnosis, a message.
     what: str = ""
-    #: Where, as a name and what is to be said of it, worst first.
+    #: The cases concerned, worst first, each with a remark.
     rows: tuple[tuple[str, str], ...] = ()
 
 
@@ -68,23 +68,27 @@ def headline(comparison: Comparison) -> str:
     compared = f"{counted(comparison.compared, 'cell')} compared"
     if not sections(comparison) and not notes(comparison):
         return f"Nothing changed: {compared}."
-    found = f"Regression: {', '.join(_regressed(comparison))}" if comparison.regression else "No regression"
-    return f"{found}. {compared}, {comparison.same:,} as before."
+    outcome = f"Regression: {', '.join(_regressed(comparison))}" if comparison.regression else "No regression"
+    return f"{outcome}. {compared}, {comparison.same:,} as before."
 
 
 def notes(comparison: Comparison) -> list[str]:
     """Return what makes the two less than fully comparable, a sentence each."""
     base, new = comparison.base, comparison.new
     redefined = f"{counted(len(comparison.redefined), 'case')} defined differently and not compared"
-    found = []
+    sentences = []
     if base.spec != new.spec:
-        found.append(f"The specs differ ({base.spec}, {new.spec}): {redefined}.")
+        sentences.append(f"The specs differ ({base.spec}, {new.spec}): {redefined}.")
     elif comparison.redefined:
-        found.append(f"The suites write their cases differently: {redefined}.")
+        sentences.append(f"The suites write their cases differently: {redefined}.")
     if base.suite != new.suite:
-        found.append(f"Different versions of the suite judged ({base.suite}, {new.suite}), which can move a verdict.")
-    found.extend(f"The {name} run is partial." for name, side in (("base", base), ("new", new)) if not side.complete)
-    return found
+        sentences.append(
+            f"Different versions of the suite judged ({base.suite}, {new.suite}), which can move a verdict."
+        )
+    sentences.extend(
+        f"The {name} run is partial." for name, side in (("base", base), ("new", new)) if not side.complete
+    )
+    return sentences
 
 
 def side_line(side: Side) -> str:
@@ -95,26 +99,26 @@ def side_line(side: Side) -> str:
 
 
 def sections(comparison: Comparison) -> tuple[Section, ...]:
-    """Return all that changed; a section without entries is left out."""
-    told: list[_Told]
-    told = [
+    """Return everything that changed, by section; a section without entries is left out."""
+    differences: list[_Difference]
+    differences = [
         *comparison.environments,
         *comparison.changes,
         *comparison.grades,
-        *(each for each in comparison.vanished if each.regression),
+        *(gone for gone in comparison.vanished if gone.regression),
         *comparison.appeared,
     ]
     by_title: dict[str, list[Entry]] = {title: [] for title in _TITLES}
-    for each in told:
-        by_title[_title(each)].append(entry(each))
+    for difference in differences:
+        by_title[_title(difference)].append(entry(difference))
     by_title["Cells of one run alone"].extend(_explained(comparison.vanished))
-    return tuple(Section(title=title, entries=tuple(of)) for title, of in by_title.items() if of)
+    return tuple(Section(title=title, entries=tuple(entries)) for title, entries in by_title.items() if entries)
 
 
-def _title(told: _Told) -> str:
-    if told.regression:
+def _title(difference: _Difference) -> str:
+    if difference.regression:
         return "Regressions"
-    match told:
+    match difference:
         case Change(kind=kind):
             return "Improvements" if kind in _IMPROVEMENTS else "Other changes"
         case GradeChange():
@@ -125,41 +129,47 @@ def _title(told: _Told) -> str:
             return "Environments"
 
 
-def entry(told: _Told) -> Entry:
+def entry(difference: _Difference) -> Entry:
     """Return what is said of one change."""
-    match told:
+    match difference:
         case Change():
-            return _of_change(told)
+            return _of_change(difference)
         case GradeChange():
-            grades = f"stability in {told.dtype} {told.base} → {told.new}"
-            return Entry(who=told.column, said=grades, rows=((told.case, "sets it" if told.regression else "set it"),))
-        case Vanished():
-            count = counted(len(told.cases), "cell")
-            said = f"{f'all {count}' if told.whole else count} vanished: {_REASONS[told.reason]}"
-            gone = tuple((case, "") for case in told.cases) if not told.reason else ()
-            return Entry(who=told.column, said=said, rows=gone)
-        case Appeared():
-            counts = ", ".join(f"{count} {_word(verdict)}" for verdict, count in told.verdicts.items())
-            rows = tuple((each.case, f"{_word(each.verdict)}, {each.status}") for each in told.disagreeing)
+            grades = f"stability in {difference.dtype} {difference.base} → {difference.new}"
             return Entry(
-                who=told.column, said=f"{counted(sum(told.verdicts.values()), 'new cell')}: {counts}", rows=rows
+                who=difference.column,
+                said=grades,
+                rows=((difference.case, "sets it" if difference.regression else "set it"),),
+            )
+        case Vanished():
+            count = counted(len(difference.cases), "cell")
+            summary = f"{f'all {count}' if difference.whole else count} vanished: {_REASONS[difference.reason]}"
+            gone = tuple((case, "") for case in difference.cases) if not difference.reason else ()
+            return Entry(who=difference.column, said=summary, rows=gone)
+        case Appeared():
+            counts = ", ".join(f"{count} {_word(verdict)}" for verdict, count in difference.verdicts.items())
+            rows = tuple((cell.case, f"{_word(cell.verdict)}, {cell.status}") for cell in difference.disagreeing)
+            return Entry(
+                who=difference.column,
+                said=f"{counted(sum(difference.verdicts.values()), 'new cell')}: {counts}",
+                rows=rows,
             )
         case EnvironmentChange():
-            return _of_environment(told)
+            return _of_environment(difference)
 
 
 def _explained(vanished: Iterable[Vanished]) -> list[Entry]:
     """Return the cells that vanished for a reason, one entry for each reason."""
     reasons: dict[str, list[Vanished]] = {}
-    for each in vanished:
-        if not each.regression:
-            reasons.setdefault(each.reason, []).append(each)
+    for gone in vanished:
+        if not gone.regression:
+            reasons.setdefault(gone.reason, []).append(gone)
     return [
         Entry(
-            who=found[0].column if len(found) == 1 else counted(len(found), "column"),
-            said=f"{counted(sum(len(each.cases) for each in found), 'cell')} vanished: {_REASONS[reason]}",
+            who=alike[0].column if len(alike) == 1 else counted(len(alike), "column"),
+            said=f"{counted(sum(len(gone.cases) for gone in alike), 'cell')} vanished: {_REASONS[reason]}",
         )
-        for reason, found in sorted(reasons.items())
+        for reason, alike in sorted(reasons.items())
     ]
 
 
@@ -167,17 +177,17 @@ def _of_change(change: Change) -> Entry:
     base, new = _word(change.base), _word(change.new)
     match change.kind:
         case Kind.DRIFT | Kind.STEADIER:
-            said = f"{new}, with scores {_factors(change.cells)}"
+            summary = f"{new}, with scores {_factors(change.cells)}"
         case Kind.OTHERWISE if base == new:
-            said = f"{new} otherwise than before"
+            summary = f"{new} otherwise than before"
         case Kind.STATUS:
-            said = f"{new} as before, {change.base_status} → {change.new_status}"
+            summary = f"{new} as before, {change.base_status} → {change.new_status}"
         case _:
-            said = f"{base} → {new}"
+            summary = f"{base} → {new}"
     if change.kind is not Kind.STATUS and change.new_status in (Standing.KNOWN, Standing.DOCUMENTED):
-        said = f"{said} ({change.new_status})"
-    said = f"{said}, {counted(len(change.cells), 'cell')}"
-    return Entry(who=change.implementation, said=said, what=change.what, rows=_by_case(change))
+        summary = f"{summary} ({change.new_status})"
+    summary = f"{summary}, {counted(len(change.cells), 'cell')}"
+    return Entry(who=change.implementation, said=summary, what=change.what, rows=_by_case(change))
 
 
 def _by_case(change: Change) -> tuple[tuple[str, str], ...]:
@@ -186,10 +196,12 @@ def _by_case(change: Change) -> tuple[tuple[str, str], ...]:
     for cell in change.cells:
         cases.setdefault(cell.case, []).append(cell)
     columns = {
-        case: ", ".join(each.column.removeprefix(f"{change.implementation}-") for each in of)
-        for case, of in cases.items()
+        case: ", ".join(cell.column.removeprefix(f"{change.implementation}-") for cell in case_cells)
+        for case, case_cells in cases.items()
     }
-    return tuple((case, f"{_numbers(change, of[0])} ({columns[case]})".lstrip()) for case, of in cases.items())
+    return tuple(
+        (case, f"{_numbers(change, case_cells[0])} ({columns[case]})".lstrip()) for case, case_cells in cases.items()
+    )
 
 
 def _of_environment(change: EnvironmentChange) -> Entry:
@@ -212,11 +224,11 @@ def counted(count: int, word: str) -> str:
 def _regressed(comparison: Comparison) -> list[str]:
     """Return how much regressed, each with its noun."""
     counts = [
-        (sum(len(each.cells) for each in comparison.changes if each.regression), "cell"),
-        (sum(each.regression for each in comparison.grades), "grade"),
-        (sum(len(each.environments) for each in comparison.environments if each.regression), "environment"),
-        (sum(len(each.cases) for each in comparison.vanished if each.regression), "vanished cell"),
-        (sum(len(each.disagreeing) for each in comparison.appeared if each.regression), "new disagreeing cell"),
+        (sum(len(change.cells) for change in comparison.changes if change.regression), "cell"),
+        (sum(change.regression for change in comparison.grades), "grade"),
+        (sum(len(change.environments) for change in comparison.environments if change.regression), "environment"),
+        (sum(len(change.cases) for change in comparison.vanished if change.regression), "vanished cell"),
+        (sum(len(change.disagreeing) for change in comparison.appeared if change.regression), "new disagreeing cell"),
     ]
     return [counted(count, word) for count, word in counts if count]
 
@@ -243,6 +255,6 @@ def _shown(score: Number) -> str:
 
 def _factors(cells: Iterable[CellChange]) -> str:
     """Return by how much the scores grew or shrank."""
-    found = sorted(number_from(each.factor) or 0.0 for each in cells)
-    low, high = (f"{each:.2g}".replace("inf", "∞") for each in (found[0], found[-1]))
+    factors = sorted(number_from(cell.factor) or 0.0 for cell in cells)
+    low, high = (f"{factor:.2g}".replace("inf", "∞") for factor in (factors[0], factors[-1]))
     return f"×{low}" if low == high else f"×{low} to ×{high}"

@@ -12,12 +12,12 @@ _NAMED = 8
 def text(comparison: Comparison) -> str:
     """Return the comparison as lines of plain text; the JSON has what is left out."""
     lines = [headline(comparison)]
-    told = sections(comparison)
-    if told or notes(comparison):
+    all_sections = sections(comparison)
+    if all_sections or notes(comparison):
         for name, side in (("base", comparison.base), ("new", comparison.new)):
             lines.append(f"  {name:4}  {', '.join(side.files)}: {side_line(side)}")
     lines.extend(f"  {note}" for note in notes(comparison))
-    for section in told:
+    for section in all_sections:
         lines.extend(["", f"{section.title}:"])
         for entry in section.entries:
             lines.extend(_lines(entry))
@@ -25,8 +25,8 @@ def text(comparison: Comparison) -> str:
 
 
 def _lines(entry: Entry) -> list[str]:
-    found = [f"  {entry.who}: {entry.said}{f': {entry.what}' if entry.what else ''}"]
-    found.extend(f"      {name}  {numbers}".rstrip() for name, numbers in entry.rows[:_NAMED])
+    lines = [f"  {entry.who}: {entry.said}{f': {entry.what}' if entry.what else ''}"]
+    lines.extend(f"      {name}  {numbers}".rstrip() for name, numbers in entry.rows[:_NAMED])
     if len(entry.rows) > _NAMED:
-        found.append(f"      and {len(entry.rows) - _NAMED} more")
-    return found
+        lines.append(f"      and {len(entry.rows) - _NAMED} more")
+    return lines

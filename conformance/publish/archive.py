@@ -61,7 +61,7 @@ def add(paths: Sequence[Path], reports: Path, *, machine: str | None = None, nar
 
 def published(reports: Path) -> tuple[Path, ...]:
     """Return the folders of the published runs, oldest first: their names begin with the date."""
-    return tuple(sorted(each for each in reports.glob("[0-9]*") if any(each.glob(f"*{SUFFIX}"))))
+    return tuple(sorted(folder for folder in reports.glob("[0-9]*") if any(folder.glob(f"*{SUFFIX}"))))
 
 
 def _date(run: Run) -> str:

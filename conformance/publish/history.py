@@ -30,7 +30,7 @@ class Edition:
 
     @property
     def narrowed(self) -> bool:
-        """Whether it holds some cells alone."""
+        """Whether a run in it was narrowed to some cells."""
         return any(run.narrowed for run in self.results.runs)
 
     @property
@@ -51,7 +51,7 @@ class Moment:
     verdict: Verdict
     standing: Standing
     score: Number | None
-    #: Whether its case is defined otherwise than in the run before: it is another question.
+    #: Whether its case is defined otherwise than in the run before: its verdict then answers another question.
     redefined: bool = False
 
 
@@ -68,7 +68,7 @@ class Line:
     @property
     def changed(self) -> bool:
         """Whether two runs that have it differ in its verdict."""
-        return len({each.verdict for each in self.moments if each}) > 1
+        return len({moment.verdict for moment in self.moments if moment}) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,32 +96,32 @@ class Clauses:
 
 def histories(editions: Sequence[Edition]) -> tuple[History, ...]:
     """Return the history of every implementation, by name. `editions` are oldest first."""
-    names = sorted({column.implementation for each in editions for column in each.results.columns})
-    cells = [_by_implementation(each.results) for each in editions]
+    names = sorted({column.implementation for edition in editions for column in edition.results.columns})
+    cells = [_by_implementation(edition.results) for edition in editions]
     return tuple(_history(name, editions, cells) for name in names)
 
 
 def clauses(editions: Sequence[Edition]) -> tuple[Clauses, ...]:
     """Return by implementation how many clauses it keeps in the newest run that has it and was not narrowed."""
-    found: dict[str, Clauses] = {}
+    newest: dict[str, Clauses] = {}
     for edition in editions:
         if not edition.narrowed:
-            found |= {each.implementation: each for each in _clauses(edition)}
-    return tuple(found[name] for name in sorted(found))
+            newest |= {kept_clauses.implementation: kept_clauses for kept_clauses in _clauses(edition)}
+    return tuple(newest[name] for name in sorted(newest))
 
 
 def before(editions: Sequence[Edition], position: int) -> Edition | None:
     """Return the published run that one is compared with: the last before it on the same machine."""
     machine = editions[position].machine
-    return next((each for each in reversed(editions[:position]) if each.machine == machine), None)
+    return next((edition for edition in reversed(editions[:position]) if edition.machine == machine), None)
 
 
 def changes(new: Edition, base: Edition) -> tuple[str, str]:
     """Return in one line, and in full, what changed from one published run to the next."""
     if not {*_keys(new.results)} & {*_keys(base.results)}:
         return "No cell in common.", ""
-    found = compare(base.results, new.results, Policy())
-    return headline(found), text(found)
+    comparison = compare(base.results, new.results, Policy())
+    return headline(comparison), text(comparison)
 
 
 def _keys(results: Results) -> Iterator[tuple[str, str, str]]:
@@ -135,25 +135,25 @@ _Cells = Mapping[str, Mapping[tuple[str, str, str], tuple[Row, str]]]
 
 def _by_implementation(results: Results) -> _Cells:
     """Return by implementation, and by case, mode and device, the row and the definition of its case."""
-    found: dict[str, dict[tuple[str, str, str], tuple[Row, str]]] = {}
+    rows: dict[str, dict[tuple[str, str, str], tuple[Row, str]]] = {}
     for row in results.cells:
         case, column = results.cases[row.case], results.columns[row.column]
-        found.setdefault(column.implementation, {})[case.id, column.mode, column.device] = (row, case.definition)
-    return found
+        rows.setdefault(column.implementation, {})[case.id, column.mode, column.device] = (row, case.definition)
+    return rows
 
 
 def _history(name: str, editions: Sequence[Edition], cells: Sequence[_Cells]) -> History:
-    having = [(edition, of[name]) for edition, of in zip(editions, cells, strict=True) if name in of]
-    keys = dict.fromkeys(key for _, of in having for key in of)
+    holding = [(edition, by_name[name]) for edition, by_name in zip(editions, cells, strict=True) if name in by_name]
+    keys = dict.fromkeys(key for _, rows in holding for key in rows)
     return History(
         implementation=name,
-        editions=tuple((edition.name, _library(edition.results, name)) for edition, _ in having),
+        editions=tuple((edition.name, _library(edition.results, name)) for edition, _ in holding),
         lines=tuple(
             Line(
                 case=case,
                 mode=mode,
                 device=device,
-                moments=tuple(_moments(of.get((case, mode, device)) for _, of in having)),
+                moments=tuple(_moments(rows.get((case, mode, device)) for _, rows in holding)),
             )
             for case, mode, device in sorted(keys)
         ),
@@ -161,7 +161,9 @@ def _history(name: str, editions: Sequence[Edition], cells: Sequence[_Cells]) ->
 
 
 def _library(results: Results, implementation: str) -> str:
-    return ", ".join(dict.fromkeys(each.library for each in results.columns if each.implementation == implementation))
+    return ", ".join(
+        dict.fromkeys(column.library for column in results.columns if column.implementation == implementation)
+    )
 
 
 def _moments(cells: Iterable[tuple[Row, str] | None]) -> Iterator[Moment | None]:
@@ -182,15 +184,15 @@ def _clauses(edition: Edition) -> Iterator[Clauses]:
     for row in results.cells:
         column = results.columns[row.column]
         columns.setdefault(column.implementation, column)
-        of = kept.setdefault(column.implementation, {})
+        by_clause = kept.setdefault(column.implementation, {})
         if row.verdict.judged:
             for clause in results.cases[row.case].clauses:
-                of[clause] = of.get(clause, True) and row.verdict.agrees
-    for name, of in kept.items():
+                by_clause[clause] = by_clause.get(clause, True) and row.verdict.agrees
+    for name, by_clause in kept.items():
         yield Clauses(
             implementation=name,
             edition=edition.name,
             library=columns[name].library,
-            conforming=sum(of.values()),
-            applicable=len(of),
+            conforming=sum(by_clause.values()),
+            applicable=len(by_clause),
         )

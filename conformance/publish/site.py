@@ -46,7 +46,7 @@ class Entry:
 
     @property
     def title(self) -> str:
-        """Name, and that something regressed or not."""
+        """The run's name and its number of cells."""
         return f"{self.edition.name}: {len(self.edition.results.cells)} cells"
 
     @property
@@ -90,10 +90,10 @@ def site(folders: Sequence[Path], *, address: str = "") -> Iterator[tuple[str, b
     templates = templates_in(_FOLDER)
     entries = [_entry(editions, position) for position in reversed(range(len(editions)))]
     kept = clauses(editions)
-    named = slugs(sorted({column.implementation for each in editions for column in each.results.columns}))
+    named = slugs(sorted({column.implementation for edition in editions for column in edition.results.columns}))
     yield "feed.xml", _feed(templates, entries, address)
-    for each in kept:
-        yield f"badges/{named[each.implementation]}.svg", _badge(templates, each)
+    for clauses_kept in kept:
+        yield f"badges/{named[clauses_kept.implementation]}.svg", _badge(templates, clauses_kept)
     yield from _pages(templates, editions, entries, kept, named)
     for name, package in _STYLES.items():
         yield f"assets/{name}", (package / "assets" / name).read_bytes()
@@ -106,21 +106,23 @@ def _pages(
     kept: Sequence[Clauses],
     named: Mapping[str, str],
 ) -> Iterator[tuple[str, bytes]]:
-    found = histories(editions)
-    reported = {each.name: _slugs(each.results) for each in editions}
-    by_name = {each.implementation: each for each in kept}
+    all_histories = histories(editions)
+    reported = {edition.name: _slugs(edition.results) for edition in editions}
+    by_name = {clauses_kept.implementation: clauses_kept for clauses_kept in kept}
     yield (
         "index.html",
-        _rendered(templates, "index.html.j2", "", entries=entries, histories=found, clauses=by_name, slugs=named),
+        _rendered(
+            templates, "index.html.j2", "", entries=entries, histories=all_histories, clauses=by_name, slugs=named
+        ),
     )
-    for each in found:
+    for history in all_histories:
         values = {
-            "history": each,
-            "changed": [line for line in each.lines if line.changed],
-            "same": [line for line in each.lines if not line.changed],
-            "reported": {name: reported[name][each.implementation] for name, _ in each.editions},
+            "history": history,
+            "changed": [line for line in history.lines if line.changed],
+            "same": [line for line in history.lines if not line.changed],
+            "reported": {name: reported[name][history.implementation] for name, _ in history.editions},
         }
-        yield f"history/{named[each.implementation]}.html", _rendered(templates, "history.html.j2", "../", **values)
+        yield f"history/{named[history.implementation]}.html", _rendered(templates, "history.html.j2", "../", **values)
 
 
 def _rendered(templates: Any, template: str, root: str, **values: Any) -> bytes:
@@ -149,7 +151,7 @@ def _entry(editions: Sequence[Edition], position: int) -> Entry:
 
 
 def _feed(templates: Any, entries: Sequence[Entry], address: str) -> bytes:
-    values = {"entries": entries, "address": address, "updated": max(each.updated for each in entries)}
+    values = {"entries": entries, "address": address, "updated": max(entry.updated for entry in entries)}
     text: str = templates.get_template("feed.xml.j2").render(id=f"urn:uuid:{_FEED}", **values)
     return legal(text).encode()
 
@@ -157,15 +159,15 @@ def _feed(templates: Any, entries: Sequence[Entry], address: str) -> bytes:
 _FEED = uuid.uuid5(uuid.NAMESPACE_URL, "batchnorm-conformance")
 
 
-def _badge(templates: Any, each: Clauses) -> bytes:
-    value = f"{each.conforming} / {each.applicable} clauses"
+def _badge(templates: Any, kept: Clauses) -> bytes:
+    value = f"{kept.conforming} / {kept.applicable} clauses"
     text: str = templates.get_template("badge.svg.j2").render(
-        label=each.implementation,
+        label=kept.implementation,
         value=value,
-        title=f"{each.implementation} of {each.library}: every judged cell agrees in {each.conforming} of"
-        f" {each.applicable} applicable clauses, documented dialects included ({each.edition})",
-        left=round(len(each.implementation) * _LETTER) + 12,
+        title=f"{kept.implementation} of {kept.library}: every judged cell agrees in {kept.conforming} of"
+        f" {kept.applicable} applicable clauses, documented dialects included ({kept.edition})",
+        left=round(len(kept.implementation) * _LETTER) + 12,
         right=round(len(value) * _LETTER) + 12,
-        colour=_ALL if each.conforming == each.applicable else _SOME,
+        colour=_ALL if kept.conforming == kept.applicable else _SOME,
     )
     return text.encode()

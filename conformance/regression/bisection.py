@@ -34,8 +34,8 @@ class Found(Generic[V]):
 def bisect(versions: Sequence[V], probe: Callable[[V], Answer]) -> Found[V]:
     """Return where the change is, between the first of `versions`, which is as the base, and the last, which is not.
 
-    Neither end is probed. Every version left untested is passed over on the ground that the ends of its stretch
-    agree: a change that was taken back within it is not seen.
+    Neither end is probed. Versions between two that show the same are not tested: a change that was made and taken
+    back among them is not seen.
     """
     low, high = 0, len(versions) - 1
     untestable: set[int] = set()
@@ -48,11 +48,13 @@ def bisect(versions: Sequence[V], probe: Callable[[V], Answer]) -> Found[V]:
             case Answer.UNTESTABLE:
                 untestable.add(middle)
     return Found(
-        last=versions[low], first=versions[high], untestable=tuple(versions[each] for each in range(low + 1, high))
+        last=versions[low],
+        first=versions[high],
+        untestable=tuple(versions[position] for position in range(low + 1, high)),
     )
 
 
 def _middle(low: int, high: int, untestable: set[int]) -> int:
     """Return the testable position nearest to the middle, strictly between the two; 0 where there is none."""
-    inside = [each for each in range(low + 1, high) if each not in untestable]
-    return min(inside, key=lambda each: (abs(2 * each - low - high), each), default=0)
+    inside = [position for position in range(low + 1, high) if position not in untestable]
+    return min(inside, key=lambda position: (abs(2 * position - low - high), position), default=0)

@@ -20,7 +20,7 @@ _FOLLOWED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class CheckedVersion:
     """One version: its environments and what ran in them."""
 
     at: Source
@@ -29,7 +29,7 @@ class Side:
     file: Path | None
     #: What the run says; None likewise.
     results: Results | None
-    #: That running took.
+    #: How long running took.
     seconds: float
 
 
@@ -37,7 +37,7 @@ class Side:
 class Step:
     """One version that a bisection tried."""
 
-    side: Side
+    side: CheckedVersion
     answer: Answer
     #: What it showed, in one line.
     said: str
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bisected:
-    """How the version was found."""
+    """How the version was found that changed something."""
 
     found: Found[Source]
     steps: tuple[Step, ...]
@@ -58,28 +58,38 @@ class Checked:
     """Two versions of one package, compared."""
 
     package: str
-    base: Side
-    head: Side
+    base: CheckedVersion
+    head: CheckedVersion
     comparison: Comparison
     bisected: Bisected | None = None
 
 
-def failures(side: Side) -> tuple[str, ...]:
+def failures(side: CheckedVersion) -> tuple[str, ...]:
     """Return what of that version was not built or did not start, a line each."""
     unbuilt = [
-        f"{each.group}: not built: {_line(each.reason)}" for each in side.environments if isinstance(each, Unbuilt)
+        f"{environment.group}: not built: {_line(environment.reason)}"
+        for environment in side.environments
+        if isinstance(environment, Unbuilt)
     ]
-    found = side.results.environments if side.results else ()
+    ran = side.results.environments if side.results else ()
     return (
         *unbuilt,
-        *(f"{each.id}: not started: {_line(each.failed)}" for each in found if each.fault == "not started"),
+        *(
+            f"{environment.id}: not started: {_line(environment.failed)}"
+            for environment in ran
+            if environment.fault == "not started"
+        ),
     )
 
 
-def moved(base: Side, head: Side) -> Mapping[str, Mapping[str, tuple[str, str]]]:
+def moved(base: CheckedVersion, head: CheckedVersion) -> Mapping[str, Mapping[str, tuple[str, str]]]:
     """Return by group which packages differ between the environments: name, version in the base, in the head."""
-    before = {each.group: each.versions for each in base.environments if isinstance(each, Built)}
-    after = {each.group: each.versions for each in head.environments if isinstance(each, Built)}
+    before = {
+        environment.group: environment.versions for environment in base.environments if isinstance(environment, Built)
+    }
+    after = {
+        environment.group: environment.versions for environment in head.environments if isinstance(environment, Built)
+    }
     return {
         group: {
             name: (before[group].get(name, ""), after[group].get(name, ""))
@@ -122,8 +132,8 @@ def _regressed(comparison: Comparison) -> Iterator[str]:
             yield from gone.cases[:_FOLLOWED]
     for new in comparison.appeared:
         if new.regression:
-            yield from [each.case for each in new.disagreeing][:_FOLLOWED]
-    yield from (each.case for each in comparison.grades if each.regression)
+            yield from [cell.case for cell in new.disagreeing][:_FOLLOWED]
+    yield from (grade.case for grade in comparison.grades if grade.regression)
 
 
 def _changed(comparison: Comparison) -> list[str]:
@@ -132,7 +142,7 @@ def _changed(comparison: Comparison) -> list[str]:
 
 
 def _failing(comparison: Comparison) -> bool:
-    return any(each.part is Part.FAULT and each.regression for each in comparison.environments)
+    return any(change.part is Part.FAULT and change.regression for change in comparison.environments)
 
 
 def _line(text: str) -> str:

@@ -44,8 +44,8 @@ def regression(
 
     if device not in (None, "cpu", "gpu"):
         raise UsageError(f"--device {device}: expected cpu or gpu")
-    known = sorted({key.group for key in keys({}) if key.group is not None})
-    pins = asked_pins(package, group or (), known, gpu=device == "gpu")
+    groups_known = sorted({key.group for key in keys({}) if key.group is not None})
+    pins = asked_pins(package, group or (), groups_known, gpu=device == "gpu")
     options = [("--implementation", implementation), ("--mode", mode), ("--device", [device] if device else [])]
     request = Request(
         package=package,
@@ -56,7 +56,7 @@ def regression(
         selection=(
             "--tier",
             tier.value,
-            *(word for name, given in options for each in given or () for word in (name, each)),
+            *(word for name, values in options for value in values or () for word in (name, value)),
         ),
         policy=Policy(fail_on=tuple(dict.fromkeys(fail_on or ()))),
         environments=environments.resolve(),

@@ -36,7 +36,7 @@ class Built:
     kept: str
     #: Version by package: all that is installed.
     versions: Mapping[str, str]
-    #: That building took, whenever it was.
+    #: How long building took, at the time when it was built.
     seconds: float
 
 
@@ -72,9 +72,9 @@ def build(pins: Pins, package: str, at: Source, folder: Path) -> Environment:
         # Each attempt begins anew, so that what an earlier one left behind is in none.
         venv.create(home / "env", clear=True, with_pip=False)
         if _installed(rung, home, log):
-            told = {"kept": rung.kept, "versions": _versions(home), "seconds": round(time.monotonic() - started, 1)}
-            write_whole(ready, (json.dumps(told, indent=1) + "\n").encode())
-            return Built(group=pins.group, python=_python(home), **told)  # type: ignore[arg-type] # as written above
+            facts = {"kept": rung.kept, "versions": _versions(home), "seconds": round(time.monotonic() - started, 1)}
+            write_whole(ready, (json.dumps(facts, indent=1) + "\n").encode())
+            return Built(group=pins.group, python=_python(home), **facts)  # type: ignore[arg-type] # as written above
     return Unbuilt(group=pins.group, log=log, reason=_reason(log))
 
 
@@ -84,20 +84,20 @@ def released(package: str) -> tuple[Version, ...]:
     listed = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions:")]
     if done.returncode or not listed:
         raise UsageError(f"{package}: its versions cannot be listed: {_last(done.stderr)}")
-    found = []
+    versions = []
     for text in listed[0].split(","):
         try:
-            found.append(Version(text.strip()))
+            versions.append(Version(text.strip()))
         except InvalidVersion:  # older than the rule for versions, and so than anything that is asked for
             continue
-    return tuple(sorted(found))
+    return tuple(sorted(versions))
 
 
 def digest_of(wheel: Path) -> str:
-    """Return what a wheel holds as a short text: its files, whenever they were packed. Raises `UsageError`."""
+    """Return a short digest of a wheel's files; when they were packed does not count. Raises `UsageError`."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            files = sorted((each.filename, each.CRC, each.file_size) for each in archive.infolist())
+            files = sorted((member.filename, member.CRC, member.file_size) for member in archive.infolist())
     except (OSError, zipfile.BadZipFile) as error:
         raise UsageError(f"{wheel}: not a wheel: {error}") from error
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
@@ -148,7 +148,7 @@ def _installed(rung: Rung, home: Path, log: Path) -> bool:
 
 def _versions(home: Path) -> dict[str, str]:
     done = _pip("--python", str(_python(home)), "list", "--format=json")
-    return {each["name"]: each["version"] for each in json.loads(done.stdout)}
+    return {installed["name"]: installed["version"] for installed in json.loads(done.stdout)}
 
 
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
@@ -163,8 +163,8 @@ def _python(home: Path) -> Path:
 
 
 def _digest(rung: Rung, identity: str) -> str:
-    told = [asdict(rung), identity, sys.version, sys.platform]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+    identifying = [asdict(rung), identity, sys.version, sys.platform]
+    return hashlib.sha256(json.dumps(identifying).encode()).hexdigest()[:12]
 
 
 def _reason(log: Path) -> str:

@@ -95,33 +95,40 @@ def pins(project: Mapping[str, Any], groups: Sequence[str], *, gpu: bool = False
     )
 
 
-def holding(found: Sequence[Pins], package: str) -> tuple[Pins, ...]:
+def holding(groups: Sequence[Pins], package: str) -> tuple[Pins, ...]:
     """Return the groups that pin the package. Raises `UsageError` where none does."""
-    holders = tuple(each for each in found if package_of(each, package) is not None)
+    holders = tuple(group for group in groups if package_of(group, package) is not None)
     if not holders:
-        names = sorted({Requirement(text).name for each in found for text in (*each.together, *each.alone)})
+        names = sorted({Requirement(text).name for group in groups for text in (*group.together, *group.alone)})
         near = difflib.get_close_matches(package, names, 1)
         meant = f" did you mean {near[0]}?" if near else f" pinned are {', '.join(names)};"
         raise UsageError(f"--package {package}: no group pins it;{meant} --group names a group to add it to")
     return holders
 
 
-def package_of(of: Pins, package: str) -> Requirement | None:
+def package_of(group: Pins, package: str) -> Requirement | None:
     """Return the requirement by which a group pins the package."""
-    return next((each for each in map(Requirement, (*of.together, *of.alone)) if _same(each, package)), None)
+    return next(
+        (
+            requirement
+            for requirement in map(Requirement, (*group.together, *group.alone))
+            if _same(requirement, package)
+        ),
+        None,
+    )
 
 
-def pinned_version(of: Sequence[Pins], package: str) -> Released | None:
+def pinned_version(groups: Sequence[Pins], package: str) -> Released | None:
     """Return the version at which those groups pin the package."""
-    for each in of:
-        found = package_of(each, package)
-        for specifier in found.specifier if found else ():
+    for group in groups:
+        requirement = package_of(group, package)
+        for specifier in requirement.specifier if requirement else ():
             if specifier.operator == "==":
                 return Released(version=Version(specifier.version))
     return None
 
 
-def rungs(of: Pins, package: str, replacement: str) -> tuple[Rung, ...]:
+def rungs(group: Pins, package: str, replacement: str) -> tuple[Rung, ...]:
     """Return what to install, one attempt after the other, with the package at `replacement`.
 
     `replacement` is a specifier, ` @ ` and a URL, or empty to leave the pins as they are. First every other pin is
@@ -129,16 +136,16 @@ def rungs(of: Pins, package: str, replacement: str) -> tuple[Rung, ...]:
     the pin; last, any version.
     """
     kept = [("as pinned", "=="), ("as pinned or older", "<="), ("free", "")]
-    tried = [_rung(of, package, replacement, name, operator) for name, operator in kept]
+    tried = [_rung(group, package, replacement, name, operator) for name, operator in kept]
     return tuple(tried) if replacement else tuple(tried[:1])
 
 
-def _rung(of: Pins, package: str, replacement: str, kept: str, operator: str) -> Rung:
-    together = [_replaced(each, package, replacement, operator) for each in of.together]
-    alone = [_replaced(each, package, replacement, operator) for each in of.alone]
-    if replacement and package_of(of, package) is None:
+def _rung(group: Pins, package: str, replacement: str, kept: str, operator: str) -> Rung:
+    together = [_replaced(text, package, replacement, operator) for text in group.together]
+    alone = [_replaced(text, package, replacement, operator) for text in group.alone]
+    if replacement and package_of(group, package) is None:
         together.append(f"{package}{replacement}")
-    needed = [each for each in WORKER if not any(_same(Requirement(text), each) for text in together)]
+    needed = [name for name in WORKER if not any(_same(Requirement(text), name) for text in together)]
     return Rung(kept=kept, together=(*together, *needed), alone=tuple(alone))
 
 
@@ -151,7 +158,7 @@ def _replaced(text: str, package: str, replacement: str, operator: str) -> str:
         return f"{name}{replacement}{marker}"
     if operator == "==":
         return text
-    pinned = next((each.version for each in requirement.specifier if each.operator == "=="), "")
+    pinned = next((specifier.version for specifier in requirement.specifier if specifier.operator == "=="), "")
     return f"{name}{f'{operator}{pinned}' if operator and pinned else ''}{marker}"
 
 

@@ -16,7 +16,16 @@ from conformance.compare.telling import headline
 from conformance.compare.values import Comparison, FailOn, Policy
 from conformance.errors import SuiteError, UsageError
 from conformance.regression.bisection import Answer, bisect
-from conformance.regression.checked import Bisected, Checked, Side, Step, answer, failures, followed, restricted
+from conformance.regression.checked import (
+    Bisected,
+    Checked,
+    CheckedVersion,
+    Step,
+    answer,
+    failures,
+    followed,
+    restricted,
+)
 from conformance.regression.environments import Built, Environment, Unbuilt, build, released
 from conformance.regression.pins import Pins, Released, Source, holding, pinned_version, pins
 from conformance.runfile.reading import read
@@ -50,16 +59,18 @@ def asked_pins(package: str, groups: Sequence[str], known: Sequence[str], *, gpu
     for group in groups:
         if group not in known:
             raise UsageError(f"--group {group}: expected one of {', '.join(known)}")
-    found = pins(_project(), groups or known, gpu=gpu)
-    return found if groups else holding(found, package)
+    asked = pins(_project(), groups or known, gpu=gpu)
+    return asked if groups else holding(asked, package)
 
 
-def pinned(package: str, of: Sequence[Pins]) -> Source:
+def pinned(package: str, groups: Sequence[Pins]) -> Source:
     """Return the version that is pinned. Raises `UsageError` where none is."""
-    found = pinned_version(of, package)
-    if found is None:
-        raise UsageError(f"--base: {package} is not pinned in {', '.join(each.group for each in of)}: name a version")
-    return found
+    version = pinned_version(groups, package)
+    if version is None:
+        raise UsageError(
+            f"--base: {package} is not pinned in {', '.join(group.group for group in groups)}: name a version"
+        )
+    return version
 
 
 def check(request: Request) -> Checked:
@@ -71,14 +82,14 @@ def check(request: Request) -> Checked:
         why = "; ".join(failures(base)) or "no cell was selected"
         raise UsageError(f"{request.package} {base.at}: nothing to compare with: {why}")
     head = _side(request, request.head, "head")
-    found = compare(before, _comparable(request, head), request.policy)
-    return Checked(package=request.package, base=base, head=head, comparison=found)
+    comparison = compare(before, _comparable(request, head), request.policy)
+    return Checked(package=request.package, base=base, head=head, comparison=comparison)
 
 
 def located(request: Request, checked: Checked) -> Checked:
     """Return the check with the first released version that shows the change. Raises `UsageError`.
 
-    Versions between the two ends are run on the cases that changed alone; where nothing changed, none is.
+    Versions between the two are run on the cases that changed and on no others; where nothing changed, none is run.
     """
     request = replace(request, policy=_policy(request.policy))
     between = versions_between(request.package, request.base, request.head)
@@ -92,12 +103,12 @@ def located(request: Request, checked: Checked) -> Checked:
         steps.append(_step(request, version, base, cases, checked.comparison))
         return steps[-1].answer
 
-    found = bisect((request.base, *between, request.head), probe)
-    shown = next((step.side.results for step in steps if step.side.at == found.first), None)
+    change = bisect((request.base, *between, request.head), probe)
+    shown = next((step.side.results for step in steps if step.side.at == change.first), None)
     return replace(
         checked,
         bisected=Bisected(
-            found=found, steps=tuple(steps), comparison=compare(base, shown, request.policy) if shown else None
+            found=change, steps=tuple(steps), comparison=compare(base, shown, request.policy) if shown else None
         ),
     )
 
@@ -110,8 +121,8 @@ def versions_between(package: str, base: Source, head: Source) -> tuple[Source, 
         case _:
             raise UsageError("--bisect: expected two released versions, not a wheel or a checkout")
     low, high = sorted([first, last])
-    found = [each for each in released(package) if low < each < high and not each.is_prerelease]
-    return tuple(Released(version=each) for each in (found if first < last else reversed(found)))
+    versions = [version for version in released(package) if low < version < high and not version.is_prerelease]
+    return tuple(Released(version=version) for version in (versions if first < last else reversed(versions)))
 
 
 def _policy(policy: Policy) -> Policy:
@@ -126,7 +137,7 @@ def _project() -> dict[str, Any]:
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
-def _comparable(request: Request, side: Side) -> Results:
+def _comparable(request: Request, side: CheckedVersion) -> Results:
     if side.results is None:
         raise UsageError(f"{request.package} {side.at}: nothing was selected there")
     return side.results
@@ -136,20 +147,20 @@ def _step(request: Request, version: Source, base: Results, cases: Sequence[str]
     side = _side(request, version, f"bisect-{version}", cases)
     if side.results is None:
         return Step(side=side, answer=Answer.UNTESTABLE, said="nothing was selected there")
-    found = compare(base, side.results, request.policy)
-    told = answer(found, sought)
-    said = "; ".join(failures(side)) if told is Answer.UNTESTABLE else headline(found)
-    _say(f"{request.package} {version}: {told}: {said}")
-    return Step(side=side, answer=told, said=said)
+    comparison = compare(base, side.results, request.policy)
+    shown = answer(comparison, sought)
+    line = "; ".join(failures(side)) if shown is Answer.UNTESTABLE else headline(comparison)
+    _say(f"{request.package} {version}: {shown}: {line}")
+    return Step(side=side, answer=shown, said=line)
 
 
-def _side(request: Request, at: Source, name: str, cases: Sequence[str] = ()) -> Side:
+def _side(request: Request, at: Source, name: str, cases: Sequence[str] = ()) -> CheckedVersion:
     """Build the environments of a version and run the cells in them."""
     environments = []
-    for each in request.pins:
-        _say(f"{request.package} {at}: environment {each.group}")
-        environments.append(build(each, request.package, at, request.environments))
-        _say(f"{request.package} {at}: {_told(environments[-1])}")
+    for group_pins in request.pins:
+        _say(f"{request.package} {at}: environment {group_pins.group}")
+        environments.append(build(group_pins, request.package, at, request.environments))
+        _say(f"{request.package} {at}: {_outcome(environments[-1])}")
     file = request.out / f"{name}.jsonl"
     started = time.monotonic()
     ran = _run(
@@ -160,7 +171,7 @@ def _side(request: Request, at: Source, name: str, cases: Sequence[str] = ()) ->
     seconds = time.monotonic() - started
     results = results_of([read(file)]) if ran else None
     _say(f"{request.package} {at}: {len(results.cells) if results else 0:,} cells in {seconds:.0f} s")
-    return Side(
+    return CheckedVersion(
         at=at, environments=tuple(environments), file=file if ran else None, results=results, seconds=round(seconds, 1)
     )
 
@@ -170,8 +181,8 @@ def _run(file: Path, environments: Sequence[Environment], selection: Sequence[st
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     words = ["--grouped", "--out", str(file), *selection]
-    for each in environments:
-        match each:
+    for environment in environments:
+        match environment:
             case Built(group=group, python=python):
                 words += ["--python", f"{group}={python}"]
             case Unbuilt(group=group, log=install):
@@ -187,17 +198,17 @@ def _run(file: Path, environments: Sequence[Environment], selection: Sequence[st
         )
     if done.returncode == 130:
         raise KeyboardInterrupt
-    said = log.read_text(errors="replace")[-_TAIL:].strip()
+    words_of_run = log.read_text(errors="replace")[-_TAIL:].strip()
     if done.returncode == 2:
-        if "nothing selected" in said:
+        if "nothing selected" in words_of_run:
             return False
-        raise UsageError(said.splitlines()[-1].removeprefix("error: "))
+        raise UsageError(words_of_run.splitlines()[-1].removeprefix("error: "))
     if done.returncode not in (0, 1):
-        raise SuiteError(f"the run of {file} ended with code {done.returncode}: {said}")
+        raise SuiteError(f"the run of {file} ended with code {done.returncode}: {words_of_run}")
     return True
 
 
-def _told(environment: Environment) -> str:
+def _outcome(environment: Environment) -> str:
     match environment:
         case Built(kept=kept, seconds=seconds):
             return f"built in {seconds:.0f} s, the other pins {kept}"

@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 
 from conformance.compare.markdown import code, escaped, markdown
 from conformance.regression.bisection import Answer
-from conformance.regression.checked import Bisected, Checked, Side, failures, moved
+from conformance.regression.checked import Bisected, Checked, CheckedVersion, failures, moved
 from conformance.regression.environments import Built
 
 
@@ -23,21 +23,25 @@ def summary(checked: Checked) -> str:
 
 def verdict_of(bisected: Bisected) -> str:
     """Return in one line where the change is."""
-    found = bisected.found
-    between = f" or one of {', '.join(map(str, found.untestable))}, which cannot be tested" if found.untestable else ""
-    return f"first changed in {found.first}{between}; {found.last} is as the base"
+    change = bisected.found
+    between = (
+        f" or one of {', '.join(map(str, change.untestable))}, which cannot be tested" if change.untestable else ""
+    )
+    return f"first changed in {change.first}{between}; {change.last} is as the base"
 
 
 def _environments(checked: Checked) -> Iterator[str]:
     for group, packages in moved(checked.base, checked.head).items():
         others = {name: pair for name, pair in packages.items() if not _same(name, checked.package)}
-        told = ", ".join(f"{name} {was or 'none'} → {now or 'none'}" for name, (was, now) in others.items())
-        yield f"- {code(group)}: " + (f"also moved: {code(told)}" if told else "nothing else differs")
+        moved_packages = ", ".join(f"{name} {was or 'none'} → {now or 'none'}" for name, (was, now) in others.items())
+        yield f"- {code(group)}: " + (
+            f"also moved: {code(moved_packages)}" if moved_packages else "nothing else differs"
+        )
     for side in (checked.base, checked.head):
-        for each in side.environments:
-            if isinstance(each, Built) and each.kept != "as pinned":
-                yield f"- {code(f'{checked.package} {side.at}')} in {code(each.group)}: other pins kept {each.kept}"
-        yield from (f"- {code(f'{checked.package} {side.at}')}: {code(each)}" for each in failures(side))
+        for environment in side.environments:
+            if isinstance(environment, Built) and environment.kept != "as pinned":
+                yield f"- {code(f'{checked.package} {side.at}')} in {code(environment.group)}: other pins kept {environment.kept}"
+        yield from (f"- {code(f'{checked.package} {side.at}')}: {code(failure)}" for failure in failures(side))
 
 
 def _bisection(checked: Checked, bisected: Bisected) -> Iterator[str]:
@@ -55,13 +59,13 @@ def _bisection(checked: Checked, bisected: Bisected) -> Iterator[str]:
         yield f"\n<details><summary>What changed there, in the cases that were followed</summary>\n\n{markdown(bisected.comparison)}\n</details>"
 
 
-def _side(checked: Checked, bisected: Bisected, at: str) -> Side:
+def _side(checked: Checked, bisected: Bisected, at: str) -> CheckedVersion:
     sides = [
         checked.base,
         checked.head,
         *(step.side for step in bisected.steps if step.answer is not Answer.UNTESTABLE),
     ]
-    return next(each for each in sides if str(each.at) == at)
+    return next(side for side in sides if str(side.at) == at)
 
 
 def _same(name: str, other: str) -> bool:

@@ -9,7 +9,7 @@ from conformance.compare.junit import junit
 from conformance.compare.text import text
 from conformance.errors import UsageError
 from conformance.json_text import text_of
-from conformance.regression.checked import Bisected, Checked, Side, failures, moved
+from conformance.regression.checked import Bisected, Checked, CheckedVersion, failures, moved
 from conformance.regression.environments import Built, Environment, Unbuilt
 from conformance.regression.summary import summary, verdict_of
 from conformance.report import write as write_report
@@ -57,17 +57,17 @@ def _bisected(bisected: Bisected) -> object:
     return {
         "last": str(bisected.found.last),
         "first": str(bisected.found.first),
-        "untestable": [str(each) for each in bisected.found.untestable],
+        "untestable": [str(version) for version in bisected.found.untestable],
         "steps": [{**_side(step.side), "answer": step.answer, "said": step.said} for step in bisected.steps],
     }
 
 
-def _side(side: Side) -> dict[str, object]:
+def _side(side: CheckedVersion) -> dict[str, object]:
     return {
         "version": str(side.at),
         "seconds": side.seconds,
         "failures": failures(side),
-        "environments": [_environment(each) for each in side.environments],
+        "environments": [_environment(environment) for environment in side.environments],
     }
 
 

@@ -31,7 +31,7 @@ def write(
     and where Jinja2 or pygal is absent.
     """
     if single_file:
-        report, documents = _made(runs, partial=partial, baseline=baseline)
+        report, documents = _report_and_documents(runs, partial=partial, baseline=baseline)
         if len(report.cells) > SINGLE:
             raise UsageError(f"{len(report.cells)} cells: --single-file takes up to {SINGLE}; write a folder")
         if out.is_dir():
@@ -47,13 +47,15 @@ def files(
     runs: Sequence[Run], *, partial: bool = False, baseline: Results | None = None
 ) -> Iterator[tuple[str, bytes]]:
     """Yield path and bytes of every file of the report of `runs`. Raises `UsageError` as `write` does."""
-    report, documents = _made(runs, partial=partial, baseline=baseline)
+    report, documents = _report_and_documents(runs, partial=partial, baseline=baseline)
     yield from site(report, documents)
     yield "results.json", documents["results"].encode()
     yield SCHEMA, (spec_folder() / SCHEMA).read_bytes()
 
 
-def _made(runs: Sequence[Run], *, partial: bool, baseline: Results | None) -> tuple[Report, dict[str, str]]:
+def _report_and_documents(
+    runs: Sequence[Run], *, partial: bool, baseline: Results | None
+) -> tuple[Report, dict[str, str]]:
     documents = {"results": text_of(results_of(runs, partial=partial))}
     if baseline is not None:
         documents["baseline"] = text_of(baseline)

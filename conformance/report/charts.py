@@ -48,14 +48,14 @@ def chart(curves: Sequence[Curve], *, title: str, across: Axis, up: Axis, dots: 
 
 
 def _plain(tree: Any, title: str) -> str:
-    """Return the tree as text, with what the page does itself taken out."""
+    """Return the drawing as text, without what the page provides itself: styles, titles, overlays, identifiers."""
     for parent in list(tree.iter()):
         for child in list(parent):
             if child.tag is ET.Comment or child.tag in ("defs", "desc", "title") or _overlay(child):
                 parent.remove(child)
-    for each in tree.iter():
+    for element in tree.iter():
         for name in ("id", "style", "xmlns", "xmlns:xlink"):
-            each.attrib.pop(name, None)
+            element.attrib.pop(name, None)
     tree.set("role", "img")
     tree.set("aria-label", title)
     return ET.tostring(tree, encoding="unicode", short_empty_elements=True)

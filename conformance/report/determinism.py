@@ -54,20 +54,20 @@ def determinism(environments: Iterable[EnvironmentLine], cells: Iterable[Recorde
             by_column.setdefault(cell.column, []).append(cell)
     eager = {
         (column.implementation, column.device, cell.case.id): cell
-        for column, of in by_column.items()
-        for cell in of
+        for column, cells_of_column in by_column.items()
+        for cell in cells_of_column
         if column.mode == "eager"
     }
     return tuple(
         Bits(
             column=column,
-            threads=_shared(in_force.get(cell.environment, "unknown") for cell in of if _free(cell)),
-            again=_again(of),
-            limited=_limited(of, in_force),
-            eager=None if column.mode == "eager" else _beside_eager(column, of, eager),
+            threads=_shared(in_force.get(cell.environment, "unknown") for cell in cells_of_column if _free(cell)),
+            again=_again(cells_of_column),
+            limited=_limited(cells_of_column, in_force),
+            eager=None if column.mode == "eager" else _beside_eager(column, cells_of_column, eager),
         )
-        for column, of in sorted(by_column.items(), key=_order)
-        if any(cell.record.again is not None for cell in of)
+        for column, cells_of_column in sorted(by_column.items(), key=_order)
+        if any(cell.record.again is not None for cell in cells_of_column)
     )
 
 
@@ -110,7 +110,7 @@ def _obstacle(cell: RecordedCell, twin: RecordedCell, in_force: Mapping[str, str
     """Return why the two say nothing of threads; empty where they do."""
     if not _bits(cell):
         return next((step.message for step in cell.record.steps if step.message), "gave no numbers")[:_REASON]
-    asked, free = (in_force.get(each.environment, "unknown") for each in (cell, twin))
+    asked, free = (in_force.get(run_cell.environment, "unknown") for run_cell in (cell, twin))
     if "unknown" in (asked, free):
         return "the library does not tell how many threads are in force"
     if asked != str(cell.case.threads):
@@ -121,21 +121,21 @@ def _obstacle(cell: RecordedCell, twin: RecordedCell, in_force: Mapping[str, str
 def _beside_eager(
     column: Column, cells: Sequence[RecordedCell], eager: Mapping[tuple[str, str, str], RecordedCell]
 ) -> Fact:
-    found = [
+    compared = [
         (cell, _difference(other, cell))
         for cell in cells
         if (other := eager.get((column.implementation, column.device, cell.case.id))) and _bits(cell) and _bits(other)
     ]
-    return _fact(found) if found else Fact(answer="unknown", text="no case ran in both modes")
+    return _fact(compared) if compared else Fact(answer="unknown", text="no case ran in both modes")
 
 
 def _fact(compared: Iterable[tuple[RecordedCell, str]]) -> Fact:
-    found = list(compared)
-    differing = [(cell, text) for cell, text in found if text]
+    pairs = list(compared)
+    differing = [(cell, text) for cell, text in pairs if text]
     if not differing:
-        return Fact(answer="same", text="", compared=len(found))
+        return Fact(answer="same", text="", compared=len(pairs))
     cell, text = differing[0]
-    return Fact(answer="differs", text=text, compared=len(found), differing=len(differing), cell=cell.id)
+    return Fact(answer="differs", text=text, compared=len(pairs), differing=len(differing), cell=cell.id)
 
 
 def _difference(one: RecordedCell, other: RecordedCell) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from conformance.dialect import meanings
-from conformance.report.probes import Probed, Seen, observed_as
+from conformance.report.probes import ObservedField, Probed, observed_as
 from conformance.runfile.observed import RecordedCell
 from conformance.runfile.structs import DeclaredField, EnvironmentLine, RecordedOffer
 
@@ -25,7 +25,7 @@ class Declaration:
     #: Judged cells whose numbers fit only with this field; None for an error, which gives no numbers.
     needed: int | None
     #: What the numbers show of it; None where nothing was observed of the implementation at all.
-    observed: Seen | None
+    observed: ObservedField | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,10 @@ class Dialect:
 
 
 def dialects(
-    environments: Iterable[EnvironmentLine], cells: Iterable[RecordedCell], found: Iterable[Probed]
+    environments: Iterable[EnvironmentLine], cells: Iterable[RecordedCell], probes: Iterable[Probed]
 ) -> tuple[Dialect, ...]:
-    """Return the dialect of every implementation that an environment offers, beside what was `found` of it."""
-    seen = {each.implementation: {field.field: field for field in each.fields} for each in found}
+    """Return what every offered implementation declares of its dialect, beside what `probes` observed of it."""
+    observed = {probe.implementation: {field.field: field for field in probe.fields} for probe in probes}
     offered: dict[str, dict[str, RecordedOffer]] = {}
     for environment in environments:
         for offer in environment.implementations:
@@ -56,23 +56,23 @@ def dialects(
             implementation=name,
             documentation=next((offer.documentation for offer in by_id.values() if offer.documentation), ""),
             judged=len(judged.get(name, [])),
-            declarations=_declarations(by_id, judged.get(name, []), seen.get(name, {})),
+            declarations=_declarations(by_id, judged.get(name, []), observed.get(name, {})),
         )
         for name, by_id in offered.items()
     )
 
 
 def _declarations(
-    by_id: dict[str, RecordedOffer], cells: list[RecordedCell], seen: Mapping[str, Seen]
+    by_id: dict[str, RecordedOffer], cells: list[RecordedCell], observed: Mapping[str, ObservedField]
 ) -> tuple[Declaration, ...]:
     """Return what those environments declare; what is the same in several is one declaration."""
     needed = [_needed(cell) for cell in cells]
-    found: dict[tuple[str, str, str, str, str, bool], list[str]] = {}
+    environments: dict[tuple[str, str, str, str, str, bool], list[str]] = {}
     for environment, offer in by_id.items():
         for declared in offer.profile:
-            said = (declared.field, _value(declared), declared.source, declared.where)
-            key = (*said, _ranks(declared), bool(declared.error))
-            found.setdefault(key, []).append(environment)
+            statement = (declared.field, _value(declared), declared.source, declared.where)
+            key = (*statement, _ranks(declared), bool(declared.error))
+            environments.setdefault(key, []).append(environment)
     return tuple(
         Declaration(
             field=field,
@@ -80,11 +80,13 @@ def _declarations(
             value=value,
             source=source,
             where=where,
-            limits="; ".join(filter(None, [ranks, "" if len(of) == len(by_id) else f"in {', '.join(of)}"])),
-            needed=None if raises else sum(field in each for each in needed),
-            observed=seen.get(observed_as(field)),
+            limits="; ".join(
+                filter(None, [ranks, "" if len(where_declared) == len(by_id) else f"in {', '.join(where_declared)}"])
+            ),
+            needed=None if raises else sum(field in fields for fields in needed),
+            observed=observed.get(observed_as(field)),
         )
-        for (field, value, source, where, ranks, raises), of in found.items()
+        for (field, value, source, where, ranks, raises), where_declared in environments.items()
     )
 
 

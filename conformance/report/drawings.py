@@ -10,7 +10,7 @@ from conformance.report.charts import Axis, chart
 from conformance.report.scores import HIGHEST, LOWEST, Curve, Scores
 from conformance.report.throughput import HIGH, LOW, Scattered
 
-#: Of the bandwidth: 1 is the limit.
+#: Fractions of the memory bandwidth: no call can exceed 1.
 _LIMIT = Axis(low=0.0, high=1.1, ticks=((0.0, "0"), (0.25, "¼"), (0.5, "½"), (0.75, "¾"), (1.0, "1")), limit=1.0)
 _SHARES = Axis(low=0.0, high=1.0, ticks=((0.0, "0 %"), (0.5, "50 %"), (0.9, "90 %"), (1.0, "100 %")))
 
@@ -24,43 +24,49 @@ class Drawn:
     ladders: Mapping[str, str]
 
 
-def drawn(found: Sequence[Scores]) -> Mapping[str, Drawn]:
+def drawn(scores: Sequence[Scores]) -> Mapping[str, Drawn]:
     """Return the charts by framework, the ladders on one scale. Raises `UsageError` where pygal is absent."""
-    heights = [y for of in found for curves in of.ladders.values() for curve in curves for _, y in curve.points]
+    heights = [
+        y
+        for framework_scores in scores
+        for curves in framework_scores.ladders.values()
+        for curve in curves
+        for _, y in curve.points
+    ]
     low, high = math.floor(min([-1.0, *heights])), math.ceil(max([1.0, *heights]))
     up = _scores(low, high, [power for power in range(low, high + 1) if power % 2 == 0])
-    return {each.framework: _drawn(each, up) for each in found}
+    return {framework_scores.framework: _drawn(framework_scores, up) for framework_scores in scores}
 
 
-def scattered(found: Sequence[Scattered]) -> Mapping[str, Mapping[str, str]]:
+def scattered(plots: Sequence[Scattered]) -> Mapping[str, Mapping[str, str]]:
     """Return the charts of throughput by framework and by title, on one scale. Raises `UsageError` without pygal."""
     across = _scores(LOW, HIGH, range(LOW, HIGH + 1, 2))
     return {
-        each.framework: {
+        plot.framework: {
             title: chart(
                 curves,
-                title=f"Fraction of the limit by score, {each.framework}: {title}",
+                title=f"Fraction of the limit by score, {plot.framework}: {title}",
                 across=across,
                 up=_LIMIT,
                 dots=True,
                 joined=False,
             )
-            for title, curves in each.curves.items()
+            for title, curves in plot.curves.items()
         }
-        for each in found
+        for plot in plots
     }
 
 
-def _drawn(of: Scores, up: Axis) -> Drawn:
+def _drawn(scores: Scores, up: Axis) -> Drawn:
     return Drawn(
         shares=chart(
-            of.shares,
-            title=f"Share of {of.framework}'s judged cells at or below each score",
+            scores.shares,
+            title=f"Share of {scores.framework}'s judged cells at or below each score",
             across=_scores(LOWEST, HIGHEST, (LOWEST, -3, 0, 3, 6, HIGHEST)),
             up=_SHARES,
             dots=False,
         ),
-        ladders={dtype: _ladder(of.framework, dtype, curves, up) for dtype, curves in of.ladders.items()},
+        ladders={dtype: _ladder(scores.framework, dtype, curves, up) for dtype, curves in scores.ladders.items()},
     )
 
 

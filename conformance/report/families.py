@@ -20,7 +20,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seer:
+class ImplementationCounts:
     """One implementation, in all modes and on all devices, across the families."""
 
     implementation: str
@@ -40,25 +40,30 @@ class Families:
     """The families in the order of their names, and a row of counts per implementation."""
 
     names: tuple[str, ...]
-    rows: tuple[Seer, ...]
+    rows: tuple[ImplementationCounts, ...]
 
 
 def families(cells: Iterable[RecordedCell]) -> Families:
     """Return how many cells of each family were judged and deviate, by implementation."""
-    found: dict[str, dict[str, list[RecordedCell]]] = {}
+    cells_by_name: dict[str, dict[str, list[RecordedCell]]] = {}
     for cell in cells:
-        found.setdefault(cell.column.implementation, {}).setdefault(cell.case.family, []).append(cell)
-    names = tuple(sorted({family for by_family in found.values() for family in by_family}))
-    return Families(names=names, rows=tuple(_seer(name, of, names) for name, of in sorted(found.items())))
+        cells_by_name.setdefault(cell.column.implementation, {}).setdefault(cell.case.family, []).append(cell)
+    names = tuple(sorted({family for by_family in cells_by_name.values() for family in by_family}))
+    return Families(
+        names=names,
+        rows=tuple(_implementation_counts(name, by_family, names) for name, by_family in sorted(cells_by_name.items())),
+    )
 
 
-def _seer(implementation: str, by_family: dict[str, list[RecordedCell]], names: Iterable[str]) -> Seer:
-    seeing = {family: [cell for cell in of if _deviates(cell)] for family, of in by_family.items()}
-    return Seer(
+def _implementation_counts(
+    implementation: str, by_family: dict[str, list[RecordedCell]], names: Iterable[str]
+) -> ImplementationCounts:
+    seeing = {family: [cell for cell in cells if _deviates(cell)] for family, cells in by_family.items()}
+    return ImplementationCounts(
         implementation=implementation,
         counts=tuple(_count(by_family.get(name, []), seeing.get(name, [])) for name in names),
         families=tuple(family for family in sorted(seeing) if seeing[family]),
-        cases=tuple(sorted({cell.case.id for of in seeing.values() for cell in of})),
+        cases=tuple(sorted({cell.case.id for cells in seeing.values() for cell in cells})),
     )
 
 

@@ -58,7 +58,7 @@ def findings(cells: Iterable[RecordedCell]) -> tuple[Finding, ...]:
         upstream = (listed[0].upstream or "") if listed else ""
         groups.setdefault((cell.column.implementation, cell.verdict, reason, upstream), []).append(cell)
     gathered = [_finding(key, group) for key, group in groups.items()]
-    return tuple(sorted(gathered, key=lambda each: (each.worst.rank, len(each.cells)), reverse=True))
+    return tuple(sorted(gathered, key=lambda finding: (finding.worst.rank, len(finding.cells)), reverse=True))
 
 
 def _finding(key: tuple[str, Verdict, str, str], cells: list[RecordedCell]) -> Finding:

@@ -33,8 +33,8 @@ def write_folder(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
             old.rename(out)
         raise
     finally:
-        for each in (new, old):
-            shutil.rmtree(each, ignore_errors=True)
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check(out: Path) -> None:
@@ -45,7 +45,7 @@ def check(out: Path) -> None:
         raise UsageError(f"{out}: is a file, and a report is a folder; --single-file writes a file")
     ours = _ours(out)
     others = [
-        each for each in sorted(out.rglob("*")) if not each.is_dir() and each.relative_to(out).as_posix() not in ours
+        path for path in sorted(out.rglob("*")) if not path.is_dir() and path.relative_to(out).as_posix() not in ours
     ]
     if others:
         name = others[0].relative_to(out)

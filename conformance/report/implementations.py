@@ -39,7 +39,9 @@ class Implementation:
     @property
     def judged(self) -> int:
         """The number of judged cells."""
-        return sum(count for of in self.counts.values() for verdict, count in of.items() if verdict.judged)
+        return sum(
+            count for by_verdict in self.counts.values() for verdict, count in by_verdict.items() if verdict.judged
+        )
 
 
 def implementations(report: Report, names: Iterable[Named]) -> tuple[Implementation, ...]:
@@ -54,30 +56,30 @@ def implementations(report: Report, names: Iterable[Named]) -> tuple[Implementat
         counts[cell.column.name][cell.verdict] += 1
         ran[cell.column.implementation].add(report.environment(cell))
         ops[cell.column.implementation] = cell.case.op
-    dialects = {each.implementation: each for each in report.dialects}
-    probed = {each.implementation: each for each in report.probed}
-    named = {each.implementation: each for each in names}
+    dialects = {dialect.implementation: dialect for dialect in report.dialects}
+    probed = {probe.implementation: probe for probe in report.probed}
+    named = {naming.implementation: naming for naming in names}
     return tuple(
         Implementation(
             name=name,
             slug=report.slugs[name],
-            framework=framework_of(of[0]),
-            library=", ".join(dict.fromkeys(column.library for column in of)),
+            framework=framework_of(own_columns[0]),
+            library=", ".join(dict.fromkeys(column.library for column in own_columns)),
             op=ops[name],
-            columns=tuple(of),
-            counts={column.name: counts[column.name] for column in of},
-            environments=tuple(each for each in report.environments if each.id in ran[name]),
+            columns=tuple(own_columns),
+            counts={column.name: counts[column.name] for column in own_columns},
+            environments=tuple(environment for environment in report.environments if environment.id in ran[name]),
             dialect=dialects.get(name),
             probed=probed.get(name),
             named=named.get(name),
-            unexpected=_of(name, report.unexpected),
-            stale=_of(name, report.stale),
-            known=_of(name, report.known),
-            documented=_of(name, report.documented),
+            unexpected=_findings_of(name, report.unexpected),
+            stale=_findings_of(name, report.stale),
+            known=_findings_of(name, report.known),
+            documented=_findings_of(name, report.documented),
         )
-        for name, of in columns.items()
+        for name, own_columns in columns.items()
     )
 
 
-def _of(name: str, findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(each for each in findings if each.implementation == name)
+def _findings_of(name: str, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(finding for finding in findings if finding.implementation == name)

@@ -1,4 +1,4 @@
-"""What the front page filters: every cell in five numbers, by columns, worst first; and the words that all pages use."""
+"""Data for the pages' scripts: every cell as five numbers, worst first, which the front page filters; and shared words."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ _KINDS = {Verdict.EXACT: "agrees", Verdict.CONFORMS: "agrees"}
 def words(report: Report, firsts: Iterable[str]) -> Any:
     """Return what every script needs: verdicts, standings, clauses, columns, and the first case of each shard."""
     return {
-        "verdicts": [[each.value, VERDICTS[each].symbol, VERDICTS[each].word, each.judged] for each in Verdict],
+        "verdicts": [
+            [verdict.value, VERDICTS[verdict].symbol, VERDICTS[verdict].word, verdict.judged] for verdict in Verdict
+        ],
         "stands": [[name, sign.sign, sign.word] for name, sign in STANDS.items()],
         "clauses": [[number, title] for number, title in report.clauses.items()],
         "columns": [
             [
-                each.name,
-                each.implementation,
-                each.mode,
-                each.device,
-                framework_of(each),
-                report.slugs[each.implementation],
+                column.name,
+                column.implementation,
+                column.mode,
+                column.device,
+                framework_of(column),
+                report.slugs[column.implementation],
             ]
-            for each in report.matrix.columns
+            for column in report.matrix.columns
         ],
         "runs": [run.file for run in report.runs],
         "shards": list(firsts),
@@ -50,7 +52,7 @@ def index(report: Report) -> Any:
     cases = {case.id: position for position, case in enumerate(report.cases)}
     columns = {column.name: position for position, column in enumerate(report.matrix.columns)}
     clauses = {number: position for position, number in enumerate(report.clauses)}
-    cells = sorted(report.cells, key=lambda each: each.rank, reverse=True)
+    cells = sorted(report.cells, key=lambda cell: cell.rank, reverse=True)
     apart = disagreements(cells)
     return {
         "cases": [_case(case, clauses, case.id in apart) for case in report.cases],
@@ -60,7 +62,7 @@ def index(report: Report) -> Any:
         "score": [shortened(cell.record.score, 3) for cell in cells],
         "what": [texts.position(_listed(cell, report)) for cell in cells],
         "texts": texts.values,
-        "missing": [[cases[each.case.id], columns[each.column.name]] for each in report.missing],
+        "missing": [[cases[absent.case.id], columns[absent.column.name]] for absent in report.missing],
     }
 
 
@@ -70,7 +72,7 @@ def disagreements(cells: Iterable[RecordedCell]) -> set[str]:
     for cell in cells:
         if cell.verdict.judged:
             kinds.setdefault(cell.case.id, set()).add(kind(cell.verdict))
-    return {name for name, found in kinds.items() if len(found) > 1}
+    return {name for name, kinds_of_case in kinds.items() if len(kinds_of_case) > 1}
 
 
 def kind(verdict: Verdict) -> str:
@@ -85,7 +87,7 @@ def _case(case: CaseLine, clauses: dict[str, int], apart: bool) -> Sequence[Any]
         title if len(title) <= _TITLE else title[: _TITLE - 1] + "…",
         case.op,
         case.configuration.dtype,
-        [clauses[each] for each in case.clauses if each in clauses],
+        [clauses[clause] for clause in case.clauses if clause in clauses],
         int(apart),
     ]
 

@@ -39,12 +39,12 @@ def _fragment(query: dict[str, str]) -> str:
 
 def slugs(names: Sequence[str]) -> Mapping[str, str]:
     """Return a file name for every implementation: its own name, of letters, digits, dots and dashes."""
-    found: dict[str, str] = {}
+    slug_by_name: dict[str, str] = {}
     for name in names:
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "implementation"
-        taken = {each.lower() for each in found.values()}
+        in_use = {slug.lower() for slug in slug_by_name.values()}
         number = 1
-        while (unique := slug if number == 1 else f"{slug}-{number}").lower() in taken:
+        while (unique := slug if number == 1 else f"{slug}-{number}").lower() in in_use:
             number += 1
-        found[name] = unique
-    return found
+        slug_by_name[name] = unique
+    return slug_by_name

@@ -71,7 +71,7 @@ class Matrix:
     libraries: tuple[Group, ...]
     implementations: tuple[Group, ...]
     columns: tuple[Column, ...]
-    #: Names of environments that failed, with what they are: their columns are unknown.
+    #: Environments that failed, each as its name and fault; what columns they would have had is not known.
     failed: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
     #: Clauses that no recorded case names.
@@ -106,14 +106,16 @@ def matrix(
         implementations=_groups(columns, "implementation"),
         columns=tuple(columns),
         failed=tuple(failed),
-        sections=tuple(Section(number=key, title=titles.get(key, ""), rows=tuple(found)) for key, found in grouped),
+        sections=tuple(
+            Section(number=key, title=titles.get(key, ""), rows=tuple(section_rows)) for key, section_rows in grouped
+        ),
         untested=tuple((number, title) for number, title in clauses.items() if number not in tested),
     )
 
 
 def _groups(columns: Sequence[Column], attribute: str) -> tuple[Group, ...]:
     grouped = itertools.groupby(columns, key=lambda column: str(getattr(column, attribute)))
-    return tuple(Group(name=name, columns=tuple(each)) for name, each in grouped)
+    return tuple(Group(name=name, columns=tuple(group)) for name, group in grouped)
 
 
 def _fields(
@@ -129,11 +131,11 @@ def _fields(
 
 def _field(column: str, cells: Sequence[RecordedCell], missing: int) -> Field:
     judged = [cell for cell in cells if cell.verdict.judged]
-    found = worst(cell.verdict for cell in judged or cells) if cells else None
+    worst_verdict = worst(cell.verdict for cell in judged or cells) if cells else None
     return Field(
         column=column,
-        verdict=found,
-        count=sum(cell.verdict is found for cell in cells),
+        verdict=worst_verdict,
+        count=sum(cell.verdict is worst_verdict for cell in cells),
         judged=len(judged),
         missing=missing,
         stand=max(map(stand, judged or cells), key=ORDER.__getitem__, default="apart"),
@@ -144,7 +146,7 @@ def _field(column: str, cells: Sequence[RecordedCell], missing: int) -> Field:
 def _text(cells: Sequence[RecordedCell], missing: int) -> str:
     counts = Counter(cell.verdict for cell in cells)
     stands = Counter(map(stand, cells))
-    parts = [f"{counts[each]} {VERDICTS[each].word}" for each in reversed(Verdict) if counts[each]]
+    parts = [f"{counts[verdict]} {VERDICTS[verdict].word}" for verdict in reversed(Verdict) if counts[verdict]]
     parts += [f"{missing} not run"] if missing else []
     notes = [f"{stands[name]} {sign.word}" for name, sign in reversed(STANDS.items()) if sign.word and stands[name]]
     return ", ".join(parts or ["no case"]) + (f" ({', '.join(notes)})" if notes else "")

@@ -36,4 +36,4 @@ def missing(run: Run, columns: Sequence[Column], recorded: Container[str]) -> It
 
 def by_field(absent: Iterable[Missing]) -> Mapping[tuple[str, str], int]:
     """Return how many of them there are by clause and column."""
-    return Counter((clause, each.column.name) for each in absent for clause in each.case.clauses)
+    return Counter((clause, cell.column.name) for cell in absent for clause in cell.case.clauses)

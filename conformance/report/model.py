@@ -27,7 +27,8 @@ from conformance.runfile.observed import (
     what,
 )
 from conformance.runfile.run import Run
-from conformance.runfile.structs import CaseLine, ThroughputLine
+from conformance.runfile.structs import CaseLine
+from conformance.runfile.throughput_structs import ThroughputLine
 from conformance.verdict import Verdict
 
 
@@ -121,8 +122,8 @@ class Report:
 
     def grade(self, column: Column, dtype: str) -> LadderGrade | None:
         """Return the grade of a column in a dtype; None where no rung of the ladder was judged."""
-        found = next((each for each in self.grades if each.column.name == column.name), None)
-        return found.grades[self.dtypes.index(dtype)] if found else None
+        graded_column = next((row for row in self.grades if row.column.name == column.name), None)
+        return graded_column.grades[self.dtypes.index(dtype)] if graded_column else None
 
     @property
     def planned(self) -> int:
@@ -142,14 +143,14 @@ class Report:
     @property
     def failed(self) -> tuple[Environment, ...]:
         """The environments that were not built or not started."""
-        return tuple(each for each in self.environments if each.fault)
+        return tuple(environment for environment in self.environments if environment.fault)
 
 
 def build(runs: Sequence[Run], *, partial: bool) -> Report:
     """Return the report of the run files. Raises `UsageError` where they cannot be shown (together)."""
-    timed = tuple(each for run in runs for each in _timed(run))
+    timed = tuple(timed_line for run in runs for timed_line in _timed(run))
     runs = in_order(runs, partial=partial)
-    environments = [each for run in runs for each in _environments(run, several=len(runs) > 1)]
+    environments = [environment for run in runs for environment in _environments(run, several=len(runs) > 1)]
     columns = columns_of(runs)
     cells = cells_of(runs, columns)
     by_stand: dict[str, list[RecordedCell]] = {name: [] for name in STANDS}
@@ -160,17 +161,17 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
     failed = [(environment.id, environment.fault) for environment in environments if environment.fault]
     clauses = {number: title for run in runs for number, title in run.header.clauses.items()}
     lines = [line for run in runs for line in run.environments]
-    found = probed(lines, cells, {op: dialect for run in runs for op, dialect in run.header.dialects.items()})
+    probes = probed(lines, cells, {op: dialect for run in runs for op, dialect in run.header.dialects.items()})
     sections = {number: title for run in runs for number, title in run.header.sections.items()}
     homes = {record.cell: position for position, run in enumerate(runs) for record in run.records}
-    absent = tuple(each for run in runs for each in missing(run, columns, homes))
+    absent = tuple(cell for run in runs for cell in missing(run, columns, homes))
     whats = {cell.id: what(cell) for cell in cells}
     return Report(
         runs=tuple(_summary(run) for run in runs),
         environments=tuple(environments),
-        libraries=tuple(dict.fromkeys(each.library for each in environments if each.library)),
+        libraries=tuple(dict.fromkeys(environment.library for environment in environments if environment.library)),
         counts={verdict: counted[verdict] for verdict in Verdict},
-        stands={name: len(of) for name, of in by_stand.items()},
+        stands={name: len(cells_there) for name, cells_there in by_stand.items()},
         unexpected=findings(by_stand["unexpected"]),
         stale=findings(by_stand["stale"]),
         known=findings(by_stand["known"]),
@@ -180,8 +181,8 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
         grades=graded(cells),
         bits=determinism(lines, cells),
         families=families(cells),
-        dialects=dialects(lines, cells, found),
-        probed=found,
+        dialects=dialects(lines, cells, probes),
+        probed=probes,
         clauses=clauses,
         cases=tuple(cases.values()),
         cells=cells,
@@ -189,7 +190,7 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
         homes=homes,
         missing=absent,
         timed=timed,
-        slugs=slugs(list(dict.fromkeys(each.implementation for each in columns))),
+        slugs=slugs(list(dict.fromkeys(column.implementation for column in columns))),
     )
 
 

@@ -18,24 +18,27 @@ from conformance.runfile.structs import NativeCall, RecordedConfiguration
 _Made: TypeAlias = tuple[NativeCall, RecordedConfiguration]
 #: What is configured -> how a keyword may say it: the words shown, and its value.
 READINGS: Mapping[str, Mapping[str, Callable[[RecordedConfiguration], Any]]] = {
-    "decay": {"decay": lambda given: given.decay, "1 − decay": lambda given: 1 - given.decay},
-    "epsilon": {"epsilon": lambda given: given.epsilon},
+    "decay": {
+        "decay": lambda configuration: configuration.decay,
+        "1 − decay": lambda configuration: 1 - configuration.decay,
+    },
+    "epsilon": {"epsilon": lambda configuration: configuration.epsilon},
     "features": {
-        "the feature axes": lambda given: given.feature_axes,
-        "the reduction axes": lambda given: given.reduction_axes,
-        "how many features": lambda given: given.feature_sizes,
+        "the feature axes": lambda configuration: configuration.feature_axes,
+        "the reduction axes": lambda configuration: configuration.reduction_axes,
+        "how many features": lambda configuration: configuration.feature_sizes,
     },
     "gamma": {
-        "on or off": lambda given: given.scale,
-        "on or off, with beta": lambda given: given.scale and given.center,
+        "on or off": lambda configuration: configuration.scale,
+        "on or off, with beta": lambda configuration: configuration.scale and configuration.center,
     },
     "beta": {
-        "on or off": lambda given: given.center,
-        "on or off, with gamma": lambda given: given.scale and given.center,
+        "on or off": lambda configuration: configuration.center,
+        "on or off, with gamma": lambda configuration: configuration.scale and configuration.center,
     },
     "dtype": {
-        "the input's": lambda given: given.dtype,
-        "the parameters'": lambda given: given.parameter_dtype,
+        "the input's": lambda configuration: configuration.dtype,
+        "the parameters'": lambda configuration: configuration.parameter_dtype,
     },
 }
 
@@ -66,7 +69,7 @@ def named(columns: Iterable[Column], cells: Iterable[RecordedCell]) -> tuple[Nam
     for cell in cells:
         if call := cell.record.call:
             calls[cell.column.implementation][cell.case.id, call.text] = (call, cell.case.configuration)
-    return tuple(_named(name, made) for name, made in calls.items() if made)
+    return tuple(_named(name, recorded) for name, recorded in calls.items() if recorded)
 
 
 def literals(call: NativeCall) -> Mapping[str, Any]:
@@ -83,39 +86,41 @@ def _literals(keywords: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
 
 
 def _named(implementation: str, calls: Mapping[tuple[str, str], _Made]) -> Named:
-    made = [(literals(call), configuration) for call, configuration in calls.values()]
+    calls_made = [(literals(call), configuration) for call, configuration in calls.values()]
     return Named(
         implementation=implementation,
         call=Counter(text for _, text in calls).most_common(1)[0][0],
-        calls=len(made),
-        names={thing: tuple(_fitting(readings, made)) for thing, readings in READINGS.items()},
+        calls=len(calls_made),
+        names={thing: tuple(_fitting(readings, calls_made)) for thing, readings in READINGS.items()},
     )
 
 
 def _fitting(
     readings: Mapping[str, Callable[[RecordedConfiguration], Any]],
-    made: Sequence[tuple[Mapping[str, Any], RecordedConfiguration]],
+    calls_made: Sequence[tuple[Mapping[str, Any], RecordedConfiguration]],
 ) -> Iterator[Name]:
     """Yield the keywords that one reading explains in every call, if they took more than one value or form."""
-    for keyword in dict.fromkeys(name for given, _ in made for name in given):
-        found = [(given[keyword], configuration) for given, configuration in made if keyword in given]
+    for keyword in dict.fromkeys(name for keywords, _ in calls_made for name in keywords):
+        values = [(keywords[keyword], configuration) for keywords, configuration in calls_made if keyword in keywords]
         for meaning, value in readings.items():
-            expected = [value(configuration) for _, configuration in found]
-            varies = len({repr(each) for each in expected}) > 1
-            if varies and all(_same(given, wanted) for (given, _), wanted in zip(found, expected, strict=True)):
+            expected = [value(configuration) for _, configuration in values]
+            varies = len({repr(value_expected) for value_expected in expected}) > 1
+            if varies and all(
+                _same(observed, value_expected) for (observed, _), value_expected in zip(values, expected, strict=True)
+            ):
                 yield Name(keyword=keyword, meaning=meaning)
                 break
 
 
-def _same(given: Any, wanted: Any) -> bool:
-    match given, wanted:
+def _same(observed: Any, expected: Any) -> bool:
+    match observed, expected:
         case (bool(), _) | (_, bool()):
-            return given is wanted
+            return observed is expected
         case (float() | int(), float() | int()):
-            return abs(given - wanted) <= 1e-9 * max(1.0, abs(wanted))
+            return abs(observed - expected) <= 1e-9 * max(1.0, abs(expected))
         case (list() | tuple(), list() | tuple()):
-            return list(given) == list(wanted)
+            return list(observed) == list(expected)
         case (int(), list() | tuple()):
-            return [given] == list(wanted)
+            return [observed] == list(expected)
         case _:
-            return bool(given == wanted)
+            return bool(observed == expected)

@@ -1,6 +1,6 @@
-"""How often two implementations differ: the share of cases on which their verdicts are not of one kind.
+"""How often two implementations differ: the share of cases on which their verdicts are of different kinds.
 
-Above the diagonal `dialect` is a kind of its own, as in `disagreements`; below it agrees, as documented.
+Above the diagonal a documented dialect counts as a difference, as in `disagreements`; below it, as agreement.
 """
 
 from __future__ import annotations
@@ -52,19 +52,20 @@ def pairs(columns: Iterable[Column], cells: Iterable[RecordedCell]) -> tuple[Pai
     verdicts: dict[str, dict[str, dict[str, Verdict]]] = {}
     for cell in cells:
         if cell.verdict.judged:
-            of = verdicts.setdefault(cell.case.op, {}).setdefault(cell.column.implementation, {})
-            of[cell.case.id] = worst([cell.verdict, of.get(cell.case.id, Verdict.EXACT)])
+            by_case = verdicts.setdefault(cell.case.op, {}).setdefault(cell.column.implementation, {})
+            by_case[cell.case.id] = worst([cell.verdict, by_case.get(cell.case.id, Verdict.EXACT)])
     return tuple(
-        _pairs(op, {name: of[name] for name in order if name in of})
-        for op, of in sorted(verdicts.items())
-        if len(of) > 1
+        _pairs(op, {name: by_name[name] for name in order if name in by_name})
+        for op, by_name in sorted(verdicts.items())
+        if len(by_name) > 1
     )
 
 
 def _pairs(op: str, verdicts: dict[str, dict[str, Verdict]]) -> Pairs:
-    apart = [{case: kind(each) for case, each in of.items()} for of in verdicts.values()]
+    apart = [{case: kind(verdict) for case, verdict in by_case.items()} for by_case in verdicts.values()]
     agreeing = [
-        {case: kind(Verdict.CONFORMS) if each.agrees else each for case, each in of.items()} for of in verdicts.values()
+        {case: kind(Verdict.CONFORMS) if verdict.agrees else verdict for case, verdict in by_case.items()}
+        for by_case in verdicts.values()
     ]
     places = range(len(verdicts))
     rows = [

@@ -16,7 +16,7 @@ _REASON = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class ObservedField:
     """One field of one implementation."""
 
     field: str
@@ -36,11 +36,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """One implementation, in every mode, dtype, rank and layout that told something."""
+    """What was observed of one implementation, over all its modes, dtypes, ranks and layouts."""
 
     implementation: str
     cells: int
-    fields: tuple[Seen, ...]
+    fields: tuple[ObservedField, ...]
 
 
 def probed(
@@ -56,12 +56,12 @@ def probed(
     for cell in cells:
         by_implementation.setdefault(cell.column.implementation, []).append(cell)
     result = []
-    for name, of in sorted(by_implementation.items()):
-        told = [cell for cell in of if cell.record.observed]
-        if told:
-            said = [_declared(profiles, cell, canonical) for cell in told]
-            fields = tuple(_seen(field, list(zip(told, said, strict=True)), of) for field in OBSERVED)
-            result.append(Probed(implementation=name, cells=len(told), fields=fields))
+    for name, cells_of_name in sorted(by_implementation.items()):
+        telling = [cell for cell in cells_of_name if cell.record.observed]
+        if telling:
+            declared = [_declared(profiles, cell, canonical) for cell in telling]
+            fields = tuple(_seen(field, list(zip(telling, declared, strict=True)), cells_of_name) for field in OBSERVED)
+            result.append(Probed(implementation=name, cells=len(telling), fields=fields))
     return tuple(result)
 
 
@@ -71,39 +71,43 @@ def observed_as(field: str) -> str:
     return field if meaning is None else meaning.observed_as or field
 
 
-def _seen(field: str, told: Sequence[tuple[RecordedCell, Mapping[str, str]]], cells: Iterable[RecordedCell]) -> Seen:
-    seen: Counter[str] = Counter()
+def _seen(
+    field: str, telling: Sequence[tuple[RecordedCell, Mapping[str, str]]], cells: Iterable[RecordedCell]
+) -> ObservedField:
+    counts: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
-    for cell, declared in told:
+    for cell, declared in telling:
         value = cell.record.observed.get(field)
         if value is None or _untold(field, declared):
             continue
         shown = _shown(field, value, cell)
-        seen[shown] += 1
+        counts[shown] += 1
         if not _agrees(field, declared[field], value, cell):
             wrong[shown] += 1
-    return Seen(
+    return ObservedField(
         field=field,
-        declared=" or ".join(dict.fromkeys(declared[field] for _, declared in told)),
-        observed=dict(seen.most_common()),
+        declared=" or ".join(dict.fromkeys(declared[field] for _, declared in telling)),
+        observed=dict(counts.most_common()),
         wrong=dict(wrong.most_common()),
-        reason="" if seen else _reason(field, told, cells),
+        reason="" if counts else _reason(field, telling, cells),
     )
 
 
 def _untold(field: str, declared: Mapping[str, str]) -> bool:
-    """Return whether the observation cannot tell: a layer that moves nothing looks like one without a state."""
+    """Return whether an observation says nothing: a layer that moves nothing looks like one without a state."""
     return field == "state" and declared["update"] == "none"
 
 
-def _reason(field: str, told: Sequence[tuple[RecordedCell, Mapping[str, str]]], cells: Iterable[RecordedCell]) -> str:
+def _reason(
+    field: str, telling: Sequence[tuple[RecordedCell, Mapping[str, str]]], cells: Iterable[RecordedCell]
+) -> str:
     """Return why nothing was observed."""
     meaning = OBSERVED[field]
-    if all(_untold(field, declared) for _, declared in told):
+    if all(_untold(field, declared) for _, declared in telling):
         return "declared to move nothing"
-    if meaning.kept and all(declared["state"] != "layer" for _, declared in told):
+    if meaning.kept and all(declared["state"] != "layer" for _, declared in telling):
         return "kept by the caller"
-    op = told[0][0].case.op
+    op = telling[0][0].case.op
     tried = [cell for cell in cells if cell.case.family in meaning.families and cell.case.op == op]
     if not tried:
         return f"no {op} case of {' or '.join(meaning.families)} in this run"
@@ -143,13 +147,13 @@ def _declared(
         if not declared.ranks or rank in declared.ranks:
             values[declared.field] = declared.value
             errors[declared.field] = declared.error or ""
-    said = {
+    texts = {
         field: f"error: {errors.get(field, '')}" if value == "error" else shown(field, values)
         for field, value in values.items()
     }
     return {
-        **said,
-        "later_update": "exponential" if values["update"] == "first_batch" else said["update"],
+        **texts,
+        "later_update": "exponential" if values["update"] == "first_batch" else texts["update"],
         "decay": "as configured",
         "averaged": "variance",
     }

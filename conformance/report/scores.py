@@ -69,7 +69,9 @@ def scores(columns: Iterable[Column], cells: Iterable[RecordedCell]) -> tuple[Sc
     for cell in cells:
         if cell.verdict.judged and cell.record.score is not None:
             frameworks[framework_of(cell.column)].append(cell)
-    return tuple(_scores(framework, of) for framework, of in frameworks.items() if of)
+    return tuple(
+        _scores(framework, framework_cells) for framework, framework_cells in frameworks.items() if framework_cells
+    )
 
 
 def drawn(score: float) -> float:
@@ -89,9 +91,9 @@ def _scores(framework: str, cells: Sequence[RecordedCell]) -> Scores:
         spreads=tuple(_spread(name, sorted(by_name[name])) for name in names),
         shares=tuple(Curve(implementation=name, points=_shares(sorted(by_name[name]))) for name in names),
         ladders={
-            dtype: tuple(_curve(name, [each for each in rungs if each.dtype == dtype]) for name in names)
+            dtype: tuple(_curve(name, [rung for rung in rungs if rung.dtype == dtype]) for name in names)
             for dtype in DTYPES
-            if any(each.dtype == dtype for each in rungs)
+            if any(rung.dtype == dtype for rung in rungs)
         },
         rungs=rungs,
     )
@@ -109,7 +111,7 @@ def _spread(name: str, ordered: Sequence[float]) -> Spread:
         median=_quantile(ordered, 0.5),
         ninetieth=_quantile(ordered, 0.9),
         largest=ordered[-1],
-        beyond=sum(each > 1 for each in ordered),
+        beyond=sum(score > 1 for score in ordered),
     )
 
 
@@ -120,7 +122,7 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 def _shares(ordered: Sequence[float]) -> tuple[tuple[float, float], ...]:
     steps = sorted({max(1, round(position * len(ordered) / _POINTS)) for position in range(1, _POINTS + 1)})
-    return ((drawn(ordered[0]), 0.0), *((drawn(ordered[each - 1]), each / len(ordered)) for each in steps))
+    return ((drawn(ordered[0]), 0.0), *((drawn(ordered[rank - 1]), rank / len(ordered)) for rank in steps))
 
 
 def _rungs(cells: Iterable[RecordedCell]) -> Iterator[Rung]:
@@ -135,5 +137,5 @@ def _rungs(cells: Iterable[RecordedCell]) -> Iterator[Rung]:
 
 
 def _curve(name: str, rungs: Iterable[Rung]) -> Curve:
-    points = [(math.log2(each.ratio), drawn(each.score)) for each in rungs if each.implementation == name]
+    points = [(math.log2(rung.ratio), drawn(rung.score)) for rung in rungs if rung.implementation == name]
     return Curve(implementation=name, points=tuple(points))

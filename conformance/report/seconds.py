@@ -12,7 +12,7 @@ KINDS = ("start", "train", "infer", "reload", "sgd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Took:
+class StepSeconds:
     """The seconds of one kind of step."""
 
     count: int
@@ -26,23 +26,23 @@ class Timed:
     """One column's seconds by kind of step."""
 
     column: Column
-    took: Mapping[str, Took]
+    took: Mapping[str, StepSeconds]
 
 
 def timed(cells: Iterable[RecordedCell]) -> tuple[Timed, ...]:
     """Return the seconds of every column that recorded some."""
     columns: dict[str, Column] = {}
-    found: dict[str, dict[str, list[float]]] = {}
+    seconds_by_column: dict[str, dict[str, list[float]]] = {}
     for cell in cells:
         columns[cell.column.name] = cell.column
         for step in cell.record.steps:
             if step.seconds is not None:
-                found.setdefault(cell.column.name, {}).setdefault(step.kind, []).append(step.seconds)
+                seconds_by_column.setdefault(cell.column.name, {}).setdefault(step.kind, []).append(step.seconds)
     return tuple(
-        Timed(column=columns[name], took={kind: _took(of[kind]) for kind in KINDS if kind in of})
-        for name, of in found.items()
+        Timed(column=columns[name], took={kind: _took(by_kind[kind]) for kind in KINDS if kind in by_kind})
+        for name, by_kind in seconds_by_column.items()
     )
 
 
-def _took(seconds: list[float]) -> Took:
-    return Took(count=len(seconds), least=min(seconds), middle=median(seconds), largest=max(seconds))
+def _took(seconds: list[float]) -> StepSeconds:
+    return StepSeconds(count=len(seconds), least=min(seconds), middle=median(seconds), largest=max(seconds))

@@ -42,16 +42,16 @@ class Shard:
 
 def shards(report: Report) -> Iterator[Shard]:
     """Yield the shards; the order of ids is that of their code points."""
-    of: dict[str, list[RecordedCell]] = {case.id: [] for case in report.cases}
+    cells_by_case: dict[str, list[RecordedCell]] = {case.id: [] for case in report.cases}
     for cell in report.cells:
-        of[cell.case.id].append(cell)
+        cells_by_case[cell.case.id].append(cell)
     columns = {column.name: position for position, column in enumerate(report.matrix.columns)}
     cases = {case.id: case for case in report.cases}
     pending: list[tuple[CaseLine, list[RecordedCell]]] = []
     held = 0
-    for name in sorted(of):
-        pending.append((cases[name], of[name]))
-        held += len(of[name])
+    for name in sorted(cells_by_case):
+        pending.append((cases[name], cells_by_case[name]))
+        held += len(cells_by_case[name])
         if held >= CELLS:
             yield _shard(pending, columns, report)
             pending, held = [], 0
@@ -63,8 +63,8 @@ def _shard(cases: Sequence[tuple[CaseLine, list[RecordedCell]]], columns: Mappin
     texts, quantities = Pool(), Pool()
     cells = [
         [position, columns[cell.column.name], *_cell(cell, report, texts, quantities)]
-        for position, (_, of) in enumerate(cases)
-        for cell in sorted(of, key=lambda each: columns[each.column.name])
+        for position, (_, cells_of_case) in enumerate(cases)
+        for cell in sorted(cells_of_case, key=lambda cell: columns[cell.column.name])
     ]
     value = {
         "cases": [finite(msgspec.to_builtins(case)) for case, _ in cases],

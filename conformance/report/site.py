@@ -44,7 +44,7 @@ SCRIPTS = (
 )
 STYLES = ("base.css", "marks.css", "matrix.css", "pages.css", "print.css")
 #: `<` and `&` could end the element or begin a comment; the separators end a line in older scripts.
-_ESCAPED = {each: f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+_ESCAPED = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A page as it was rendered, without what is around it."""
+    """A page's own content as HTML, without the head, navigation and scripts around it."""
 
     page: Page
     html: str
@@ -76,7 +76,7 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
     """
     columns = report.matrix.columns
     names = named(columns, report.cells)
-    found = implementations(report, names)
+    implementation_values = implementations(report, names)
     spread = scores(columns, report.cells)
     measured = throughput(report.timed)
     return (
@@ -131,16 +131,16 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             values={"baseline": compared},
         ),
         Page(path="case.html", title="Case", template="case.html.j2", values={}),
-        *(_implementation_page(each) for each in found),
+        *(_implementation_page(implementation) for implementation in implementation_values),
     )
 
 
-def _implementation_page(each: Implementation) -> Page:
+def _implementation_page(implementation: Implementation) -> Page:
     return Page(
-        path=f"implementations/{each.slug}.html",
-        title=each.name,
+        path=f"implementations/{implementation.slug}.html",
+        title=implementation.name,
         template="implementation.html.j2",
-        values={"implementation": each, "things": READINGS},
+        values={"implementation": implementation, "things": READINGS},
     )
 
 
@@ -151,11 +151,11 @@ def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, by
     where there is one.
     """
     templates = templates_in(_FOLDER)
-    found = pages(report, compared="baseline" in documents)
-    for page in found:
+    all_pages = pages(report, compared="baseline" in documents)
+    for page in all_pages:
         links = Links(page=page.path, single=False)
         content = _content(templates, page, report, links)
-        text = _layout(templates, "page.html.j2", report, found, [content], links)
+        text = _layout(templates, "page.html.j2", report, all_pages, [content], links)
         yield page.path, _bytes(text)
     for name in (*SCRIPTS, *STYLES):
         yield f"assets/{name}", (_FOLDER / "assets" / name).read_bytes()
@@ -166,10 +166,12 @@ def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, by
 def single(report: Report, documents: Mapping[str, str]) -> bytes:
     """Return the whole site as one HTML file. Raises `UsageError` where Jinja2 or pygal is absent."""
     templates = templates_in(_FOLDER)
-    found = pages(report, compared="baseline" in documents)
-    contents = [_content(templates, page, report, Links(page=page.path, single=True)) for page in found]
+    all_pages = pages(report, compared="baseline" in documents)
+    contents = [_content(templates, page, report, Links(page=page.path, single=True)) for page in all_pages]
     data = list(_data(report, documents))
-    text = _layout(templates, "single.html.j2", report, found, contents, Links(page="index.html", single=True), data)
+    text = _layout(
+        templates, "single.html.j2", report, all_pages, contents, Links(page="index.html", single=True), data
+    )
     return _bytes(text)
 
 
@@ -194,7 +196,7 @@ def _layout(
     templates: Any,
     template: str,
     report: Report,
-    found: Sequence[Page],
+    all_pages: Sequence[Page],
     contents: Sequence[Content],
     links: Links,
     data: Sequence[tuple[str, str]] = (),
@@ -203,7 +205,7 @@ def _layout(
     return str(
         templates.get_template(template).render(
             report=report,
-            menu=[page for page in found if page.menu],
+            menu=[page for page in all_pages if page.menu],
             contents=contents,
             links=links,
             scripts=SCRIPTS,

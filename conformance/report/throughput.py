@@ -12,7 +12,7 @@ from conformance.report.model import TimedLine
 from conformance.report.scores import Curve
 from conformance.runfile.ladder import DTYPES
 from conformance.runfile.numbers import Number, number_from
-from conformance.runfile.structs import Measurement, PassName, ThroughputLine
+from conformance.runfile.throughput_structs import Measurement, PassName, ThroughputLine
 
 #: In the order of the tables; what `infer_into` writes to is a buffer that it reuses.
 PASSES: Mapping[PassName, str] = {
@@ -107,12 +107,12 @@ class Throughput:
 def throughput(timed: Sequence[TimedLine]) -> Throughput:
     """Return what the page shows of those lines."""
     timings = [
-        Timing(line=each.line, measurement=each.line.measurement, framework=each.framework)
-        for each in timed
-        if each.line.measurement is not None
+        Timing(line=timed_line.line, measurement=timed_line.line.measurement, framework=timed_line.framework)
+        for timed_line in timed
+        if timed_line.line.measurement is not None
     ]
     scored = [timing for timing in timings if timing.line.standing == "scored"]
-    missed = [each.line for each in timed if each.line.measurement is None]
+    missed = [timed_line.line for timed_line in timed if timed_line.line.measurement is None]
     return Throughput(
         cases=tuple(_cases(timings)),
         scattered=tuple(
@@ -121,7 +121,7 @@ def throughput(timed: Sequence[TimedLine]) -> Throughput:
         ),
         shares=tuple(_shares(timings)),
         unmeasured=Counter((line.implementation, line.why) for line in missed),
-        standings=Counter(each.line.standing for each in timed),
+        standings=Counter(timed_line.line.standing for timed_line in timed),
     )
 
 
@@ -201,7 +201,7 @@ def _shares(timings: Sequence[Timing]) -> Iterator[Shares]:
                 implementation=name,
                 column=f"{mode} {device}",
                 dtype=dtype,
-                fractions={each: share for each in PASSES if (share := _share(alike, each)) is not None},
+                fractions={pass_name: share for pass_name in PASSES if (share := _share(alike, pass_name)) is not None},
                 score=max(scores, default=None),
             )
 
@@ -218,5 +218,7 @@ def _share(timings: Iterable[Timing], name: PassName) -> tuple[float, float, int
     ]
     if not fractions:
         return None
-    compulsory, streaming = (median(getattr(each, part) for each in fractions) for part in ("compulsory", "streaming"))
+    compulsory, streaming = (
+        median(getattr(fraction, part) for fraction in fractions) for part in ("compulsory", "streaming")
+    )
     return compulsory, streaming, len(fractions)

@@ -1,4 +1,4 @@
-"""What the page calls verdicts, with their symbols; what a dialect's fields are called stands beside those."""
+"""The symbols and words by which the pages name verdicts and standings; `conformance.dialect` names dialect fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from conformance.verdict import Standing, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
-    """How a cell stands to what was expected of it: what stands beside its verdict, and in words."""
+    """One way in which a cell can stand to what was expected of it: the sign beside its verdict, a word, a meaning."""
 
     sign: str
     word: str

@@ -1,4 +1,4 @@
-"""Text made of recorded causes, last, by whoever shows them."""
+"""The text of recorded causes, made only where they are shown."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Run files of format 1, which told causes in sentences and the native call as a user writes it.
 
-Behind this border they are the typed lines of today. A sentence that a program acts on is a cause of its own here;
-every cause keeps its sentence, which is all that its words are.
+Reading turns them into the typed lines of the present format. A sentence that a program acts on becomes a cause of its
+own; every cause keeps the sentence as its only words.
 """
 
 from __future__ import annotations
@@ -15,31 +15,33 @@ import msgspec
 from msgspec import field
 from msgspec.structs import replace as replaced
 
+from conformance.runfile.line import Dtype
 from conformance.runfile.numbers import Number
 from conformance.runfile.sentences import CATALOGUE, alternatives, deadline, explanations, raised
 from conformance.runfile.structs import (
     Alternatives,
     AnyLine,
-    BatchStatistics,
-    BatchTimes,
     CaseLine,
-    Dtype,
     EnvironmentLine,
     Footer,
     Header,
     Letter,
     ListedDivergence,
-    Measurement,
     NativeCall,
-    PassName,
     QuantityRecord,
     Record,
-    Shares,
     StepRecord,
+    WorstElement,
+)
+from conformance.runfile.throughput_structs import (
+    BatchStatistics,
+    BatchTimes,
+    Measurement,
+    PassName,
+    Shares,
     ThroughputLine,
     TimingStanding,
     WarmUp,
-    WorstElement,
 )
 from conformance.verdict import Verdict, standing
 
@@ -80,7 +82,7 @@ class _Record(_Part, frozen=True, kw_only=True, tag_field="kind", tag="record"):
     device: str
     environment: str
     verdict: Verdict
-    #: What pytest was told.
+    #: The outcome that was reported to pytest.
     status: Literal["passed", "failed", "xfailed", "skipped"]
     steps: tuple[_Step, ...]
     call: str = ""
@@ -154,8 +156,8 @@ def call_from(text: str) -> NativeCall | None:
         return None
     path, parenthesis, rest = text.partition("(")
     function = rest.startswith("…, ")
-    given = rest.removeprefix("…, ")
-    source = f"f({given}"
+    arguments = rest.removeprefix("…, ")
+    source = f"f({arguments}"
     try:
         parsed = ast.parse(source, mode="eval").body
         keywords = dict(_keywords(parsed, source))

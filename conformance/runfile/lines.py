@@ -1,4 +1,4 @@
-"""The lines of a run file, made from what they tell of: environments, cases, judged cells."""
+"""The lines of a run file, made from environments, cases and judged cells."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def _score(judgement: Judgement) -> float | None:
 
 
 def _step(step: StepJudgement, inputs: StepInputs | None, configuration: Configuration) -> StepRecord:
-    given = inputs is not None and inputs.input is not None
+    has_input = inputs is not None and inputs.input is not None
     shape = inputs.input.shape if inputs is not None and inputs.input is not None else configuration.shape
     return StepRecord(
         number=step.number,
@@ -240,24 +240,24 @@ def _step(step: StepJudgement, inputs: StepInputs | None, configuration: Configu
         message=step.message,
         raised=step.raised,
         deadline=step.deadline,
-        inputs=inputs.checksum if inputs is not None and given else "",
+        inputs=inputs.checksum if inputs is not None and has_input else "",
     )
 
 
 def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ...]) -> QuantityRecord:
-    # Of state that must not change and did not, an element says nothing.
+    # State that must stay and stayed has no worst element that says anything.
     kept = (
         judged.quantity in OPERATIONS[configuration.op].initial
         and judged.worst is not None
         and not judged.worst.allowed
     )
-    told = judged.worst is not None and judged.score is not None and (judged.score or not kept)
+    says_something = judged.worst is not None and judged.score is not None and (judged.score or not kept)
     return QuantityRecord(
         quantity=judged.quantity,
         verdict=judged.verdict,
         score=number(judged.score),
         by_grade={grade: number(score) for grade, score in judged.narrower.items()},
-        worst=_worst(judged.worst, judged.quantity, configuration, shape) if told and judged.worst else None,
+        worst=_worst(judged.worst, judged.quantity, configuration, shape) if says_something and judged.worst else None,
         fields=tuple(judged.fields),
         causes=_alternatives(judged.causes),
         bits=judged.bits,

@@ -58,7 +58,7 @@ class RecordedCell:
 
     @property
     def rank(self) -> tuple[int, int, float]:
-        """What it is sorted by where the worst comes last."""
+        """The key by which cells are sorted, the worst last."""
         return self.standing.severity, *severity(self.record)
 
 
@@ -66,7 +66,7 @@ def in_order(runs: Sequence[Run], *, partial: bool) -> list[Run]:
     """Return the runs by their start. Raises `UsageError` where they do not belong together.
 
     That is: where one did not end, unless `partial`; where they ran different specs or share a cell. Runs of
-    throughput are none of them where others are, since they have no cells.
+    throughput, which have no cells, are left out unless there are no others.
     """
     if not runs:
         raise UsageError("no run file to report")
@@ -132,8 +132,8 @@ def library_of(environment: EnvironmentLine) -> str:
 def severity(judged: Record | QuantityRecord) -> tuple[int, float]:
     """Return what records and quantities are sorted by, the worst last: verdict, then score, NaN as infinite."""
     score = number_from(judged.score)
-    known = -1.0 if score is None else math.inf if math.isnan(score) else score
-    return judged.verdict.severity, known
+    sortable = -1.0 if score is None else math.inf if math.isnan(score) else score
+    return judged.verdict.severity, sortable
 
 
 def worst_quantity(cell: RecordedCell) -> tuple[StepRecord, QuantityRecord] | None:

@@ -24,12 +24,13 @@ from conformance.runfile import format_1
 from conformance.runfile.compression import content
 from conformance.runfile.numbers import LONE_SURROGATE
 from conformance.runfile.run import Run, run_of_lines
-from conformance.runfile.structs import FORMAT, AnyLine, ThroughputPlan
+from conformance.runfile.structs import FORMAT, AnyLine
+from conformance.runfile.throughput_structs import ThroughputPlan
 
 Decode: TypeAlias = Callable[[bytes], AnyLine]
 _Value = TypeVar("_Value")
 
-#: Bytes of a first line; that of a run of everything has some ten thousand.
+#: The most bytes read as a first line; that of a run of everything has some ten thousand.
 _LONGEST = 2**24
 
 
@@ -60,7 +61,7 @@ def parse(raw: bytes, path: Path) -> Run:
     match opening.format:
         case 1:
             return run_of_lines(path, _lines(lines, path, format_1.decode))
-        case known if known == FORMAT:
+        case current if current == FORMAT:
             return run_of_lines(path, _lines(lines, path, _LINE.decode))
         case unknown:
             raise UsageError(f"{path}:1: format {unknown}, expected 1 or {FORMAT}")

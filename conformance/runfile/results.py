@@ -296,12 +296,12 @@ def _rows(
     texts: dict[str, int],
 ) -> list[Row]:
     """Return the cells with their environments' positions as rows, by case and column; `texts` grows."""
-    found = [
+    places = [
         (cases[cell.case.id], columns[cell.column.name], environment, cell)
         for cell, environment in zip(cells, environments, strict=True)
     ]
-    found.sort(key=lambda each: each[:2])
-    return [_row(*each, texts) for each in found]
+    places.sort(key=lambda place: place[:2])
+    return [_row(*place, texts) for place in places]
 
 
 def _row(case: int, column: int, environment: int, cell: RecordedCell, texts: dict[str, int]) -> Row:

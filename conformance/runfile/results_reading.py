@@ -45,11 +45,11 @@ def parse(raw: bytes, name: str) -> Results:
         value = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{name}: not JSON: {error}") from error
-    found = value.get("format") if isinstance(value, dict) else None
-    if not isinstance(found, int) or "cell_fields" not in value:
+    format_of_document = value.get("format") if isinstance(value, dict) else None
+    if not isinstance(format_of_document, int) or "cell_fields" not in value:
         raise UsageError(f"{name}: no results of a conformance report: expected an object with format and cells")
-    if found != FORMAT:
-        raise UsageError(f"{name}: results of format {found}; this version reads format {FORMAT}")
+    if format_of_document != FORMAT:
+        raise UsageError(f"{name}: results of format {format_of_document}; this version reads format {FORMAT}")
     try:
         results = _ADAPTER.validate_json(raw, strict=True)
     except ValidationError as error:
@@ -63,8 +63,8 @@ def parse(raw: bytes, name: str) -> Results:
 def _published(path: Path) -> Path | None:
     """Return the published results that a path names; None where it names run files."""
     if path.is_dir():
-        found = [path / name for name in ("results.json", "results.json.gz") if (path / name).is_file()]
-        return found[0] if found and not any(path.glob("*.jsonl")) else None
+        documents = [path / name for name in ("results.json", "results.json.gz") if (path / name).is_file()]
+        return documents[0] if documents and not any(path.glob("*.jsonl")) else None
     return path if path.name.endswith((".json", ".json.gz")) else None
 
 
@@ -72,17 +72,17 @@ def _check_positions(results: Results, name: str) -> None:
     """Raise `UsageError` for a row or a grade that refers to nothing, and for a cell that is there twice."""
     limits = [len(results.cases), len(results.columns), len(results.environments), len(results.texts)]
     for row in results.cells:
-        found = [row.case, row.column, row.environment, row.diagnosis]
-        if any(not 0 <= position < limit for position, limit in zip(found, limits, strict=True)):
+        positions = [row.case, row.column, row.environment, row.diagnosis]
+        if any(not 0 <= position < limit for position, limit in zip(positions, limits, strict=True)):
             raise UsageError(f"{name}: cells: {list(row)} refers to nothing")
-    seen = Counter((row.case, row.column) for row in results.cells)
-    for (case, column), count in seen.items():
+    counts = Counter((row.case, row.column) for row in results.cells)
+    for (case, column), count in counts.items():
         if count > 1:
             raise UsageError(
                 f"{name}: the cell {results.cases[case].id}::{results.columns[column].name} is there twice"
             )
     runs, cases, columns = len(results.runs), len(results.cases), len(results.columns)
-    if any(not 0 <= each.run < runs for each in results.environments):
+    if any(not 0 <= environment.run < runs for environment in results.environments):
         raise UsageError(f"{name}: environments: one is of no run")
-    if any(not (0 <= each.case < cases and 0 <= each.column < columns) for each in results.grades):
+    if any(not (0 <= grade.case < cases and 0 <= grade.column < columns) for grade in results.grades):
         raise UsageError(f"{name}: grades: one is of no case or column")

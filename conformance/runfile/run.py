@@ -9,16 +9,8 @@ from pathlib import Path
 
 from conformance.errors import UsageError
 from conformance.runfile.cause_text import alternatives_text
-from conformance.runfile.structs import (
-    AnyLine,
-    CaseLine,
-    EnvironmentLine,
-    Footer,
-    Header,
-    Record,
-    RecordedCause,
-    ThroughputLine,
-)
+from conformance.runfile.structs import AnyLine, CaseLine, EnvironmentLine, Footer, Header, Record, RecordedCause
+from conformance.runfile.throughput_structs import ThroughputLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 from conformance.runfile.structs import Alternatives, CatalogueEntry, RecordedCause
 from conformance.verdict import Verdict
 
-#: What no pattern is for: the sentence as it was recorded.
+#: Id of the cause of a sentence that no pattern matches.
 AS_RECORDED = "as-recorded"
 UNEXPLAINED = "unexplained"
 CHANGED_BY_REFUSED_STEP = "changed-by-refused-step"
@@ -36,13 +36,13 @@ _PATTERNS = {
     UNEXPLAINED: r"unexplained(?:: (?P<weights>.*))?",
 }
 _SENTENCES = {id_: re.compile(pattern, re.DOTALL) for id_, pattern in _PATTERNS.items()}
-#: The sentence that holds what stands between two others.
+#: The only sentence that contains the separator itself.
 _UNDECIDED = re.compile(_PATTERNS["narrower-arithmetic-admits-anything"])
 _NUMBERS = frozenset({"count", "step", "lost", "found"})
 _SEPARATOR = "; "
 _NO_ANSWER = re.compile(r"no answer within (?P<seconds>[0-9.e+-]+) s")
 
-#: Each keeps its sentence, which is all that its words are.
+#: The words of every cause are the sentence that was recorded.
 CATALOGUE: Mapping[str, CatalogueEntry] = {id_: CatalogueEntry(words="{text}") for id_ in (AS_RECORDED, *_PATTERNS)}
 
 
@@ -78,10 +78,12 @@ def deadline(verdict: Verdict, message: str) -> float | None:
 
 def _sentences(diagnosis: str, reasons: Iterable[str]) -> Iterator[str]:
     """Yield the sentences that were joined; one of them may hold what stands between two others."""
-    known = sorted(reasons, key=len, reverse=True)
+    longest_first = sorted(reasons, key=len, reverse=True)
     rest = diagnosis
     while rest:
-        sentence = next((reason for reason in known if f"{rest}{_SEPARATOR}".startswith(f"{reason}{_SEPARATOR}")), None)
+        sentence = next(
+            (reason for reason in longest_first if f"{rest}{_SEPARATOR}".startswith(f"{reason}{_SEPARATOR}")), None
+        )
         if sentence is None:
             undecided = _UNDECIDED.match(rest)
             sentence = undecided[0] if undecided else rest.partition(_SEPARATOR)[0]

@@ -15,29 +15,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
 
+from conformance.runfile.line import Dtype, Line, Part
 from conformance.runfile.numbers import Number
+from conformance.runfile.throughput_structs import ThroughputLine, ThroughputPlan
 from conformance.verdict import Standing, Verdict
 
 FORMAT = 2
 
-Dtype: TypeAlias = Literal["float64", "float32", "float16", "bfloat16"]
 #: A grade of stability, from best to worst; empty where a cell is not graded.
 Letter: TypeAlias = Literal["", "A", "D", "W", "O", "F"]
-#: The call that is timed; empty where an implementation offers none.
-PassName: TypeAlias = Literal["", "infer", "infer_into", "train_forward", "train"]
-TimingStanding: TypeAlias = Literal["scored", "launch_bound", "cached", "invalid", "voided", "unmeasured"]
 #: A recipe of data or a step, as the spec writes it.
-Told: TypeAlias = dict[str, Any]
-
-
-class Line(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True, tag_field="kind"):
-    """A line of a run file."""
-
-
-class Part(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
-    """A part of a line."""
+SpecMapping: TypeAlias = dict[str, Any]
 
 
 class CatalogueEntry(Part, frozen=True, kw_only=True):
@@ -45,7 +35,7 @@ class CatalogueEntry(Part, frozen=True, kw_only=True):
 
     #: A template over the cause's parameters.
     words: str
-    #: The same where the parameter `count` is 1; empty where it is no other.
+    #: The template where `count` is 1; empty where `words` serves for that too.
     one: str = ""
     #: What is done instead of what is right.
     instead: str = ""
@@ -53,7 +43,7 @@ class CatalogueEntry(Part, frozen=True, kw_only=True):
     seen: str = ""
     #: The clause that it breaks.
     clause: str = ""
-    #: Whether it says that something is wrong, and not what is done instead.
+    #: Whether it says only that something is wrong, not what is done instead.
     symptom: bool = False
 
 
@@ -65,22 +55,6 @@ class RecordedSelection(Part, frozen=True, kw_only=True, omit_defaults=False):
     modes: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     pytest: tuple[str, ...] = ()
-
-
-class RecordedEffort(Part, frozen=True, kw_only=True):
-    """How much was measured: batches of each call, and the seconds and rounds of a batch at least."""
-
-    batches: int
-    seconds: float
-    rounds: int
-
-
-class ThroughputPlan(Part, frozen=True, kw_only=True):
-    """What a run of throughput was to time: the number of passes, how thoroughly, and the last cache's bytes."""
-
-    planned: int
-    effort: RecordedEffort | None = None
-    cache: int | None = None
 
 
 class ReferenceArithmetic(Part, frozen=True, kw_only=True):
@@ -101,16 +75,16 @@ class Header(Line, frozen=True, kw_only=True, tag="header"):
     #: Empty where the suite had no tiers.
     tier: str = ""
     selection: RecordedSelection = field(default_factory=RecordedSelection)
-    clauses: dict[str, str] = {}
-    sections: dict[str, str] = {}
-    host: dict[str, str | int | None] = {}
+    clauses: dict[str, str] = field(default_factory=dict)
+    sections: dict[str, str] = field(default_factory=dict)
+    host: dict[str, str | int | None] = field(default_factory=dict)
     #: Each operation's own dialect, by field.
-    dialects: dict[str, dict[str, str | int | bool | None]] = {}
+    dialects: dict[str, dict[str, str | int | bool | None]] = field(default_factory=dict)
     reference: ReferenceArithmetic | None = None
     #: In a run of throughput alone.
     throughput: ThroughputPlan | None = None
     #: The words of the causes that the records name.
-    causes: dict[str, CatalogueEntry] = {}
+    causes: dict[str, CatalogueEntry] = field(default_factory=dict)
     #: Local time with its offset; empty where it is not known.
     started: str = ""
 
@@ -140,7 +114,7 @@ class RecordedOffer(Part, frozen=True, kw_only=True, omit_defaults=False):
     documentation: str = ""
     timed: tuple[str, ...] = ()
     #: Kind of step -> its function, as the adapter's file names it.
-    functions: dict[str, str] = {}
+    functions: dict[str, str] = field(default_factory=dict)
 
     @property
     def keeps_state(self) -> bool:
@@ -155,15 +129,15 @@ class EnvironmentLine(Line, frozen=True, kw_only=True, tag="environment", omit_d
     group: str | None = None
     #: File name of the adapter; None where it never got that far.
     adapter: str | None = None
-    process: dict[str, str] = {}
-    #: As many as the case asked for, where it did.
+    process: dict[str, str] = field(default_factory=dict)
+    #: The number of threads that its cases ask for; None where they ask for none.
     threads: int | None = None
     library: str = ""
-    versions: dict[str, str] = {}
-    settings: dict[str, str] = {}
-    host: dict[str, str] = {}
+    versions: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    host: dict[str, str] = field(default_factory=dict)
     #: The texts of all files of ours that the adapter reaches, by module, each after what it imports.
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = field(default_factory=dict)
     implementations: tuple[RecordedOffer, ...] = ()
     #: The last lines of what failed; None where nothing did.
     failed: str | None = None
@@ -182,7 +156,7 @@ class RecordedConfiguration(Part, frozen=True, kw_only=True, omit_defaults=False
     scale: bool
     center: bool
     memory: str | UnsetType = UNSET
-    options: Told | UnsetType = UNSET
+    options: SpecMapping | UnsetType = UNSET
 
     @property
     def reduction_axes(self) -> list[int]:
@@ -205,10 +179,10 @@ class CaseLine(Line, frozen=True, kw_only=True, tag="case"):
     clauses: tuple[str, ...]
     op: str
     configuration: RecordedConfiguration
-    initial: dict[str, Told]
-    steps: tuple[Told, ...]
+    initial: dict[str, SpecMapping]
+    steps: tuple[SpecMapping, ...]
     formulas: dict[str, str]
-    published: tuple[Told, ...]
+    published: tuple[SpecMapping, ...]
     threads: int | UnsetType = UNSET
 
     @property
@@ -223,7 +197,7 @@ class NativeCall(Part, frozen=True, kw_only=True):
     """How a user writes it: the dotted path, the keywords as source text, and whether the arrays are still to come."""
 
     path: str
-    keywords: dict[str, str] = {}
+    keywords: dict[str, str] = field(default_factory=dict)
     function: bool = False
 
     @property
@@ -246,7 +220,7 @@ class RecordedCause(Part, frozen=True, kw_only=True):
     """Why numbers are as they are: the id of a catalogue entry, and what its words leave open."""
 
     id: str
-    parameters: dict[str, str | int | float | bool | tuple[RecordedTerm, ...]] = {}
+    parameters: dict[str, str | int | float | bool | tuple[RecordedTerm, ...]] = field(default_factory=dict)
     #: The quantities that it explains; empty where the cause is one quantity's own.
     quantities: tuple[str, ...] = ()
 
@@ -281,7 +255,7 @@ class QuantityRecord(Part, frozen=True, kw_only=True):
     verdict: Verdict
     score: Number | None = None
     #: Grade -> the score by the bound of that class, on cases that grade.
-    by_grade: dict[str, Number] = {}
+    by_grade: dict[str, Number] = field(default_factory=dict)
     worst: WorstElement | None = None
     #: Fields of the documented dialect without which the numbers would not fit.
     fields: tuple[str, ...] = ()
@@ -299,7 +273,7 @@ class StepRecord(Part, frozen=True, kw_only=True):
     number: int
     kind: str
     verdict: Verdict
-    #: Whether the semantics or the implementation's own documentation have it so, or it says nothing.
+    #: Whether the semantics or the implementation's documentation foresee the verdict, or the verdict says nothing.
     expected: bool
     quantities: tuple[QuantityRecord, ...]
     seconds: float | None = None
@@ -325,13 +299,13 @@ class Record(Line, frozen=True, kw_only=True, tag="record", omit_defaults=True):
     standing: Standing
     steps: tuple[StepRecord, ...]
     call: NativeCall | None = None
-    #: What explains the deviating quantities: explanations, each of which is one of some causes.
+    #: Why quantities deviate: explanations, each a choice between causes that fit equally well.
     diagnosis: tuple[Alternatives, ...] = ()
     #: Of the stability ladder alone.
     grade: Letter = ""
     #: The dialect that the numbers show, by field.
-    observed: dict[str, str] = {}
-    #: Where the bits of a second performance differ, empty where they nowhere do; None where there was none.
+    observed: dict[str, str] = field(default_factory=dict)
+    #: Where a second performance gave other bits; empty where it gave the same, None where there was none.
     again: str | None = None
     divergence: tuple[ListedDivergence, ...] = ()
     score: Number | None = None
@@ -354,83 +328,12 @@ class Record(Line, frozen=True, kw_only=True, tag="record", omit_defaults=True):
         return all(step.expected for step in self.steps)
 
 
-class BatchTimes(Part, frozen=True, kw_only=True):
-    """The median seconds of one call in a batch, and the bandwidths before and after it, in bytes a second."""
-
-    seconds: float
-    before: float
-    after: float
-
-
-class BatchStatistics(Part, frozen=True, kw_only=True):
-    """What pytest-benchmark says of one batch, in seconds a call."""
-
-    min: float
-    q1: float
-    median: float
-    q3: float
-    max: float
-    rounds: int
-    iterations: int
-
-
-class WarmUp(Part, frozen=True, kw_only=True, omit_defaults=False):
-    """The seconds of start, first and second call; the bytes by which one call's memory grows; graphs compiled."""
-
-    first: float
-    start: float | None = None
-    second: float | None = None
-    peak: int | None = None
-    compilations: int | None = None
-
-
-class Shares(Part, frozen=True, kw_only=True):
-    """What must move, and what a sequence of plain passes moves: tensors, or fractions of the bandwidth."""
-
-    compulsory: float
-    streaming: float
-
-
-class Measurement(Part, frozen=True, kw_only=True):
-    """What was measured of a pass."""
-
-    seconds: float
-    fractions: Shares
-    warmed: WarmUp
-    verdict: Verdict
-    score: Number | None = None
-    batches: tuple[BatchTimes, ...] = ()
-    statistics: tuple[BatchStatistics, ...] = ()
-    tensor_bytes: int | None = None
-    #: Tensors that must be moved.
-    traffic: Shares | None = None
-
-
-class ThroughputLine(Line, frozen=True, kw_only=True, tag="throughput"):
-    """One pass of one cell that was timed, or why it was not."""
-
-    timed: str
-    case: str
-    implementation: str
-    mode: str
-    device: str
-    environment: str
-    pass_: PassName = field(name="pass")
-    op: str
-    dtype: Dtype
-    shape: tuple[int, ...]
-    standing: TimingStanding
-    feature_axes: tuple[int, ...] = ()
-    why: str = ""
-    measurement: Measurement | None = None
-
-
 class Footer(Line, frozen=True, kw_only=True, tag="footer", omit_defaults=True):
     """What was recorded, when the run ended."""
 
     recorded: int
     ended: bool
-    verdicts: dict[str, int] = {}
+    verdicts: dict[str, int] = field(default_factory=dict)
     timed: int | None = None
     #: Local time with its offset.
     finished: str = ""

@@ -25,7 +25,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Judges(StrEnum):
-    """What a run file is of."""
+    """What a run file holds: judged cells or timings."""
 
     CELLS = "judged cells"
     TIMINGS = "timings"
@@ -98,7 +98,7 @@ class RunWriter:
             kept = _finished_size(self.path)
             self.counts.update(record.verdict for record in resumed.records)
         try:
-            # On Windows, where a text file would get other line ends.
+            # O_BINARY is there on Windows alone, where a text file would get other line ends.
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
             os.ftruncate(file, kept)
         except OSError as error:

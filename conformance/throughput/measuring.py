@@ -17,7 +17,7 @@ from conformance.outcome import Crashed, TimedOut
 from conformance.planning.discovery import WorkerKey
 from conformance.planning.plan import Cell
 from conformance.reference.inputs import inputs_of
-from conformance.runfile.structs import ThroughputLine
+from conformance.runfile.throughput_structs import ThroughputLine
 from conformance.throughput.limit import Batch, Evidence, drifted, tensor_bytes
 from conformance.throughput.subject import (
     Measured,

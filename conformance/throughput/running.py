@@ -18,7 +18,7 @@ from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.plan import Cell, Offer, Selection, plan
 from conformance.run.session import FOLDER, check_interpreters
 from conformance.runfile import lines
-from conformance.runfile.structs import RecordedEffort, ThroughputLine, ThroughputPlan
+from conformance.runfile.throughput_structs import RecordedEffort, ThroughputLine, ThroughputPlan
 from conformance.runfile.writing import Judges, RunWriter, check_replaceable
 from conformance.spec.loader import Spec, load
 from conformance.spec.locations import spec_folder

@@ -11,11 +11,11 @@ import msgspec
 
 from conformance.operations import OPERATIONS
 from conformance.planning.plan import Cell
+from conformance.runfile.line import Dtype
 from conformance.runfile.numbers import number
-from conformance.runfile.structs import (
+from conformance.runfile.throughput_structs import (
     BatchStatistics,
     BatchTimes,
-    Dtype,
     Measurement,
     PassName,
     Shares,

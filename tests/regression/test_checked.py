@@ -10,7 +10,17 @@ from packaging.version import Version
 from conformance.compare.comparison import compare
 from conformance.compare.values import Comparison, FailOn, Policy
 from conformance.regression.bisection import Answer, Found
-from conformance.regression.checked import Bisected, Checked, Side, Step, answer, failures, followed, moved, restricted
+from conformance.regression.checked import (
+    Bisected,
+    Checked,
+    CheckedVersion,
+    Step,
+    answer,
+    failures,
+    followed,
+    moved,
+    restricted,
+)
 from conformance.regression.environments import Built, Unbuilt
 from conformance.regression.pins import Released
 from conformance.regression.summary import summary
@@ -27,12 +37,12 @@ def comparison(name: str) -> Comparison:
     return compare(base, new, POLICY)
 
 
-def side(version: str, *, kept: str = "as pinned", pair: str = "nothing", **packages: str) -> Side:
+def side(version: str, *, kept: str = "as pinned", pair: str = "nothing", **packages: str) -> CheckedVersion:
     """Return a side of one environment, with the head of a pair as what ran in it."""
     environment = Built(
         group="jax", python=Path("python"), kept=kept, versions={"flax": version, **packages}, seconds=1.0
     )
-    return Side(
+    return CheckedVersion(
         at=Released(version=Version(version)),
         environments=(environment,),
         file=Path("run.jsonl"),
@@ -97,7 +107,7 @@ def test_what_differs_between_the_environments_is_told_by_group() -> None:
 def test_what_was_not_built_and_what_did_not_start_are_told_apart() -> None:
     run = run_of(CONFORMS, environments=(environment_line(), NOT_STARTED))
     unbuilt = Unbuilt(group="torch", log=Path("install.log"), reason="ERROR: No matching distribution")
-    found = Side(
+    found = CheckedVersion(
         at=Released(version=Version("1")),
         environments=(unbuilt,),
         file=None,

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from conformance.dialect import OBSERVED
-from conformance.report.probes import Seen, probed
+from conformance.report.probes import ObservedField, probed
 from conformance.runfile.observed import Column, RecordedCell
 from conformance.runfile.structs import CaseLine, DeclaredField, EnvironmentLine, RecordedOffer
 from conformance.verdict import Standing, Verdict
@@ -65,7 +65,7 @@ def offering(profile: tuple[Any, ...] = ()) -> list[EnvironmentLine]:
 
 def seen(
     field: str, *cells: RecordedCell, profile: tuple[Any, ...] = (), canonical: Mapping[str, Any] | None = None
-) -> Seen:
+) -> ObservedField:
     (found,) = probed(offering(profile), cells, canonical or {})
     return next(each for each in found.fields if each.field == field)
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from conformance.report.families import Seer, families
+from conformance.report.families import ImplementationCounts, families
 from conformance.report.model import build
 from conformance.runfile.observed import Column, RecordedCell
 from conformance.runfile.reading import read
@@ -40,7 +40,7 @@ def cell(
     )
 
 
-def row(*cells: RecordedCell) -> Seer:
+def row(*cells: RecordedCell) -> ImplementationCounts:
     (found,) = families(cells).rows
     return found
 

@@ -16,7 +16,7 @@ from conformance.execution.survey import survey
 from conformance.planning.discovery import keys
 from conformance.planning.plan import Cell, Offer, Selection, plan
 from conformance.runfile.numbers import number_from
-from conformance.runfile.structs import Measurement, Shares, ThroughputLine
+from conformance.runfile.throughput_structs import Measurement, Shares, ThroughputLine
 from conformance.spec.case import Case
 from conformance.throughput.measuring import Effort, Machine, copies_of, measure
 from conformance.worker.timing import rotated

@@ -1,0 +1,102 @@
+"""The lines of a run of throughput as typed values: what was to be timed, and one line for each pass that was."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import field
+
+from conformance.runfile.line import Dtype, Line, Part
+from conformance.runfile.numbers import Number
+from conformance.verdict import Verdict
+
+#: The call that is timed; empty where an implementation offers none.
+PassName: TypeAlias = Literal["", "infer", "infer_into", "train_forward", "train"]
+TimingStanding: TypeAlias = Literal["scored", "launch_bound", "cached", "invalid", "voided", "unmeasured"]
+
+
+class RecordedEffort(Part, frozen=True, kw_only=True):
+    """How much was measured: batches of each call, and the seconds and rounds of a batch at least."""
+
+    batches: int
+    seconds: float
+    rounds: int
+
+
+class ThroughputPlan(Part, frozen=True, kw_only=True):
+    """What a run of throughput was to time: the number of passes, how thoroughly, and the last cache's bytes."""
+
+    planned: int
+    effort: RecordedEffort | None = None
+    cache: int | None = None
+
+
+class BatchTimes(Part, frozen=True, kw_only=True):
+    """The median seconds of one call in a batch, and the bandwidths before and after it, in bytes a second."""
+
+    seconds: float
+    before: float
+    after: float
+
+
+class BatchStatistics(Part, frozen=True, kw_only=True):
+    """What pytest-benchmark says of one batch, in seconds a call."""
+
+    min: float
+    q1: float
+    median: float
+    q3: float
+    max: float
+    rounds: int
+    iterations: int
+
+
+class WarmUp(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """The seconds of start, first and second call; the bytes by which one call's memory grows; graphs compiled."""
+
+    first: float
+    start: float | None = None
+    second: float | None = None
+    peak: int | None = None
+    compilations: int | None = None
+
+
+class Shares(Part, frozen=True, kw_only=True):
+    """What must be moved at least, and what plain passes one after the other move: in tensors, or in shares of the bandwidth."""
+
+    compulsory: float
+    streaming: float
+
+
+class Measurement(Part, frozen=True, kw_only=True):
+    """What was measured of a pass."""
+
+    seconds: float
+    fractions: Shares
+    warmed: WarmUp
+    verdict: Verdict
+    score: Number | None = None
+    batches: tuple[BatchTimes, ...] = ()
+    statistics: tuple[BatchStatistics, ...] = ()
+    tensor_bytes: int | None = None
+    #: Tensors that must be moved.
+    traffic: Shares | None = None
+
+
+class ThroughputLine(Line, frozen=True, kw_only=True, tag="throughput"):
+    """One pass of one cell that was timed, or why it was not."""
+
+    timed: str
+    case: str
+    implementation: str
+    mode: str
+    device: str
+    environment: str
+    pass_: PassName = field(name="pass")
+    op: str
+    dtype: Dtype
+    shape: tuple[int, ...]
+    standing: TimingStanding
+    feature_axes: tuple[int, ...] = ()
+    why: str = ""
+    measurement: Measurement | None = None
