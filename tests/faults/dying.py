@@ -114,7 +114,7 @@ WAYS = (
 
 def dying(way: Callable[[], None]) -> Any:
     def train(live: Any, x: Any, upstream: Any) -> Any:
-        if live.layer.decay == FATAL_DECAY:
+        if live.decay == FATAL_DECAY:
             print("about to die", flush=True)
             way()
         return _HEALTHY.steps["train"](live, x, upstream)

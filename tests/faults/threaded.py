@@ -24,7 +24,7 @@ THREADS = int(os.environ.get("THREADED_THREADS", "2"))
 
 def train_in_pieces(live: Any, x: Any, upstream: Any) -> Any:
     given = _HEALTHY.steps["train"](live, x, upstream)
-    layer = live.layer
+    layer = live
     rows = np.moveaxis(upstream, layer.axes, range(len(layer.axes))).reshape(-1, *layer.features)
     pieces = [each.sum(0, dtype=x.dtype) for each in np.array_split(rows, THREADS)]
     return {**given, "grad_beta": np.add.reduce(pieces)}
