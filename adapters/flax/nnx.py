@@ -99,10 +99,11 @@ def forward(keywords: Any, layer: Any, x: Any) -> Any:
     return layer(x, **keywords)
 
 
-def train_masked(live: Any, x: Any, upstream: Any, mask: Any) -> Quantities:
-    """The mask in a shape broadcastable to that of the input."""
+def train_masked(live: Any, x: Any, upstream: Any, mask: Any = None) -> Quantities:
+    """The mask in a shape broadcastable to that of the input, where there is one."""
+    spread = None if mask is None else np.expand_dims(mask, live.feature_axes)
     live.layer.train()
-    x, upstream, spread = jax.device_put((x, upstream, np.expand_dims(mask, live.feature_axes)), live.device)
+    x, upstream, spread = jax.device_put((x, upstream, spread), live.device)
     quantities, live.gradients = live.step(live.layer, x, upstream, spread)
     return with_gradients(quantities, by_our_names(nnx.to_pure_dict(live.gradients)))
 
