@@ -103,7 +103,7 @@ def text_of(alternatives: Sequence[Cause], words: Words) -> str:
 def _text(cause: Cause, words: Words) -> str:
     entry, parameters = words[cause.id], dict(cause.parameters)
     text = filled(entry.one if entry.one and parameters.get("count") == 1 else entry.words, parameters)
-    return f"{text}: {_weights(parameters)}" if "terms" in parameters else text
+    return f"{text}: {weights_text(parameters)}" if "terms" in parameters else text
 
 
 def filled(words: str, parameters: Mapping[str, Parameter]) -> str:
@@ -120,8 +120,11 @@ def filled(words: str, parameters: Mapping[str, Parameter]) -> str:
     return text
 
 
-def _weights(parameters: Mapping[str, Parameter]) -> str:
-    """Return the text of the weights in numbers that nothing explains, beside those in the right ones."""
+def weights_text(parameters: Mapping[str, Parameter]) -> str:
+    """Return the text of the weights in numbers that nothing explains, beside those in the right ones.
+
+    `parameters` are those of an unexplained cause. Raises `ValueError` where some are lacking.
+    """
     match parameters:
         case {"quantity": str(quantity), "terms": tuple(terms), "left": float(left), "off": float(off)}:
             pass

@@ -20,9 +20,10 @@ def test_a_worker_killed_while_idle_is_ended_once_while_another_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Workers(2, tmp_path, Limits(start=20.0)) as workers:
-        idle, asked = (workers.start(key(name)) for name in ("idle", "asked"))
-        for process in (idle, asked):
-            assert "offer" in converse(process, None, workers, 20.0)
+        idle = workers.start(key("idle"))
+        assert "offer" in converse(idle, None, workers, 20.0)
+        asked = workers.start(key("asked"))
+        assert "offer" in converse(asked, None, workers, 20.0)
         wait = Mock(wraps=workers.wait)
         monkeypatch.setattr(workers, "wait", wait)
         idle.popen.kill()

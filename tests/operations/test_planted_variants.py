@@ -5,7 +5,6 @@ Through the ordinary command line, on every case of their operations.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.faults import derived, divided
+from tests.recorded import recorded
 
 FOLDER = Path(__file__).parents[1] / "faults"
 FAULTS = {"derived": derived, "divided": divided}
@@ -35,9 +35,8 @@ def _records(tmp_path_factory: pytest.TempPathFactory) -> Records:
     ended = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=False)
     assert ended.returncode == 1, ended.stderr
     found: dict[str, list[Any]] = {}
-    for line in map(json.loads, out.read_text().splitlines()):
-        if line["kind"] == "record":
-            found.setdefault(line["implementation"], []).append(line)
+    for record in recorded(out):
+        found.setdefault(record["implementation"], []).append(record)
     return found
 
 

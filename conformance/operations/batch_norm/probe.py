@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from conformance.cause import weights_text
 from conformance.dialect import CANONICAL, Dialect, shown
 from conformance.operations.batch_norm.reference import batch_statistics, corrected
 from conformance.operations.decomposition import made_of
@@ -156,7 +157,9 @@ def _weights_seen(batches: Sequence[Situation], after: Mapping[str, Array], work
             magnitude=np.full(right.shape, np.inf),
             in_domain=np.ones(right.shape, dtype=bool),
         )
-        weights_by_name.append(f"{name} is {made_of(after[name].reshape(-1), expected, terms, worked)}")
+        sums = made_of(after[name].reshape(-1), expected, terms, worked)
+        if sums is not None:
+            weights_by_name.append(weights_text({"quantity": name, **sums.parameters}))
     return {"weights": "; ".join(weights_by_name)}
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.faults.planted import NOTHING, PLANTED, Fault
+from tests.recorded import recorded
 
 ADAPTER = Path(__file__).parents[2] / "faults" / "planted.py"
 #: A hundred steps show nothing that three do not, nor the impulses of one rank what those of another do not, and
@@ -81,8 +82,7 @@ def run(out: Path, faults: Iterable[Fault], cases: Iterable[str]) -> list[Record
     ]
     ended = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=False)
     assert ended.returncode in (0, 1), ended.stderr
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
-    return [line for line in lines if line["kind"] == "record"]
+    return list(recorded(out))
 
 
 @pytest.fixture(name="records", scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults.planted_renorm import NOTHING, PLANTED, Fault
+from tests.recorded import recorded
 
 ADAPTER = Path(__file__).parents[2] / "faults" / "planted_renorm.py"
 #: What shows every fault in few cells: a deviating one costs a diagnosis.
@@ -36,8 +36,7 @@ def run(out: Path, faults: Iterable[Fault], cases: Iterable[str]) -> list[Record
     command = [sys.executable, "-P", "-m", "conformance", "run", *words, "--", "--tb=no", "--no-summary", "-q"]
     ended = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=False)
     assert ended.returncode in (0, 1), ended.stderr
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
-    return [line for line in lines if line["kind"] == "record"]
+    return list(recorded(out))
 
 
 @pytest.fixture(name="records", scope="module")

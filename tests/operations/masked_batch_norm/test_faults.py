@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults.masked import NOTHING, PLANTED, Fault
+from tests.recorded import recorded
 
 ADAPTER = Path(__file__).parents[2] / "faults" / "masked.py"
 Record = Mapping[str, Any]
@@ -27,9 +27,8 @@ def _records(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[
     ended = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=False)
     assert ended.returncode in (0, 1), ended.stderr
     found: dict[str, list[Record]] = {fault.name: [] for fault in (NOTHING, *PLANTED)}
-    for line in map(json.loads, out.read_text().splitlines()):
-        if line["kind"] == "record":
-            found[line["implementation"].removeprefix("masked.")].append(line)
+    for record in recorded(out):
+        found[record["implementation"].removeprefix("masked.")].append(record)
     return found
 
 

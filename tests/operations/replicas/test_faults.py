@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults.replicas import FAULTS, NOTHING, Fault
+from tests.recorded import recorded
 
 ADAPTER = Path(__file__).parents[2] / "faults" / "replicas.py"
 Record = Mapping[str, Any]
@@ -26,10 +26,8 @@ def _records(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[
     ended = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=False)
     assert ended.returncode in (0, 1), ended.stderr
     found: dict[str, list[Record]] = {}
-    for line in out.read_text().splitlines():
-        record = json.loads(line)
-        if record["kind"] == "record":
-            found.setdefault(record["implementation"], []).append(record)
+    for record in recorded(out):
+        found.setdefault(record["implementation"], []).append(record)
     return found
 
 

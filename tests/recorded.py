@@ -1,0 +1,33 @@
+"""The records of a run file as plain values, with what pytest was told and the diagnosis in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from conformance.runfile.cause_text import diagnosis_text
+from conformance.runfile.reading import read
+from conformance.verdict import Standing
+
+_STATUSES = {
+    Standing.AGREES: "passed",
+    Standing.DOCUMENTED: "passed",
+    Standing.APART: "skipped",
+    Standing.KNOWN: "xfailed",
+    Standing.UNEXPECTED: "failed",
+}
+
+
+def recorded(path: Path) -> list[dict[str, Any]]:
+    """Return the records of the run file at `path`."""
+    run = read(path)
+    return [
+        {
+            **msgspec.to_builtins(record),
+            "status": _STATUSES[record.standing],
+            "diagnosis": diagnosis_text(record.diagnosis, run.header.causes),
+        }
+        for record in run.records
+    ]
