@@ -36,7 +36,7 @@ def run(out: Path, faults: Iterable[Fault], cases: Iterable[str]) -> list[Record
     command = [sys.executable, "-P", "-m", "conformance", "run", *words, "--", "--tb=no", "--no-summary", "-q"]
     ended = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=False)
     assert ended.returncode in (0, 1), ended.stderr
-    return list(recorded(out))
+    return recorded(out)
 
 
 @pytest.fixture(name="records", scope="module")
