@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ _STATUSES = {
 }
 
 
-def recorded(path: Path) -> list[dict[str, Any]]:
+def recorded(path: Path) -> list[Mapping[str, Any]]:
     """Return the records of the run file at `path`."""
     run = read(path)
     return [

@@ -22,6 +22,9 @@ _BOOT = (
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 #: Stands in a process's environment for the folder where it may keep what it compiled.
 CACHES = "{caches}"
+#: What would change where Python looks for packages, since the interpreter is the person's choice;
+#: and the mark of a test run's parallel worker, by which pytest-benchmark would refuse to time.
+_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTEST_XDIST_WORKER")
 _CHUNK = 1 << 20
 #: A worker's output file is emptied beyond this size: endless output must not fill the disk.
 OUTPUT_LIMIT = 32 * 2**20
@@ -144,7 +147,6 @@ def _pipe(read: contextlib.ExitStack, write: contextlib.ExitStack) -> tuple[int,
 
 
 def _environment(key: WorkerKey, caches: Path) -> dict[str, str]:
-    # What would change where Python looks for packages stays out: the interpreter is the person's choice.
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     own = {name: value.replace(CACHES, str(caches.absolute())) for name, value in key.environment}
     return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **own}
