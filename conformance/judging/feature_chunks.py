@@ -19,7 +19,7 @@ from conformance.operations.operation import Expected, Hypothesis, Operation, fl
 from conformance.operations.score import Fit, fit, joined
 from conformance.precision import Precision
 from conformance.protocol import Configuration
-from conformance.reference.expected import Past, References, Request, compute, terms
+from conformance.reference.expected import Past, References, Request, changes_results_alone, compute, terms
 from conformance.reference.inputs import StepInputs
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -95,8 +95,8 @@ class Target:
         like_input = name in self.operation.shaped_like_input
         return flatten(value, self.request.configuration) if like_input else value.reshape(-1)
 
-    def under(self, hypothesis: Hypothesis, worked: Precision) -> Mapping[str, Expected]:
-        """Return what the whole step would give if the hypothesis were true."""
+    def under(self, hypothesis: Hypothesis, worked: Precision, names: Collection[str]) -> Mapping[str, Expected]:
+        """Return what the whole step would give if the hypothesis were true: at least the named quantities."""
         request = replace(
             self.request,
             configuration=hypothesis.configuration,
@@ -105,6 +105,9 @@ class Target:
             variance=hypothesis.variance,
             hypothesis=hypothesis,
         )
+        differentiated = any(self.operation.quantities[name].role == "gradient" for name in names)
+        if not differentiated and not changes_results_alone(request):
+            request = replace(request, inputs=replace(request.inputs, upstream=None))
         with np.errstate(all="ignore"):
             return self.references.expected(request, self.before, self.gradients)
 

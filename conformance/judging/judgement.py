@@ -25,6 +25,8 @@ class Judged:
     fields: tuple[str, ...] = ()
     #: Why it deviates: one of these causes, the plainest first.
     causes: tuple[Cause, ...] = ()
+    #: What acts on it besides: neither this nor `causes` explains the numbers alone.
+    also: tuple[Cause, ...] = ()
     #: The changes of the formula that explain the numbers, the plainest first; then those that explain nearly anything.
     explanations: tuple[Cause, ...] = ()
     last_resorts: tuple[Cause, ...] = ()

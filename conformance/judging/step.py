@@ -16,12 +16,13 @@ from conformance.cause import Cause, because
 from conformance.dialect import Dialect, apply, declared_at
 from conformance.errors import SuiteError
 from conformance.judging.candidates import Candidate, candidates
-from conformance.judging.diagnosis import StepEvidence, explained
+from conformance.judging.evidence import StepEvidence
+from conformance.judging.explaining import explained
 from conformance.judging.feature_chunks import Target
 from conformance.judging.judgement import Judged, StepJudgement
 from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import flatten, shape_of
+from conformance.operations.operation import Hypothesis, flatten, shape_of
 from conformance.operations.score import Fit
 from conformance.outcome import Produced
 from conformance.planning.plan import Cell
@@ -95,9 +96,9 @@ class StepJudge:
     def _explained(self, quantities: Sequence[Judged]) -> list[Judged]:
         """Return the quantities, those whose values deviate with the causes that explain them."""
         open_ = frozenset(judged.quantity for judged in quantities if self._is_open(judged))
-        return explained(quantities, open_, self.evidence(quantities)) if open_ else list(quantities)
+        return explained(quantities, self.evidence(quantities, open_)) if open_ else list(quantities)
 
-    def evidence(self, quantities: Iterable[Judged]) -> StepEvidence:
+    def evidence(self, quantities: Iterable[Judged], deviating: frozenset[str] = frozenset()) -> StepEvidence:
         """Return what the step's numbers, judged as `quantities`, say for and against a hypothesis.
 
         Of a step that is judged in parts, only the part with the worst element is looked at.
@@ -106,11 +107,14 @@ class StepJudge:
         target = self.target.part_holding(max(scored, default=(0.0, 0))[1])
         return StepEvidence(
             observed={name: target.flat(name) for name in target.observed},
+            deviating=deviating,
             narrowed=frozenset(self.narrowed),
             agreeing=frozenset(judged.quantity for judged in quantities if judged.verdict.agrees),
             worked=self.worked,
+            narrow=next((one.worked for one in self.candidates if one.worked != self.worked), None),
+            base=Hypothesis(configuration=target.request.configuration, dialect=self.dialect),
             hypotheses=hypotheses(target.request.configuration, self.dialect),
-            under=lambda hypothesis: target.under(hypothesis, self.worked),
+            under=target.under,
             expected=target.expected(self.dialect, self.worked),
             terms=lambda: target.terms(self.dialect),
             fitted=self.walk.fitted.setdefault(self.inputs.step.step, {}),

@@ -6,8 +6,9 @@ from another. To add one, write its folder under `operations/` and list it there
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -102,6 +103,63 @@ class Hypothesis:
     representable: str = ""
     #: Whether it is a last resort: it explains nearly anything, and is named only where nothing else explains as much.
     last: bool = False
+
+
+def both(first: Hypothesis, second: Hypothesis, base: Hypothesis) -> Hypothesis | None:
+    """Return the hypothesis that both changes of `base` were made, `first` before `second`; None where they exclude each other.
+
+    They do where both change the same field, where each performs another pass, and where no quantity is both's.
+    """
+    configuration = _merged(base.configuration, first.configuration, second.configuration)
+    dialect = _merged(base.dialect, first.dialect, second.dialect)
+    only = first.only & second.only if first.only and second.only else first.only | second.only
+    exclusive = (first.performed and second.performed) or (first.only and second.only and not only)
+    if first is second or configuration is None or dialect is None or exclusive:
+        return None
+    changes = [change for change in (first.change_situation, second.change_situation) if change is not None]
+    results = [change for change in (first.change_results, second.change_results) if change is not None]
+    return Hypothesis(
+        cause=second.cause,
+        configuration=configuration,
+        dialect=dialect,
+        variance=next((one.variance for one in (first, second) if one.variance != base.variance), base.variance),
+        change_situation=functools.partial(_in_turn, changes) if changes else None,
+        change_results=functools.partial(_results_in_turn, results) if results else None,
+        performed=first.performed or second.performed,
+        only=only,
+    )
+
+
+def _merged(base: Any, first: Any, second: Any) -> Any:
+    """Return `base` with the fields that either changed; None where both changed the same one."""
+    changed: dict[str, Any] = {}
+    for one in (first, second):
+        for name in base.__dataclass_fields__:
+            value = getattr(one, name)
+            if value != getattr(base, name):
+                if name in changed:
+                    return None
+                changed[name] = value
+    return replace(base, **changed)
+
+
+def _in_turn(changes: Sequence[Callable[[Situation], Situation]], situation: Situation) -> Situation:
+    for change in changes:
+        situation = change(situation)
+    return situation
+
+
+def _results_in_turn(
+    changes: Sequence[Callable[[Situation, dict[str, Expected]], dict[str, Expected]]],
+    situation: Situation,
+    results: dict[str, Expected],
+) -> dict[str, Expected]:
+    """Return the results after every change; those that a change does not give stay as they were."""
+    for change in changes:
+        changed = change(situation, results)
+        # A change that gives nothing does not apply to the step.
+        results = {**results, **changed} if changed else {}
+    return results
 
 
 Reference = Callable[[Situation, Precision], dict[str, Expected]]

@@ -84,7 +84,7 @@ class References:
         """
         if request.hypothesis is not None:
             right = replace(request, hypothesis=None)
-            remembered = self.expected(right, before, gradients) if _changes_results_alone(request) else None
+            remembered = self.expected(right, before, gradients) if changes_results_alone(request) else None
             return compute(request, before, gradients, remembered)
         key = _key(request, before, gradients)
         if key in self._known:
@@ -146,7 +146,7 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> tuple[Hypothes
     return tuple(OPERATIONS[configuration.op].hypotheses(configuration, dialect))
 
 
-def _changes_results_alone(request: Request) -> bool:
+def changes_results_alone(request: Request) -> bool:
     """Return whether the hypothesis only replaces some results of the canonical pass, so that a kept reference suffices.
 
     It does not where the hypothesis changes what the pass starts from, which pass is performed, or how the variance is

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.reproduce.text import written
-from conformance.runfile.cause_text import Catalogue, alternatives_text
+from conformance.runfile.cause_text import Catalogue, reason_text
 from conformance.runfile.numbers import number_from
 from conformance.runfile.structs import QuantityRecord, Record, StepRecord
 from conformance.verdict import Verdict
@@ -198,5 +198,5 @@ def _denied(number: int, quantity: QuantityRecord, inputs: Mapping[str, str], ca
         case "changed-by-refused-step", _:
             return _kept([number], [name])
         case _:
-            reason = alternatives_text(quantity.causes, causes)
+            reason = reason_text(quantity, causes)
             return Fact(sentence=f"step {number}: {name} {reason}", expression="False")

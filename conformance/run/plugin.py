@@ -24,7 +24,7 @@ from conformance.judging.judge import judge
 from conformance.judging.judgement import Judgement
 from conformance.planning.plan import Cell
 from conformance.reference.expected import References
-from conformance.runfile.cause_text import Catalogue, alternatives_text, diagnosis_text
+from conformance.runfile.cause_text import Catalogue, diagnosis_text, reason_text
 from conformance.runfile.lines import record_line, recorded_catalogue
 from conformance.runfile.structs import QuantityRecord, Record
 from conformance.runfile.writing import RunWriter
@@ -271,7 +271,7 @@ def _described(quantity: QuantityRecord, causes: Catalogue) -> str:
         )
     if quantity.fields:
         note += f" [{', '.join(quantity.fields)}]"
-    return f"{note} {alternatives_text(quantity.causes, causes)}".rstrip()
+    return f"{note} {reason_text(quantity, causes)}".rstrip()
 
 
 def _report(item: pytest.Item, status: Status, message: str, seconds: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from conformance import cause
 from conformance.cause import UNEXPLAINED, Cause, Explanation, Parameter, Term
-from conformance.runfile.structs import Alternatives, CatalogueEntry, RecordedCause
+from conformance.runfile.structs import Alternatives, CatalogueEntry, QuantityRecord, RecordedCause
 
 Catalogue = Mapping[str, CatalogueEntry]
 
@@ -24,6 +24,12 @@ def diagnosis_text(explanations: Iterable[Alternatives], catalogue: Catalogue, *
 def alternatives_text(alternatives: Alternatives, catalogue: Catalogue, *, weights: bool = True) -> str:
     """Return causes that fit equally well."""
     return cause.text_of(_causes(alternatives, weights), catalogue)
+
+
+def reason_text(quantity: QuantityRecord, catalogue: Catalogue, *, weights: bool = True) -> str:
+    """Return why a quantity deviates: causes that fit equally well, and what acts besides."""
+    acting = (quantity.causes, *((cause,) for cause in quantity.also))
+    return " and ".join(alternatives_text(alternatives, catalogue, weights=weights) for alternatives in acting)
 
 
 def _causes(alternatives: Alternatives, weights: bool) -> tuple[Cause, ...]:

@@ -260,6 +260,7 @@ def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ..
         worst=_worst(judged.worst, judged.quantity, configuration, shape) if says_something and judged.worst else None,
         fields=tuple(judged.fields),
         causes=_alternatives(judged.causes),
+        also=_alternatives(judged.also),
         bits=judged.bits,
         dtype=judged.dtype,
         shape=tuple(judged.shape),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from conformance.errors import UsageError
-from conformance.runfile.cause_text import Catalogue, alternatives_text, diagnosis_text
+from conformance.runfile.cause_text import Catalogue, diagnosis_text, reason_text
 from conformance.runfile.numbers import Number, number, number_from
 from conformance.runfile.run import Run
 from conformance.runfile.structs import CaseLine, EnvironmentLine, Letter, QuantityRecord, Record, StepRecord
@@ -149,7 +149,7 @@ def diagnosis_of(cell: RecordedCell) -> str:
 
 def reason_of(quantity: QuantityRecord, causes: Catalogue) -> str:
     """Return why a quantity is as it is; empty where nothing is said of it."""
-    return alternatives_text(quantity.causes, causes)
+    return reason_text(quantity, causes)
 
 
 def what(cell: RecordedCell, *, weights: bool = True) -> str:
@@ -189,7 +189,7 @@ def _accounts(cell: RecordedCell, weights: bool) -> Iterator[str]:
         return
     step, quantity = worst
     if quantity.causes:
-        yield f"{quantity.quantity} {alternatives_text(quantity.causes, cell.causes, weights=weights)}"
+        yield f"{quantity.quantity} {reason_text(quantity, cell.causes, weights=weights)}"
     if quantity.fields:
         yield f"{quantity.quantity} as documented: {', '.join(quantity.fields)}"
     if not cell.verdict.agrees:

@@ -142,5 +142,4 @@ def _causes(record: Record) -> Iterator[RecordedCause]:
         yield from explanation
     for step in record.steps:
         for quantity in step.quantities:
-            if quantity.causes:
-                yield from quantity.causes
+            yield from (*quantity.causes, *quantity.also)

@@ -260,6 +260,8 @@ class QuantityRecord(Part, frozen=True, kw_only=True):
     #: Fields of the documented dialect without which the numbers would not fit.
     fields: tuple[str, ...] = ()
     causes: Alternatives = ()
+    #: What acts on it besides: neither this nor `causes` explains the numbers alone.
+    also: tuple[RecordedCause, ...] = ()
     #: A digest of its bits, on cases that are performed twice.
     bits: str = ""
     #: Empty where it was not given.

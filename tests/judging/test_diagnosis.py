@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from conformance.cause import Cause, because
-from conformance.judging.diagnosis import StepEvidence, diagnosis, explained, settled
+from conformance.judging.diagnosis import diagnosis, settled
+from conformance.judging.evidence import StepEvidence
+from conformance.judging.explaining import explained
 from conformance.judging.judge import judge
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations import OPERATIONS
 from conformance.operations.operation import Expected, Hypothesis
-from conformance.precision import working
+from conformance.precision import Precision, working
 from conformance.reference.expected import References
 from conformance.verdict import Verdict
 from tests.cells import INFER, SGD, TRAIN, UPSTREAM, case, cell
@@ -134,7 +136,7 @@ def tried(fits: str, fitted: dict[frozenset[str], tuple[Hypothesis, ...]], *, na
     names: list[str] = []
     of = frozenset({"output"})
 
-    def under(hypothesis: Hypothesis) -> dict[str, Expected]:
+    def under(hypothesis: Hypothesis, worked: Precision, quantities: frozenset[str]) -> dict[str, Expected]:  # noqa: ARG001
         names.append(hypothesis.cause.id)
         value = np.full(3, 1.0 if hypothesis.cause.id == fits else 2.0)
         return {
@@ -142,10 +144,10 @@ def tried(fits: str, fitted: dict[frozenset[str], tuple[Hypothesis, ...]], *, na
         }
 
     evidence = StepEvidence(
-        observed={"output": np.ones(3, np.float32)}, narrowed=of if narrowed else frozenset(), agreeing=frozenset(),
+        observed={"output": np.ones(3, np.float32)}, deviating=of, base=CHANGES[0], narrowed=of if narrowed else frozenset(), agreeing=frozenset(),
         worked=working("float32"), hypotheses=CHANGES, under=under, expected={}, terms=dict, fitted=fitted,
     )  # fmt: skip
-    explained([Judged(quantity="output", verdict=Verdict.DEVIATES)], of, evidence)
+    explained([Judged(quantity="output", verdict=Verdict.DEVIATES)], evidence)
     return names
 
 
@@ -159,7 +161,7 @@ def test_what_explained_an_earlier_step_is_tried_first_and_the_others_where_it_f
     fitted: dict[frozenset[str], tuple[Hypothesis, ...]] = {}
     assert tried("two", fitted) == ["one", "two", "three"]
     assert tried("two", fitted) == ["two"]
-    assert tried("three", fitted) == ["two", "one", "two", "three"]
+    assert tried("three", fitted) == ["two", "one", "three"]
 
 
 def test_where_narrower_arithmetic_explains_all_a_vain_search_is_not_repeated() -> None:
