@@ -1,0 +1,116 @@
+"""What one step's numbers say for and against a hypothesis: its score on each quantity, computed once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from conformance.operations.operation import Expected, Hypothesis, both
+from conformance.operations.score import fit
+from conformance.precision import Precision, rounded
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+VARIANCES = frozenset({"moving_variance", "batch_variance"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StepEvidence:
+    """What one step's numbers say for and against a hypothesis."""
+
+    #: The numbers that the implementation gave, by quantity, each in the shape of its reference.
+    observed: Mapping[str, Array]
+    #: The quantities whose numbers deviate and are to be explained.
+    deviating: frozenset[str]
+    #: The quantities that would be right if the implementation computed in a narrower dtype than it should.
+    narrowed: frozenset[str]
+    #: The quantities that were judged right.
+    agreeing: frozenset[str]
+    worked: Precision
+    #: The narrower arithmetic that may have been used; None where there is none to consider.
+    narrow: Precision | None = None
+    #: The hypothesis that changes nothing, from which the others are made.
+    base: Hypothesis
+    hypotheses: tuple[Hypothesis, ...]
+    #: Returns what the step would give if a hypothesis were true, in an arithmetic: at least the named quantities.
+    under: Callable[[Hypothesis, Precision, frozenset[str]], Mapping[str, Expected]]
+    #: What the step should have given.
+    expected: Mapping[str, Expected]
+    #: Returns, for each quantity, the terms that its formula adds up.
+    terms: Callable[[], Mapping[str, Mapping[str, Array]]]
+    #: The hypotheses that explained an earlier step of this kind in the cell, by the quantities that they explained.
+    #: Shared by the cell's steps of one kind: each explained step adds its own.
+    fitted: dict[frozenset[str], tuple[Hypothesis, ...]] = field(default_factory=dict)
+    _scores: dict[tuple[Hypothesis, str], Mapping[str, float]] = field(default_factory=dict)
+    _joint: dict[tuple[Hypothesis, Hypothesis], Hypothesis | None] = field(default_factory=dict)
+
+    def score(self, hypothesis: Hypothesis, names: Iterable[str], worked: Precision | None = None) -> float:
+        """Return the largest score of the named quantities if the hypothesis were true.
+
+        It is infinite where it would not be shown to be true: it is not about one of them, or the bound of one is so
+        wide that it admits anything.
+        """
+        scores = self._scored(hypothesis, self.worked if worked is None else worked)
+        return max((scores.get(name, math.inf) for name in names), default=math.inf)
+
+    def joint(self, first: Hypothesis, second: Hypothesis) -> Hypothesis | None:
+        """Return the hypothesis that both are true, None where they exclude each other."""
+        pair = (first, second)
+        if pair not in self._joint:
+            self._joint[pair] = both(first, second, self.base)
+        return self._joint[pair]
+
+    def _scored(self, hypothesis: Hypothesis, worked: Precision) -> Mapping[str, float]:
+        """Return the score of each deviating quantity that the hypothesis is about."""
+        key = (hypothesis, worked.name)
+        if key not in self._scores:
+            names = self.deviating & hypothesis.only if hypothesis.only else self.deviating
+            if hypothesis.representable:
+                names = frozenset(
+                    name for name in names if _representable(self.observed[name], hypothesis.representable)
+                )
+            expected = self.under(hypothesis, worked, names) if names else {}
+            self._scores[key] = {
+                name: self._fit(hypothesis, name, expected[name], worked) for name in names if name in expected
+            }
+        return self._scores[key]
+
+    def _fit(self, hypothesis: Hypothesis, name: str, expected: Expected, worked: Precision) -> float:
+        """Return the score of one quantity; infinite where its numbers cannot show that the hypothesis is true."""
+        observed = self.observed[name]
+        if expected.value.shape != observed.shape:
+            return math.inf
+        # A one-pass variance, E[x²] - E[x]², loses so many digits that its bound may admit any number, and a negative
+        # one makes the root NaN. It is accepted all the same where a variance is among the quantities to explain, or
+        # where the step gave no variance to look at.
+        one_pass = hypothesis.variance == "one_pass"
+        shown = one_pass and (bool(VARIANCES & self.deviating) or not VARIANCES & set(self.observed))
+        if one_pass:
+            with np.errstate(all="ignore"):
+                admitted = ~np.isfinite(observed.astype(np.float64)) & ~np.isfinite(expected.bound)
+            observed = (
+                np.where(admitted, expected.value.astype(observed.dtype), observed) if admitted.any() else observed
+            )
+        quantity_fit = fit(observed, expected, worked)
+        return quantity_fit.score if shown or quantity_fit.decidable else math.inf
+
+    def contradictions(self, hypothesis: Hypothesis) -> int:
+        """Return how many quantities are right although they would be wrong if the hypothesis were true."""
+        agreeing = self.agreeing & hypothesis.only if hypothesis.only else self.agreeing
+        expected = self.under(hypothesis, self.worked, agreeing) if agreeing else {}
+        return sum(
+            expected[name].value.shape != self.observed[name].shape
+            or not fit(self.observed[name], expected[name], self.worked).within
+            for name in agreeing
+            if name in expected
+        )
+
+
+def _representable(observed: Array, dtype: str) -> bool:
+    """Return whether every observed number is one that `dtype` can hold exactly."""
+    values = observed.astype(np.float64)
+    return bool(np.array_equal(rounded(values, dtype).astype(np.float64), values, equal_nan=True))
