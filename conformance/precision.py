@@ -47,6 +47,11 @@ def rounded(values: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
         return values.astype(dtype_named(dtype))
 
 
+def in_dtype(value: float, dtype: str) -> float:
+    """Return a number rounded to `dtype`."""
+    return float(rounded(np.array([value]), dtype)[0])
+
+
 @functools.cache
 def precision(dtype: str) -> Precision:
     """Return the precision of a dtype by name."""

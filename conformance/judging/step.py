@@ -159,6 +159,7 @@ class StepJudge:
             worked=self.worked,
             frozen=self.steps.frozen,
             trained=self.steps.trained,
+            empties=self.steps.empties,
             earlier=self.earlier,
         )
         return Target(

@@ -50,6 +50,8 @@ class Situation:
     state: Mapping[str, Array]
     #: Train steps before this one that moved the state.
     trained: int = 0
+    #: Train steps before this one whose batch was empty, so that they moved nothing.
+    empties: int = 0
     #: The widest algorithm for the variance that the bound must admit.
     variance: VarianceAlgorithm = "welford"
     #: How epsilon enters the root: v + ε inside it, √v + ε outside, or as the least that v may be.
@@ -103,6 +105,14 @@ class Hypothesis:
     representable: str = ""
     #: Whether it is a last resort: it explains nearly anything, and is named only where nothing else explains as much.
     last: bool = False
+
+    def configured(self, cause: Cause, **fields: Any) -> Hypothesis:
+        """Return this hypothesis with other fields of the configuration."""
+        return replace(self, cause=cause, configuration=replace(self.configuration, **fields))
+
+    def in_dialect(self, cause: Cause, **fields: Any) -> Hypothesis:
+        """Return this hypothesis with other fields of the dialect."""
+        return replace(self, cause=cause, dialect=replace(self.dialect, **fields))
 
 
 def both(first: Hypothesis, second: Hypothesis, base: Hypothesis) -> Hypothesis | None:

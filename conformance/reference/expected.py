@@ -50,6 +50,8 @@ class Request:
     worked: Precision
     frozen: bool
     trained: int
+    #: Train steps before this one whose batch was empty.
+    empties: int = 0
     variance: VarianceAlgorithm = "welford"
     hypothesis: Hypothesis | None = None
     #: The last train step, for the hypotheses that look back at it.
@@ -219,6 +221,7 @@ def _situation(request: Request, before: Mapping[str, Array]) -> Situation:
         situate(request.configuration, request.dialect, request.inputs, before, request.trained),
         variance=request.variance,
         graded=request.graded,
+        empties=request.empties,
         earlier=None if request.earlier is None else _earlier(request, request.earlier),
     )
 

@@ -87,6 +87,8 @@ class StepState:
     frozen: bool = False
     #: How many train steps have moved the moving values.
     trained: int = 0
+    #: How many would have, had their batch not been empty.
+    empties: int = 0
     #: The gradients that a gradient step would take, by the name of the learned parameter.
     gradients: Mapping[str, Array] = field(default_factory=dict)
 
@@ -105,5 +107,6 @@ class StepState:
             self,
             frozen=self.frozen if effect.freezes is None else effect.freezes,
             trained=self.trained + int(effect.moves_averages and size > 0),
+            empties=self.empties + int(effect.moves_averages and size == 0),
             gradients=left[effect.leaves_gradients],
         )

@@ -136,7 +136,7 @@ def tried(fits: str, fitted: dict[frozenset[str], tuple[Hypothesis, ...]], *, na
     names: list[str] = []
     of = frozenset({"output"})
 
-    def under(hypothesis: Hypothesis, worked: Precision, quantities: frozenset[str]) -> dict[str, Expected]:  # noqa: ARG001
+    def under(hypothesis: Hypothesis, worked: Precision, quantities: frozenset[str]) -> dict[str, Expected]:
         names.append(hypothesis.cause.id)
         value = np.full(3, 1.0 if hypothesis.cause.id == fits else 2.0)
         return {

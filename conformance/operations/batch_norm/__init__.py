@@ -250,6 +250,9 @@ def _identity(situation: Situation) -> dict[str, Expected]:
     values = {
         "output": situation.x,
         "grad_input": situation.upstream if situation.upstream is not None else situation.x,
+        # Neither has an effect.
+        "grad_gamma": zero,
+        "grad_beta": zero,
         "moving_mean": state["moving_mean"],
         "moving_variance": state["moving_variance"],
     }

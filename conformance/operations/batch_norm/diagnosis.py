@@ -17,12 +17,12 @@ from conformance.cause import UNSTABLE, Cause, because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import MOVING, changed_to
+from conformance.operations.batch_norm.moving_changes import moving_values
 from conformance.operations.batch_norm.other_statistics import other_statistics
 from conformance.operations.batch_norm.places import misplaced
 from conformance.operations.batch_norm.reference import Normalization
-from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
-from conformance.precision import precision, rounded
+from conformance.precision import in_dtype, rounded
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -34,58 +34,15 @@ _PRODUCED = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses, the more telling first: what explains nearly anything comes last."""
     base = Hypothesis(configuration=configuration, dialect=dialect)
-    yield from _moving(base)
+    yield from moving_values(base)
     yield from epsilons(base)
     yield from _normalizer(base)
     yield from _gradients(base)
     yield from parameters(base)
     yield from other_statistics(base)
     yield from misplaced(base)
+    yield from _data(base)
     yield replace(base, cause=because(UNSTABLE), variance="one_pass", last=True)
-
-
-def _config(base: Hypothesis, cause: Cause, **fields: Any) -> Hypothesis:
-    return replace(base, cause=cause, configuration=replace(base.configuration, **fields))
-
-
-def _dialect(base: Hypothesis, cause: Cause, **fields: Any) -> Hypothesis:
-    return replace(base, cause=cause, dialect=replace(base.dialect, **fields))
-
-
-def _moving(base: Hypothesis) -> Iterator[Hypothesis]:
-    decay, other = base.configuration.decay, 1 - base.dialect.moving_correction
-    whole = base
-    if base.dialect.normalizes_with == "batch":
-        # Then nothing else of a train step follows the update.
-        base = replace(base, only=MOVING)
-    yield _dialect(base, because("moving-correction", correction=other), moving_correction=other)
-    yield _config(base, because("decay-inverted"), decay=1 - decay)
-    yield _dialect(base, because("moving-not-updated"), update="none")
-    yield _config(base, because("moving-updated-twice"), decay=decay**2)
-    yield _dialect(base, because("first-batch-replaces-moving"), update="first_batch")
-    yield _config(base, because("moving-replaced-by-batch"), decay=0.0)
-    yield _dialect(base, because("cumulative-average"), update="cumulative")
-    yield _dialect(base, because("zero-debiased-average"), update="zero_debiased")
-    for counted, count in (("samples", base.configuration.shape[0]), ("features", base.configuration.feature_count)):
-        cause = because("moving-correction-of-another-count", counted=counted)
-        yield replace(base, cause=cause, change_results=functools.partial(_corrected_by, count))
-    yield replace(base, cause=because("deviations-averaged"), change_results=_deviations_averaged)
-    yield replace(base, cause=because("moving-updated-in-inference"), performed="train", only=MOVING)
-    frozen = not base.dialect.frozen_implies_inference
-    cause = because("frozen-infers" if frozen else "frozen-trains")
-    yield _dialect(whole, cause, frozen_implies_inference=frozen)
-    for dtype in ("float16", "bfloat16"):
-        yield _config(base, because("decay-rounded", dtype=dtype), decay=_rounded(decay, dtype))
-    for dtype in ("float16", "bfloat16"):
-        yield replace(
-            base,
-            cause=because("moving-rounded", dtype=dtype),
-            only=MOVING,
-            representable=dtype,
-            change_results=functools.partial(_stored_in, dtype),
-        )
-    yield replace(base, cause=because("initial-moving-forgotten"), change_situation=_from_neutral, only=MOVING)
-    yield replace(base, cause=because("moving-one-step-late"), change_results=_late, only=MOVING, last=True)
 
 
 def epsilons(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -96,30 +53,56 @@ def epsilons(base: Hypothesis) -> Iterator[Hypothesis]:
         cause=because("epsilon-outside-root"),
         change_situation=lambda situation: replace(situation, epsilon="outside"),
     )
-    yield _config(base, because("epsilon-dropped"), epsilon=0.0)
+    yield base.configured(because("epsilon-dropped"), epsilon=0.0)
     yield replace(
         base,
         cause=because("variance-clamped-to-epsilon"),
         change_situation=lambda situation: replace(situation, epsilon="floor"),
     )
-    yield _config(base, because("epsilon-twice"), epsilon=2 * epsilon)
-    yield _config(base, because("epsilon-squared"), epsilon=epsilon**2)
-    yield _config(base, because("epsilon-clamped", least="1.001e-5"), epsilon=max(epsilon, 1.001e-5))
-    yield _config(base, because("epsilon-fixed", value="1e-5"), epsilon=1e-5)
+    yield base.configured(because("epsilon-twice"), epsilon=2 * epsilon)
+    yield base.configured(because("epsilon-squared"), epsilon=epsilon**2)
+    yield base.configured(because("epsilon-clamped", least="1.001e-5"), epsilon=max(epsilon, 1.001e-5))
+    yield base.configured(because("epsilon-fixed", value="1e-5"), epsilon=1e-5)
     for dtype in ("float16", "bfloat16"):
-        yield _config(base, because("epsilon-rounded", dtype=dtype), epsilon=_rounded(epsilon, dtype))
+        yield base.configured(because("epsilon-rounded", dtype=dtype), epsilon=in_dtype(epsilon, dtype))
 
 
 def _normalizer(base: Hypothesis) -> Iterator[Hypothesis]:
     base = replace(base, only=_PRODUCED)
-    yield _dialect(base, because("normalizing-correction", correction=1), normalizing_correction=1)
-    yield _dialect(base, because("normalized-with-moving", when="before"), normalizes_with="moving_before")
-    yield _dialect(base, because("normalized-with-moving", when="after"), normalizes_with="moving_after")
+    yield base.in_dialect(because("normalizing-correction", correction=1), normalizing_correction=1)
+    yield base.in_dialect(because("normalized-with-moving", when="before"), normalizes_with="moving_before")
+    yield base.in_dialect(because("normalized-with-moving", when="after"), normalizes_with="moving_after")
     yield replace(base, cause=because("batch-statistics-in-inference"), performed="train")
     # It leaves the moving values as well.
     yield replace(base, cause=because("inference-in-training"), performed="infer", only=frozenset())
     yield replace(base, cause=because("inference-one-update-late"), change_situation=_not_yet_updated)
     yield replace(base, cause=because("mean-not-subtracted"), change_results=_uncentred)
+
+
+def _data(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield what may have happened to the input, and to the statistics that a step returns."""
+    for dtype in {"float64": ("float32",), "float32": ("bfloat16", "float16")}.get(base.configuration.dtype, ()):
+        yield replace(
+            base, cause=because("input-rounded", dtype=dtype), change_situation=functools.partial(_input_in, dtype)
+        )
+    yield replace(
+        base,
+        cause=because("returned-variance-corrected"),
+        only=frozenset({"batch_variance"}),
+        change_results=_returned_corrected,
+    )
+
+
+def _input_in(dtype: str, situation: Situation) -> Situation:
+    return replace(situation, x=rounded(situation.x, dtype).astype(situation.x.dtype))
+
+
+def _returned_corrected(situation: Situation, results: Results) -> Results:
+    count = len(situation.x)
+    if "batch_variance" not in results or count < 2:
+        return {}
+    right = results["batch_variance"]
+    return {"batch_variance": changed_to(right, right.value * (situation.x.dtype.type(count) / (count - 1)))}
 
 
 def parameters(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -226,7 +209,9 @@ def _of_the_step_before(names: Sequence[str], kept: bool, situation: Situation, 
     """Return the gradients that the step before gave, alone or with this one's added."""
     if situation.earlier is None:
         return {}
-    last = {name: situation.earlier.gradients[name] for name in names if name in situation.earlier.gradients}
+    gradients = situation.earlier.gradients
+    # What is not finite spreads, and shows nothing of where it is from.
+    last = {name: gradients[name] for name in names if name in gradients and np.isfinite(gradients[name]).all()}
     return {
         f"grad_{name}": changed_to(results[f"grad_{name}"], value + results[f"grad_{name}"].value if kept else value)
         for name, value in last.items()
@@ -238,63 +223,6 @@ def _transform(situation: Situation, results: Results) -> Normalization:
     if "moving_mean" in results:
         return reference.training(situation)[2]
     return reference.inference(situation)
-
-
-def _deviations_averaged(situation: Situation, results: Results) -> Results:
-    if "moving_variance" not in results or not situation.x.size:
-        return {}
-    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
-    entering = reference.corrected(reference.batch_statistics(situation.x), situation.dialect.moving_correction)
-    value = moved(np.sqrt(situation.state["moving_variance"]), np.sqrt(entering), weight) ** 2
-    return {**results, "moving_variance": changed_to(results["moving_variance"], value)}
-
-
-def _corrected_by(count: int, situation: Situation, results: Results) -> Results:
-    """Return the moving variance with the factor n/(n - 1) of another count than that of the values."""
-    if "moving_variance" not in results or not situation.x.size or count < 2 or count == len(situation.x):
-        return {}
-    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
-    entering = reference.batch_statistics(situation.x).variance * (situation.x.dtype.type(count) / (count - 1))
-    value = moved(situation.state["moving_variance"], np.asarray(entering), weight)
-    return {**results, "moving_variance": changed_to(results["moving_variance"], value)}
-
-
-def _rounded(value: float, dtype: str) -> float:
-    return float(rounded(np.array([value]), dtype)[0])
-
-
-def _stored_in(dtype: str, situation: Situation, results: Results) -> Results:
-    """Return the moving values within one more rounding, to `dtype`."""
-    del situation
-    stored = precision(dtype)
-    return {
-        name: replace(
-            expected, bound=expected.bound + stored.unit * (np.abs(expected.value) + expected.bound) + stored.tiny
-        )
-        for name, expected in results.items()
-        if name in MOVING
-    }
-
-
-def _from_neutral(situation: Situation) -> Situation:
-    zero = np.zeros_like(situation.state["moving_mean"])
-    return replace(situation, state={**situation.state, "moving_mean": zero, "moving_variance": zero + 1})
-
-
-def _late(situation: Situation, results: Results) -> Results:
-    """Return the moving values that the batch of the step before moves; in the first step nothing does."""
-    if not results.keys() & MOVING:
-        return {}
-    earlier = situation.earlier
-    if earlier is None or not earlier.x.size:
-        return {name: changed_to(results[name], situation.state[name]) for name in MOVING}
-    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
-    statistics = reference.batch_statistics(earlier.x)
-    batch = {
-        "moving_mean": statistics.mean,
-        "moving_variance": reference.corrected(statistics, situation.dialect.moving_correction),
-    }
-    return {name: changed_to(results[name], moved(situation.state[name], batch[name], weight)) for name in batch}
 
 
 def _not_yet_updated(situation: Situation) -> Situation:

@@ -9,7 +9,7 @@ these bounds of the exact one. `docs/tolerances.md` derives them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class StatisticsBound:
     mean: Array
     above: Array
     below: Array
+    #: Whether the variance may come out below 0, as a difference may and a sum of squares may not.
+    signed: bool = False
 
     @property
     def variance(self) -> Array:
@@ -119,15 +121,14 @@ def statistics_bound(sizes: Sizes, mean: Array, variance: Array, algorithm: Algo
             level = size(mean)
             squares = theta(height + 3, u) * (sizes.x**2).mean(axis=0) + u * variance + u * (level + error) ** 2
             either = squares + 2 * level * error + error**2 + 2 * tiny
-            return StatisticsBound(mean=error, above=either, below=either)
+            return StatisticsBound(mean=error, above=either, below=either, signed=True)
 
 
 def corrected(bound: StatisticsBound, factor: float, variance: Array, u: float) -> StatisticsBound:
     """Return the bounds on the variance times Bessel's factor, itself rounded twice."""
     extra = 2 * u * factor * size(variance)
-    return StatisticsBound(
-        mean=bound.mean, above=factor * bound.above * (1 + 2 * u) + extra, below=factor * bound.below + extra
-    )
+    above, below = factor * bound.above * (1 + 2 * u) + extra, factor * bound.below + extra
+    return replace(bound, above=above, below=below)
 
 
 def spread_bound(old: Array, mean: Array, mean_bound: Array, factor: float, after: Array, worked: Precision) -> Array:
@@ -148,14 +149,15 @@ def root_bound(variance: Array, epsilon: float, bound: StatisticsBound, u: float
     """Return ρ, the bound on the relative error of (v + ε)^(-1/2).
 
     With p± = δ±/(v+ε) + 2u (epsilon rounded, the sum rounded), the root moves between (1+p⁺)^(-1/2) and
-    (1-p⁻)^(-1/2); no lower than ε^(-1/2) allows, since a sum of squares is never negative.
+    (1-p⁻)^(-1/2); no lower than ε^(-1/2) allows, unless the variance may come out negative. Where v + ε may not be
+    positive, the root may be anything, NaN included.
     """
     total = size(variance) + epsilon
     up = bound.above / total + 2 * u
     down = up if bound.above is bound.below else bound.below / total + 2 * u
     shrink = 1 - 1 / np.sqrt(1 + up)
     grow = np.where(down < 1, 1 / np.sqrt(np.maximum(1 - down, _LEAST)) - 1, np.inf)
-    if epsilon:
+    if epsilon and not bound.signed:
         ceiling = np.sqrt(total / epsilon) - 1
         grow = np.minimum(grow, np.maximum(ceiling, 2 * u))
     moved = np.maximum(shrink, grow)

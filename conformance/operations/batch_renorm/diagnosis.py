@@ -14,6 +14,7 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference as plain
 from conformance.operations.batch_norm.diagnosis import epsilons, parameters
 from conformance.operations.batch_norm.expectations import changed_to
+from conformance.operations.batch_norm.moving_changes import empty_averaged
 from conformance.operations.batch_renorm import reference
 from conformance.operations.batch_renorm.options import renorm_decay
 from conformance.operations.batch_renorm.reference import Correction, Training
@@ -39,6 +40,7 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from _gradients(base)
     yield from epsilons(base)
     yield from parameters(base)
+    yield empty_averaged(base, _MOVING | _RENORM)
     yield replace(base, cause=because(UNSTABLE), variance="one_pass", last=True)
 
 

@@ -5,21 +5,18 @@ y = x - μ in training, y = x - M in inference; μ over every axis outside the f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations import observers
 from conformance.operations.batch_norm.reference import batch_mean
-from conformance.operations.centering import rational
+from conformance.operations.centering import diagnosis, rational
 from conformance.operations.moving import debiasing, moved, moved_bound, weights
-from conformance.operations.operation import Expected, Hypothesis, Operation, Quantity, Situation, Traffic
+from conformance.operations.operation import Expected, Operation, Quantity, Situation, Traffic
 from conformance.precision import Precision, theta
-from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -126,18 +123,6 @@ def _expected(
     return result
 
 
-def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
-    def change(id_: str, decay: float = configuration.decay, **fields: Any) -> Hypothesis:
-        return Hypothesis(
-            cause=because(id_), configuration=replace(configuration, decay=decay), dialect=replace(dialect, **fields)
-        )
-
-    yield change("decay-inverted", 1 - configuration.decay)
-    yield change("moving-mean-not-updated", update="none")
-    yield change("moving-mean-updated-twice", configuration.decay**2)
-    yield change("moving-mean-replaced-by-batch", 0.0)
-
-
 def _terms(situation: Situation, center: Array) -> dict[str, dict[str, Array]]:
     """Return the terms that each quantity adds up, of values that are not none."""
     x, upstream, old = situation.x, situation.upstream, situation.state["moving_mean"]
@@ -179,7 +164,7 @@ CENTERING = Operation(
         },
         "freezing": lambda passes, worked: observers.frozen_implies_inference(passes, train, infer, worked),
     },
-    hypotheses=_hypotheses,
+    hypotheses=diagnosis.hypotheses,
     train_terms=lambda situation: _terms(situation, batch_mean(situation.x)),
     infer_terms=lambda situation: _terms(situation, situation.state["moving_mean"]),
     by_feature=True,
