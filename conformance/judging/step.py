@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from conformance.cause import Cause, because
-from conformance.dialect import Dialect, apply, declared_at
+from conformance.dialect import FIELDS, Dialect, apply, declared_at
 from conformance.errors import SuiteError
 from conformance.judging.candidates import Candidate, candidates
 from conformance.judging.evidence import StepEvidence
@@ -96,7 +96,10 @@ class StepJudge:
     def _explained(self, quantities: Sequence[Judged]) -> list[Judged]:
         """Return the quantities, those whose values deviate with the causes that explain them."""
         open_ = frozenset(judged.quantity for judged in quantities if self._is_open(judged))
-        return explained(quantities, self.evidence(quantities, open_)) if open_ else list(quantities)
+        if not open_:
+            return list(quantities)
+        evidence = self.evidence(quantities, open_)
+        return [self._against_documentation(judged, evidence) for judged in explained(quantities, evidence)]
 
     def evidence(self, quantities: Iterable[Judged], deviating: frozenset[str] = frozenset()) -> StepEvidence:
         """Return what the step's numbers, judged as `quantities`, say for and against a hypothesis.
@@ -224,8 +227,52 @@ class StepJudge:
             if not fit.decidable:
                 verdict, cause = Verdict.DEVIATES, because("narrower-arithmetic-admits-anything", **names)
         if verdict is Verdict.CONFORMS:
+            cause = self._contradicted(name)
             verdict = Verdict.EXACT if fit.exact else verdict if fit.decidable else Verdict.NOT_DECIDABLE
+            verdict = verdict if cause is None else Verdict.DEVIATES
         return verdict, fields, () if cause is None else (cause,)
+
+    def _contradicted(self, name: str) -> Cause | None:
+        """Return which field of the documentation the numbers refute that fit the canonical semantics; None where none is.
+
+        Who relies on the page is misled, although the canonical value would be welcome.
+        """
+        canonical = self.operation.dialect
+        stated = {field: entry for field, entry in self.declared.items() if entry.source == "documentation"}
+        documented = apply(canonical, stated)
+        if documented == canonical or self._admits(name, documented):
+            return None
+        refuted = [field for field, entry in stated.items() if not self._admits(name, apply(canonical, {field: entry}))]
+        return self._contradiction(refuted[0], getattr(canonical, refuted[0])) if refuted else None
+
+    def _admits(self, name: str, dialect: Dialect) -> bool:
+        """Return whether the quantity fits the dialect, or the step says nothing about it."""
+        request = self.target.request
+        if numbers(replace(request, dialect=dialect)) == numbers(replace(request, dialect=self.operation.dialect)):
+            return True
+        fit = self._fit(name, dialect, self.worked)
+        return fit is None or fit.within
+
+    def _contradiction(self, field: str, value: object) -> Cause:
+        entry = self.declared[field]
+        return because(
+            "contradicts-documentation", field=field, fits=str(value), stated=str(entry.value), page=entry.where
+        )
+
+    def _against_documentation(self, judged: Judged, evidence: StepEvidence) -> Judged:
+        """Return the quantity with the contradiction besides, where what explains it is another value of a stated field."""
+        explaining = [hypothesis for hypothesis in evidence.hypotheses if hypothesis.cause in judged.explanations[:1]]
+        for hypothesis in explaining:
+            differing = [
+                field for field in FIELDS if getattr(hypothesis.dialect, field) != getattr(self.dialect, field)
+            ]
+            if len(differing) == 1 and self._states(differing[0]):
+                cause = self._contradiction(differing[0], getattr(hypothesis.dialect, differing[0]))
+                return replace(judged, also=(*judged.also, cause))
+        return judged
+
+    def _states(self, field: str) -> bool:
+        return field in self.declared and self.declared[field].source == "documentation"
 
     def _needed(self, name: str, candidate: Candidate) -> tuple[str, ...]:
         """Return the declared dialect fields that the fit depends on: with the canonical value of one, it would be lost."""

@@ -151,8 +151,35 @@ def test_a_documented_dialect_does_not_excuse_another_difference() -> None:
     assert judged(made, outcomes(wrong), profile=(declared("moving_correction", 1),)).verdict is Verdict.DEVIATES
 
 
-def test_numbers_that_fit_the_canonical_semantics_conform_whatever_is_documented() -> None:
-    assert judged(case(TRAIN), profile=(declared("moving_correction", 1),)).verdict is Verdict.CONFORMS
+def test_numbers_that_refute_the_documentation_deviate_though_they_are_the_canonical_ones() -> None:
+    judgement = judged(case(TRAIN), profile=(declared("moving_correction", 1), declared("state", "layer")))
+    assert judgement.verdict is Verdict.DEVIATES
+    deviating = {each.quantity for each in judgement.steps[1].quantities if each.verdict is Verdict.DEVIATES}
+    assert deviating == {"moving_variance"}
+    text = "contradicts its documentation: moving_correction is 0, where a page says 1"
+    assert diagnosed(judgement) == text
+
+
+@pytest.mark.parametrize("source", ["observed", "source code"])
+def test_numbers_that_refute_what_no_documentation_states_conform(source: str) -> None:
+    assert judged(case(TRAIN), profile=(declared("moving_correction", 1, source=source),)).verdict is Verdict.CONFORMS
+
+
+def test_numbers_of_a_third_convention_contradict_the_documentation_too() -> None:
+    """The moving values are the plain average of all batches, where the page says a correction for a beginning at 0."""
+    made = case(TRAIN, {**TRAIN, "input": INFER["input"]}, {**TRAIN, "input": {**INFER["input"], "seed": 9}})
+    profile = (declared("update", "zero_debiased"),)
+    judgement = judged(made, outcomes(ExactLayer(case=made, cumulative=True)), profile=profile)
+    assert diagnosed(judgement) == (
+        "cumulative average; contradicts its documentation: update is cumulative, where a page says zero_debiased"
+    )
+
+
+def test_numbers_that_fit_both_the_page_and_the_canonical_semantics_conform() -> None:
+    """Of the first batch alone, a plain average and one corrected for a beginning at 0 have the same weights."""
+    profile = (declared("update", "cumulative"),)
+    made = case({**TRAIN, "shape": [0, 3]}, INFER)
+    assert judged(made, profile=profile).verdict.agrees
 
 
 @pytest.mark.parametrize(
