@@ -85,6 +85,22 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StateStep:
+    """A step that computes no pass, for the hypotheses about what it does to the state. All arrays are flat."""
+
+    kind: str
+    frozen: bool
+    #: The state before it, and that before the first step of the case.
+    before: Mapping[str, Array]
+    initial: Mapping[str, Array]
+    #: Of a gradient step: its rate, and the gradients that it takes, by what is learned.
+    rate: float = 0.0
+    gradients: Mapping[str, Array] = field(default_factory=dict)
+    #: The gradients that it would take were the layer not frozen.
+    unfrozen_gradients: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Hypothesis:
     """One single change of the formula that might explain deviating numbers."""
 
@@ -97,6 +113,8 @@ class Hypothesis:
     change_situation: Callable[[Situation], Situation] | None = None
     #: Returns what the pass gives instead of its results.
     change_results: Callable[[Situation, dict[str, Expected]], dict[str, Expected]] | None = None
+    #: Returns what a step that computes no pass leaves instead of its results. It then says nothing of the others.
+    change_state: Callable[[StateStep, dict[str, Expected]], dict[str, Expected]] | None = None
     #: Which pass is performed instead: "train" or "infer".
     performed: str = ""
     #: The only quantities that it can explain; empty where it can explain all.
@@ -118,13 +136,15 @@ class Hypothesis:
 def both(first: Hypothesis, second: Hypothesis, base: Hypothesis) -> Hypothesis | None:
     """Return the hypothesis that both changes of `base` were made, `first` before `second`; None where they exclude each other.
 
-    They do where both change the same field, where each performs another pass, and where no quantity is both's.
+    They do where both change the same field, where each performs another pass, where no quantity is both's, and where
+    one is about a step that computes no pass.
     """
     configuration = _merged(base.configuration, first.configuration, second.configuration)
     dialect = _merged(base.dialect, first.dialect, second.dialect)
     only = first.only & second.only if first.only and second.only else first.only | second.only
     exclusive = (first.performed and second.performed) or (first.only and second.only and not only)
-    if first is second or configuration is None or dialect is None or exclusive:
+    of_state = first.change_state is not None or second.change_state is not None
+    if first is second or configuration is None or dialect is None or exclusive or of_state:
         return None
     changes = [change for change in (first.change_situation, second.change_situation) if change is not None]
     results = [change for change in (first.change_results, second.change_results) if change is not None]

@@ -15,10 +15,18 @@ import numpy as np
 
 from conformance.dialect import Dialect, PassName, numeric
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Earlier, Expected, Hypothesis, Operation, Situation, VarianceAlgorithm
+from conformance.operations.operation import (
+    Earlier,
+    Expected,
+    Hypothesis,
+    Operation,
+    Situation,
+    StateStep,
+    VarianceAlgorithm,
+)
 from conformance.precision import Precision, dtype_name, wide
 from conformance.protocol import Configuration
-from conformance.reference.inputs import StepInputs, situate
+from conformance.reference.inputs import StepInputs, situate, states_of
 from conformance.reference.rational import exactly, split
 from conformance.reference.step_state import Effect, effect_of
 from conformance.spec.case import Case, Sgd
@@ -182,7 +190,40 @@ def compute(
             quantities = exactly(quantities, situation, trains)
         # A hypothesis that gives no quantity does not apply to this step; it does not claim that the state stays.
         return {**state, **quantities} if quantities or request.hypothesis is None else {}
-    return {**state, **_moved_by_gradients(request, before, gradients)}
+    results = {**state, **_moved_by_gradients(request, before, gradients)}
+    return (
+        results if request.hypothesis is None else _state_under(request.hypothesis, request, before, gradients, results)
+    )
+
+
+def _state_under(
+    hypothesis: Hypothesis,
+    request: Request,
+    before: Mapping[str, Array],
+    gradients: Mapping[str, Array],
+    results: dict[str, Expected],
+) -> dict[str, Expected]:
+    """Return what a step that computes no pass would leave if the hypothesis were true; nothing if it is not about such."""
+    if hypothesis.change_state is None:
+        return {}
+    step = request.inputs.step
+    changed = hypothesis.change_state(
+        StateStep(
+            kind=step.step,
+            frozen=request.frozen,
+            before=_flat(before),
+            initial=_flat(states_of(request.case)[0]),
+            rate=step.learning_rate if isinstance(step, Sgd) else 0.0,
+            gradients=_flat(gradients if request.effect.moves_learned else {}),
+            unfrozen_gradients=_flat({} if request.earlier is None else request.earlier.gradients),
+        ),
+        results,
+    )
+    return {name: result for name, result in changed.items() if not hypothesis.only or name in hypothesis.only}
+
+
+def _flat(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: value.reshape(-1).astype(np.longdouble) for name, value in arrays.items()}
 
 
 def _moved_by_gradients(
@@ -237,6 +278,8 @@ def _performed(
 ) -> dict[str, Expected]:
     """Return what the pass should give, or would give if the request's hypothesis were true."""
     hypothesis = request.hypothesis
+    if hypothesis is not None and hypothesis.change_state is not None:
+        return {}
     if hypothesis is None:
         return (operation.train if trains else operation.infer)(situation, request.worked)
     if hypothesis.change_situation is not None:

@@ -167,7 +167,7 @@ def test_numbers_that_refute_what_no_documentation_states_conform(source: str) -
 
 def test_numbers_of_a_third_convention_contradict_the_documentation_too() -> None:
     """The moving values are the plain average of all batches, where the page says a correction for a beginning at 0."""
-    made = case(TRAIN, {**TRAIN, "input": INFER["input"]}, {**TRAIN, "input": {**INFER["input"], "seed": 9}})
+    made = case(TRAIN, {**TRAIN, "input": INFER["input"]}, {**TRAIN, "input": {"kind": "normal", "seed": 9}})
     profile = (declared("update", "zero_debiased"),)
     judgement = judged(made, outcomes(ExactLayer(case=made, cumulative=True)), profile=profile)
     assert diagnosed(judgement) == (

@@ -22,6 +22,7 @@ from conformance.operations.batch_norm.other_statistics import other_statistics
 from conformance.operations.batch_norm.places import misplaced
 from conformance.operations.batch_norm.reference import Normalization
 from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.state_changes import state_changes
 from conformance.precision import in_dtype, rounded
 from conformance.protocol import Configuration
 
@@ -42,6 +43,7 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from other_statistics(base)
     yield from misplaced(base)
     yield from _data(base)
+    yield from state_changes(base, ("gamma", "beta"), {"moving_mean": 0.0, "moving_variance": 1.0})
     yield replace(base, cause=because(UNSTABLE), variance="one_pass", last=True)
 
 
@@ -178,6 +180,10 @@ def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
         "grad_input",
         lambda s, n, f: f["grad_input"].value - mean(s, n, f) - variance(s, n, f),
     )
+    for of, root_variance in _OTHER_ROOTS.items():
+        cause = because("gradient-with-another-root", of=of)
+        change = functools.partial(_with_another_root, root_variance)
+        yield replace(base, cause=cause, only=frozenset({"grad_input", "grad_gamma"}), change_results=change)
     yield hypothesis(
         because("gamma-missing-from-input-gradient"), "grad_input", lambda s, n, f: f["grad_input"].value / n.gamma
     )
@@ -194,6 +200,30 @@ def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
         for kept, id_ in ((False, "learned-gradient-one-step-late"), (True, "learned-gradient-added-up")):
             change = functools.partial(_of_the_step_before, only, kept)
             yield replace(learned_base, cause=because(id_, learned=learned), change_results=change)
+
+
+def _corrected_variance(situation: Situation) -> Array:
+    return reference.corrected(reference.batch_statistics(situation.x), 1)
+
+
+#: What the root of the backward pass may be of, in place of the forward pass's variance.
+_OTHER_ROOTS: dict[str, Callable[[Situation], Array]] = {
+    "the variance with correction 1": _corrected_variance,
+    "the moving variance": lambda situation: situation.state["moving_variance"],
+}
+
+
+def _with_another_root(variance: Callable[[Situation], Array], situation: Situation, results: Results) -> Results:
+    """Return the gradients of a train step whose backward pass takes another variance than the forward pass."""
+    names = results.keys() & {"grad_input", "grad_gamma"}
+    if "moving_mean" not in results or situation.upstream is None or len(situation.x) < 2:
+        return {}
+    forward = reference.training(situation)[2]
+    inverse_root = 1 / reference.root(variance(situation), situation)
+    backward = replace(forward, inverse_root=inverse_root, normalized=forward.deviation * inverse_root)
+    gradients = reference.gradients(backward, situation.upstream, situation.x)
+    values = {"grad_input": gradients.input, "grad_gamma": gradients.gamma}
+    return {name: changed_to(results[name], values[name]) for name in names}
 
 
 def _without_gradients(situation: Situation, results: Results) -> Results:

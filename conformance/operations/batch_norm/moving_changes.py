@@ -46,6 +46,14 @@ def moving_values(base: Hypothesis) -> Iterator[Hypothesis]:
     for dtype in ("float16", "bfloat16", "float32"):
         yield base.configured(because("decay-rounded", dtype=dtype), decay=in_dtype(decay, dtype))
         yield base.configured(because("batch-weight-rounded", dtype=dtype), decay=1 - in_dtype(1 - decay, dtype))
+    for default in (0.9, 0.99, 0.999):
+        if decay != default:
+            yield base.configured(because("decay-fixed", value=default), decay=default)
+    yield replace(base, cause=because("decay-warming-up"), change_situation=_warming_up)
+    yield replace(base, cause=because("old-not-decayed"), change_results=_old_kept_whole)
+    about = frozenset({"moving_variance"})
+    yield replace(base, cause=because("variance-about-moving-mean"), only=about, change_results=_about_moving_mean)
+    yield replace(base, cause=because("empty-batch-decays"), only=MOVING, change_results=_decayed_by_nothing)
     yield from _counted(base)
     for dtype in ("float16", "bfloat16"):
         yield replace(
@@ -58,6 +66,41 @@ def moving_values(base: Hypothesis) -> Iterator[Hypothesis]:
     yield replace(base, cause=because("initial-moving-forgotten"), change_situation=_from_neutral, only=MOVING)
     yield replace(base, cause=because("moving-one-step-late"), change_results=_late, only=MOVING, last=True)
     yield empty_averaged(base, MOVING)
+
+
+def _warming_up(situation: Situation) -> Situation:
+    """Return the step with the decay min(a, (1 + k)/(10 + k)) of the first steps, k the number of those before."""
+    configuration, trained = situation.configuration, situation.trained
+    decay = min(configuration.decay, (1 + trained) / (10 + trained))
+    return replace(situation, configuration=replace(configuration, decay=decay))
+
+
+def _old_kept_whole(situation: Situation, results: Results) -> Results:
+    """Return M + v s in place of w M + v s."""
+    if not results.keys() >= MOVING or not situation.x.size:
+        return {}
+    kept = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)[0]
+    return {
+        name: changed_to(results[name], results[name].value + (1 - kept) * situation.state[name]) for name in MOVING
+    }
+
+
+def _about_moving_mean(situation: Situation, results: Results) -> Results:
+    """Return V' with Σ(x - M)²/m in place of Σ(x - μ)²/m."""
+    if "moving_variance" not in results or not situation.x.size:
+        return {}
+    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
+    entering = np.square(situation.x - situation.state["moving_mean"]).mean(axis=0)
+    value = moved(situation.state["moving_variance"], entering, weight)
+    return {"moving_variance": changed_to(results["moving_variance"], value)}
+
+
+def _decayed_by_nothing(situation: Situation, results: Results) -> Results:
+    """Return a M after an empty batch, whose statistics count as 0."""
+    if situation.x.size or not results.keys() >= MOVING:
+        return {}
+    decay = situation.x.dtype.type(situation.configuration.decay)
+    return {name: changed_to(results[name], decay * situation.state[name]) for name in MOVING}
 
 
 def _counted(base: Hypothesis) -> Iterator[Hypothesis]:

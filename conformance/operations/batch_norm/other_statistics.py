@@ -16,7 +16,7 @@ from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
-from conformance.precision import rounded
+from conformance.precision import in_dtype, rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Results = dict[str, Expected]
@@ -142,6 +142,7 @@ def _halves_merged(situation: Situation) -> _OtherStatistics:
 def _rounded(base: Hypothesis) -> Iterator[Hypothesis]:
     for dtype in ("float16", "bfloat16"):
         yield _hypothesis(base, because("statistics-rounded", dtype=dtype), functools.partial(_in_half, dtype))
+        yield _hypothesis(base, because("count-rounded", dtype=dtype), functools.partial(_count_in_half, dtype))
 
 
 def _in_half(dtype: str, situation: Situation) -> _OtherStatistics:
@@ -150,6 +151,16 @@ def _in_half(dtype: str, situation: Situation) -> _OtherStatistics:
         rounded(np.asarray(statistic), dtype).astype(situation.x.dtype) for statistic in (exact.mean, exact.variance)
     )
     return _plain(replace(exact, mean=mean, variance=variance))
+
+
+def _count_in_half(dtype: str, situation: Situation) -> _OtherStatistics | None:
+    """Return the statistics about Σx·(1/m) with 1/m rounded to `dtype`; nothing where that is exact."""
+    x, count = situation.x, len(situation.x)
+    reciprocal = x.dtype.type(in_dtype(1 / count, dtype))
+    if reciprocal * count == 1:
+        return None
+    mean = reference.total(x) * reciprocal
+    return _plain(Statistics(count=count, mean=mean, variance=reference.total((x - mean) ** 2) / count))
 
 
 # Values grouped otherwise.

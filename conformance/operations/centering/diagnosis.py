@@ -14,6 +14,7 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.state_changes import state_changes
 from conformance.precision import in_dtype, rounded
 from conformance.protocol import Configuration
 
@@ -34,6 +35,7 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
             base, cause=because("input-rounded", dtype=dtype), change_situation=functools.partial(_input_in, dtype)
         )
     yield replace(base, cause=because("non-finite-left-out"), change_results=_finite_alone)
+    yield from state_changes(base, (), {"moving_mean": 0.0})
 
 
 def _moving(base: Hypothesis) -> Iterator[Hypothesis]:

@@ -15,7 +15,7 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.operation import Expected, Hypothesis, Situation, StateStep
 from conformance.operations.replicas import shards
 from conformance.operations.replicas.shards import MOVING, named, plain
 from conformance.protocol import Configuration
@@ -65,6 +65,31 @@ def joining(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothes
         "first-replica-alone-updated": _first_alone,
     }
     yield from (replace(base, cause=because(id_), change_results=change) for id_, change in changes.items())
+    for id_, joined in (("reload-takes-first-replica", _first), ("reload-averages", _average)):
+        change_state = functools.partial(_joined_on_reload, joined, len(shards.of(configuration)))
+        yield replace(base, cause=because(id_), change_state=change_state)
+
+
+def _first(values: Array) -> Array:
+    return np.asarray(values[0])
+
+
+def _average(values: Array) -> Array:
+    return np.asarray(values.mean(axis=0))
+
+
+def _joined_on_reload(joined: Callable[[Array], Array], replicas: int, step: StateStep, results: Results) -> Results:
+    """Return one replica's moving values, or their mean, as what every replica has after loading."""
+    if step.kind != "reload":
+        return {}
+    by_name = {
+        name: [step.before[named(name, replica)] for replica in range(replicas)] for name in MOVING if name in results
+    }
+    return {
+        named(name, replica): changed_to(results[named(name, replica)], joined(np.stack(values)))
+        for name, values in by_name.items()
+        for replica in range(replicas)
+    }
 
 
 def gradients(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
