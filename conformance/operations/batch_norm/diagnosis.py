@@ -209,7 +209,8 @@ def _corrected_variance(situation: Situation) -> Array:
 #: What the root of the backward pass may be of, in place of the forward pass's variance.
 _OTHER_ROOTS: dict[str, Callable[[Situation], Array]] = {
     "the variance with correction 1": _corrected_variance,
-    "the moving variance": lambda situation: situation.state["moving_variance"],
+    "the moving variance before the step": lambda situation: situation.state["moving_variance"],
+    "the moving variance after the step": lambda situation: reference.training(situation)[1][1],
 }
 
 
