@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conformance.operations.operation import Expected, Hypothesis, both
-from conformance.operations.score import fit
+from conformance.operations.score import Fit, fit
 from conformance.precision import Precision, rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -74,29 +74,52 @@ class StepEvidence:
                     name for name in names if _representable(self.observed[name], hypothesis.representable)
                 )
             expected = self.under(hypothesis, worked, names) if names else {}
+            fits = {name: self._fit(hypothesis, name, expected[name], worked) for name in names if name in expected}
+            shown = hypothesis.variance == "one_pass" and self._shows_one_pass(fits, worked)
             self._scores[key] = {
-                name: self._fit(hypothesis, name, expected[name], worked) for name in names if name in expected
+                name: quantity_fit.score if quantity_fit.decidable or shown else math.inf
+                for name, quantity_fit in fits.items()
+                if quantity_fit is not None
             }
         return self._scores[key]
 
-    def _fit(self, hypothesis: Hypothesis, name: str, expected: Expected, worked: Precision) -> float:
-        """Return the score of one quantity; infinite where its numbers cannot show that the hypothesis is true."""
+    def _fit(self, hypothesis: Hypothesis, name: str, expected: Expected, worked: Precision) -> Fit | None:
+        """Return how well one quantity fits; None where it has another shape."""
         observed = self.observed[name]
         if expected.value.shape != observed.shape:
-            return math.inf
-        # A one-pass variance, E[x²] - E[x]², loses so many digits that its bound may admit any number, and a negative
-        # one makes the root NaN. It is accepted all the same where a variance is among the quantities to explain, or
-        # where the step gave no variance to look at.
-        one_pass = hypothesis.variance == "one_pass"
-        shown = one_pass and (bool(VARIANCES & self.deviating) or not VARIANCES & set(self.observed))
-        if one_pass:
+            return None
+        if hypothesis.variance == "one_pass":
+            # Its variance may come out negative, and then the root is NaN.
             with np.errstate(all="ignore"):
                 admitted = ~np.isfinite(observed.astype(np.float64)) & ~np.isfinite(expected.bound)
-            observed = (
-                np.where(admitted, expected.value.astype(observed.dtype), observed) if admitted.any() else observed
-            )
-        quantity_fit = fit(observed, expected, worked)
-        return quantity_fit.score if shown or quantity_fit.decidable else math.inf
+            if admitted.any():
+                observed = np.where(admitted, expected.value.astype(observed.dtype), observed)
+        return fit(observed, expected, worked)
+
+    def _shows_one_pass(self, fits: Mapping[str, Fit | None], worked: Precision) -> bool:
+        """Return whether a one-pass variance, E[x²] - E[x]², may explain what its bound alone would not tell from any number.
+
+        It loses so many digits that the bounds of what follows from it admit anything. So a variance must deviate, and as
+        it would; or the step gave no variance to look at. In narrower arithmetic, which is a second cause, its own bound
+        must tell.
+        """
+        variances = [fits.get(name) for name in VARIANCES & self.deviating - self.narrowed]
+        if not variances:
+            return not VARIANCES & set(self.observed)
+        told = worked.name == self.worked.name
+        return all(one is not None and one.within and (told or one.decidable) for one in variances)
+
+    def admits_narrow(self, name: str) -> bool:
+        """Return whether narrower arithmetic admits the quantity, be it for a bound that tells nothing."""
+        if self.narrow is None:
+            return False
+        rounding = [hypothesis for hypothesis in self.hypotheses if hypothesis.cause.id == "input-rounded"]
+        for hypothesis in (self.base, *rounding):
+            expected = self.under(hypothesis, self.narrow, frozenset({name})).get(name)
+            quantity_fit = None if expected is None else self._fit(hypothesis, name, expected, self.narrow)
+            if quantity_fit is not None and quantity_fit.within:
+                return True
+        return False
 
     def contradictions(self, hypothesis: Hypothesis) -> int:
         """Return how many quantities are right although they would be wrong if the hypothesis were true."""

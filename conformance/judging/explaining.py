@@ -33,8 +33,10 @@ _LARGEST = 2**16
 class _Part:
     """Hypotheses that explain the same quantities, and what acts on these besides."""
 
-    hypotheses: tuple[Hypothesis, ...]
+    hypotheses: tuple[Hypothesis, ...] = ()
     also: tuple[Cause, ...] = ()
+    #: Whether narrower arithmetic, which other quantities of the step show, admits them as well.
+    narrow: bool = False
 
 
 def explained(quantities: Iterable[Judged], evidence: StepEvidence) -> list[Judged]:
@@ -49,7 +51,9 @@ def explained(quantities: Iterable[Judged], evidence: StepEvidence) -> list[Judg
     result = []
     for judged in quantities:
         part = parts.get(judged.quantity)
-        if part is not None:
+        if part is not None and part.narrow:
+            result.append(replace(judged, causes=(_narrower(evidence),)))
+        elif part is not None:
             first, last = _causes(part.hypotheses)
             result.append(replace(judged, explanations=first, last_resorts=last, causes=first or last, also=part.also))
         elif judged.quantity not in evidence.deviating or judged.causes:
@@ -74,6 +78,9 @@ def _parts(evidence: StepEvidence) -> dict[str, _Part]:
     hypotheses, names = _together(evidence)
     parts = dict.fromkeys(names, _Part(hypotheses=hypotheses)) if hypotheses else {}
     rest = evidence.deviating - parts.keys() - evidence.narrowed
+    if evidence.narrowed:
+        parts |= {name: _Part(narrow=True) for name in rest if evidence.admits_narrow(name)}
+        rest -= parts.keys()
     while rest:
         hypotheses, names = _most(rest, evidence)
         if not hypotheses:
@@ -173,8 +180,7 @@ def _two(name: str, parts: Sequence[_Part], evidence: StepEvidence, *, alone: bo
         scores = {hypothesis: evidence.score(hypothesis, (name,), evidence.narrow) for hypothesis in tried}
         fitting = {hypothesis: score for hypothesis, score in scores.items() if score <= 1}
         if fitting:
-            narrower = because("narrower-arithmetic", narrower=evidence.narrow.name, wider=evidence.worked.name)
-            return _Part(hypotheses=_plausible(fitting, evidence), also=(narrower,))
+            return _Part(hypotheses=_plausible(fitting, evidence), also=(_narrower(evidence),))
     for partner in (*_known(parts, tried, evidence), *(_nearest(name, tried, evidence) if alone else ())):
         joint = {hypothesis: evidence.joint(partner, hypothesis) for hypothesis in tried if not hypothesis.last}
         scores = {
@@ -186,6 +192,11 @@ def _two(name: str, parts: Sequence[_Part], evidence: StepEvidence, *, alone: bo
         if fitting:
             return _Part(hypotheses=_plausible(fitting, evidence), also=(partner.cause,))
     return None
+
+
+def _narrower(evidence: StepEvidence) -> Cause:
+    assert evidence.narrow is not None
+    return because("narrower-arithmetic", narrower=evidence.narrow.name, wider=evidence.worked.name)
 
 
 def _known(parts: Sequence[_Part], tried: Sequence[Hypothesis], evidence: StepEvidence) -> list[Hypothesis]:

@@ -107,14 +107,14 @@ def test_an_output_of_another_scale_tells_its_weights(scale: float) -> None:
     assert diagnosed(judged(made, given)) == text
 
 
-def test_a_gradient_step_uphill_tells_its_weights() -> None:
+def test_a_gradient_step_of_half_the_rate_tells_its_weights() -> None:
     made = case(TRAIN, SGD)
     right = outcomes(ExactLayer(case=made))
     before, after = right[1].state["gamma"], right[2].state["gamma"]
-    given = altered(right, 2, "gamma", lambda _: 2 * before - after, kept=True)
+    given = altered(right, 2, "gamma", lambda _: (before + after) / 2, kept=True)
     assert (
         diagnosed(judged(made, given))
-        == "unexplained: gamma is 1·old + 0.5·gradient, where 1·old - 0.5·gradient is right"
+        == "unexplained: gamma is 1·old - 0.25·gradient, where 1·old - 0.5·gradient is right"
     )
 
 

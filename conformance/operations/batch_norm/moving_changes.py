@@ -49,7 +49,8 @@ def moving_values(base: Hypothesis) -> Iterator[Hypothesis]:
     for default in (0.9, 0.99, 0.999):
         if decay != default:
             yield base.configured(because("decay-fixed", value=default), decay=default)
-    yield replace(base, cause=because("decay-warming-up"), change_situation=_warming_up)
+    # In the first step it is the decay of 0.1, which is 0.9 inverted.
+    yield replace(base, cause=because("decay-warming-up"), change_situation=_warming_up, last=True)
     yield replace(base, cause=because("old-not-decayed"), change_results=_old_kept_whole)
     about = frozenset({"moving_variance"})
     yield replace(base, cause=because("variance-about-moving-mean"), only=about, change_results=_about_moving_mean)
