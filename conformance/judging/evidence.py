@@ -103,7 +103,9 @@ class StepEvidence:
         it would; or the step gave no variance to look at. In narrower arithmetic, which is a second cause, its own bound
         must tell.
         """
-        variances = [fits.get(name) for name in VARIANCES & self.deviating - self.narrowed]
+        # What is kept in more digits than narrower arithmetic has was not computed in it.
+        narrow = {name for name in self.narrowed if self._is_narrow(name)}
+        variances = [fits.get(name) for name in VARIANCES & self.deviating - narrow]
         if not variances:
             return not VARIANCES & set(self.observed)
         told = worked.name == self.worked.name
@@ -111,7 +113,7 @@ class StepEvidence:
 
     def admits_narrow(self, name: str) -> bool:
         """Return whether narrower arithmetic admits the quantity, be it for a bound that tells nothing."""
-        if self.narrow is None:
+        if self.narrow is None or not self._is_narrow(name):
             return False
         rounding = [hypothesis for hypothesis in self.hypotheses if hypothesis.cause.id == "input-rounded"]
         for hypothesis in (self.base, *rounding):
@@ -120,6 +122,10 @@ class StepEvidence:
             if quantity_fit is not None and quantity_fit.within:
                 return True
         return False
+
+    def _is_narrow(self, name: str) -> bool:
+        """Return whether the narrower dtype holds every number of the quantity exactly."""
+        return self.narrow is not None and _representable(self.observed[name], self.narrow.name)
 
     def contradictions(self, hypothesis: Hypothesis) -> int:
         """Return how many quantities are right although they would be wrong if the hypothesis were true."""
