@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from conformance.cause import UNEXPLAINED, Cause, text_of
+from conformance.cause import UNEXPLAINED, filled
 from conformance.json_text import CLOSED
-from conformance.runfile.cause_text import Catalogue, cause_of
+from conformance.runfile.cause_text import Catalogue
 from conformance.runfile.observed import RecordedCell, on_one_line
 from conformance.runfile.structs import DeclaredField, RecordedCause
 from conformance.verdict import Verdict
@@ -97,6 +97,9 @@ def _shared(recorded: RecordedCause, catalogue: Catalogue) -> Iterator[SharedCau
             yield SharedCause(id=UNEXPLAINED, words=UNEXPLAINED, symptom=True)
         return
     entry = catalogue[recorded.id]
-    parameters = tuple((name, _ANY if name in entry.varies else value) for name, value in cause_of(recorded).parameters)
-    words = on_one_line(text_of([Cause(id=recorded.id, parameters=parameters)], catalogue))
+    parameters = {
+        name: _ANY if name in entry.varies or isinstance(value, tuple) else value
+        for name, value in recorded.parameters.items()
+    }
+    words = on_one_line(filled(entry.words, parameters))
     yield SharedCause(id=recorded.id, words=words, symptom=entry.symptom)
