@@ -6,6 +6,7 @@ from typing import Any
 
 from conformance.runfile.run import Run
 from tests.run_lines import FLAX, Line, case_line, environment_line, record_line, run_of
+from tests.runs_with_reasons import named, run_with
 
 CONFORMS = record_line()
 DEVIATES = record_line("deviates", 12.5, diagnosis="epsilon outside the root")
@@ -23,6 +24,33 @@ def exact_data(verdict: str) -> Run:
     """Return a run of a case whose results the semantics demand to be exact."""
     return run_of(record_line(verdict, 0.0 if verdict == "exact" else 0.01, of="dyadic.one"), cases=(EXACT_DATA,))
 
+
+def dialect(*fields: str, said: str = "output", **declared: str | int) -> Run:
+    """Return a run whose one cell follows its documented dialect in those fields."""
+    record = record_line("dialect", 0.5, diagnosis=f"{said} as documented: {', '.join(fields)}")
+    profile = {"update": "zero_debiased", "moving_correction": 1, **declared}
+    return run_with((record, (), fields), profile=profile)
+
+
+#: One fault, shown by cells of many kinds: named, with a second cause, as one of two, named by nothing, listed, and
+#: where something else was wrong before.
+EPSILON_BEFORE = run_with(
+    *(
+        (record_line(verdict, of=f"a.{name}"), (), ())
+        for name, verdict in zip("bcdefg", ("exact", *["conforms"] * 5), strict=True)
+    ),
+    (record_line("deviates", 3.0, of="a.h"), (named("moving-not-updated"),), ()),
+)
+_EPSILON = named("epsilon-outside-root", "output")
+EPSILON_AFTER = run_with(
+    (record_line("deviates", 5.0, of="a.b"), (_EPSILON,), ()),
+    (record_line("deviates", 7.0, of="a.c"), (_EPSILON, named("unexplained", "grad_input", weights="1.01")), ()),
+    (record_line("deviates", 6.0, of="a.d"), (named("unexplained", "output"),), ()),
+    (record_line("deviates", 9.0, of="a.e"), (named("unexplained", "output"),), ()),
+    (record_line("deviates", 8.0, of="a.f", status="xfailed"), (_EPSILON,), ()),
+    (record_line("deviates", 4.0, of="a.g"), (named("epsilon-dropped"), _EPSILON), ()),
+    (record_line("deviates", 3.0, of="a.h"), (named("moving-not-updated"), _EPSILON), ()),
+)
 
 BOTH = (environment_line(), environment_line(FLAX, "0.12.8"))
 NOT_STARTED = {"id": "flax", "group": "flax", "adapter": "flax.py", "failed": "ImportError: no jaxlib"}
@@ -44,6 +72,12 @@ PAIRS: dict[str, tuple[Run, Run]] = {
     "conforms-unsupported": (run_of(CONFORMS), run_of(record_line("unsupported", None))),
     "conforms-undecidable": (run_of(CONFORMS), run_of(record_line("not_decidable", 0.5, status="skipped"))),
     "conforms-dialect": (run_of(CONFORMS), run_of(record_line("dialect", 0.5))),
+    "dialect-conforms": (dialect("update"), run_of(CONFORMS)),
+    "dialect-exact": (dialect("update"), run_of(record_line("exact", 0.0))),
+    "dialect-another-dialect": (dialect("moving_correction", "update"), dialect("update")),
+    "dialect-another-value": (dialect("update"), dialect("update", update="first_batch")),
+    "dialect-reworded": (dialect("update", said="output"), dialect("update", said="moving_mean")),
+    "epsilon-moved": (EPSILON_BEFORE, EPSILON_AFTER),
     "refused-deviates": (run_of(record_line("refused", None, status="failed")), run_of(DEVIATES)),
     "deviates-crashed": (run_of(DEVIATES), run_of(record_line("crashed", None))),
     "announced-refusal-deviates": (run_of(record_line("refused", None, status="passed")), run_of(DEVIATES)),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from conformance.runfile.numbers import number_from
+from conformance.runfile.reasons import NONE, Reason
 from conformance.runfile.results import Case, Environment, Results, Row
 from conformance.verdict import Standing, Verdict
 
@@ -36,7 +37,10 @@ class ComparedCell:
     implementation: str
     environment: Environment
     row: Row
+    #: What decided its verdict, in words.
     what: str
+    #: The same as values; `NONE` where its results tell it in words alone.
+    reason: Reason
 
     @property
     def stands(self) -> int:
@@ -73,5 +77,6 @@ def cells_of(results: Results, redefined: set[str]) -> dict[Key, ComparedCell]:
                 environment=results.environments[row.environment],
                 row=row,
                 what=results.texts[row.diagnosis],
+                reason=results.reasons[row.diagnosis] if results.reasons else NONE,
             )
     return cells

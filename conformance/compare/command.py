@@ -25,34 +25,42 @@ class Form(StrEnum):
     JUNIT = "junit"
 
 
+_Base = Annotated[list[Path] | None, typer.Option(metavar="RUN", help="Run files, folders of them, or a results.json.")]
+_New = Annotated[list[Path] | None, typer.Option(metavar="RUN", help="The same, of what is compared with it.")]
+_BasePython = Annotated[
+    list[str] | None, typer.Option(metavar="GROUP=PATH", help="In place of runs: compare the speed of this")
+]
+_NewPython = Annotated[list[str] | None, typer.Option(metavar="GROUP=PATH", help="interpreter and of this.")]
+_Implementation = Annotated[list[str] | None, typer.Option(metavar="GLOB", help="What is timed.")]
+_Case = Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The cases that time it.")]
+_Form = Annotated[
+    Form,
+    typer.Option(
+        "--format", metavar="text|markdown|json|junit", help="For a terminal, a pull request, a program or CI."
+    ),
+]
+_Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there; omitted: print it.")]
+_FailOn = Annotated[list[FailOn] | None, typer.Option(metavar="CHANGE", help="Count it as a regression too; repeats.")]
+_DriftFactor = Annotated[float, typer.Option(metavar="X", min=1.0, help="A score drifted that grew so much,")]
+_DriftFloor = Annotated[float, typer.Option(metavar="X", min=0.0, help="to such a part of its bound.")]
+_Partial = Annotated[bool, typer.Option(help="Take runs that did not end, said on the face of it.")]
+
+
 def compare(
-    base: Annotated[
-        list[Path] | None, typer.Option(metavar="RUN", help="Run files, folders of them, or a results.json.")
-    ] = None,
-    new: Annotated[
-        list[Path] | None, typer.Option(metavar="RUN", help="The same, of what is compared with it.")
-    ] = None,
-    base_python: Annotated[
-        list[str] | None, typer.Option(metavar="GROUP=PATH", help="In place of runs: compare the speed of this")
-    ] = None,
-    new_python: Annotated[list[str] | None, typer.Option(metavar="GROUP=PATH", help="interpreter and of this.")] = None,
-    implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="What is timed.")] = None,
-    case: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="The cases that time it.")] = None,
-    form: Annotated[
-        Form,
-        typer.Option(
-            "--format", metavar="text|markdown|json|junit", help="For a terminal, a pull request, a program or CI."
-        ),
-    ] = Form.TEXT,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there; omitted: print it.")] = None,
-    fail_on: Annotated[
-        list[FailOn] | None, typer.Option(metavar="CHANGE", help="Count it as a regression too; repeats.")
-    ] = None,
-    drift_factor: Annotated[float, typer.Option(metavar="X", min=1.0, help="A score drifted that grew so much,")] = 2.0,
-    drift_floor: Annotated[float, typer.Option(metavar="X", min=0.0, help="to such a part of its bound.")] = 0.1,
-    partial: Annotated[bool, typer.Option(help="Take runs that did not end, said on the face of it.")] = False,
+    base: _Base = None,
+    new: _New = None,
+    base_python: _BasePython = None,
+    new_python: _NewPython = None,
+    implementation: _Implementation = None,
+    case: _Case = None,
+    form: _Form = Form.TEXT,
+    out: _Out = None,
+    fail_on: _FailOn = None,
+    drift_factor: _DriftFactor = 2.0,
+    drift_floor: _DriftFloor = 0.1,
+    partial: _Partial = False,
 ) -> None:
-    """Tell what changed between two runs, worst first; exit 1 on a regression.
+    """Tell what changed between two runs, worst first; exit 1 where something regressed or moved.
 
     A regression, expected or not, is:
 
@@ -64,6 +72,9 @@ def compare(
     - a grade of stability that fell, over the cells that both runs have.
 
     - an environment that worked and fails; cells that are gone though the run has their case.
+
+    Moved is a cell that agrees as before and by another convention: a dialect that became another one, or none, and
+    numbers that follow a dialect now. Its users get other numbers.
 
     Told, and a regression only where --fail-on names it:
 
@@ -78,20 +89,35 @@ def compare(
     if base_python or new_python:
         if base or new:
             raise UsageError("compare: expected runs (--base, --new) or interpreters (--base-python, --new-python)")
-        if not (base_python and new_python):
-            raise UsageError("compare: expected --base-python and --new-python")
-        from conformance.throughput.command import compare_speed
-
-        sides = pairs("--base-python", base_python), pairs("--new-python", new_python)
-        raise SystemExit(compare_speed(*sides, tuple(implementation or ()), tuple(case or ()), form.value, out))
+        raise SystemExit(_speed(base_python, new_python, implementation, case, form, out))
     if not (base and new):
         raise UsageError("compare: expected --base RUN and --new RUN, or --base-python and --new-python")
-    if not (math.isfinite(drift_factor) and math.isfinite(drift_floor)):
-        raise UsageError("--drift-factor and --drift-floor: expected a finite number")
-    policy = Policy(drift_factor=drift_factor, drift_floor=drift_floor, fail_on=tuple(dict.fromkeys(fail_on or ())))
-    comparison = _compared(base, new, policy, partial)
+    comparison = _compared(base, new, _policy(drift_factor, drift_floor, fail_on), partial)
     _give(_written(comparison, form), out)
     raise SystemExit(1 if comparison.regression else 0)
+
+
+def _speed(
+    base_python: list[str] | None,
+    new_python: list[str] | None,
+    implementation: list[str] | None,
+    case: list[str] | None,
+    form: Form,
+    out: Path | None,
+) -> int:
+    """Compare the speed of two interpreters and return the exit code."""
+    if not (base_python and new_python):
+        raise UsageError("compare: expected --base-python and --new-python")
+    from conformance.throughput.command import compare_speed
+
+    sides = pairs("--base-python", base_python), pairs("--new-python", new_python)
+    return compare_speed(*sides, tuple(implementation or ()), tuple(case or ()), form.value, out)
+
+
+def _policy(drift_factor: float, drift_floor: float, fail_on: list[FailOn] | None) -> Policy:
+    if not (math.isfinite(drift_factor) and math.isfinite(drift_floor)):
+        raise UsageError("--drift-factor and --drift-floor: expected a finite number")
+    return Policy(drift_factor=drift_factor, drift_floor=drift_floor, fail_on=tuple(dict.fromkeys(fail_on or ())))
 
 
 def _compared(base: Sequence[Path], new: Sequence[Path], policy: Policy, partial: bool) -> Comparison:

@@ -1,8 +1,10 @@
 """Two results, compared: a pure function, and the policy by which a change is a regression.
 
-A cell has regressed where its verdict stands worse in `compared.cells.STANDS` than it did, whether or not that was expected:
-a listed divergence excuses a verdict and not the loss of one. Of exact and conforming, which both agree, the
-step from the first to the second counts only where the clause on exact data is tested.
+A cell has regressed where its verdict stands worse in `compare.cells.STANDS` than it did, whether or not that was
+expected: a listed divergence excuses a verdict and not the loss of one. A cell has moved where it agrees as before and
+follows a documented convention that it did not, or no longer one: whoever relied on its numbers has others now. Of
+exact and conforming, which both agree, the step from the first to the second counts only where the clause on exact data
+is tested.
 """
 
 from __future__ import annotations

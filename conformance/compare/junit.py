@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from conformance.compare.telling import Entry, entry, headline, sections
+from conformance.compare.telling import FAILING, Entry, entry, headline, sections
 from conformance.compare.values import Appeared, Comparison, EnvironmentChange, GradeChange, Vanished
 from conformance.compare.xml_text import legal
 
@@ -47,8 +47,9 @@ def _tested(comparison: Comparison) -> Iterator[_Tested]:
         if change.regression:
             words = _words(entry(change))
             for cell in change.cells:
-                score = f"score {cell.base_score} → {cell.new_score}"
-                yield _Tested(who=cell.column, name=cell.case, failure=words, said=score)
+                said = f"{cell.what}\nscore {cell.base_score} → {cell.new_score}".lstrip()
+                failure = words if cell.regression else ""
+                yield _Tested(who=cell.column, name=cell.case, failure=failure, said=said)
     others: list[GradeChange | EnvironmentChange | Vanished | Appeared]
     others = [*comparison.grades, *comparison.environments, *comparison.vanished, *comparison.appeared]
     for other in others:
@@ -61,7 +62,7 @@ def _tested(comparison: Comparison) -> Iterator[_Tested]:
                 said="\n".join(name for name, _ in change_entry.rows),
             )
     for section in sections(comparison):
-        if section.title != "Regressions":
+        if section.title not in FAILING:
             yield from (
                 _Tested(who=section_entry.who, name=section_entry.said, said=_words(section_entry))
                 for section_entry in section.entries

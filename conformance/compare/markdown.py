@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from conformance.compare.telling import Entry, Section, counted, headline, notes, sections, side_line
+from conformance.compare.telling import FAILING, Entry, Section, counted, headline, notes, sections, side_line
 from conformance.compare.values import Comparison
 
 #: So many entries a section and cells an entry; a comment on GitHub ends at 65,536 characters.
@@ -27,7 +27,7 @@ def markdown(comparison: Comparison) -> str:
         listed = [f"- {name}: {code(', '.join(side.files))}: {escaped(side_line(side))}" for name, side in sides]
         blocks.append("\n".join([*listed, *(f"- {escaped(note)}" for note in notes(comparison))]))
     for section in all_sections:
-        blocks.extend(_open(section) if section.title == "Regressions" else _folded(section))
+        blocks.extend(_open(section) if section.title in FAILING else _folded(section))
     return "\n\n".join(blocks) + "\n"
 
 

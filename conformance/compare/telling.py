@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -32,8 +33,10 @@ _REASONS = {
     "tier": "the new run is of another tier",
     "case": "the new run has no such cases",
 }
+#: The sections of what is exit code 1.
+FAILING = ("Regressions", "Moved")
 #: Worst first.
-_TITLES = ("Regressions", "Environments", "Other changes", "Improvements", "Cells of one run alone")
+_TITLES = (*FAILING, "Environments", "Other changes", "Improvements", "Cells of one run alone")
 _PLACES = {Part.VERSIONS: "version", Part.SETTINGS: "setting", Part.PROCESS: "variable", Part.HOST: "host"}
 #: A setting may be a page of text.
 _LONG = 80
@@ -68,8 +71,13 @@ def headline(comparison: Comparison) -> str:
     compared = f"{counted(comparison.compared, 'cell')} compared"
     if not sections(comparison) and not notes(comparison):
         return f"Nothing changed: {compared}."
-    outcome = f"Regression: {', '.join(_regressed(comparison))}" if comparison.regression else "No regression"
-    return f"{outcome}. {compared}, {comparison.same:,} as before."
+    moved = sum(len(change.cells) for change in comparison.changes if change.kind is Kind.MOVED)
+    regressed = _regressed(comparison)
+    outcomes = [
+        *([f"Regression: {', '.join(regressed)}."] if regressed else []),
+        *([f"Moved: {counted(moved, 'cell')}."] if moved else []),
+    ]
+    return f"{' '.join(outcomes) or 'No regression.'} {compared}, {comparison.same:,} as before."
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -116,6 +124,8 @@ def sections(comparison: Comparison) -> tuple[Section, ...]:
 
 
 def _title(difference: _Difference) -> str:
+    if isinstance(difference, Change) and difference.kind is Kind.MOVED:
+        return "Moved"
     if difference.regression:
         return "Regressions"
     match difference:
@@ -174,20 +184,25 @@ def _explained(vanished: Iterable[Vanished]) -> list[Entry]:
 
 
 def _of_change(change: Change) -> Entry:
-    base, new = _word(change.base), _word(change.new)
-    match change.kind:
+    counts = Counter(_said(change, cell) for cell in change.cells)
+    summary = "; ".join(f"{said}, {counted(count, 'cell')}" for said, count in counts.most_common())
+    return Entry(who=change.implementation, said=summary, what=change.what, rows=_by_case(change))
+
+
+def _said(change: Change, cell: CellChange) -> str:
+    """Return how a cell changed."""
+    base, new = _word(cell.base), _word(cell.new)
+    match cell.kind:
+        case Kind.STATUS:
+            return f"{new} as before, {cell.base_status} → {cell.new_status}"
         case Kind.DRIFT | Kind.STEADIER:
             summary = f"{new}, with scores {_factors(change.cells)}"
         case Kind.OTHERWISE if base == new:
             summary = f"{new} otherwise than before"
-        case Kind.STATUS:
-            summary = f"{new} as before, {change.base_status} → {change.new_status}"
         case _:
             summary = f"{base} → {new}"
-    if change.kind is not Kind.STATUS and change.new_status in (Standing.KNOWN, Standing.DOCUMENTED):
-        summary = f"{summary} ({change.new_status})"
-    summary = f"{summary}, {counted(len(change.cells), 'cell')}"
-    return Entry(who=change.implementation, said=summary, what=change.what, rows=_by_case(change))
+    listed = cell.new_status in (Standing.KNOWN, Standing.DOCUMENTED)
+    return f"{summary} ({cell.new_status})" if listed else summary
 
 
 def _by_case(change: Change) -> tuple[tuple[str, str], ...]:
@@ -199,9 +214,7 @@ def _by_case(change: Change) -> tuple[tuple[str, str], ...]:
         case: ", ".join(cell.column.removeprefix(f"{change.implementation}-") for cell in case_cells)
         for case, case_cells in cases.items()
     }
-    return tuple(
-        (case, f"{_numbers(change, case_cells[0])} ({columns[case]})".lstrip()) for case, case_cells in cases.items()
-    )
+    return tuple((case, f"{_numbers(case_cells[0])} ({columns[case]})".lstrip()) for case, case_cells in cases.items())
 
 
 def _of_environment(change: EnvironmentChange) -> Entry:
@@ -224,13 +237,17 @@ def counted(count: int, word: str) -> str:
 def _regressed(comparison: Comparison) -> list[str]:
     """Return how much regressed, each with its noun."""
     counts = [
-        (sum(len(change.cells) for change in comparison.changes if change.regression), "cell"),
+        (sum(_regressed_cells(change) for change in comparison.changes), "cell"),
         (sum(change.regression for change in comparison.grades), "grade"),
         (sum(len(change.environments) for change in comparison.environments if change.regression), "environment"),
         (sum(len(change.cases) for change in comparison.vanished if change.regression), "vanished cell"),
         (sum(len(change.disagreeing) for change in comparison.appeared if change.regression), "new disagreeing cell"),
     ]
     return [counted(count, word) for count, word in counts if count]
+
+
+def _regressed_cells(change: Change) -> int:
+    return 0 if change.kind is Kind.MOVED else sum(cell.regression for cell in change.cells)
 
 
 def _short(text: str) -> str:
@@ -242,9 +259,9 @@ def _word(verdict: str) -> str:
     return verdict.replace("_", " ")
 
 
-def _numbers(change: Change, cell: CellChange) -> str:
+def _numbers(cell: CellChange) -> str:
     """Return both scores, or that of the side which ran to its end; a part of the steps gives no score to compare."""
-    ended = [(change.base, cell.base_score), (change.new, cell.new_score)]
+    ended = [(cell.base, cell.base_score), (cell.new, cell.new_score)]
     shown = [_shown(score) for verdict, score in ended if verdict not in _CUT and score is not None]
     return " → ".join(dict.fromkeys(shown))
 

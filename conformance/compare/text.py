@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from conformance.compare.telling import Entry, headline, notes, sections, side_line
+from conformance.compare.telling import Entry, counted, headline, notes, sections, side_line
 from conformance.compare.values import Comparison
 
-#: Of many cells so many are named.
-_NAMED = 8
+#: Of many cells so many are named: the worst.
+_NAMED = 3
 
 
 def text(comparison: Comparison) -> str:
@@ -28,5 +28,5 @@ def _lines(entry: Entry) -> list[str]:
     lines = [f"  {entry.who}: {entry.said}{f': {entry.what}' if entry.what else ''}"]
     lines.extend(f"      {name}  {numbers}".rstrip() for name, numbers in entry.rows[:_NAMED])
     if len(entry.rows) > _NAMED:
-        lines.append(f"      and {len(entry.rows) - _NAMED} more")
+        lines.append(f"      and {counted(len(entry.rows) - _NAMED, 'case')} more")
     return lines

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     """How a cell changed, worst first."""
 
     WORSE = "worse"
+    MOVED = "moved"
     INEXACT = "inexact"
     DRIFT = "drift"
     OTHERWISE = "otherwise"
@@ -99,26 +100,10 @@ class CellChange:
     """Its id."""
     column: str
     """Implementation, mode and device."""
-    base_score: Number | None
-    """In units of the bound."""
-    new_score: Number | None
-    """In units of the bound."""
-    factor: float | Literal["Infinity"] | None
-    """The new score over the old one, where the score is what changed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """Cells of one implementation that changed alike."""
-
-    __pydantic_config__: ClassVar = CLOSED
-
     kind: Kind
-    """How they changed."""
+    """How it changed."""
     regression: bool
-    """Whether that is a regression under the policy."""
-    implementation: str
-    """By the name that users know."""
+    """Whether that alone is exit code 1 under the policy."""
     base: Verdict
     """What it was."""
     new: Verdict
@@ -127,10 +112,50 @@ class Change:
     """How that stood to what was expected."""
     new_status: Standing
     """How it stands now."""
+    base_score: Number | None
+    """In units of the bound."""
+    new_score: Number | None
+    """In units of the bound."""
+    factor: float | Literal["Infinity"] | None
+    """The new score over the old one, where the score is what changed."""
     what: str
-    """What decided the new verdict, or where that is right the old one; empty where neither says."""
+    """What decided the new verdict, or where that is right the old one, in full; empty where neither says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovedField:
+    """A field of a dialect that some numbers follow otherwise than before."""
+
+    __pydantic_config__: ClassVar = CLOSED
+
+    field: str
+    """By its name in a profile."""
+    base: str
+    """What they followed: the documented value; empty for the canonical one."""
+    new: str
+    """What they follow now, likewise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that changed about an implementation, with the cells that show it."""
+
+    __pydantic_config__: ClassVar = CLOSED
+
+    kind: Kind
+    """How its cells changed: the worst of them."""
+    regression: bool
+    """Whether any of its cells is exit code 1 under the policy."""
+    implementation: str
+    """By the name that users know."""
+    cause: str
+    """Id of the cause that its cells share; empty where none is named."""
+    what: str
+    """That cause, or what else its cells share, in words; empty where there is nothing to say."""
+    fields: tuple[MovedField, ...]
+    """Of a change that moved: what its cells follow otherwise, where the results tell."""
     cells: tuple[CellChange, ...]
-    """The highest new score first."""
+    """Those of exit code 1 first, then the highest new score first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,12 +254,12 @@ class Comparison:
 
     __pydantic_config__: ClassVar = CLOSED
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     """Of this document. Any change of its shape is another number."""
     policy: Policy
     """By which it was judged."""
     regression: bool
-    """Whether anything regressed: exit code 1."""
+    """Whether anything regressed or moved: exit code 1."""
     base: Side
     """What was compared with."""
     new: Side
@@ -244,7 +269,7 @@ class Comparison:
     same: int
     """Of these, those that did not change."""
     changes: tuple[Change, ...]
-    """Cells that did."""
+    """What did: by implementation and cause."""
     grades: tuple[GradeChange, ...]
     """Grades of stability that changed."""
     environments: tuple[EnvironmentChange, ...]

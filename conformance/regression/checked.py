@@ -126,7 +126,7 @@ def restricted(run: Run, cases: Sequence[str]) -> Run:
 def _regressed(comparison: Comparison) -> Iterator[str]:
     for change in comparison.changes:
         if change.regression:
-            yield from [cell.case for cell in change.cells][:_FOLLOWED]
+            yield from [cell.case for cell in change.cells if cell.regression][:_FOLLOWED]
     for gone in comparison.vanished:
         if gone.regression:
             yield from gone.cases[:_FOLLOWED]
@@ -137,8 +137,8 @@ def _regressed(comparison: Comparison) -> Iterator[str]:
 
 
 def _changed(comparison: Comparison) -> list[str]:
-    changes = [change for change in comparison.changes if change.base is not change.new]
-    return [cell.case for change in changes for cell in change.cells[:_FOLLOWED]]
+    changed = [[cell.case for cell in change.cells if cell.base is not cell.new] for change in comparison.changes]
+    return [case for cases in changed for case in cases[:_FOLLOWED]]
 
 
 def _failing(comparison: Comparison) -> bool:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import venv
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from packaging.version import InvalidVersion, Version
 
 from conformance.errors import UsageError
 from conformance.regression.pins import Local, Pins, Released, Rung, Source, rungs
+from conformance.regression.wheels import PIP, digest_of, last_line
 from conformance.whole import write_whole
 
 #: One attempt to resolve and install; a resolver that backtracks further finds nothing a person would want.
@@ -56,9 +56,9 @@ Environment: TypeAlias = Built | Unbuilt
 def build(pins: Pins, package: str, at: Source, folder: Path) -> Environment:
     """Return the environment of a group with the package replaced, from `folder` where it was built before.
 
-    Raises `UsageError` where a checkout cannot be built.
+    Raises `UsageError` for a file that is no wheel.
     """
-    replacement, identity = _replacement(package, at, folder)
+    replacement, identity = _replacement(at)
     tried = rungs(pins, package, replacement)
     home = folder / f"{pins.group}-{package}-{at}-{_digest(tried[0], identity)}"
     ready = home / _READY
@@ -83,7 +83,7 @@ def released(package: str) -> tuple[Version, ...]:
     done = _pip("index", "versions", package)
     listed = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions:")]
     if done.returncode or not listed:
-        raise UsageError(f"{package}: its versions cannot be listed: {_last(done.stderr)}")
+        raise UsageError(f"{package}: its versions cannot be listed: {last_line(done.stderr)}")
     versions = []
     for text in listed[0].split(","):
         try:
@@ -93,36 +93,13 @@ def released(package: str) -> tuple[Version, ...]:
     return tuple(sorted(versions))
 
 
-def digest_of(wheel: Path) -> str:
-    """Return a short digest of a wheel's files; when they were packed does not count. Raises `UsageError`."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            files = sorted((member.filename, member.CRC, member.file_size) for member in archive.infolist())
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{wheel}: not a wheel: {error}") from error
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
-
-
-def _replacement(package: str, at: Source, folder: Path) -> tuple[str, str]:
-    """Return how a requirement names that version, and what tells it from another of the same name."""
+def _replacement(at: Source) -> tuple[str, str]:
+    """Return how a requirement names that version or wheel, and what tells it from another of the same name."""
     match at:
         case Released(version=version):
             return f"=={version}", ""
-        case Local(path=path):
-            wheel = _wheel(package, path, folder / "wheels") if path.is_dir() else path
+        case Local(path=wheel):
             return f" @ {wheel.as_uri()}", digest_of(wheel)
-
-
-def _wheel(package: str, checkout: Path, folder: Path) -> Path:
-    """Return a wheel built of a checkout as it stands."""
-    into = folder / hashlib.sha256(str(checkout).encode()).hexdigest()[:12]
-    for old in into.glob("*.whl"):
-        old.unlink()
-    done = _pip("wheel", "--no-deps", "--wheel-dir", str(into), str(checkout))
-    built = sorted(into.glob("*.whl"))
-    if done.returncode or len(built) != 1:
-        raise UsageError(f"{checkout}: no wheel of {package} can be built there: {_last(done.stderr)}")
-    return built[0]
 
 
 def _installed(rung: Rung, home: Path, log: Path) -> bool:
@@ -133,7 +110,7 @@ def _installed(rung: Rung, home: Path, log: Path) -> bool:
     with log.open("a") as output:
         for part in parts:
             print(f"--- others {rung.kept}: {' '.join(part)}", file=output, flush=True)
-            command = [*_PIP, "--python", str(_python(home)), "install", "--no-input", "--prefer-binary", *part]
+            command = [*PIP, "--python", str(_python(home)), "install", "--no-input", "--prefer-binary", *part]
             try:
                 done = subprocess.run(
                     command, stdout=output, stderr=subprocess.STDOUT, timeout=_SECONDS, stdin=subprocess.DEVNULL
@@ -151,11 +128,8 @@ def _versions(home: Path) -> dict[str, str]:
     return {installed["name"]: installed["version"] for installed in json.loads(done.stdout)}
 
 
-_PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-
-
 def _pip(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*_PIP, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_SECONDS)
+    return subprocess.run([*PIP, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_SECONDS)
 
 
 def _python(home: Path) -> Path:
@@ -172,8 +146,3 @@ def _reason(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
     errors = [line for line in lines if line.startswith("ERROR")]
     return errors[0] if errors else "\n".join(lines[-_TAIL:])
-
-
-def _last(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "no word from pip"

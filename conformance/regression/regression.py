@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 import tomllib
@@ -14,7 +13,7 @@ from typing import Any
 from conformance.compare.comparison import compare
 from conformance.compare.telling import headline
 from conformance.compare.values import Comparison, FailOn, Policy
-from conformance.errors import SuiteError, UsageError
+from conformance.errors import UsageError
 from conformance.regression.bisection import Answer, bisect
 from conformance.regression.checked import (
     Bisected,
@@ -27,12 +26,13 @@ from conformance.regression.checked import (
     restricted,
 )
 from conformance.regression.environments import Built, Environment, Unbuilt, build, released
-from conformance.regression.pins import Pins, Released, Source, holding, pinned_version, pins
+from conformance.regression.pins import Local, Pins, Released, Source, holding, pinned_version, pins
+from conformance.regression.progress import phase
+from conformance.regression.running import run_cells
+from conformance.regression.wheels import built_wheel, check_asked, check_different
 from conformance.runfile.reading import read
 from conformance.runfile.results import Results, results_of
 from conformance.spec.locations import root
-
-_TAIL = 3_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +74,11 @@ def pinned(package: str, groups: Sequence[Pins]) -> Source:
 
 
 def check(request: Request) -> Checked:
-    """Return what changed from the base to the head. Raises `UsageError` where there is nothing to compare."""
-    request = replace(request, policy=_policy(request.policy))
+    """Return what changed from the base to the head. Raises `UsageError` where there is nothing to compare.
+
+    What can be told without an environment is told first: that a wheel is of another package, or both are the same.
+    """
+    request = _wheels(replace(request, policy=_policy(request.policy)))
     base = _side(request, request.base, "base")
     before = _comparable(request, base)
     if not before.cells:
@@ -156,64 +159,49 @@ def _step(request: Request, version: Source, base: Results, cases: Sequence[str]
 
 def _side(request: Request, at: Source, name: str, cases: Sequence[str] = ()) -> CheckedVersion:
     """Build the environments of a version and run the cells in them."""
-    environments = []
-    for group_pins in request.pins:
-        _say(f"{request.package} {at}: environment {group_pins.group}")
-        environments.append(build(group_pins, request.package, at, request.environments))
-        _say(f"{request.package} {at}: {_outcome(environments[-1])}")
+    environments = tuple(_environment(request, at, group_pins) for group_pins in request.pins)
     file = request.out / f"{name}.jsonl"
+    words = [*request.selection, *(word for case in cases or request.cases for word in ("--case", case))]
     started = time.monotonic()
-    ran = _run(
-        file,
-        environments,
-        [*request.selection, *(word for case in cases or request.cases for word in ("--case", case))],
-    )
-    seconds = time.monotonic() - started
-    results = results_of([read(file)]) if ran else None
-    _say(f"{request.package} {at}: {len(results.cells) if results else 0:,} cells in {seconds:.0f} s")
+    with phase(f"{request.package} {at}, cells") as running:
+        ran = run_cells(file, environments, words, running.reached)
+        results = results_of([read(file)]) if ran else None
+        running.outcome = f"{len(results.cells) if results else 0:,} run"
+    seconds = round(time.monotonic() - started, 1)
     return CheckedVersion(
-        at=at, environments=tuple(environments), file=file if ran else None, results=results, seconds=round(seconds, 1)
+        at=at, environments=environments, file=file if ran else None, results=results, seconds=seconds
     )
 
 
-def _run(file: Path, environments: Sequence[Environment], selection: Sequence[str]) -> bool:
-    """Return whether there is a run file: a run that selects nothing has none."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
-    words = ["--grouped", "--out", str(file), *selection]
-    for environment in environments:
+def _environment(request: Request, at: Source, group_pins: Pins) -> Environment:
+    """Build the environment of a group, or take the one that was built before."""
+    with phase(f"{request.package} {at}, environment {group_pins.group}") as building:
+        environment = build(group_pins, request.package, at, request.environments)
         match environment:
-            case Built(group=group, python=python):
-                words += ["--python", f"{group}={python}"]
-            case Unbuilt(group=group, log=install):
-                words += ["--unbuilt", f"{group}={install}"]
-    log = file.with_suffix(".log")
-    with log.open("w") as output:
-        # A run is a process of its own, so that pytest begins anew in each.
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "conformance", "run", *words, "--", "-q"],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-        )
-    if done.returncode == 130:
-        raise KeyboardInterrupt
-    words_of_run = log.read_text(errors="replace")[-_TAIL:].strip()
-    if done.returncode == 2:
-        if "nothing selected" in words_of_run:
-            return False
-        raise UsageError(words_of_run.splitlines()[-1].removeprefix("error: "))
-    if done.returncode not in (0, 1):
-        raise SuiteError(f"the run of {file} ended with code {done.returncode}: {words_of_run}")
-    return True
+            case Built(kept=kept):
+                building.outcome = f"ready, the other pins {kept}"
+            case Unbuilt(reason=reason, log=log):
+                building.outcome = f"not built: {reason.splitlines()[0] if reason else log}"
+    return environment
 
 
-def _outcome(environment: Environment) -> str:
-    match environment:
-        case Built(kept=kept, seconds=seconds):
-            return f"built in {seconds:.0f} s, the other pins {kept}"
-        case unbuilt:
-            return f"not built: {unbuilt.reason.splitlines()[0] if unbuilt.reason else unbuilt.log}"
+def _wheels(request: Request) -> Request:
+    """Return the request with a wheel in place of each checkout. Raises `UsageError` where both sides are the same."""
+    check_asked(request.package, request.base, request.head)
+    base, head = (_wheel(request, source) for source in (request.base, request.head))
+    check_different(request.package, base, head)
+    return replace(request, base=base, head=head)
+
+
+def _wheel(request: Request, at: Source) -> Source:
+    match at:
+        case Local(path=checkout) if checkout.is_dir():
+            with phase(f"{request.package} {at}, wheel") as building:
+                wheel = built_wheel(request.package, at, request.environments)
+                building.outcome = f"built {wheel}"
+            return wheel
+        case _:
+            return at
 
 
 def _say(line: str) -> None:

@@ -146,6 +146,7 @@ def recorded_catalogue() -> Mapping[str, CatalogueEntry]:
         id_: CatalogueEntry(
             words=entry.words,
             one=entry.one or "",
+            varies=entry.varies,
             instead=entry.instead,
             seen=entry.seen,
             clause=entry.clause,

@@ -157,7 +157,11 @@ def what(cell: RecordedCell, *, weights: bool = True) -> str:
 
     Without `weights` numbers that nothing explains are called that alone, whatever they are made of.
     """
-    text = next(_accounts(cell, weights), "")
+    return on_one_line(next(_accounts(cell, weights), ""))
+
+
+def on_one_line(text: str) -> str:
+    """Return a text on one line of limited length, without places in memory, which differ from process to process."""
     line = " ".join(_ADDRESS.sub("0x…", text).split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, cast
+from typing import ClassVar, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 
@@ -29,11 +29,14 @@ from conformance.runfile.observed import (
     shortened,
     what,
 )
+from conformance.runfile.reasons import NONE, Reason, reason_of
 from conformance.runfile.run import Run
-from conformance.runfile.structs import CaseLine, EnvironmentLine, Letter
+from conformance.runfile.structs import CaseLine, DeclaredField, EnvironmentLine, Letter
 from conformance.verdict import Standing, Verdict
 
-FORMAT = 1
+FORMAT: Literal[2] = 2
+#: Formats that are read. The first says nothing of causes and dialect fields as values.
+READ = (1, FORMAT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +165,7 @@ class Results:
 
     __pydantic_config__: ClassVar = CLOSED
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = FORMAT
     """Of this document. Any change of its shape is another number."""
     suite: str
     """Versions of the suite that judged, the first run's first."""
@@ -182,6 +185,8 @@ class Results:
     """By column and dtype."""
     texts: tuple[str, ...]
     """What diagnoses refer to; the first is empty."""
+    reasons: tuple[Reason, ...] = ()
+    """What stands behind each of `texts`, as values; none in format 1."""
     cell_fields: tuple[str, ...] = Row._fields
     """Names of the places in a row of `cells`."""
     cells: tuple[Row, ...]
@@ -191,6 +196,10 @@ class Results:
     def complete(self) -> bool:
         """Whether every run ended with all its cells."""
         return all(run.complete for run in self.runs)
+
+
+#: What decided verdicts, in words and as values, with their positions in `texts` and `reasons`.
+_Accounts: TypeAlias = dict[tuple[str, Reason], int]
 
 
 def results_of(runs: Sequence[Run], *, partial: bool = False) -> Results:
@@ -204,8 +213,14 @@ def results_of(runs: Sequence[Run], *, partial: bool = False) -> Results:
     environments = [(position, environment) for position, run in enumerate(runs) for environment in run.environments]
     homes = {(run, environment.id): position for position, (run, environment) in enumerate(environments)}
     cell_homes = [homes[position, record.environment] for position, run in enumerate(runs) for record in run.records]
-    texts = {"": 0}
-    rows = _rows(cells, cell_homes, column_positions, case_positions, texts)
+    accounts: _Accounts = {("", NONE): 0}
+    rows = _rows(
+        cells,
+        cell_homes,
+        [environment for _, environment in environments],
+        (column_positions, case_positions),
+        accounts,
+    )
     return Results(
         suite=", ".join(dict.fromkeys(run.header.suite for run in runs)),
         spec=runs[0].header.spec,
@@ -215,7 +230,8 @@ def results_of(runs: Sequence[Run], *, partial: bool = False) -> Results:
         columns=tuple(columns),
         cases=tuple(_case(case) for case in cases.values()),
         grades=tuple(_grades(cells, column_positions, case_positions)),
-        texts=tuple(texts),
+        texts=tuple(text for text, _ in accounts),
+        reasons=tuple(reason for _, reason in accounts),
         cells=tuple(rows),
     )
 
@@ -290,22 +306,38 @@ def _grades(cells: Sequence[RecordedCell], columns: Mapping[str, int], cases: Ma
 
 def _rows(
     cells: Sequence[RecordedCell],
-    environments: Iterable[int],
-    columns: Mapping[str, int],
-    cases: Mapping[str, int],
-    texts: dict[str, int],
+    homes: Iterable[int],
+    environments: Sequence[EnvironmentLine],
+    positions: tuple[Mapping[str, int], Mapping[str, int]],
+    accounts: _Accounts,
 ) -> list[Row]:
-    """Return the cells with their environments' positions as rows, by case and column; `texts` grows."""
+    """Return the cells as rows, by case and column; `accounts` grows.
+
+    `homes` are the positions of the cells' environments, `positions` those of columns by name and of cases by id.
+    """
+    columns, cases = positions
+    profiles = {
+        (home, offer.name): offer.profile
+        for home, environment in enumerate(environments)
+        for offer in environment.implementations
+    }
     places = [
-        (cases[cell.case.id], columns[cell.column.name], environment, cell)
-        for cell, environment in zip(cells, environments, strict=True)
+        (cases[cell.case.id], columns[cell.column.name], home, cell) for cell, home in zip(cells, homes, strict=True)
     ]
     places.sort(key=lambda place: place[:2])
-    return [_row(*place, texts) for place in places]
+    return [
+        _row(case, column, home, cell, _account(cell, profiles.get((home, cell.column.implementation), ()), accounts))
+        for case, column, home, cell in places
+    ]
 
 
-def _row(case: int, column: int, environment: int, cell: RecordedCell, texts: dict[str, int]) -> Row:
+def _account(cell: RecordedCell, profile: Sequence[DeclaredField], accounts: _Accounts) -> int:
+    """Return the position of what decided the cell's verdict among `accounts`, which grow."""
     right = cell.verdict in (Verdict.EXACT, Verdict.CONFORMS)
+    return accounts.setdefault(("" if right else what(cell), reason_of(cell, profile)), len(accounts))
+
+
+def _row(case: int, column: int, environment: int, cell: RecordedCell, diagnosis: int) -> Row:
     seconds = [step.seconds for step in cell.record.steps if step.seconds is not None]
     return Row(
         case=case,
@@ -315,6 +347,6 @@ def _row(case: int, column: int, environment: int, cell: RecordedCell, texts: di
         status=cell.standing,
         score=shortened(cell.record.score),
         seconds=float(f"{sum(seconds):.3g}") if seconds else None,
-        diagnosis=texts.setdefault("" if right else what(cell), len(texts)),
+        diagnosis=diagnosis,
         grade=cell.grade,
     )

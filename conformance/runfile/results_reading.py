@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from conformance.errors import UsageError
 from conformance.runfile.compression import content
 from conformance.runfile.reading import read_all
-from conformance.runfile.results import FORMAT, Results, results_of
+from conformance.runfile.results import READ, Results, results_of
 
 _ADAPTER = TypeAdapter(Results)
 
@@ -48,8 +48,9 @@ def parse(raw: bytes, name: str) -> Results:
     format_of_document = value.get("format") if isinstance(value, dict) else None
     if not isinstance(format_of_document, int) or "cell_fields" not in value:
         raise UsageError(f"{name}: no results of a conformance report: expected an object with format and cells")
-    if format_of_document != FORMAT:
-        raise UsageError(f"{name}: results of format {format_of_document}; this version reads format {FORMAT}")
+    if format_of_document not in READ:
+        formats = " and ".join(map(str, READ))
+        raise UsageError(f"{name}: results of format {format_of_document}; this version reads formats {formats}")
     try:
         results = _ADAPTER.validate_json(raw, strict=True)
     except ValidationError as error:
@@ -70,6 +71,8 @@ def _published(path: Path) -> Path | None:
 
 def _check_positions(results: Results, name: str) -> None:
     """Raise `UsageError` for a row or a grade that refers to nothing, and for a cell that is there twice."""
+    if results.format > 1 and len(results.reasons) != len(results.texts):
+        raise UsageError(f"{name}: reasons: expected as many as texts, {len(results.texts)}")
     limits = [len(results.cases), len(results.columns), len(results.environments), len(results.texts)]
     for row in results.cells:
         positions = [row.case, row.column, row.environment, row.diagnosis]

@@ -37,6 +37,8 @@ class CatalogueEntry(Part, frozen=True, kw_only=True):
     words: str
     #: The template where `count` is 1; empty where `words` serves for that too.
     one: str = ""
+    #: The parameters that differ from cell to cell of one fault.
+    varies: tuple[str, ...] = ()
     #: What is done instead of what is right.
     instead: str = ""
     #: What a user of it will see.

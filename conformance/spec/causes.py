@@ -24,6 +24,9 @@ class CatalogueEntry(BaseModel):
 
     words: str = Field(min_length=3, description="What names it, with its {parameters}.")
     one: str | None = Field(None, min_length=3, description="The words where the parameter `count` is 1.")
+    varies: tuple[str, ...] = Field(
+        default=(), strict=False, description="Parameters that differ from cell to cell of one fault."
+    )
     instead: str = Field(min_length=10, description="What is done instead, in one sentence.")
     seen: str = Field(min_length=10, description="What a user sees of it, in one sentence.")
     clause: str = Field(description="The clause of semantics.md that it breaks.")
@@ -89,6 +92,9 @@ def _entry_errors(
             return
         if unknown:
             yield document.error((id_, key), f"the words have no {{{min(unknown)}}}", f"{id_}.{key}")
+    for name in entry.varies:
+        if name not in entry.parameters:
+            yield document.error((id_, "varies"), f"the words have no {{{name}}}", f"{id_}.varies")
 
 
 def _fields(text: str) -> list[str]:

@@ -54,7 +54,7 @@ def _older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "results.json").write_bytes(content)
     (folder / "results.json.gz").write_bytes(gzip.compress(content))
     (folder / "cut.json.gz").write_bytes(gzip.compress(content)[:-30])
-    (folder / "newer.json").write_bytes(content.replace(b'"format":1', b'"format":2', 1))
+    (folder / "newer.json").write_bytes(content.replace(b'"format":2', b'"format":3', 1))
     (folder / "other.json").write_bytes(b'{"a": 1}')
     (folder / "page.json").write_bytes(b"<html>")
     (folder / "broken.json").write_bytes(content.replace(b"[0,0,0,", b"[0,99,0,", 1))
@@ -157,7 +157,7 @@ def test_older_results_can_be_dropped_onto_a_single_file(page: Any, tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("newer.json", "newer.json: results of format 2; this page reads format 1."),
+        ("newer.json", "newer.json: results of format 3; this page reads formats 1 and 2."),
         ("other.json", "other.json: no results of a conformance report."),
         ("page.json", "page.json: not JSON."),
         ("cut.json.gz", "cut.json.gz: not whole."),

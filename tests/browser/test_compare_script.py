@@ -7,9 +7,11 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import conformance
@@ -17,11 +19,13 @@ from conformance.compare.comparison import compare
 from conformance.compare.values import FailOn, Policy
 from conformance.errors import UsageError
 from conformance.json_text import text_of
+from conformance.runfile.lines import recorded_catalogue
 from conformance.runfile.results import Results, results_of
 from conformance.runfile.run import Run
 from conformance.verdict import Verdict
 from tests.run_lines import FLAX, TORCH, case_line, environment_line, record_line, run_of
 from tests.run_pairs import PAIRS
+from tests.runs_with_reasons import named, reasoned
 
 pytestmark = pytest.mark.browser
 
@@ -112,6 +116,31 @@ def test_random_runs_are_compared_alike(in_browser: Comparer, seed: int) -> None
     base, new = (results_of([drawn(each)]) for each in (seed, seed + 100))
     assert_alike(in_browser, base, new, Policy())
     assert_alike(in_browser, base, new, STRICT)
+
+
+CAUSES = (
+    named("epsilon-outside-root"), named("moving-correction", correction=1), named("unexplained", "output", "grad_input"),
+    named("unexplained"), named("not-finite", count=3), named("not-finite", count=5), named("epsilon-dropped"),
+)  # fmt: skip
+
+
+def explained(seed: int) -> Run:
+    """Return a run as `drawn` does, whose cells name causes and fields at random."""
+    draw, run = random.Random(seed), drawn(seed)
+    records = [
+        reasoned(record, draw.sample(CAUSES, draw.randrange(4)), draw.sample(["update", "moving_correction"], draw.randrange(3)))
+        for record in run.records
+    ]  # fmt: skip
+    header = msgspec.structs.replace(run.header, causes=dict(recorded_catalogue()))
+    return replace(run, header=header, records=tuple(records))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_causes_and_fields_are_compared_alike(in_browser: Comparer, seed: int) -> None:
+    """Whatever accounts for the changes, and beside results that tell of it in words alone."""
+    base, new = (results_of([explained(each)]) for each in (seed, seed + 100))
+    assert_alike(in_browser, base, new, Policy())
+    assert_alike(in_browser, replace(base, reasons=(), format=1), new, Policy())
 
 
 def test_several_runs_of_one_environment_are_compared_alike(in_browser: Comparer) -> None:

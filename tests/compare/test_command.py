@@ -53,7 +53,10 @@ def published(run: Run, path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("name", "code"), [("nothing", 0), ("drift", 0), ("conforms-deviates", 1), ("cell-gone", 1)])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("nothing", 0), ("drift", 0), ("conforms-deviates", 1), ("cell-gone", 1), ("dialect-conforms", 1)],
+)
 def test_a_regression_is_exit_code_one(command: Command, tmp_path: Path, name: str, code: int) -> None:
     """Anything else that is told is none."""
     base, new = written(name, tmp_path)
@@ -80,7 +83,7 @@ def test_the_policy_is_stated_where_help_is(command: Command) -> None:
     code, out, _ = command("--help")
     told = " ".join(out.split())
     assert code == 0
-    assert all(word in told for word in ("13.4", "(drift)", "(exactness)", "(appeared)", "(vanished)"))
+    assert all(word in told for word in ("13.4", "Moved", "(drift)", "(exactness)", "(appeared)", "(vanished)"))
 
 
 def test_the_formats_say_the_same(command: Command, tmp_path: Path) -> None:
@@ -164,8 +167,8 @@ def test_a_file_where_a_folder_must_be_is_told_in_one_line(command: Command, tmp
     [
         (
             "x.json",
-            b'{"format": 2, "cell_fields": [], "cells": []}',
-            "results of format 2; this version reads format 1",
+            b'{"format": 9, "cell_fields": [], "cells": []}',
+            "results of format 9; this version reads formats 1 and 2",
         ),
         ("x.json", b"{}", "no results of a conformance report"),
         ("x.jsonl", b"{}\n", "not a run file: its first line is no header"),

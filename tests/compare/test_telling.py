@@ -61,6 +61,8 @@ class Tags(HTMLParser):
         ("nothing", "Nothing changed: 2 cells compared."),
         ("conforms-deviates", "Regression: 1 cell. 1 cell compared, 0 as before."),
         ("drift", "No regression. 1 cell compared, 0 as before."),
+        ("dialect-conforms", "Moved: 1 cell. 1 cell compared, 0 as before."),
+        ("epsilon-moved", "Regression: 6 cells. 7 cells compared, 0 as before."),
         ("grade-falls", "Regression: 1 grade. 2 cells compared, 2 as before."),
         ("group-not-built", "Regression: 1 environment, 1 vanished cell. 1 cell compared, 1 as before."),
     ],
@@ -84,6 +86,9 @@ def test_a_run_against_itself_is_one_line() -> None:
         ("conforms-deviates", "  torch.nn.BatchNorm: conforms → deviates, 1 cell: epsilon outside the root"),
         ("conforms-deviates", "      a.one  0.5 → 12.5 (eager-cpu)"),
         ("conforms-known-deviation", "  torch.nn.BatchNorm: conforms → deviates (known), 1 cell: epsilon outside the root"),
+        ("dialect-conforms", "  torch.nn.BatchNorm: dialect → conforms, 1 cell: update: zero_debiased → canonical"),
+        ("epsilon-moved", "  torch.nn.BatchNorm: conforms → deviates, 2 cells; conforms → deviates (known), 1 cell; exact → deviates, 1 cell; deviates otherwise than before, 1 cell: epsilon outside the root"),
+        ("epsilon-moved", "      and 2 cases more"),
         ("drift", "  torch.nn.BatchNorm: conforms, with scores ×4, 1 cell"),
         ("drift-from-nothing", "  torch.nn.BatchNorm: conforms, with scores ×∞, 1 cell"),
         ("drift-to-nan", "      a.one  12.5 → nan (eager-cpu)"),
@@ -129,15 +134,22 @@ def test_regressions_stand_before_everything_else() -> None:
     assert headings[0] == "Regressions"
 
 
+def test_what_moved_stands_under_its_own_heading() -> None:
+    """And in no other section, in each form."""
+    found = compared("dialect-conforms")
+    assert re.findall(r"^(\w.*):$", text(found), re.MULTILINE) == ["Moved"]
+    assert re.findall(r"^### (.*)$", markdown(found), re.MULTILINE) == ["Moved"]
+
+
 def test_of_many_cells_a_few_are_named_and_the_rest_counted() -> None:
     """The JSON has them all."""
     base = run_of(*(record_line(of=f"a.case-{place:02}") for place in range(30)))
     new = run_of(*(record_line("deviates", 30 - place, of=f"a.case-{place:02}") for place in range(30)))
     found = compare(results_of([base]), results_of([new]))
     shown = text(found).splitlines()
-    assert sum("a.case-" in line for line in shown) == 8
+    assert sum("a.case-" in line for line in shown) == 3
     assert "a.case-00" in shown[6]
-    assert "      and 22 more" in shown
+    assert "      and 27 cases more" in shown
 
 
 def test_markdown_folds_the_cells_and_leaves_the_finding_in_sight() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.errors import UsageError
 from conformance.regression import pins as pinned
-from conformance.regression.environments import Built, Unbuilt, build, digest_of, released
+from conformance.regression.environments import Built, Unbuilt, build, released
 from conformance.regression.pins import Pins, Source, source
 from tests.tiny_wheels import write_wheel
 
@@ -70,12 +70,6 @@ def test_a_wheel_takes_the_place_of_the_version_of_its_name(tmp_path: Path) -> N
     one = write_wheel(tmp_path / "one", "layers", "2", code="answer = 'one'")
     two = write_wheel(tmp_path / "two", "layers", "2", code="answer = 'two'")
     assert [answered(built(str(wheel), tmp_path)) for wheel in (one, two)] == ["one", "two"]
-
-
-def test_a_wheel_packed_again_is_the_same(tmp_path: Path) -> None:
-    one, again = (write_wheel(tmp_path / name, "layers", "2", code="a = 1") for name in ("one", "again"))
-    other = write_wheel(tmp_path / "other", "layers", "2", code="a = 2")
-    assert digest_of(one) == digest_of(again) != digest_of(other)
 
 
 def test_a_package_that_is_alone_leaves_what_it_asks_for_out(tmp_path: Path) -> None:

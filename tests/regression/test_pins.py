@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from packaging.version import Version
 
 from conformance.errors import UsageError
 from conformance.regression.pins import Local, Pins, Released, holding, pinned_version, pins, rungs, source
+from conformance.spec.locations import root
 
 PROJECT = {
     "dependency-groups": {
@@ -34,6 +36,14 @@ def test_gpu_pins_are_a_group_of_their_own_that_may_include_another() -> None:
 def test_the_package_is_replaced_and_the_other_pins_are_kept() -> None:
     first = rungs(JAX, "flax", "==0.12.0")[0]
     assert (first.kept, first.together) == ("as pinned", ("jax==0.10.2", "flax==0.12.0", "numpy>=2", "ml_dtypes"))
+
+
+def test_what_a_package_imports_without_asking_for_it_is_installed_in_every_attempt() -> None:
+    (shipped,) = pins(tomllib.loads((root() / "pyproject.toml").read_text()), ["portable"])
+    assert all(
+        any(text.startswith("setuptools") for text in rung.together)
+        for rung in rungs(shipped, "paddlepaddle", "==3.2.0")
+    )
 
 
 def test_where_the_pins_do_not_go_together_the_others_may_be_older_and_then_anything() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +16,15 @@ from conformance.compare.values import Policy
 from conformance.errors import UsageError
 from conformance.regression import regression
 from conformance.regression.bisection import Answer
+from conformance.regression.checked import followed
 from conformance.regression.environments import Built, Environment, Unbuilt
 from conformance.regression.pins import Local, Pins, Released, Source
 from conformance.regression.regression import Request, check, located, versions_between
 from conformance.regression.written import write
 from conformance.runfile.run import Run
 from tests.run_lines import environment_line, record_line, run_of, write_run
-from tests.run_pairs import DEVIATES, OTHER_CELL
+from tests.run_pairs import DEVIATES, OTHER_CELL, PAIRS
+from tests.tiny_wheels import write_wheel
 
 #: By version what it does: from 4 on epsilon stands outside the root.
 WORLD = {f"1.{minor}": run_of(DEVIATES if minor >= 4 else record_line(), OTHER_CELL, environments=(environment_line(version=f"1.{minor}"),)) for minor in range(8)}  # fmt: skip
@@ -59,7 +62,12 @@ def _world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             versions = {package: str(source)}
             return Built(group=pins.group, python=Path(str(source)), kept="as pinned", versions=versions, seconds=0.0)
 
-        def run(file: Path, environments: Sequence[Environment], selection: Sequence[str]) -> bool:
+        def run(
+            file: Path,
+            environments: Sequence[Environment],
+            selection: Sequence[str],
+            reached: Callable[[int, int], None],
+        ) -> bool:
             (environment,) = environments
             version = environment.versions["torch"] if isinstance(environment, Built) else environment.log.name
             cases = [word for before, word in itertools.pairwise(selection) if before == "--case"]
@@ -73,7 +81,7 @@ def _world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             return True
 
         monkeypatch.setattr(regression, "build", build)
-        monkeypatch.setattr(regression, "_run", run)
+        monkeypatch.setattr(regression, "run_cells", run)
         monkeypatch.setattr(regression, "released", lambda package: tuple(map(Version, runs)))
         return ran
 
@@ -159,6 +167,38 @@ def test_the_same_two_runs_leave_the_same_files(
     files = {each.relative_to(tmp_path / "one") for each in (tmp_path / "one").rglob("*") if each.is_file()}
     assert {"summary.md", "comparison.json", "junit.xml", "versions.json"} <= {each.name for each in files}
     assert all((tmp_path / "one" / each).read_bytes() == (tmp_path / "two" / each).read_bytes() for each in files)
+
+
+def test_what_needs_no_environment_is_told_before_one_is_built(
+    asked: Request, world: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    ran = world(WORLD)
+    other = Local(path=write_wheel(tmp_path, "arrays", "2"))
+    for head, message in ((asked.base, "are the same"), (other, "is of arrays, not of torch")):
+        with pytest.raises(UsageError, match=message):
+            check(replace(asked, head=head))
+    assert not ran
+
+
+def test_a_dialect_that_moved_is_no_silence(asked: Request, world: Callable[..., list[str]]) -> None:
+    world({"1.0": PAIRS["dialect-conforms"][0], "1.7": PAIRS["dialect-conforms"][1]})
+    checked = check(asked)
+    assert checked.comparison.regression
+    assert followed(checked.comparison) == ("a.one",)
+
+
+def test_each_phase_is_a_line_with_its_time_and_what_came_of_it(
+    asked: Request, world: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    world(WORLD)
+    check(replace(asked, head=at("1.3")))
+    lines = [re.sub(r"\d+ s\)$", "0 s)", line) for line in capsys.readouterr().err.splitlines()]
+    assert lines == [
+        "torch 1.0, environment torch: ready, the other pins as pinned (0 s)",
+        "torch 1.0, cells: 2 run (0 s)",
+        "torch 1.3, environment torch: ready, the other pins as pinned (0 s)",
+        "torch 1.3, cells: 2 run (0 s)",
+    ]
 
 
 @pytest.mark.parametrize(("base", "head", "between"), [("1.2", "1.5", ["1.3", "1.4"]), ("1.5", "1.2", ["1.4", "1.3"])])

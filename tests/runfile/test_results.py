@@ -165,7 +165,7 @@ def test_the_document_obeys_its_schema() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("format", 2),
+        ("format", 3),
         ("suite", None),
         ("extra", 1),
         ("cells", [[0, 0, 0, "splendid", "agrees", 0.1, 0.1, 0, ""]]),
@@ -184,8 +184,9 @@ def test_the_schema_and_the_reader_refuse_the_same(key: str, value: Any) -> None
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 9}, "old.json: results of format 9; this version reads format 1"),
+        ({"format": 9}, "old.json: results of format 9; this version reads formats 1 and 2"),
         ({"format": "1"}, "old.json: no results of a conformance report"),
+        ({"reasons": []}, "old.json: reasons: expected as many as texts"),
         ({"cells": [[99, 0, 0, "conforms", "agrees", 0.1, 0.1, 0, ""]]}, "old.json: cells: "),
         ({"cells": [[0, 0, 0, "conforms", "agrees", 0.1, 0.1, -1, ""]]}, "old.json: cells: "),
         ({"cells": [[0, 0, 0, "conforms", "agrees", 0.1, 0.1, 0, ""]] * 2}, "old.json: the cell a.two::torch"),
@@ -195,6 +196,12 @@ def test_the_schema_and_the_reader_refuse_the_same(key: str, value: Any) -> None
 def test_what_cannot_be_meant_is_told(change: dict[str, Any], message: str) -> None:
     """Another format first; then what refers to nothing, and what is there twice."""
     assert refusal({**document(), **change}).startswith(message)
+
+
+def test_results_of_the_first_format_are_read_and_have_no_reasons() -> None:
+    """They tell of causes in words alone."""
+    first = {name: value for name, value in document().items() if name != "reasons"} | {"format": 1}
+    assert parse(json.dumps(first).encode(), "old.json").reasons == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"[1]", b"{}", b'"x"', b"\xff\xfe", b"[" * 100_000])

@@ -87,6 +87,7 @@ def complaints(folder: Path, text: str) -> list[str]:
         (("  seen: The variance loses its digits.\n", ""), "causes.yaml:1:1: seen: is missing"),
         (("instead:", "insted:"), "causes.yaml:3:3: insted: unknown key; did you mean instead?"),
         (("words: one pass", "words: one {pass"), "causes.yaml:2:3: one-pass.words: braces do not match"),
+        (("  seen:", "  varies: [count]\n  seen:"), "causes.yaml:4:3: one-pass.varies: the words have no {count}"),
         (("in one pass.", "in one {pass}."), "causes.yaml:3:3: one-pass.instead: the words have no {pass}"),
     ],
 )

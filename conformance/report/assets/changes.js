@@ -3,7 +3,7 @@
 conformance.changes = ((site, {make, dotted, link, head, scroll, mark, short, count}) => {
   const ROWS = 200;
   const CELLS = 30;
-  const TITLES = ["Regressions", "Environments", "Other changes", "Improvements", "Cells of one run alone"];
+  const TITLES = ["Regressions", "Moved", "Environments", "Other changes", "Improvements", "Cells of one run alone"];
   const IMPROVEMENTS = ["steadier", "exact", "better"];
   const CUT = ["refused", "timed_out", "crashed"];
   const PARTS = {versions: "version", settings: "setting", process: "variable", host: "host"};
@@ -17,15 +17,18 @@ conformance.changes = ((site, {make, dotted, link, head, scroll, mark, short, co
 
   function headline(found) {
     const compared = `${counted(found.compared, "cell")} compared, ${count(found.same)} as before.`;
-    if (!found.regression) return `No regression. ${compared}`;
     const bad = (items) => items.filter((each) => each.regression);
+    const cells = found.changes.flatMap((each) => each.cells);
+    const moved = cells.filter((cell) => cell.kind === "moved").length;
     const parts = [
-      [total(bad(found.changes), (each) => each.cells.length), "cell"], [bad(found.grades).length, "grade"],
+      [bad(cells).length - moved, "cell"], [bad(found.grades).length, "grade"],
       [total(bad(found.environments), (each) => each.environments.length), "environment"],
       [total(bad(found.vanished), (each) => each.cases.length), "vanished cell"],
       [total(bad(found.appeared), (each) => each.disagreeing.length), "new disagreeing cell"],
     ];
-    return `Regression: ${parts.filter(([number]) => number).map((part) => counted(...part)).join(", ")}. ${compared}`;
+    const regressed = parts.filter(([number]) => number).map((part) => counted(...part)).join(", ");
+    const outcomes = [regressed ? `Regression: ${regressed}.` : "", moved ? `Moved: ${counted(moved, "cell")}.` : ""].filter(Boolean);
+    return `${outcomes.join(" ") || "No regression."} ${compared}`;
   }
   function notes({base, new: now, redefined}) {
     const left = `${counted(redefined.length, "case")} defined differently and not compared`;
@@ -61,21 +64,34 @@ conformance.changes = ((site, {make, dotted, link, head, scroll, mark, short, co
     const found = words.columns.find(([each]) => each === name);
     return found ? [implementation(words, found[1]), make("div", {class: "quiet"}, `${found[2]} ${found[3]}`)] : dotted(name);
   };
+  // The ways in which cells changed, each with the number of cells that did so.
+  function transitions(words, {cells}) {
+    const ways = new Map();
+    for (const cell of cells) {
+      const key = JSON.stringify([cell.kind, cell.base, cell.new, cell.base_status, cell.new_status]);
+      ways.set(key, [...ways.get(key) ?? [], cell]);
+    }
+    return [...ways.values()].sort((one, other) => other.length - one.length).map((alike) => make("div", {}, transition(words, alike, ways.size > 1)));
+  }
+  function transition(words, alike, several) {
+    const [{kind, base, new: now, base_status: was, new_status: is}] = alike;
+    const told = {drift: "less room", steadier: "more room", otherwise: "otherwise", status: "as before"}[kind];
+    const factors = alike.map((cell) => cell.factor === "Infinity" ? Infinity : cell.factor).filter((factor) => factor !== null);
+    const range = factors.length ? `scores ×${factor(Math.min(...factors))} to ×${factor(Math.max(...factors))}` : told && base === now ? told : "";
+    const quiet = [several ? counted(alike.length, "cell") : "", range].filter(Boolean).join(", ");
+    return [marked(words, base, was), " → ", marked(words, now, is), quiet ? make("div", {class: "quiet"}, quiet) : ""];
+  }
   function change(words, each) {
-    const told = {drift: "less room", steadier: "more room", otherwise: "otherwise", status: "as before"}[each.kind];
-    const factors = each.cells.map((cell) => cell.factor === "Infinity" ? Infinity : cell.factor).filter((factor) => factor !== null);
-    const range = factors.length ? `scores ×${factor(Math.min(...factors))} to ×${factor(Math.max(...factors))}` : told && each.base === each.new ? told : "";
     const was = `${each.implementation}-`;
-    return row(implementation(words, each.implementation),
-      [marked(words, each.base, each.base_status), " → ", marked(words, each.new, each.new_status), range ? make("div", {class: "quiet"}, range) : ""],
-      each.what,
+    return row(implementation(words, each.implementation), transitions(words, each), each.what,
       folded(each.cells, "cell", (cell) => [
         link("case.html", {cell: `${cell.case}::${cell.column}`}, `${cell.case} ${cell.column.replace(was, "")}`), " ",
-        make("span", {class: "quiet"}, scores(each, cell))]));
+        make("span", {class: "quiet"}, scores(cell)),
+        cell.what && cell.what !== each.what ? make("div", {class: "quiet", dir: "auto"}, cell.what) : ""]));
   }
   const factor = (value) => (value === Infinity ? "∞" : Number(value.toPrecision(2)));
-  function scores(each, cell) {
-    const shown = [[each.base, cell.base_score], [each.new, cell.new_score]].filter(([verdict, score]) => !CUT.includes(verdict) && score !== null);
+  function scores(cell) {
+    const shown = [[cell.base, cell.base_score], [cell.new, cell.new_score]].filter(([verdict, score]) => !CUT.includes(verdict) && score !== null);
     return [...new Set(shown.map(([, score]) => short(score)))].join(" → ");
   }
   const grade = (words, each) => row(column(words, each.column), `${each.base} → ${each.new}`, `stability in ${each.dtype}`,
@@ -97,7 +113,7 @@ conformance.changes = ((site, {make, dotted, link, head, scroll, mark, short, co
   function sections(words, found) {
     const of = Object.fromEntries(TITLES.map((title) => [title, []]));
     const put = (items, title, drawn) => {
-      for (const each of items) of[each.regression ? "Regressions" : typeof title === "string" ? title : title(each)].push(() => drawn(words, each));
+      for (const each of items) of[each.kind === "moved" ? "Moved" : each.regression ? "Regressions" : typeof title === "string" ? title : title(each)].push(() => drawn(words, each));
     };
     put(found.environments, "Environments", environment);
     put(found.changes, ({kind}) => (IMPROVEMENTS.includes(kind) ? "Improvements" : "Other changes"), change);

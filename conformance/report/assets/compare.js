@@ -1,6 +1,6 @@
 // What changed between two results.json: the same policy and the same structure as `conformance compare --format json`.
 //
-// One pure function of two documents; the modules of `conformance/compared/` are its original, name by name, and a
+// One pure function of two documents; the modules of `conformance/compare/` are its original, name by name, and a
 // browser test holds the two against each other.
 "use strict";
 conformance.compare = (() => {
@@ -9,7 +9,9 @@ conformance.compare = (() => {
   const ANNOUNCED = 3;
   const EXACT_DATA = "13.4";
   const ACCOUNTED = ["dialect", "deviates"];
-  const KINDS = ["worse", "inexact", "drift", "otherwise", "status", "steadier", "exact", "better"];
+  const AGREE = ["exact", "conforms", "dialect"];
+  const NONE = {causes: [], fields: []};
+  const KINDS = ["worse", "moved", "inexact", "drift", "otherwise", "status", "steadier", "exact", "better"];
   const PARTS = ["fault", "environment", "versions", "settings", "process", "host"];
   const GRADES = "ADWOF";
   const POLICY = {drift_factor: 2, drift_floor: 0.1, fail_on: []};
@@ -48,8 +50,48 @@ conformance.compare = (() => {
       const number = score === null ? -1 : score === "NaN" ? Infinity : Number(score);
       found.set(`${of.id}::${name}`, {
         case: of, column: name, implementation, environment: results.environments[environment], verdict, status, score,
-        number, stands, disagrees: stands > ANNOUNCED, what: results.texts[diagnosis], grade,
+        number, stands, disagrees: stands > ANNOUNCED, what: results.texts[diagnosis],
+        reason: results.reasons?.length ? results.reasons[diagnosis] : NONE, grade,
       });
+    }
+    return found;
+  }
+
+  /* What may account for the change of one cell */
+  const inWords = (words) => ({id: "", words, symptom: false});
+  function accountsOf(kind, base, now) {
+    if (["inexact", "exact", "drift", "steadier"].includes(kind)) return [inWords("")];
+    if (kind === "moved") {
+      const fields = movedFields(base, now).map((moved) => inWords(movedWords(moved)));
+      return fields.length ? fields : [inWords(now.what || base.what)];
+    }
+    return kind === "better" && !now.what ? causesOf(base, now) : causesOf(now, base);
+  }
+  function movedFields(base, now) {
+    const [before, after] = [base, now].map((cell) => new Map(cell.reason.fields.map(({field, value}) => [field, value || "as documented"])));
+    if ((base.what && !before.size) || (now.what && !after.size)) return [];
+    return texts(new Set([...before.keys(), ...after.keys()]))
+      .map((field) => ({field, base: before.get(field) ?? "", new: after.get(field) ?? ""}))
+      .filter((moved) => moved.base !== moved.new);
+  }
+  const movedWords = (moved) => `${moved.field}: ${moved.base || "canonical"} → ${moved.new || "canonical"}`;
+  function causesOf(cell, other) {
+    const named = new Set(other.reason.causes.map((cause) => JSON.stringify(cause)));
+    const own = cell.reason.causes.filter((cause) => !named.has(JSON.stringify(cause)));
+    if (own.length) return own;
+    return cell.reason.causes.length ? cell.reason.causes : [inWords(cell.what)];
+  }
+  // Gives causes, each with the items that it accounts for, until every item stands under one.
+  function covered(items) {
+    const found = [];
+    let remaining = items.map((item) => [item, new Set(item.accounts.map((cause) => JSON.stringify(cause)))]);
+    while (remaining.length) {
+      const counts = new Map();
+      for (const [, causes] of remaining) for (const cause of causes) counts.set(cause, (counts.get(cause) ?? 0) + 1);
+      const order = (cause) => { const {symptom, words, id} = JSON.parse(cause); return [symptom ? 1 : 0, -counts.get(cause), words, id]; };
+      const [chosen] = sorted([...counts.keys()], order);
+      found.push([JSON.parse(chosen), remaining.filter(([, causes]) => causes.has(chosen)).map(([item]) => item)]);
+      remaining = remaining.filter(([, causes]) => !causes.has(chosen));
     }
     return found;
   }
@@ -57,51 +99,68 @@ conformance.compare = (() => {
   /* Changes of cells that both have */
   function changesOf(pairs, policy) {
     const changed = [];
-    for (const pair of pairs) {
-      const kind = kindOf(...pair, policy);
-      if (kind) changed.push([kind, ...pair]);
+    for (const [base, now] of pairs) {
+      const kind = kindOf(base, now, policy);
+      if (kind) changed.push({kind, regression: regressed(kind, base, now, policy), base, now, accounts: accountsOf(kind, base, now)});
     }
-    const groups = grouped(changed, ([kind, base, now]) => [
-      kind, regressed(kind, base, now, policy), now.implementation, base.verdict, now.verdict, base.status, now.status,
-      account(kind, base, now),
-    ]);
-    const worst = ([[kind, regression, ...rest], of]) => [
-      regression ? 0 : 1, KINDS.indexOf(kind), -VERDICTS.indexOf(rest[2]), VERDICTS.indexOf(rest[1]), -of.length, ...rest,
+    const found = grouped(changed, groupOf).flatMap(([, group]) => covered(group)).map(([account, cells]) => [change(account, cells), cells]);
+    const worst = ([{regression, kind, implementation, what, cells: [first]}, cells]) => [
+      regression ? 0 : 1, KINDS.indexOf(kind), -Math.max(...cells.map((cell) => VERDICTS.indexOf(cell.now.verdict))),
+      -cells.length, implementation, what, first.case, first.column,
     ];
-    return sorted(groups, worst).map(([[kind, regression, implementation, base, now, was, is, what], of]) => ({
-      kind, regression, implementation, base, new: now, base_status: was, new_status: is, what,
-      cells: sorted(of, ([, , cell]) => [-cell.number, cell.case.id, cell.column]).map((each) => cellChange(...each)),
-    }));
+    return sorted(found, worst).map(([each]) => each);
+  }
+  function groupOf({kind, regression, base, now, accounts}) {
+    const verdict = kind === "moved" || accounts.some((account) => account.id) ? null : now.verdict;
+    if (kind === "worse" || kind === "otherwise") return [now.implementation, null, false, verdict, ""];
+    if (kind === "moved" || kind === "better") return [now.implementation, kind, false, verdict, ""];
+    if (kind === "status") return [now.implementation, kind, false, verdict, `${base.status} ${now.status}`];
+    return [now.implementation, kind, regression, verdict, ""];
+  }
+  function change(account, group) {
+    const cells = sorted(group, ({regression, now}) => [regression ? 0 : 1, -now.number, now.case.id, now.column]);
+    const kind = KINDS[Math.min(...cells.map((cell) => KINDS.indexOf(cell.kind)))];
+    const moved = kind === "moved" ? cells.flatMap(({base, now}) => movedFields(base, now)) : [];
+    const fields = sorted([...new Map(moved.map((field) => [movedWords(field), field])).values()],
+      (field) => [movedWords(field) === account.words ? 0 : 1, movedWords(field)]);
+    return {
+      kind, regression: cells.some((cell) => cell.regression), implementation: cells[0].now.implementation,
+      cause: account.id, what: fields.map(movedWords).join("; ") || account.words, fields, cells: cells.map(cellChange),
+    };
   }
   function kindOf(base, now, policy) {
     const agree = (cell) => cell.verdict === "exact" || cell.verdict === "conforms";
     if (agree(base) && agree(now) && base.verdict !== now.verdict) return now.verdict === "conforms" ? "inexact" : "exact";
+    if (moved(base, now)) return "moved";
     if (now.stands < base.stands) return "better";
     if (now.stands > base.stands) return base.verdict === "unsupported" ? "otherwise" : "worse";
-    if (base.verdict !== now.verdict || (ACCOUNTED.includes(now.verdict) && base.what !== now.what)) return "otherwise";
+    if (base.verdict !== now.verdict || (ACCOUNTED.includes(now.verdict) && accountedOtherwise(base, now))) return "otherwise";
     if (base.status !== now.status) return "status";
     if (grew(base.number, now.number, policy)) return "drift";
     return grew(now.number, base.number, policy) ? "steadier" : null;
   }
+  function moved(base, now) {
+    const dialects = [base, now].filter((cell) => cell.verdict === "dialect").length;
+    if (!AGREE.includes(base.verdict) || !AGREE.includes(now.verdict) || !dialects) return false;
+    return dialects === 1 || movedFields(base, now).length > 0;
+  }
+  const accountedOtherwise = (base, now) => base.what !== now.what && !(base.reason.fields.length && now.reason.fields.length);
   const grew = (low, high, policy) => low >= 0 && high > low && high >= policy.drift_floor && high >= policy.drift_factor * low;
   function regressed(kind, base, now, {fail_on: failOn}) {
     switch (kind) {
-      case "worse": return true;
+      case "worse": case "moved": return true;
       case "inexact": return now.case.clauses.includes(EXACT_DATA) || failOn.includes("exactness");
       case "drift": return failOn.includes("drift");
       case "otherwise": return base.verdict === "unsupported" && now.disagrees && failOn.includes("appeared");
       default: return false;
     }
   }
-  function account(kind, base, now) {
-    if (["inexact", "exact", "drift", "steadier"].includes(kind)) return "";
-    return kind === "better" && !now.what ? base.what : now.what;
-  }
-  function cellChange(kind, base, now) {
+  function cellChange({kind, regression, base, now}) {
     const factor = kind === "drift" || kind === "steadier" ? now.number / base.number : null;
     return {
-      case: now.case.id, column: now.column, base_score: base.score, new_score: now.score,
-      factor: factor === Infinity ? "Infinity" : factor,
+      case: now.case.id, column: now.column, kind, regression, base: base.verdict, new: now.verdict,
+      base_status: base.status, new_status: now.status, base_score: base.score, new_score: now.score,
+      factor: factor === Infinity ? "Infinity" : factor, what: now.what || base.what,
     };
   }
 
@@ -232,7 +291,7 @@ conformance.compare = (() => {
       throw new Error(`nothing to compare: of ${base.cells.length} and ${now.cells.length} cells none is of the same implementation, mode, device and case`);
     }
     return {
-      format: 1, policy, regression, base: sideOf(base), new: sideOf(now), compared: pairs.length,
+      format: 2, policy, regression, base: sideOf(base), new: sideOf(now), compared: pairs.length,
       same: pairs.length - changes.reduce((sum, each) => sum + each.cells.length, 0),
       changes, grades, environments, vanished, appeared, redefined: texts(redefined),
     };

@@ -1,7 +1,7 @@
 // Older results: those that the report was made with, a file that was chosen, or one dropped onto any page.
 "use strict";
 ((site, {make}) => {
-  const FORMAT = 1;
+  const FORMATS = [1, 2];
   const PLACES = ["cases", "columns", "environments", "texts"];
 
   // Returns the document in a file, plain or compressed by gzip; throws what is wrong with it in a sentence.
@@ -22,12 +22,15 @@
     if (!Number.isInteger(found?.format) || !found.cell_fields) {
       throw new Error(`${name}: no results of a conformance report`);
     }
-    if (found.format !== FORMAT) throw new Error(`${name}: results of format ${found.format}; this page reads format ${FORMAT}`);
-    if (![...PLACES, "runs", "cells"].every((key) => Array.isArray(found[key])) || !found.cells.every((row) => refers(found, row))) {
+    if (!FORMATS.includes(found.format)) {
+      throw new Error(`${name}: results of format ${found.format}; this page reads formats ${FORMATS.join(" and ")}`);
+    }
+    if (![...PLACES, "runs", "cells"].every((key) => Array.isArray(found[key])) || !reasoned(found) || !found.cells.every((row) => refers(found, row))) {
       throw new Error(`${name}: not whole`);
     }
     return found;
   }
+  const reasoned = ({format, reasons, texts}) => format === 1 || (Array.isArray(reasons) && reasons.length === texts.length);
   const refers = (found, [of, column, environment, , , , , text]) =>
     [of, column, environment, text].every((at, place) => found[PLACES[place]][at] !== undefined);
 
