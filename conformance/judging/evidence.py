@@ -100,16 +100,19 @@ class StepEvidence:
         """Return whether a one-pass variance, E[x²] - E[x]², may explain what its bound alone would not tell from any number.
 
         It loses so many digits that the bounds of what follows from it admit anything. So a variance must deviate, and as
-        it would; or the step gave no variance to look at. In narrower arithmetic, which is a second cause, its own bound
-        must tell.
+        it would; or the step gave no variance to look at. Narrower arithmetic, where it explains everything, is the likelier
+        cause; where it is a second cause, the variance's own bound must tell.
         """
-        # What is kept in more digits than narrower arithmetic has was not computed in it.
-        narrow = {name for name in self.narrowed if self._is_narrow(name)}
-        variances = [fits.get(name) for name in VARIANCES & self.deviating - narrow]
+        variances = VARIANCES & self.deviating
         if not variances:
             return not VARIANCES & set(self.observed)
         told = worked.name == self.worked.name
-        return all(one is not None and one.within and (told or one.decidable) for one in variances)
+        if told and self.narrowed and all(name in self.narrowed or self.admits_narrow(name) for name in self.deviating):
+            return False
+        fitting = {
+            name for name in variances if (one := fits.get(name)) is not None and one.within and (told or one.decidable)
+        }
+        return bool(fitting) and variances - self.narrowed <= fitting
 
     def admits_narrow(self, name: str) -> bool:
         """Return whether narrower arithmetic admits the quantity, be it for a bound that tells nothing."""
