@@ -197,7 +197,10 @@ def _named(function: ast.FunctionDef, site: Site, body: Sequence[ast.stmt], oute
         if isinstance(value, ast.Name | ast.Constant) and name not in bound
     }
     assigned = {name: value for name, value in arguments.items() if name not in direct}
-    renamed = {name: other_name(name, outer | bound | set(arguments)) for name in {*bound, *assigned} if name in outer}
+    # What is a nested scope's own hides nothing around it, but what an argument names.
+    captured = inner & {name for value in direct.values() for name in loaded_in(value)}
+    visible = {name for statement in body for name in _bound_outside(statement)} | captured | set(assigned)
+    renamed = {name: other_name(name, outer | bound | set(arguments)) for name in visible & outer}
     parameters_inside = {
         item.arg for scope in scopes if isinstance(scope, ast.FunctionDef | ast.Lambda) for item in parameters_of(scope)
     }
@@ -211,6 +214,24 @@ def _named(function: ast.FunctionDef, site: Site, body: Sequence[ast.stmt], oute
         if name in inner or not isinstance(value, ast.Name) or not _until_bound(new, own, value):
             before.append(ast.Assign(targets=[ast.Name(id=own, ctx=ast.Store())], value=value, lineno=0))
     return [*before, *new]
+
+
+def _bound_outside(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a statement binds outside of the functions and comprehensions in it."""
+    match node:
+        case ast.FunctionDef(name=name):
+            yield name
+        case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+            yield from (inner.target.id for inner in ast.walk(node) if isinstance(inner, ast.NamedExpr))
+        case ast.Name(id=name, ctx=ast.Store()) | ast.ExceptHandler(name=str(name)):
+            yield name
+        case ast.Import() | ast.ImportFrom() | ast.ClassDef():
+            yield from bound_in(node)
+        case _:
+            pass
+    if not isinstance(node, _Scope):
+        for child in ast.iter_child_nodes(node):
+            yield from _bound_outside(child)
 
 
 def _until_bound(body: Sequence[ast.stmt], name: str, value: ast.Name) -> bool:

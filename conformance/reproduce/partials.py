@@ -93,8 +93,8 @@ def _work_in(function: ast.FunctionDef, call: ast.Call, once: Collection[str]) -
     bound = bound_in(function)
     while len(call.args) > 1 and len(function.args.args) > len(function.args.defaults):
         parameter, value = function.args.args[0].arg, call.args[1]
-        plain = isinstance(value, ast.Constant) or (is_name(value) and value.id in once and value.id not in bound)
-        if not plain or bound.count(parameter) != 1 or function.args.posonlyargs:
+        named = is_name(value) and value.id in once and value.id not in set(bound) - {parameter}
+        if not (named or isinstance(value, ast.Constant)) or bound.count(parameter) != 1 or function.args.posonlyargs:
             return
         del function.args.args[0], call.args[1]
         for statement in function.body:

@@ -23,7 +23,7 @@ from conformance.reproduce.fold import (
     literal,
 )
 from conformance.reproduce.inline import all_joined, inlined
-from conformance.reproduce.names import bound_in, defined, is_name, loaded_in, needed_by
+from conformance.reproduce.names import bound_in, defined, free_in, is_name, loaded_in, needed_by
 from conformance.reproduce.namespaces import fields_of, without_unread
 from conformance.reproduce.order import does_nothing, simple
 from conformance.reproduce.partials import without_partials
@@ -184,7 +184,7 @@ def _folded(
             case _:
                 hidden = set(bound_in(statement))
                 folded += fold_statements([statement], {n: k for n, k in always.items() if n not in hidden})
-    kept = {*own, *(name for statement in definitions for name in loaded_in(statement))}
+    kept = {*own, *(name for statement in definitions for name in free_in(statement))}
     once = {name for statement in main for name in _given_by(statement) if bound.count(name) == 1} - kept
     return folded, fold_statements(main, {**fixed, **about, **always}, once)
 

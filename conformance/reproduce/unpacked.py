@@ -6,7 +6,7 @@ import ast
 from collections.abc import Collection, Mapping, Sequence
 from typing import TypeGuard
 
-from conformance.reproduce.names import bound_in, is_name, loaded_in
+from conformance.reproduce.names import bound_in, free_in, is_name, loaded_in
 from conformance.reproduce.namespaces import namespace_call
 from conformance.reproduce.order import does_nothing
 from conformance.reproduce.scopes import names_in_main, other_name, straight
@@ -73,7 +73,7 @@ class _Unpack(ast.NodeTransformer):
 def _read(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt], own: Collection[str]) -> list[ast.stmt]:
     """Return the main part without variables that nothing reads, where giving them a value does nothing else."""
     loaded = {name for statement in [*definitions, *main] for name in loaded_in(statement)} | {*own}
-    kept = {*own, *(name for statement in definitions for name in loaded_in(statement))}
+    kept = {*own, *(name for statement in definitions for name in free_in(statement))}
     return [
         statement
         for index, statement in enumerate(main)
