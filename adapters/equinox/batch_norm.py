@@ -25,6 +25,7 @@ from conformance_adapters.equinox._native import (
 )
 from conformance_adapters.jax._native import (
     adapter,
+    differentiate,
     prepare,
     row,
     supports_dtype,
@@ -121,12 +122,7 @@ def step(layer: Any, stored: Any, x: Any, upstream: Any) -> Any:
     def forward(layer: Any, x: Any) -> Any:
         return over_batch(layer, x, stored)
 
-    if upstream is None:
-        output, updated = forward(layer, x)
-        return {"output": output}, None, updated
-    output, pullback, updated = eqx.filter_vjp(forward, layer, x, has_aux=True)
-    gradients, grad_input = pullback(upstream)
-    return {"output": output, "grad_input": grad_input}, gradients, updated
+    return differentiate(forward, layer, x, upstream, eqx.filter_vjp)
 
 
 def reload(live: Any) -> Any:

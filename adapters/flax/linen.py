@@ -63,10 +63,7 @@ def start(layer: Any, configuration: Configuration, state: Quantities, mode: str
 def train_masked(live: Any, x: Any, upstream: Any, mask: Any = None) -> Quantities:
     """The mask in a shape broadcastable to that of the input, where there is one."""
     spread = None if mask is None else np.expand_dims(mask, live.feature_axes)
-    x, upstream, spread = jax.device_put((x, upstream, spread), live.device)
-    results = live.step(live.variables, x, upstream, training=True, mask=spread)
-    quantities, live.gradients, live.variables = results
-    return with_gradients(quantities, by_our_names(live.gradients))
+    return train_linen(live, x, upstream, mask=spread)
 
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:

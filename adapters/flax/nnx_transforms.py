@@ -40,10 +40,6 @@ def supports(configuration: Configuration) -> str | None:
     return supports_dtype(configuration)
 
 
-def supports_mapped(configuration: Configuration) -> str | None:
-    return supports_stack(configuration) or supports_dtype(configuration)
-
-
 def call(configuration: Configuration) -> Call:
     """Two passes, as for linen."""
     return with_keywords(call_nnx(configuration), axis=axis_within(configuration), use_fast_variance=False)
@@ -97,7 +93,7 @@ ADAPTER = adapter(
     replace(
         REMAT,
         name="flax.nnx.BatchNorm+vmap",
-        supports=supports_mapped,
+        supports=supports_stack,
         start=functools.partial(start, transform=mapped),
         documentation=DOCUMENTATION + "flax.nnx.vmap",
     ),

@@ -53,10 +53,6 @@ def supports(configuration: Configuration) -> str | None:
     return supports_dtype(configuration)
 
 
-def supports_mapped(configuration: Configuration) -> str | None:
-    return supports_stack(configuration) or supports_dtype(configuration)
-
-
 def call(configuration: Configuration) -> Call:
     """Two passes: what a transformation does shall not hide behind what one pass loses."""
     return with_keywords(call_linen(configuration), axis=axis_within(configuration), use_fast_variance=False)
@@ -113,14 +109,6 @@ def accumulated(layer: Any, size: int, variables: Any, x: Any, upstream: Any, tr
     return jax.tree.map(lambda array: array.reshape(x.shape), quantities), gradients, variables
 
 
-def train_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
-    return run_further(live, x, upstream, tangent, training=True)
-
-
-def infer_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
-    return run_further(live, x, upstream, tangent, training=False)
-
-
 def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Quantities:
     arrays = jax.device_put((x, upstream, tangent), live.device)
     quantities, gradients, second, live.variables = live.step(live.variables, *arrays, training=training)
@@ -173,14 +161,17 @@ def through(transform: Any, name: str, page: str, *, jit: Any = JIT, **fields: A
     )
 
 
-FURTHER = {"train": train_further, "infer": infer_further}
+FURTHER = {
+    "train": functools.partial(run_further, training=True),
+    "infer": functools.partial(run_further, training=False),
+}
 
 ADAPTER = adapter(
     "flax",
     FLAX,
     through(checkpointed, "checkpoint", "jax.checkpoint"),
     through(step_linen, "donated", "jax.jit", jit=DONATING_JIT, modes=("compiled",)),
-    through(stacked, "vmap", "jax.vmap", supports=supports_mapped),
+    through(stacked, "vmap", "jax.vmap", supports=supports_stack),
     through(accumulated, "accumulation", "jax.lax.scan", op="virtual_batch_norm"),
     through(derivatives, "derivatives", "jax.jvp", op="differentiated_batch_norm", steps=FURTHER),
 )

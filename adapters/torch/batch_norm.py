@@ -97,12 +97,8 @@ def step_function(live: Any, x: Any, upstream: Any, training: bool) -> Quantitie
     return differentiated(live, forward, x, upstream)
 
 
-def freeze_centering(live: Any) -> None:
-    live.layer.frozen = True
-
-
-def unfreeze_centering(live: Any) -> None:
-    live.layer.frozen = False
+def switch(frozen: bool, live: Any) -> None:
+    live.layer.frozen = frozen
 
 
 def wait(live: Any, results: Any) -> None:
@@ -221,8 +217,8 @@ ADAPTER = Adapter(
                 "train": train_layer,
                 "infer": infer_layer,
                 "reload": reload,
-                "freeze": freeze_centering,
-                "unfreeze": unfreeze_centering,
+                "freeze": functools.partial(switch, True),
+                "unfreeze": functools.partial(switch, False),
             },
             documentation="",
         ),
