@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeGuard
 
 from conformance.reproduce.names import bound_in, defined, is_name, loaded_in
@@ -25,6 +25,7 @@ def without_partials(
     for statement in definitions:
         if isinstance(statement, ast.FunctionDef):
             _complete(statement.body, functions - set(bound_in(statement)), reserved)
+    _completed_of_file(definitions, main)
     _worked_in(definitions, main)
     read = {name for statement in definitions for name in loaded_in(statement)}
     _complete(main, functions - {name for statement in main for name in bound_in(statement)}, reserved, read)
@@ -50,6 +51,26 @@ def _singles(value: ast.expr) -> list[ast.expr]:
             return elements
         case _:
             return [value]
+
+
+def _completed_of_file(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> None:
+    """Complete the calls of the file's partials of what a library has, where those hold literals and are only called."""
+    everything = [*definitions, *main]
+    bound = [name for statement in everything for name in bound_in(statement)]
+    for statement in definitions:
+        match statement:
+            case ast.Assign(
+                targets=[ast.Name(id=name)],
+                value=ast.Call(func=ast.Attribute(value=ast.Name(id="functools"), attr="partial")) as partial,
+            ) if isinstance(partial.args[0], ast.Attribute) and bound.count(name) == 1:
+                held = [*partial.args[1:], *(keyword.value for keyword in partial.keywords)]
+                calls = [node for other in everything for node in ast.walk(other) if _calls(node, name)]
+                reads = sum(loaded_in(other).count(name) for other in everything)
+                if reads == len(calls) and all(isinstance(value, ast.Constant) for value in held):
+                    for call in calls:
+                        _add(call, partial, {id(value): value for value in held})
+            case _:
+                pass
 
 
 def _worked_in(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> None:
@@ -166,19 +187,18 @@ def _completed(
     kept: list[ast.stmt] = []
     variables = {id(value): _held(value, name, taken, kept) for value in held}
     for call in calls:
-        given = {keyword.arg for keyword in call.keywords}
-        call.func = copy.deepcopy(partial.args[0])
-        call.args = [*(copy.deepcopy(variables[id(value)]) for value in partial.args[1:]), *call.args]
-        call.keywords = [
-            *call.keywords,
-            *(
-                ast.keyword(arg=item.arg, value=copy.deepcopy(variables[id(item.value)]))
-                for item in partial.keywords
-                if item.arg not in given
-            ),
-        ]
+        _add(call, partial, variables)
     block[index : index + 1] = kept if kept or len(block) > 1 else [ast.Pass()]
     return True
+
+
+def _add(call: ast.Call, partial: ast.Call, values: Mapping[int, ast.expr]) -> None:
+    """Call the function of a partial with what that holds, `values` by its identity, and what the call gives."""
+    given = {keyword.arg for keyword in call.keywords}
+    further = [item for item in partial.keywords if item.arg not in given]
+    call.func = copy.deepcopy(partial.args[0])
+    call.args = [*(copy.deepcopy(values[id(value)]) for value in partial.args[1:]), *call.args]
+    call.keywords += [ast.keyword(arg=item.arg, value=copy.deepcopy(values[id(item.value)])) for item in further]
 
 
 def _calls(node: ast.AST, name: str) -> TypeGuard[ast.Call]:

@@ -82,7 +82,7 @@ class _Script:
         data = self.arrays.program(_words("\n".join([body, steps, *asserted])))
         more, functions = _split(data.definitions)
         sections = [
-            *_headed("# The data.", functions, data.main, self._checksum(), self._initial(program.main, asserted)),
+            *_headed("# The data.", functions, self._data(data.main, self._initial(program.main, asserted))),
             *_headed("# The native calls.", body, steps),
             *asserted,
         ]
@@ -91,6 +91,9 @@ class _Script:
         imports = {*head, *more, *self._imports(program, text)} - ({"import os"} if environment else set())
         groups = import_lines(imports, text)
         return "\n\n".join(part for part in [self._docstring(), environment, *groups, text] if part) + "\n"
+
+    def _data(self, arrays: str, initial: str) -> str:
+        return "\n".join(part.strip("\n") for part in (arrays, self._checksum(), initial) if part)
 
     def _initial(self, main: str, asserted: Sequence[str]) -> str:
         """Return the statement of the state that is put in, where something reads it."""
@@ -185,8 +188,8 @@ class _Script:
             self._ending(),
             f"{'Recorded' if self.evidence.file else 'Performed'} with {versions}; {where}{'; ' if settings else ''}{settings}.",
         ]
-        parts = [self.record.cell, *(_filled(paragraph) for paragraph in paragraphs)]
-        text = "\n\n".join(parts).replace("\\", "\\\\").replace('"""', "'''")
+        first, *others = (_filled(paragraph) for paragraph in paragraphs)
+        text = "\n\n".join([f"{self.record.cell}\n{first}", *others]).replace("\\", "\\\\").replace('"""', "'''")
         return f'"""{text}\n"""'
 
     def _ending(self) -> str:

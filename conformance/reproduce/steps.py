@@ -87,7 +87,7 @@ class Steps:
     def _step(self, step: Step, number: int) -> Iterator[str]:
         if not self.extent.first <= number <= self.extent.last:
             return
-        if self.extent.last <= FEW_STEPS:
+        if self.extent.first < self.extent.last <= FEW_STEPS:
             yield f"# Step {number}: {step.step}."
         if not self.evidence.implementation.keeps_state and isinstance(step, Infer):
             state = states_of(self.evidence.case)[number - 1]

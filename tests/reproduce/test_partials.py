@@ -56,3 +56,9 @@ def test_the_native_call_stays_as_the_record_has_it() -> None:
     assert "native = functools.partial(f, 1)" in short(
         HEAD, "native = functools.partial(f, 1)\nresult = native(native(2))\n"
     )
+
+
+def test_a_partial_of_the_file_of_what_a_library_has_is_that_with_what_it_holds() -> None:
+    head = "import functools, math\nNEAR = functools.partial(math.isclose, abs_tol=0.5)\ndef f(x):\n    return NEAR(x, 1.25)\n"
+    assert same(head, "result = f(1.0)\n").endswith("result = math.isclose(1.0, 1.25, abs_tol=0.5)\n")
+    assert "NEAR" in same(head, "result = (f(1.0), list(map(NEAR, [1.0], [3.0])))\n")
