@@ -7,10 +7,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
+import jax
+import numpy as np
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.flax._native import (
     FLAX,
@@ -26,15 +26,7 @@ from conformance_adapters.flax._native import (
     train_linen,
     variables_of,
 )
-from conformance_adapters.jax._native import (
-    adapter,
-    prepare,
-    row,
-    supports_dtype,
-    timed,
-    with_gradients,
-    with_keywords,
-)
+from conformance_adapters.jax._native import adapter, prepare, row, supports_dtype, timed, with_gradients, with_keywords
 
 PROCESSES = "jax"
 
@@ -83,10 +75,7 @@ LAYER = row(
     documentation="https://flax.readthedocs.io/en/latest/api_reference/flax.linen/layers.html#flax.linen.BatchNorm",
 )
 MASKED = replace(
-    LAYER,
-    name="flax.linen.BatchNorm+mask",
-    op="masked_batch_norm",
-    steps={**LAYER.steps, "train": train_masked},
+    LAYER, name="flax.linen.BatchNorm+mask", op="masked_batch_norm", steps={**LAYER.steps, "train": train_masked}
 )
 
 ADAPTER = adapter(

@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint
-from flax import nnx
 
+import jax
+import numpy as np
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.flax._native import (
     FLAX,
@@ -28,13 +27,8 @@ from conformance_adapters.flax._native import (
     supports_one_axis,
     train_nnx,
 )
-from conformance_adapters.jax._native import (
-    adapter,
-    row,
-    supports_dtype,
-    timed,
-    with_keywords,
-)
+from conformance_adapters.jax._native import adapter, row, supports_dtype, timed, with_keywords
+from flax import nnx
 
 PROCESSES = "jax"
 
@@ -131,10 +125,7 @@ LAYER = row(
     documentation="https://flax.readthedocs.io/en/latest/api_reference/flax.nnx/nn/normalization.html#flax.nnx.BatchNorm",
 )
 MASKED = replace(
-    LAYER,
-    name="flax.nnx.BatchNorm+mask",
-    op="masked_batch_norm",
-    steps={**LAYER.steps, "train": train_masked},
+    LAYER, name="flax.nnx.BatchNorm+mask", op="masked_batch_norm", steps={**LAYER.steps, "train": train_masked}
 )
 
 ADAPTER = adapter(

@@ -7,8 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-from flax import nnx
-
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.flax._native import (
     FLAX,
@@ -24,12 +22,8 @@ from conformance_adapters.flax._native import (
     supports_stack,
     train_nnx,
 )
-from conformance_adapters.jax._native import (
-    adapter,
-    row,
-    supports_dtype,
-    with_keywords,
-)
+from conformance_adapters.jax._native import adapter, row, supports_dtype, with_keywords
+from flax import nnx
 
 PROCESSES = "jax-alone"
 

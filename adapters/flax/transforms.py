@@ -10,9 +10,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
+import jax
 from conformance.protocol import Call, Configuration, Implementation, Quantities
 from conformance_adapters.flax._native import (
     FLAX,
@@ -31,15 +31,7 @@ from conformance_adapters.flax._native import (
     train_linen,
     variables_of,
 )
-from conformance_adapters.jax._native import (
-    JIT,
-    adapter,
-    prepare,
-    row,
-    supports_dtype,
-    with_gradients,
-    with_keywords,
-)
+from conformance_adapters.jax._native import JIT, adapter, prepare, row, supports_dtype, with_gradients, with_keywords
 
 PROCESSES = "jax-alone"
 

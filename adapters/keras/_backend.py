@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 import keras
-
 from conformance_adapters.tensorflow._process import numerics, threads
 
 BACKEND = keras.backend.backend()
@@ -15,8 +14,9 @@ if BACKEND == "tensorflow":
 elif BACKEND == "torch":
     import torch
 elif BACKEND == "jax":
-    import jax
     import jaxlib
+
+    import jax
 
 
 def differentiate(forward: Any, x: Any, upstream: Any, learned: Any) -> Any:

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import keras
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.keras._backend import (
     BACKEND,
@@ -85,11 +84,7 @@ def call_layer(configuration: Configuration, **further: Any) -> Call:
 def call_centering(configuration: Configuration) -> Call:
     return Call(
         path="Centering",
-        keywords={
-            "axes": configuration.reduction_axes,
-            "decay": configuration.decay,
-            "dtype": policy(configuration),
-        },
+        keywords={"axes": configuration.reduction_axes, "decay": configuration.decay, "dtype": policy(configuration)},
     )
 
 
@@ -255,12 +250,7 @@ FROZEN = Declared(
     where="keras.layers.BatchNormalization: trainable = False means that the layer will be run in inference mode",
 )
 DOCUMENTATION = "https://keras.io/api/"
-STEPS: dict[str, Callable[..., Any]] = {
-    "train": train_layer,
-    "infer": infer_layer,
-    "reload": reload_layer,
-    **FREEZING,
-}
+STEPS: dict[str, Callable[..., Any]] = {"train": train_layer, "infer": infer_layer, "reload": reload_layer, **FREEZING}
 #: The layer, of which the rows are variants. The devices are for those who may ask for them: it starts the backend.
 LAYER = Implementation(
     name=f"keras.layers.BatchNormalization+{BACKEND}",

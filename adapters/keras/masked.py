@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-
 from conformance.protocol import Quantities
 from conformance_adapters.keras._backend import BACKEND, differentiate
 from conformance_adapters.keras._native import (
@@ -61,5 +60,5 @@ ADAPTER = adapter(
         op="masked_batch_norm",
         start=functools.partial(start_layer, prepare=prepare_masked),
         steps={**passes(run), **FREEZING},
-    ),
+    )
 )

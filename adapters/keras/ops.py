@@ -11,16 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import keras
-
 from conformance.protocol import Call, Configuration, Declared, Implementation, Quantities
-from conformance_adapters.keras._backend import (
-    BACKEND,
-    DTYPES,
-    GRADIENTS,
-    compiled,
-    differentiate,
-    differentiate_jax,
-)
+from conformance_adapters.keras._backend import BACKEND, DTYPES, GRADIENTS, compiled, differentiate, differentiate_jax
 from conformance_adapters.keras._native import DOCUMENTATION, LAYER, adapter, array, loaded, passes, tensor, timed
 from conformance_adapters.tensorflow._process import once
 
@@ -62,8 +54,7 @@ def call(configuration: Configuration) -> Call:
 
 def call_normalization(configuration: Configuration) -> Call:
     return Call(
-        path="keras.layers.Normalization",
-        keywords={"axis": configuration.feature_axes, "dtype": configuration.dtype},
+        path="keras.layers.Normalization", keywords={"axis": configuration.feature_axes, "dtype": configuration.dtype}
     )
 
 

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import paddle
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 
 PROCESSES = "paddle"
@@ -71,11 +70,7 @@ def start_function(function: Any, configuration: Configuration, state: Quantitie
     learned = {GRADIENTS[name]: tensors[name] for name in GRADIENTS if name in tensors}
     for parameter in learned.values():
         parameter.stop_gradient = False
-    return SimpleNamespace(
-        function=function,
-        tensors=tensors,
-        learned=learned,
-    )
+    return SimpleNamespace(function=function, tensors=tensors, learned=learned)
 
 
 def state(live: Any) -> Quantities:

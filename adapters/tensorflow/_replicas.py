@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-
 from conformance.protocol import Configuration, Quantities
 
 

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.tensorflow._native import (
     DEVICES,
@@ -70,9 +69,7 @@ def supports_centering(configuration: Configuration) -> str | None:
 
 def call(configuration: Configuration) -> Call:
     return Call(
-        path="tensorflow.nn.batch_normalization",
-        keywords={"variance_epsilon": configuration.epsilon},
-        function=True,
+        path="tensorflow.nn.batch_normalization", keywords={"variance_epsilon": configuration.epsilon}, function=True
     )
 
 

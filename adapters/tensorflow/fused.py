@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.tensorflow._native import (
     DEVICES,
@@ -30,12 +29,7 @@ from conformance_adapters.tensorflow._process import once
 PROCESSES = "tensorflow"
 
 #: Our name -> TensorFlow's name for the same tensor.
-NAMES = {
-    "gamma": "scale",
-    "beta": "offset",
-    "moving_mean": "mean",
-    "moving_variance": "variance",
-}
+NAMES = {"gamma": "scale", "beta": "offset", "moving_mean": "mean", "moving_variance": "variance"}
 #: Rank and feature axis -> `data_format`.
 FORMATS = {(4, 3): "NHWC", (4, 1): "NCHW", (5, 4): "NDHWC", (5, 1): "NCDHW"}
 

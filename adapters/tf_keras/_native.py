@@ -11,7 +11,6 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.tensorflow._native import (
     DEVICES,
@@ -188,13 +187,7 @@ LAYER = Implementation(
     call=call_layer,
     start=start_layer,
     state=state_layer,
-    steps={
-        "train": train_layer,
-        "infer": infer_layer,
-        "reload": reload_layer,
-        **FREEZING,
-        "sgd": sgd,
-    },
+    steps={"train": train_layer, "infer": infer_layer, "reload": reload_layer, **FREEZING, "sgd": sgd},
     compilations=compilations,
     documentation=PAGES + "keras/layers/BatchNormalization",
 )

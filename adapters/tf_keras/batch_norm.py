@@ -11,7 +11,6 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-
 from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.tensorflow._native import (
     passes,

@@ -8,7 +8,6 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
 from conformance_adapters.tensorflow._process import numerics, threads
 from conformance_adapters.tensorflow._replicas import (
@@ -85,11 +84,7 @@ def call(configuration: Configuration, **further: Any) -> Call:
 def call_centering(configuration: Configuration) -> Call:
     return Call(
         path="Centering",
-        keywords={
-            "axes": configuration.reduction_axes,
-            "decay": configuration.decay,
-            "dtype": configuration.dtype,
-        },
+        keywords={"axes": configuration.reduction_axes, "decay": configuration.decay, "dtype": configuration.dtype},
     )
 
 
@@ -131,10 +126,7 @@ ADAPTER = Adapter(
     implementations=(
         SYNCHRONIZED,
         replace(
-            SYNCHRONIZED,
-            name="tf_keras.layers.BatchNormalization+replicated",
-            op="replicated_batch_norm",
-            call=call,
+            SYNCHRONIZED, name="tf_keras.layers.BatchNormalization+replicated", op="replicated_batch_norm", call=call
         ),
         replace(
             SYNCHRONIZED,

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
-
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.tensorflow._native import arrays, infer_layer, passes, train_layer
 from conformance_adapters.tf_keras._native import (
@@ -62,10 +61,7 @@ def further(layer: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> 
     if "grad_gamma" in variables:
         sources["second_grad_gamma"] = variables["grad_gamma"]
     second = outer.gradient(
-        gradients["grad_input"],
-        sources,
-        output_gradients=tangent,
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        gradients["grad_input"], sources, output_gradients=tangent, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
     return {"output": output, "tangent_output": along, **gradients, **second}
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
+
 import numpy as np
 import torch
-
 from conformance.protocol import Call, Configuration, Declared, Implementation, Quantities
 
 #: Our name -> torch's name for the same tensor.
