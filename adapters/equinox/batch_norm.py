@@ -7,24 +7,17 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+import equinox as eqx
+import jax
+import numpy as np
 from conformance.protocol import Call, Configuration, Declared, Quantities
-from conformance_adapters.equinox._native import (
-    CALL,
-    EMA,
-    call_ema,
-    leaves,
-    over_batch,
-    supports_channels,
-    with_leaves,
-)
+from conformance_adapters.equinox._native import CALL, EMA, call_ema, leaves, over_batch, supports_channels, with_leaves
 from conformance_adapters.jax._native import (
     adapter,
+    differentiate,
     prepare,
     row,
     supports_dtype,
@@ -121,12 +114,7 @@ def step(layer: Any, stored: Any, x: Any, upstream: Any) -> Any:
     def forward(layer: Any, x: Any) -> Any:
         return over_batch(layer, x, stored)
 
-    if upstream is None:
-        output, updated = forward(layer, x)
-        return {"output": output}, None, updated
-    output, pullback, updated = eqx.filter_vjp(forward, layer, x, has_aux=True)
-    gradients, grad_input = pullback(upstream)
-    return {"output": output, "grad_input": grad_input}, gradients, updated
+    return differentiate(forward, layer, x, upstream, eqx.filter_vjp)
 
 
 def reload(live: Any) -> Any:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
+import optax
+
 import flax
 import flax.linen  # noqa: F401 - calls name it by its path
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
-
 from conformance.protocol import Call, Configuration, Declared, Quantities
-from conformance_adapters.jax._native import X64, descended, differentiate, prepare, with_gradients
+from conformance_adapters.jax._native import X64, descended, differentiate, prepare, supports_dtype, with_gradients
+from flax import nnx
 
 #: Our name -> Flax's name for the same variable.
 FLAX_NAMES = {"gamma": "scale", "beta": "bias", "moving_mean": "mean", "moving_variance": "var"}
@@ -29,7 +29,7 @@ def supports_one_axis(configuration: Configuration) -> str | None:
 def supports_stack(configuration: Configuration) -> str | None:
     if configuration.feature_axes[0] != 0 or len(configuration.feature_axes) != 2:
         return "a stack of layers, one for each index of axis 0, with one feature axis each"
-    return None
+    return supports_dtype(configuration)
 
 
 def call_linen(configuration: Configuration) -> Call:
@@ -83,14 +83,14 @@ def state_linen(live: Any) -> Quantities:
     return {name: np.asarray(value) for name, value in stored.items()}
 
 
-def train_linen(live: Any, x: Any, upstream: Any) -> Quantities:
-    quantities, live.gradients, live.variables = run_linen(live, x, upstream, training=True)
+def train_linen(live: Any, x: Any, upstream: Any, **further: Any) -> Quantities:
+    quantities, live.gradients, live.variables = run_linen(live, x, upstream, training=True, **further)
     return with_gradients(quantities, by_our_names(live.gradients))
 
 
-def run_linen(live: Any, x: Any, upstream: Any, training: bool) -> Any:
-    x, upstream = jax.device_put((x, upstream), live.device)
-    return live.step(live.variables, x, upstream, training=training)
+def run_linen(live: Any, x: Any, upstream: Any, training: bool, **further: Any) -> Any:
+    x, upstream, further = jax.device_put((x, upstream, further), live.device)
+    return live.step(live.variables, x, upstream, training=training, **further)
 
 
 def step_linen(layer: Any, variables: Any, x: Any, upstream: Any, training: bool, mask: Any = None) -> Any:
@@ -150,9 +150,9 @@ def state_nnx(live: Any) -> Quantities:
     return {name: np.asarray(value) for name, value in stored.items()}
 
 
-def train_nnx(live: Any, x: Any, upstream: Any) -> Quantities:
+def train_nnx(live: Any, x: Any, upstream: Any, *further: Any) -> Quantities:
     live.layer.train()
-    quantities, live.gradients = run_nnx(live, x, upstream)
+    quantities, live.gradients = run_nnx(live, x, upstream, *further)
     return with_gradients(quantities, by_our_names(nnx.to_pure_dict(live.gradients)))
 
 
@@ -162,9 +162,8 @@ def infer_nnx(live: Any, x: Any, upstream: Any) -> Quantities:
     return with_gradients(quantities, by_our_names(nnx.to_pure_dict(gradients)))
 
 
-def run_nnx(live: Any, x: Any, upstream: Any) -> Any:
-    x, upstream = jax.device_put((x, upstream), live.device)
-    return live.step(live.layer, x, upstream)
+def run_nnx(live: Any, *arrays: Any) -> Any:
+    return live.step(live.layer, *jax.device_put(arrays, live.device))
 
 
 def differentiate_nnx(call: Any, layer: Any, x: Any, upstream: Any) -> Any:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
+import jax
+import numpy as np
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.flax._native import (
     FLAX,
@@ -26,15 +26,7 @@ from conformance_adapters.flax._native import (
     train_linen,
     variables_of,
 )
-from conformance_adapters.jax._native import (
-    adapter,
-    prepare,
-    row,
-    supports_dtype,
-    timed,
-    with_gradients,
-    with_keywords,
-)
+from conformance_adapters.jax._native import adapter, prepare, row, supports_dtype, timed, with_gradients, with_keywords
 
 PROCESSES = "jax"
 
@@ -63,10 +55,7 @@ def start(layer: Any, configuration: Configuration, state: Quantities, mode: str
 def train_masked(live: Any, x: Any, upstream: Any, mask: Any = None) -> Quantities:
     """The mask in a shape broadcastable to that of the input, where there is one."""
     spread = None if mask is None else np.expand_dims(mask, live.feature_axes)
-    x, upstream, spread = jax.device_put((x, upstream, spread), live.device)
-    results = live.step(live.variables, x, upstream, training=True, mask=spread)
-    quantities, live.gradients, live.variables = results
-    return with_gradients(quantities, by_our_names(live.gradients))
+    return train_linen(live, x, upstream, mask=spread)
 
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
@@ -86,10 +75,7 @@ LAYER = row(
     documentation="https://flax.readthedocs.io/en/latest/api_reference/flax.linen/layers.html#flax.linen.BatchNorm",
 )
 MASKED = replace(
-    LAYER,
-    name="flax.linen.BatchNorm+mask",
-    op="masked_batch_norm",
-    steps={**LAYER.steps, "train": train_masked},
+    LAYER, name="flax.linen.BatchNorm+mask", op="masked_batch_norm", steps={**LAYER.steps, "train": train_masked}
 )
 
 ADAPTER = adapter(

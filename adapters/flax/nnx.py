@@ -8,18 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint
-from flax import nnx
 
+import jax
+import numpy as np
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.flax._native import (
     FLAX,
     SINGLE_NNX,
     begun_nnx,
-    by_our_names,
     call_nnx,
     compilations_nnx,
     differentiate_nnx,
@@ -29,14 +27,8 @@ from conformance_adapters.flax._native import (
     supports_one_axis,
     train_nnx,
 )
-from conformance_adapters.jax._native import (
-    adapter,
-    row,
-    supports_dtype,
-    timed,
-    with_gradients,
-    with_keywords,
-)
+from conformance_adapters.jax._native import adapter, row, supports_dtype, timed, with_keywords
+from flax import nnx
 
 PROCESSES = "jax"
 
@@ -102,10 +94,7 @@ def forward(keywords: Any, layer: Any, x: Any) -> Any:
 def train_masked(live: Any, x: Any, upstream: Any, mask: Any = None) -> Quantities:
     """The mask in a shape broadcastable to that of the input, where there is one."""
     spread = None if mask is None else np.expand_dims(mask, live.feature_axes)
-    live.layer.train()
-    x, upstream, spread = jax.device_put((x, upstream, spread), live.device)
-    quantities, live.gradients = live.step(live.layer, x, upstream, spread)
-    return with_gradients(quantities, by_our_names(nnx.to_pure_dict(live.gradients)))
+    return train_nnx(live, x, upstream, spread)
 
 
 def reload(live: Any) -> Any:
@@ -118,12 +107,8 @@ def reload(live: Any) -> Any:
     return live
 
 
-def freeze_centering(live: Any) -> None:
-    live.layer.frozen = True
-
-
-def unfreeze_centering(live: Any) -> None:
-    live.layer.frozen = False
+def switch(frozen: bool, live: Any) -> None:
+    live.layer.frozen = frozen
 
 
 STEPS = {"train": train_nnx, "infer": infer_nnx, "reload": reload}
@@ -140,10 +125,7 @@ LAYER = row(
     documentation="https://flax.readthedocs.io/en/latest/api_reference/flax.nnx/nn/normalization.html#flax.nnx.BatchNorm",
 )
 MASKED = replace(
-    LAYER,
-    name="flax.nnx.BatchNorm+mask",
-    op="masked_batch_norm",
-    steps={**LAYER.steps, "train": train_masked},
+    LAYER, name="flax.nnx.BatchNorm+mask", op="masked_batch_norm", steps={**LAYER.steps, "train": train_masked}
 )
 
 ADAPTER = adapter(
@@ -160,7 +142,7 @@ ADAPTER = adapter(
         profile=(),
         supports=supports_dtype,
         call=call_centering,
-        steps={**STEPS, "freeze": freeze_centering, "unfreeze": unfreeze_centering},
+        steps={**STEPS, "freeze": functools.partial(switch, True), "unfreeze": functools.partial(switch, False)},
         documentation="",
     ),
 )

@@ -7,8 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-from flax import nnx
-
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.flax._native import (
     FLAX,
@@ -24,12 +22,8 @@ from conformance_adapters.flax._native import (
     supports_stack,
     train_nnx,
 )
-from conformance_adapters.jax._native import (
-    adapter,
-    row,
-    supports_dtype,
-    with_keywords,
-)
+from conformance_adapters.jax._native import adapter, row, supports_dtype, with_keywords
+from flax import nnx
 
 PROCESSES = "jax-alone"
 
@@ -38,10 +32,6 @@ def supports(configuration: Configuration) -> str | None:
     if len(configuration.feature_axes) != 1 or configuration.feature_axes[0] == 0:
         return "one layer with one feature axis: a stack of them is mapped over"
     return supports_dtype(configuration)
-
-
-def supports_mapped(configuration: Configuration) -> str | None:
-    return supports_stack(configuration) or supports_dtype(configuration)
 
 
 def call(configuration: Configuration) -> Call:
@@ -97,7 +87,7 @@ ADAPTER = adapter(
     replace(
         REMAT,
         name="flax.nnx.BatchNorm+vmap",
-        supports=supports_mapped,
+        supports=supports_stack,
         start=functools.partial(start, transform=mapped),
         documentation=DOCUMENTATION + "flax.nnx.vmap",
     ),

@@ -10,9 +10,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
+import jax
 from conformance.protocol import Call, Configuration, Implementation, Quantities
 from conformance_adapters.flax._native import (
     FLAX,
@@ -31,15 +31,7 @@ from conformance_adapters.flax._native import (
     train_linen,
     variables_of,
 )
-from conformance_adapters.jax._native import (
-    JIT,
-    adapter,
-    prepare,
-    row,
-    supports_dtype,
-    with_gradients,
-    with_keywords,
-)
+from conformance_adapters.jax._native import JIT, adapter, prepare, row, supports_dtype, with_gradients, with_keywords
 
 PROCESSES = "jax-alone"
 
@@ -51,10 +43,6 @@ def supports(configuration: Configuration) -> str | None:
     if 0 in configuration.feature_axes:
         return "one layer: a stack of them is mapped over"
     return supports_dtype(configuration)
-
-
-def supports_mapped(configuration: Configuration) -> str | None:
-    return supports_stack(configuration) or supports_dtype(configuration)
 
 
 def call(configuration: Configuration) -> Call:
@@ -113,14 +101,6 @@ def accumulated(layer: Any, size: int, variables: Any, x: Any, upstream: Any, tr
     return jax.tree.map(lambda array: array.reshape(x.shape), quantities), gradients, variables
 
 
-def train_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
-    return run_further(live, x, upstream, tangent, training=True)
-
-
-def infer_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
-    return run_further(live, x, upstream, tangent, training=False)
-
-
 def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Quantities:
     arrays = jax.device_put((x, upstream, tangent), live.device)
     quantities, gradients, second, live.variables = live.step(live.variables, *arrays, training=training)
@@ -173,14 +153,17 @@ def through(transform: Any, name: str, page: str, *, jit: Any = JIT, **fields: A
     )
 
 
-FURTHER = {"train": train_further, "infer": infer_further}
+FURTHER = {
+    "train": functools.partial(run_further, training=True),
+    "infer": functools.partial(run_further, training=False),
+}
 
 ADAPTER = adapter(
     "flax",
     FLAX,
     through(checkpointed, "checkpoint", "jax.checkpoint"),
     through(step_linen, "donated", "jax.jit", jit=DONATING_JIT, modes=("compiled",)),
-    through(stacked, "vmap", "jax.vmap", supports=supports_mapped),
+    through(stacked, "vmap", "jax.vmap", supports=supports_stack),
     through(accumulated, "accumulation", "jax.lax.scan", op="virtual_batch_norm"),
     through(derivatives, "derivatives", "jax.jvp", op="differentiated_batch_norm", steps=FURTHER),
 )

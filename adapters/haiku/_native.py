@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-
 from conformance.protocol import Call, Configuration, Declared, Quantities
 
 #: Our name -> Haiku's names of the module and of the value.

@@ -6,12 +6,12 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-import haiku as hk
-import jax
 import jax.numpy as jnp
 import jmp
-import numpy as np
 
+import haiku as hk
+import jax
+import numpy as np
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.haiku._native import DEBIASED, HAIKU_NAMES, apply_haiku, call_haiku, filled, read_haiku
 from conformance_adapters.jax._native import (
@@ -71,9 +71,7 @@ def supports_average(configuration: Configuration) -> str | None:
 
 def call_centering(configuration: Configuration) -> Call:
     return Call(
-        path="Centering",
-        keywords={"axes": configuration.reduction_axes, "decay": configuration.decay},
-        function=True,
+        path="Centering", keywords={"axes": configuration.reduction_axes, "decay": configuration.decay}, function=True
     )
 
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jaxlib
-import numpy as np
 import optax
 
+import jax
+import numpy as np
 from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
 
 X64 = jax.config.jax_enable_x64
@@ -123,12 +123,12 @@ def step_pure(
     return differentiate(forward, parameters, x, upstream)
 
 
-def differentiate(forward: Any, parameters: Any, x: Any, upstream: Any) -> tuple[Any, Any, Any]:
+def differentiate(forward: Any, parameters: Any, x: Any, upstream: Any, vjp: Any = jax.vjp) -> tuple[Any, Any, Any]:
     """Quantities, gradients of the parameters, and what the call gives beside its output."""
     if upstream is None:
         output, updated = forward(parameters, x)
         return {"output": output}, {}, updated
-    output, pullback, updated = jax.vjp(forward, parameters, x, has_aux=True)
+    output, pullback, updated = vjp(forward, parameters, x, has_aux=True)
     gradients, grad_input = pullback(upstream)
     return {"output": output, "grad_input": grad_input}, gradients, updated
 
@@ -144,22 +144,17 @@ def descended(parameters: Any, gradients: Any, learning_rate: float) -> Any:
     return optax.apply_updates(parameters, updates)
 
 
-def put(array: Any, device: str) -> Any:
-    return jax.device_put(array, jax.devices(device)[0])
-
-
-def wait(live: Any, results: Any) -> None:
-    jax.block_until_ready(results)
-
-
-def copy(live: Any, x: Any) -> Any:
-    return jnp.copy(x)
-
-
 def timed(train: Callable[..., Any], infer: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
     """Steps that convert nothing where they are given JAX's own arrays."""
-    passes = {"infer": infer, "train_forward": train, "train": train}
-    return {"put": put, "get": np.asarray, "wait": wait, "copy": copy, **passes}
+    return {
+        "put": lambda array, device: jax.device_put(array, jax.devices(device)[0]),
+        "get": np.asarray,
+        "wait": lambda live, results: jax.block_until_ready(results),
+        "copy": lambda live, x: jnp.copy(x),
+        "infer": infer,
+        "train_forward": train,
+        "train": train,
+    }
 
 
 #: How the names of the threads begin in which XLA computes.

@@ -6,9 +6,9 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
+import jax
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.jax._native import (
     adapter,
@@ -63,11 +63,7 @@ class BatchNorm:
 def call(configuration: Configuration) -> Call:
     return Call(
         path="BatchNorm",
-        keywords={
-            "axes": configuration.reduction_axes,
-            "decay": configuration.decay,
-            "epsilon": configuration.epsilon,
-        },
+        keywords={"axes": configuration.reduction_axes, "decay": configuration.decay, "epsilon": configuration.epsilon},
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-
 from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.jax._native import (
     adapter,
@@ -77,9 +76,4 @@ STANDARDIZE = row(
     documentation="https://docs.jax.dev/en/latest/_autosummary/jax.nn.standardize.html",
 )
 
-ADAPTER = adapter(
-    "jax",
-    {},
-    STANDARDIZE,
-    replace(STANDARDIZE, name="jax.nn.standardize+stable", call=call_stable),
-)
+ADAPTER = adapter("jax", {}, STANDARDIZE, replace(STANDARDIZE, name="jax.nn.standardize+stable", call=call_stable))

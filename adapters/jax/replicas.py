@@ -12,16 +12,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
+import jaxlib
+from jax.sharding import Mesh, PartitionSpec
+
 import equinox as eqx
 import flax
 import haiku as hk
 import jax
-import jax.numpy as jnp
-import jaxlib
 import numpy as np
-from flax import nnx
-from jax.sharding import Mesh, PartitionSpec
-
 from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
 from conformance_adapters.equinox._native import EMA, call_ema, leaves, over_batch, supports_channels, with_leaves
 from conformance_adapters.flax._native import (
@@ -37,6 +36,7 @@ from conformance_adapters.flax._native import (
 )
 from conformance_adapters.haiku._native import DEBIASED, HAIKU_NAMES, apply_haiku, call_haiku, filled, read_haiku
 from conformance_adapters.jax._native import POOL, X64, row, step_pure, with_gradients, with_keywords
+from flax import nnx
 
 PROCESSES = "jax-replicas"
 
@@ -268,11 +268,7 @@ ADAPTER = Adapter(
     library="jax",
     versions={module.__name__: module.__version__ for module in (jax, jaxlib, flax, eqx)}
     | {"dm-haiku": hk.__version__},
-    settings={
-        "x64": str(X64),
-        "devices": str(len(jax.devices())),
-        "XLA flags": os.environ.get("XLA_FLAGS", ""),
-    },
+    settings={"x64": str(X64), "devices": str(len(jax.devices())), "XLA flags": os.environ.get("XLA_FLAGS", "")},
     pool=POOL,
     implementations=(*rows(AXIS), *rows(None)),
 )

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import keras
-
-from conformance.protocol import Configuration
+from conformance_adapters.tensorflow._process import numerics, threads
 
 BACKEND = keras.backend.backend()
 if BACKEND == "tensorflow":
@@ -17,8 +14,9 @@ if BACKEND == "tensorflow":
 elif BACKEND == "torch":
     import torch
 elif BACKEND == "jax":
-    import jax
     import jaxlib
+
+    import jax
 
 
 def differentiate(forward: Any, x: Any, upstream: Any, learned: Any) -> Any:
@@ -60,25 +58,11 @@ def differentiate_jax(forward: Any, x: Any, upstream: Any, learned: Any) -> Any:
     return {"output": output, "grad_input": grad_input}, gradients, further
 
 
-def compiled(step: Any, mode: str, *static: str) -> Any:
-    """The step itself, or compiled in the way of the backend; JAX compiles for each value of the static arguments."""
+def compiled(step: Any, mode: str, static: str | None = None) -> Any:
+    """The step itself, or compiled in the way of the backend; JAX compiles for each value of the static argument."""
     if mode == "eager":
         return step
     return jax.jit(step, static_argnames=static) if BACKEND == "jax" else tf.function(step, jit_compile=mode == "xla")
-
-
-#: What was compiled.
-COMPILED: dict[tuple[Any, Configuration, str, str], Any] = {}
-
-
-def once(make: Callable[[], Any], call: Any, configuration: Configuration, mode: str, device: str) -> Any:
-    """What it makes; compiled, what was made for the first equal call, which compiles each signature once."""
-    if mode == "eager":
-        return make()
-    key = call, replace(configuration, memory="contiguous"), mode, device
-    if key not in COMPILED:
-        COMPILED[key] = make()
-    return COMPILED[key]
 
 
 def compilations(live: Any) -> int:
@@ -117,14 +101,7 @@ def settings() -> dict[str, str]:
     shared = {"backend": BACKEND, "floatx": keras.config.floatx(), **switches()}
     match BACKEND:
         case "tensorflow":
-            return shared | {
-                "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
-                "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
-                "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-                "deterministic ops": os.environ.get("TF_DETERMINISTIC_OPS", "default"),
-                "TF32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
-                "XLA flags": os.environ.get("XLA_FLAGS", ""),
-            }
+            return shared | threads(tf) | numerics(tf)
         case "torch":
             return shared | {
                 "deterministic algorithms": str(torch.are_deterministic_algorithms_enabled()),

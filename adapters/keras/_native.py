@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import keras
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.keras._backend import (
     BACKEND,
@@ -23,12 +22,12 @@ from conformance_adapters.keras._backend import (
     devices,
     differentiate,
     differentiate_jax,
-    once,
     pool,
     settings,
     versions,
     wait,
 )
+from conformance_adapters.tensorflow._process import once
 
 #: Keras has our names for the variables of the layer, but for those of batch renormalization's deviations.
 NAMES = {
@@ -85,11 +84,7 @@ def call_layer(configuration: Configuration, **further: Any) -> Call:
 def call_centering(configuration: Configuration) -> Call:
     return Call(
         path="Centering",
-        keywords={
-            "axes": configuration.reduction_axes,
-            "decay": configuration.decay,
-            "dtype": policy(configuration),
-        },
+        keywords={"axes": configuration.reduction_axes, "decay": configuration.decay, "dtype": policy(configuration)},
     )
 
 
@@ -215,15 +210,13 @@ def model_of(live: Any) -> Any:
     return keras.Sequential([keras.Input(batch_shape=free, dtype=configuration.dtype), live.layer])
 
 
-def freeze(live: Any) -> None:
-    live.layer.trainable = False
+def switch(trainable: bool, live: Any) -> None:
+    live.layer.trainable = trainable
     # Keras documents that a changed `trainable` takes effect on compiling again.
     live.step = live.prepare(live.layer, live.mode)
 
 
-def unfreeze(live: Any) -> None:
-    live.layer.trainable = True
-    live.step = live.prepare(live.layer, live.mode)
+FREEZING = {"freeze": functools.partial(switch, False), "unfreeze": functools.partial(switch, True)}
 
 
 def sgd(live: Any, learning_rate: float) -> None:
@@ -237,7 +230,19 @@ def put(value: Any, device: str) -> Any:
         return tensor(value)
 
 
-CONVERSION: dict[str, Callable[..., Any]] = {"put": put, "get": array, "wait": wait}
+def passes(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """The steps of one function that is told whether it trains."""
+    return {"train": functools.partial(step, training=True), "infer": functools.partial(step, training=False)}
+
+
+def timed(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """A function that is told whether it trains, on tensors; NumPy has no pass with gradients."""
+    functions = {**passes(step), "train_forward": functools.partial(step, training=True)}
+    if LACKS:
+        del functions["train"]
+    return {"put": put, "get": array, "wait": wait, **functions}
+
+
 FROZEN = Declared(
     field="frozen_implies_inference",
     value=True,
@@ -245,13 +250,7 @@ FROZEN = Declared(
     where="keras.layers.BatchNormalization: trainable = False means that the layer will be run in inference mode",
 )
 DOCUMENTATION = "https://keras.io/api/"
-STEPS: dict[str, Callable[..., Any]] = {
-    "train": train_layer,
-    "infer": infer_layer,
-    "reload": reload_layer,
-    "freeze": freeze,
-    "unfreeze": unfreeze,
-}
+STEPS: dict[str, Callable[..., Any]] = {"train": train_layer, "infer": infer_layer, "reload": reload_layer, **FREEZING}
 #: The layer, of which the rows are variants. The devices are for those who may ask for them: it starts the backend.
 LAYER = Implementation(
     name=f"keras.layers.BatchNormalization+{BACKEND}",

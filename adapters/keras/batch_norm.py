@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import keras
-
 from conformance.protocol import Call, Configuration
-from conformance_adapters.keras._backend import BACKEND, LACKS
+from conformance_adapters.keras._backend import BACKEND
 from conformance_adapters.keras._native import (
-    CONVERSION,
     LAYER,
     STEPS,
     adapter,
@@ -19,6 +16,7 @@ from conformance_adapters.keras._native import (
     call_layer,
     supports_layer,
     supports_policy,
+    timed,
 )
 
 PROCESSES = "keras"
@@ -71,20 +69,11 @@ def call_renorm(configuration: Configuration) -> Call:
     )
 
 
-def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
-    return live.step(x, upstream, training=False)
+def step(live: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return live.step(x, upstream, training=training)
 
 
-def timed_train(live: Any, x: Any, upstream: Any) -> Any:
-    return live.step(x, upstream, training=True)
-
-
-TIMED: dict[str, Callable[..., Any]] = {
-    **CONVERSION,
-    "infer": timed_infer,
-    "train_forward": timed_train,
-    **({} if LACKS else {"train": timed_train}),
-}
+TIMED = timed(step)
 
 ADAPTER = adapter(
     replace(LAYER, timed=TIMED),

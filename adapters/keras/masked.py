@@ -7,20 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-
 from conformance.protocol import Quantities
 from conformance_adapters.keras._backend import BACKEND, differentiate
 from conformance_adapters.keras._native import (
+    FREEZING,
     LAYER,
     adapter,
     array,
-    freeze,
     learned,
+    passes,
     prepare,
     pulled,
     start_layer,
     tensor,
-    unfreeze,
 )
 
 PROCESSES = "keras"
@@ -47,16 +46,8 @@ def differentiate_masked_pure(
     return pulled(layer, forward, x, upstream, trainable)
 
 
-def train(live: Any, x: Any, upstream: Any, mask: Any = None) -> Quantities:
+def run(live: Any, x: Any, upstream: Any, mask: Any = None, *, training: bool) -> Quantities:
     """The mask as it is: the layer asks for one dimension less than the inputs."""
-    return run(live, x, upstream, mask, training=True)
-
-
-def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, x, upstream, None, training=False)
-
-
-def run(live: Any, x: Any, upstream: Any, mask: Any, training: bool) -> Quantities:
     with keras.device(live.device):
         quantities = live.step(tensor(x), tensor(upstream), tensor(mask), training=training)
     return {name: array(value) for name, value in quantities.items()}
@@ -68,6 +59,6 @@ ADAPTER = adapter(
         name=f"keras.layers.BatchNormalization+mask+{BACKEND}",
         op="masked_batch_norm",
         start=functools.partial(start_layer, prepare=prepare_masked),
-        steps={"train": train, "infer": infer, "freeze": freeze, "unfreeze": unfreeze},
-    ),
+        steps={**passes(run), **FREEZING},
+    )
 )

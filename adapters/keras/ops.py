@@ -11,19 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import keras
-
 from conformance.protocol import Call, Configuration, Declared, Implementation, Quantities
-from conformance_adapters.keras._backend import (
-    BACKEND,
-    DTYPES,
-    GRADIENTS,
-    LACKS,
-    compiled,
-    differentiate,
-    differentiate_jax,
-    once,
-)
-from conformance_adapters.keras._native import CONVERSION, DOCUMENTATION, LAYER, adapter, array, loaded, tensor
+from conformance_adapters.keras._backend import BACKEND, DTYPES, GRADIENTS, compiled, differentiate, differentiate_jax
+from conformance_adapters.keras._native import DOCUMENTATION, LAYER, adapter, array, loaded, passes, tensor, timed
+from conformance_adapters.tensorflow._process import once
 
 PROCESSES = "keras"
 
@@ -63,8 +54,7 @@ def call(configuration: Configuration) -> Call:
 
 def call_normalization(configuration: Configuration) -> Call:
     return Call(
-        path="keras.layers.Normalization",
-        keywords={"axis": configuration.feature_axes, "dtype": configuration.dtype},
+        path="keras.layers.Normalization", keywords={"axis": configuration.feature_axes, "dtype": configuration.dtype}
     )
 
 
@@ -118,26 +108,14 @@ def state(live: Any) -> Quantities:
     return dict(live.state)
 
 
-def train(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, x, upstream, {})
-
-
-def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, x, upstream, live.moving)
-
-
-def run(live: Any, x: Any, upstream: Any, moving: Any) -> Quantities:
+def run(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
     with keras.device(live.device):
-        results = live.step(tensor(x), tensor(upstream), live.parameters, moving)
+        results = step(live, tensor(x), tensor(upstream), training)
     return {name: array(value) for name, value in results.items()}
 
 
-def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
-    return live.step(x, upstream, live.parameters, live.moving)
-
-
-def timed_train(live: Any, x: Any, upstream: Any) -> Any:
-    return live.step(x, upstream, live.parameters, {})
+def step(live: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return live.step(x, upstream, live.parameters, {} if training else live.moving)
 
 
 def start_normalization(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -186,13 +164,8 @@ ADAPTER = adapter(
         call=call,
         start=start,
         state=state,
-        steps={"train": train, "infer": infer},
-        timed={
-            **CONVERSION,
-            "infer": timed_infer,
-            "train_forward": timed_train,
-            **({} if LACKS else {"train": timed_train}),
-        },
+        steps=passes(run),
+        timed=timed(step),
         documentation=DOCUMENTATION + "ops/nn/",
     ),
     Implementation(

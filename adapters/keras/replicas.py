@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import keras
-
 from conformance.protocol import Adapter, Configuration, Quantities
 from conformance_adapters.keras._backend import settings, versions
 from conformance_adapters.keras._native import (
+    FREEZING,
     LAYER,
     call_centering,
     call_layer,
     differentiate_layer,
-    freeze,
-    model_of,
+    loaded,
     supports_layer,
     supports_policy,
-    unfreeze,
 )
 from conformance_adapters.tensorflow._replicas import (
     CPUS,
+    PASSES,
     VARIABLES,
-    infer_replicas,
+    reload_replicas,
     start_replicas,
     state_replicas,
     supports_replicas,
-    train_replicas,
 )
 
 PROCESSES = "keras-replicas"
@@ -80,16 +76,6 @@ def state(live: Any) -> Quantities:
     return state_replicas(live, {name: variable.value for name, variable in variables.items() if variable is not None})
 
 
-def reload(live: Any) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "model.keras")
-        model_of(live).save(file)
-        with live.strategy.scope():
-            live.layer = keras.saving.load_model(file).layers[-1]
-    live.step = live.prepare(live.layer, live.mode)
-    return live
-
-
 SYNCHRONIZED = replace(
     LAYER,
     name="keras.layers.BatchNormalization+synchronized+tensorflow",
@@ -100,7 +86,7 @@ SYNCHRONIZED = replace(
     call=functools.partial(call_layer, synchronized=True),
     start=functools.partial(start_replicas, differentiate=differentiate_layer),
     state=state,
-    steps={"train": train_replicas, "infer": infer_replicas, "reload": reload, "freeze": freeze, "unfreeze": unfreeze},
+    steps={**PASSES, **FREEZING, "reload": functools.partial(reload_replicas, loaded)},
 )
 SHOWN = ("threads within an op", "threads between ops", "oneDNN")
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-
 from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
 
 PROCESSES = "numpy"

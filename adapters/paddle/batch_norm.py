@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import paddle
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 
 PROCESSES = "paddle"
@@ -62,7 +61,6 @@ def start(layer: Any, configuration: Configuration, state: Quantities, mode: str
         layer=layer if mode == "eager" else paddle.jit.to_static(layer, full_graph=True),
         mode=mode,
         learned=learned,
-        optimizer=paddle.optimizer.SGD(parameters=layer.parameters()),
     )
 
 
@@ -72,12 +70,7 @@ def start_function(function: Any, configuration: Configuration, state: Quantitie
     learned = {GRADIENTS[name]: tensors[name] for name in GRADIENTS if name in tensors}
     for parameter in learned.values():
         parameter.stop_gradient = False
-    return SimpleNamespace(
-        function=function,
-        tensors=tensors,
-        learned=learned,
-        optimizer=paddle.optimizer.SGD(parameters=list(learned.values())) if learned else None,
-    )
+    return SimpleNamespace(function=function, tensors=tensors, learned=learned)
 
 
 def state(live: Any) -> Quantities:
@@ -170,19 +163,13 @@ def reload(live: Any) -> Any:
     return live
 
 
-def freeze(live: Any) -> None:
+def switch(trainable: bool, live: Any) -> None:
     for parameter in live.learned.values():
-        parameter.trainable = False
-
-
-def unfreeze(live: Any) -> None:
-    for parameter in live.learned.values():
-        parameter.trainable = True
+        parameter.trainable = trainable
 
 
 def sgd(live: Any, learning_rate: float) -> None:
-    live.optimizer.set_lr(learning_rate)
-    live.optimizer.step()
+    paddle.optimizer.SGD(learning_rate, list(live.learned.values())).step()
 
 
 def compilations(live: Any) -> int:
@@ -210,7 +197,14 @@ LAYER = Implementation(
     call=call,
     start=start,
     state=state,
-    steps={"train": train, "infer": infer, "reload": reload, "freeze": freeze, "unfreeze": unfreeze, "sgd": sgd},
+    steps={
+        "train": train,
+        "infer": infer,
+        "reload": reload,
+        "freeze": functools.partial(switch, False),
+        "unfreeze": functools.partial(switch, True),
+        "sgd": sgd,
+    },
     timed={**TIMED, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
     compilations=compilations,
     documentation=DOCUMENTATION + "BatchNorm2D_en.html",

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
-
 from conformance.protocol import Configuration, Quantities
+from conformance_adapters.tensorflow._process import numerics, once, threads
 
 
 def constant(array: Any) -> Any:
@@ -27,20 +25,6 @@ def arrays(tensors: Any) -> Quantities:
 def prepare(step: Any, mode: str) -> Any:
     """The step itself, or a graph traced from it per signature, which XLA compiles in its mode."""
     return step if mode == "eager" else tf.function(step, jit_compile=mode == "xla")
-
-
-#: What was compiled.
-COMPILED: dict[tuple[Any, Configuration, str, str], Any] = {}
-
-
-def once(make: Callable[[], Any], call: Any, configuration: Configuration, mode: str, device: str) -> Any:
-    """What it makes; compiled, what was made for the first equal call, which traces each signature once."""
-    if mode == "eager":
-        return make()
-    key = call, replace(configuration, memory="contiguous"), mode, device
-    if key not in COMPILED:
-        COMPILED[key] = make()
-    return COMPILED[key]
 
 
 def compilations(live: Any) -> int:
@@ -61,7 +45,7 @@ def infer_layer(live: Any, x: Any, upstream: Any) -> Quantities:
 
 def run_layer(live: Any, x: Any, upstream: Any, training: bool) -> Any:
     with tf.device(live.device):
-        return live.step(tf.constant(x), constant(upstream), training)
+        return timed_layer(live, tf.constant(x), constant(upstream), training)
 
 
 def reload_checkpoint(live: Any) -> Any:
@@ -109,17 +93,14 @@ def state_function(live: Any) -> Quantities:
     return dict(live.state)
 
 
-def train_function(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run_function(live, x, upstream, {})
-
-
-def infer_function(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run_function(live, x, upstream, live.moving)
-
-
-def run_function(live: Any, x: Any, upstream: Any, moving: Any) -> Quantities:
+def run_function(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
     with tf.device(live.device):
-        return arrays(live.step(tf.constant(x), constant(upstream), live.learned, moving))
+        return arrays(timed_function(live, tf.constant(x), constant(upstream), training))
+
+
+def passes(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """The steps of one function that is told whether it trains."""
+    return {"train": functools.partial(step, training=True), "infer": functools.partial(step, training=False)}
 
 
 # What throughput calls.
@@ -130,61 +111,28 @@ def put(array: Any, device: str) -> Any:
         return tf.constant(array)
 
 
-def get(tensor: Any) -> Any:
-    return tensor.numpy()
-
-
 def wait(live: Any, results: Any) -> None:
     """A CPU computes at once."""
     if live.device == "gpu":
         tf.test.experimental.sync_devices()
 
 
-def timed_infer_layer(live: Any, x: Any, upstream: Any) -> Any:
-    return live.step(x, upstream, False)
+def timed_layer(live: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return live.step(x, upstream, training)
 
 
-def timed_train_layer(live: Any, x: Any, upstream: Any) -> Any:
-    return live.step(x, upstream, True)
+def timed_function(live: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return live.step(x, upstream, live.learned, {} if training else live.moving)
 
 
-def timed_infer_function(live: Any, x: Any, upstream: Any) -> Any:
-    return live.step(x, upstream, live.learned, live.moving)
+def timed(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """A function that is told whether it trains, on tensors."""
+    forward = {"train_forward": functools.partial(step, training=True)}
+    return {"put": put, "get": lambda tensor: tensor.numpy(), "wait": wait, **passes(step), **forward}
 
 
-def timed_train_function(live: Any, x: Any, upstream: Any) -> Any:
-    return live.step(x, upstream, live.learned, {})
-
-
-CONVERSION: dict[str, Callable[..., Any]] = {"put": put, "get": get, "wait": wait}
-TIMED_LAYER: dict[str, Callable[..., Any]] = {
-    **CONVERSION,
-    "infer": timed_infer_layer,
-    "train_forward": timed_train_layer,
-    "train": timed_train_layer,
-}
-TIMED_FUNCTION: dict[str, Callable[..., Any]] = {
-    **CONVERSION,
-    "infer": timed_infer_function,
-    "train_forward": timed_train_function,
-    "train": timed_train_function,
-}
-
-
-def threads() -> dict[str, str]:
-    return {
-        "threads within an op": str(tf.config.threading.get_intra_op_parallelism_threads() or "automatic"),
-        "threads between ops": str(tf.config.threading.get_inter_op_parallelism_threads() or "automatic"),
-    }
-
-
-def numerics() -> dict[str, str]:
-    return {
-        "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-        "deterministic ops": os.environ.get("TF_DETERMINISTIC_OPS", "default"),
-        "TF32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
-        "XLA flags": os.environ.get("XLA_FLAGS", ""),
-    }
+def settings() -> dict[str, str]:
+    return {**threads(tf), **numerics(tf)}
 
 
 def pool() -> str | None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-
 from conformance.protocol import Configuration, Quantities
 
 
@@ -86,14 +85,6 @@ def shards(live: Any, array: Any) -> Any:
     )
 
 
-def train_replicas(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run_replicas(live, x, upstream, training=True)
-
-
-def infer_replicas(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run_replicas(live, x, upstream, training=False)
-
-
 def run_replicas(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
     upstream = None if upstream is None else shards(live, upstream)
     tensors = live.step(shards(live, x), upstream, training)
@@ -101,3 +92,17 @@ def run_replicas(live: Any, x: Any, upstream: Any, training: bool) -> Quantities
     joined = {name: np.concatenate(on_each(live, tensors[name])) for name in shaped}
     learned = [name for name in tensors if name not in joined]
     return joined | {name: live.strategy.reduce("SUM", tensors[name], axis=None).numpy() for name in learned}
+
+
+def reload_replicas(loaded: Any, live: Any) -> Any:
+    """`loaded(live)` is the layer after it was saved."""
+    with live.strategy.scope():
+        live.layer = loaded(live)
+    live.step = live.prepare(live.layer, live.mode)
+    return live
+
+
+PASSES = {
+    "train": functools.partial(run_replicas, training=True),
+    "infer": functools.partial(run_replicas, training=False),
+}

@@ -11,25 +11,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.tensorflow._native import (
     DEVICES,
     DTYPES,
     MODES,
-    TIMED_FUNCTION,
-    TIMED_LAYER,
     compilations,
-    infer_function,
     infer_layer,
-    numerics,
+    passes,
     pool,
     prepare,
     reload_checkpoint,
+    run_function,
+    settings,
     start_function,
     state_function,
-    threads,
-    train_function,
+    timed,
+    timed_function,
+    timed_layer,
     train_layer,
 )
 
@@ -70,9 +69,7 @@ def supports_centering(configuration: Configuration) -> str | None:
 
 def call(configuration: Configuration) -> Call:
     return Call(
-        path="tensorflow.nn.batch_normalization",
-        keywords={"variance_epsilon": configuration.epsilon},
-        function=True,
+        path="tensorflow.nn.batch_normalization", keywords={"variance_epsilon": configuration.epsilon}, function=True
     )
 
 
@@ -134,13 +131,8 @@ def differentiate(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
     return {"output": output, "grad_input": tape.gradient(output, x, output_gradients=upstream)}
 
 
-def freeze(live: Any) -> None:
-    live.layer.frozen = True
-    live.step = prepare(functools.partial(differentiate, live.layer), live.mode)
-
-
-def unfreeze(live: Any) -> None:
-    live.layer.frozen = False
+def switch(frozen: bool, live: Any) -> None:
+    live.layer.frozen = frozen
     live.step = prepare(functools.partial(differentiate, live.layer), live.mode)
 
 
@@ -162,8 +154,8 @@ FUNCTION = Implementation(
     call=call,
     start=start,
     state=state_function,
-    steps={"train": train_function, "infer": infer_function},
-    timed=TIMED_FUNCTION,
+    steps=passes(run_function),
+    timed=timed(timed_function),
     compilations=compilations,
     documentation="https://www.tensorflow.org/api_docs/python/tf/nn/batch_normalization",
 )
@@ -180,17 +172,17 @@ CENTERING = replace(
         "train": train_layer,
         "infer": infer_layer,
         "reload": reload_checkpoint,
-        "freeze": freeze,
-        "unfreeze": unfreeze,
+        "freeze": functools.partial(switch, True),
+        "unfreeze": functools.partial(switch, False),
     },
-    timed=TIMED_LAYER,
+    timed=timed(timed_layer),
     documentation="",
 )
 
 ADAPTER = Adapter(
     library="tensorflow",
     versions={"tensorflow": tf.__version__},
-    settings={**threads(), **numerics()},
+    settings=settings(),
     pool=pool(),
     implementations=(FUNCTION, CENTERING),
 )

@@ -11,31 +11,25 @@ from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.tensorflow._native import (
-    CONVERSION,
     DEVICES,
     MODES,
     arrays,
     compilations,
     constant,
-    numerics,
-    once,
+    passes,
     pool,
     prepare,
-    threads,
+    settings,
+    timed,
 )
+from conformance_adapters.tensorflow._process import once
 
 PROCESSES = "tensorflow"
 
 #: Our name -> TensorFlow's name for the same tensor.
-NAMES = {
-    "gamma": "scale",
-    "beta": "offset",
-    "moving_mean": "mean",
-    "moving_variance": "variance",
-}
+NAMES = {"gamma": "scale", "beta": "offset", "moving_mean": "mean", "moving_variance": "variance"}
 #: Rank and feature axis -> `data_format`.
 FORMATS = {(4, 3): "NHWC", (4, 1): "NCHW", (5, 4): "NDHWC", (5, 1): "NCDHW"}
 
@@ -99,32 +93,9 @@ def state(live: Any) -> Quantities:
     return {ours: live.tensors[theirs].numpy() for ours, theirs in NAMES.items()}
 
 
-def train(live: Any, x: Any, upstream: Any) -> Quantities:
-    # exponential_avg_factor 1: "Mean must be None"
-    arguments = live.tensors if live.averages else {**live.tensors, "mean": None, "variance": None}
-    quantities, statistics = run(live, x, upstream, arguments, training=True)
-    live.gradients = quantities
-    for name, value in statistics.items():
-        live.tensors[name].assign(value)
-    return arrays(quantities)
-
-
-def train_raw(live: Any, x: Any, upstream: Any) -> Quantities:
-    # "Used for inference only; must be empty for training"
-    arguments = {**live.tensors, "mean": tf.constant([]), "variance": tf.constant([])}
-    quantities, statistics = run(live, x, upstream, arguments, training=True)
-    return arrays({**quantities, **{f"batch_{name}": value for name, value in statistics.items()}})
-
-
-def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    quantities, _ = run(live, x, upstream, live.tensors, training=False)
-    return arrays(quantities)
-
-
-def run(live: Any, x: Any, upstream: Any, arguments: Any, training: bool) -> Any:
+def run(step: Any, live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
     with tf.device(live.device):
-        tensors = {name: None if value is None else tf.convert_to_tensor(value) for name, value in arguments.items()}
-        return live.step(tf.constant(x), constant(upstream), tensors, training)
+        return arrays(step(live, tf.constant(x), constant(upstream), training))
 
 
 def differentiate(function: Any, x: Any, upstream: Any, tensors: Any, training: bool) -> Any:
@@ -139,26 +110,28 @@ def differentiate(function: Any, x: Any, upstream: Any, tensors: Any, training: 
     return {"output": output, **tape.gradient(output, sources, output_gradients=upstream)}, statistics
 
 
-def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
-    quantities, _ = live.step(x, upstream, read(live.tensors), False)
+def step_moving(live: Any, x: Any, upstream: Any, training: bool) -> Any:
+    # exponential_avg_factor 1: "Mean must be None"
+    asked = live.averages or not training
+    arguments = live.tensors if asked else {**live.tensors, "mean": None, "variance": None}
+    quantities, statistics = live.step(x, upstream, read(arguments), training)
+    if training:
+        live.gradients = quantities
+        for name, value in statistics.items():
+            live.tensors[name].assign(value)
     return quantities
 
 
-def timed_train(live: Any, x: Any, upstream: Any) -> Any:
-    quantities, statistics = live.step(x, upstream, read(live.tensors), True)
-    for name, value in statistics.items():
-        live.tensors[name].assign(value)
-    return quantities
-
-
-def timed_train_raw(live: Any, x: Any, upstream: Any) -> Any:
-    arguments = {**live.tensors, "mean": tf.constant([]), "variance": tf.constant([])}
-    quantities, statistics = live.step(x, upstream, read(arguments), True)
-    return {**quantities, **{f"batch_{name}": value for name, value in statistics.items()}}
+def step_raw(live: Any, x: Any, upstream: Any, training: bool) -> Any:
+    # "Used for inference only; must be empty for training"
+    empty = {"mean": tf.constant([]), "variance": tf.constant([])} if training else {}
+    quantities, statistics = live.step(x, upstream, read({**live.tensors, **empty}), training)
+    of_batch = {f"batch_{name}": value for name, value in statistics.items()} if training else {}
+    return {**quantities, **of_batch}
 
 
 def read(tensors: Any) -> Any:
-    return {name: tf.convert_to_tensor(value) for name, value in tensors.items()}
+    return {name: None if value is None else tf.convert_to_tensor(value) for name, value in tensors.items()}
 
 
 def sgd(live: Any, learning_rate: float) -> None:
@@ -190,8 +163,8 @@ FUSED = Implementation(
     call=call,
     start=start,
     state=state,
-    steps={"train": train, "infer": infer, "sgd": sgd},
-    timed={**CONVERSION, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
+    steps={**passes(functools.partial(run, step_moving)), "sgd": sgd},
+    timed=timed(step_moving),
     compilations=compilations,
     documentation=DOCUMENTATION + "compat/v1/nn/fused_batch_norm",
 )
@@ -201,15 +174,15 @@ RAW = replace(
     name="tf.raw_ops.FusedBatchNormV3",
     profile=(CALLER_STATE,),
     call=call_raw,
-    steps={"train": train_raw, "infer": infer},
-    timed={**CONVERSION, "infer": timed_infer, "train_forward": timed_train_raw, "train": timed_train_raw},
+    steps=passes(functools.partial(run, step_raw)),
+    timed=timed(step_raw),
     documentation=DOCUMENTATION + "raw_ops/FusedBatchNormV3",
 )
 
 ADAPTER = Adapter(
     library="tensorflow",
     versions={"tensorflow": tf.__version__},
-    settings={**threads(), **numerics()},
+    settings=settings(),
     pool=pool(),
     implementations=(FUSED, RAW),
 )

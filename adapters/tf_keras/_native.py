@@ -11,7 +11,6 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.tensorflow._native import (
     DEVICES,
@@ -19,13 +18,11 @@ from conformance_adapters.tensorflow._native import (
     MODES,
     compilations,
     infer_layer,
-    numerics,
-    once,
     pool,
     prepare,
-    threads,
     train_layer,
 )
+from conformance_adapters.tensorflow._process import numerics, once, threads
 
 #: Keras has our names for the variables of the layer, but for those of batch renormalization's deviations.
 NAMES = {
@@ -61,15 +58,23 @@ def call_layer(configuration: Configuration, **further: Any) -> Call:
 
 def differentiate(layer: Any, forward: Any, x: Any, upstream: Any) -> Any:
     """Output and gradients; those of gamma and beta while they are trainable."""
+    return pulled(forward, x, upstream, learned(layer) if layer.trainable else {})
+
+
+def pulled(forward: Any, x: Any, upstream: Any, variables: Any) -> Any:
     with tf.GradientTape() as tape:
         tape.watch(x)
         output = forward(x)
     if upstream is None:
         return {"output": output}
-    learned = {name: getattr(layer, name) for name in ("gamma", "beta")} if layer.trainable else {}
-    sources = {f"grad_{name}": variable for name, variable in learned.items() if variable is not None}
-    gradients = tape.gradient(output, {"grad_input": x, **sources}, output_gradients=upstream)
+    gradients = tape.gradient(output, {"grad_input": x, **variables}, output_gradients=upstream)
     return {"output": output, **gradients}
+
+
+def learned(layer: Any) -> Any:
+    """Gamma and beta of a layer that has them, under the names of their gradients."""
+    variables = {f"grad_{name}": getattr(layer, name, None) for name in ("gamma", "beta")}
+    return {name: variable for name, variable in variables.items() if variable is not None}
 
 
 def differentiate_layer(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
@@ -114,12 +119,17 @@ def state_layer(live: Any) -> Quantities:
 
 
 def reload_layer(live: Any) -> Any:
+    live.layer = loaded(live)
+    live.step = live.prepare(live.layer, live.mode)
+    return live
+
+
+def loaded(live: Any) -> Any:
+    """The layer of a model of it that was saved and loaded."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.keras")
         model_of(live).save(file)
-        live.layer = tf_keras.models.load_model(file).layers[-1]
-    live.step = live.prepare(live.layer, live.mode)
-    return live
+        return tf_keras.models.load_model(file).layers[-1]
 
 
 def model_of(live: Any) -> Any:
@@ -129,14 +139,12 @@ def model_of(live: Any) -> Any:
     return tf_keras.Sequential([tf_keras.Input(batch_shape=free, dtype=configuration.dtype), live.layer])
 
 
-def freeze(live: Any) -> None:
-    live.layer.trainable = False
+def switch(trainable: bool, live: Any) -> None:
+    live.layer.trainable = trainable
     live.step = live.prepare(live.layer, live.mode)
 
 
-def unfreeze(live: Any) -> None:
-    live.layer.trainable = True
-    live.step = live.prepare(live.layer, live.mode)
+FREEZING = {"freeze": functools.partial(switch, False), "unfreeze": functools.partial(switch, True)}
 
 
 def sgd(live: Any, learning_rate: float) -> None:
@@ -179,14 +187,7 @@ LAYER = Implementation(
     call=call_layer,
     start=start_layer,
     state=state_layer,
-    steps={
-        "train": train_layer,
-        "infer": infer_layer,
-        "reload": reload_layer,
-        "freeze": freeze,
-        "unfreeze": unfreeze,
-        "sgd": sgd,
-    },
+    steps={"train": train_layer, "infer": infer_layer, "reload": reload_layer, **FREEZING, "sgd": sgd},
     compilations=compilations,
     documentation=PAGES + "keras/layers/BatchNormalization",
 )
@@ -198,7 +199,7 @@ def adapter(*implementations: Implementation, threaded: bool = True) -> Adapter:
     return Adapter(
         library="tf_keras",
         versions=VERSIONS,
-        settings={**settings, **(threads() if threaded else {}), **numerics()},
+        settings={**settings, **(threads(tf) if threaded else {}), **numerics(tf)},
         pool=pool(),
         implementations=implementations,
     )

@@ -11,16 +11,16 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-
 from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.tensorflow._native import (
-    TIMED_FUNCTION,
-    TIMED_LAYER,
-    infer_function,
+    passes,
     reload_checkpoint,
+    run_function,
     start_function,
     state_function,
-    train_function,
+    timed,
+    timed_function,
+    timed_layer,
     train_layer,
 )
 from conformance_adapters.tf_keras._native import (
@@ -129,7 +129,7 @@ CALLER_STATE = Declared(
     where="tf_keras.backend.normalize_batch_in_training returns mean and variance; batch_normalization takes them",
 )
 V1 = {"reload": reload_checkpoint, "sgd": sgd_v1}
-TIMED = replace(LAYER, timed=TIMED_LAYER)
+TIMED = replace(LAYER, timed=timed(timed_layer))
 RENORM = replace(
     LAYER,
     name="tf_keras.layers.BatchNormalization+renorm",
@@ -173,8 +173,8 @@ ADAPTER = adapter(
         call=call_function,
         start=start,
         state=state_function,
-        steps={"train": train_function, "infer": infer_function},
-        timed=TIMED_FUNCTION,
+        steps=passes(run_function),
+        timed=timed(timed_function),
         documentation="",
     ),
 )

@@ -7,18 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
-
 from conformance.protocol import Quantities
-from conformance_adapters.tensorflow._native import arrays, constant
+from conformance_adapters.tensorflow._native import arrays, constant, passes
 from conformance_adapters.tf_keras._native import (
+    FREEZING,
     FROZEN,
     LAYER,
     adapter,
     call_layer,
     differentiate,
-    freeze,
     start_layer,
-    unfreeze,
 )
 
 PROCESSES = "tf-keras"
@@ -28,16 +26,8 @@ def differentiate_masked(layer: Any, x: Any, upstream: Any, mask: Any, training:
     return differentiate(layer, functools.partial(layer, training=training, mask=mask), x, upstream)
 
 
-def train(live: Any, x: Any, upstream: Any, mask: Any = None) -> Quantities:
+def run(live: Any, x: Any, upstream: Any, mask: Any = None, *, training: bool) -> Quantities:
     """The mask as it is: the layer adds a last dimension to it."""
-    return run(live, x, upstream, mask, training=True)
-
-
-def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    return run(live, x, upstream, None, training=False)
-
-
-def run(live: Any, x: Any, upstream: Any, mask: Any, training: bool) -> Quantities:
     with tf.device(live.device):
         return arrays(live.step(tf.constant(x), constant(upstream), constant(mask), training))
 
@@ -47,7 +37,7 @@ MASKED = replace(
     name="tf_keras.layers.BatchNormalization+mask",
     op="masked_batch_norm",
     start=functools.partial(start_layer, differentiate=differentiate_masked),
-    steps={"train": train, "infer": infer, "freeze": freeze, "unfreeze": unfreeze},
+    steps={**passes(run), **FREEZING},
 )
 
 ADAPTER = adapter(

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
-from conformance_adapters.tensorflow._native import numerics, threads
+from conformance_adapters.tensorflow._process import numerics, threads
 from conformance_adapters.tensorflow._replicas import (
     CPUS,
+    PASSES,
     VARIABLES,
-    infer_replicas,
+    reload_replicas,
     start_replicas,
     state_replicas,
     supports_replicas,
-    train_replicas,
 )
 from conformance_adapters.tf_keras._native import (
+    FREEZING,
     LAYER,
     VERSIONS,
     call_layer,
-    freeze,
-    model_of,
+    learned,
+    loaded,
+    pulled,
     supports_layer,
-    unfreeze,
 )
 
 PROCESSES = "tf-keras-alone"
@@ -86,40 +84,18 @@ def call(configuration: Configuration, **further: Any) -> Call:
 def call_centering(configuration: Configuration) -> Call:
     return Call(
         path="Centering",
-        keywords={
-            "axes": configuration.reduction_axes,
-            "decay": configuration.decay,
-            "dtype": configuration.dtype,
-        },
+        keywords={"axes": configuration.reduction_axes, "decay": configuration.decay, "dtype": configuration.dtype},
     )
 
 
 def differentiate_replica(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
     """Output and gradients on one replica, also of gamma and beta that are not trainable."""
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        output = layer(x, training=training)
-    if upstream is None:
-        return {"output": output}
-    learned = {f"grad_{name}": getattr(layer, name, None) for name in ("gamma", "beta")}
-    sources = {name: variable for name, variable in learned.items() if variable is not None}
-    gradients = tape.gradient(output, {"grad_input": x, **sources}, output_gradients=upstream)
-    return {"output": output, **gradients}
+    return pulled(functools.partial(layer, training=training), x, upstream, learned(layer))
 
 
 def state(live: Any) -> Quantities:
     variables = {name: getattr(live.layer, name, None) for name in VARIABLES}
     return state_replicas(live, {name: variable for name, variable in variables.items() if variable is not None})
-
-
-def reload(live: Any) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "model.keras")
-        model_of(live).save(file)
-        with live.strategy.scope():
-            live.layer = tf_keras.models.load_model(file).layers[-1]
-    live.step = live.prepare(live.layer, live.mode)
-    return live
 
 
 #: Within a strategy, where replicas train and infer, each reads its own copy.
@@ -140,20 +116,17 @@ SYNCHRONIZED = replace(
     call=functools.partial(call, synchronized=True),
     start=functools.partial(start_replicas, differentiate=differentiate_replica),
     state=state,
-    steps={"train": train_replicas, "infer": infer_replicas, "reload": reload, "freeze": freeze, "unfreeze": unfreeze},
+    steps={**PASSES, **FREEZING, "reload": functools.partial(reload_replicas, loaded)},
 )
 
 ADAPTER = Adapter(
     library="tf_keras",
     versions=VERSIONS,
-    settings={"logical CPUs": str(len(CPUS)), **threads(), "oneDNN": numerics()["oneDNN"]},
+    settings={"logical CPUs": str(len(CPUS)), **threads(tf), "oneDNN": numerics(tf)["oneDNN"]},
     implementations=(
         SYNCHRONIZED,
         replace(
-            SYNCHRONIZED,
-            name="tf_keras.layers.BatchNormalization+replicated",
-            op="replicated_batch_norm",
-            call=call,
+            SYNCHRONIZED, name="tf_keras.layers.BatchNormalization+replicated", op="replicated_batch_norm", call=call
         ),
         replace(
             SYNCHRONIZED,

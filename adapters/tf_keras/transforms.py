@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
-
 from conformance.protocol import Call, Configuration, Quantities
-from conformance_adapters.tensorflow._native import arrays, infer_layer, train_layer
+from conformance_adapters.tensorflow._native import arrays, infer_layer, passes, train_layer
 from conformance_adapters.tf_keras._native import (
     LAYER,
     MOVING_CORRECTION,
@@ -18,6 +17,7 @@ from conformance_adapters.tf_keras._native import (
     adapter,
     differentiate,
     keywords,
+    learned,
     reload_layer,
     sgd_v1,
     start_layer,
@@ -42,14 +42,6 @@ def differentiate_recomputed(layer: Any, x: Any, upstream: Any, training: bool) 
     return differentiate(layer, tf.recompute_grad(functools.partial(layer, training=training)), x, upstream)
 
 
-def train_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
-    return run_further(live, x, upstream, tangent, training=True)
-
-
-def infer_further(live: Any, x: Any, upstream: Any, tangent: Any) -> Quantities:
-    return run_further(live, x, upstream, tangent, training=False)
-
-
 def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Quantities:
     with tf.device(live.device):
         return arrays(further(live.layer, tf.constant(x), tf.constant(upstream), tf.constant(tangent), training))
@@ -57,23 +49,19 @@ def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) 
 
 def further(layer: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Any:
     """One forward pass under an accumulator and two tapes; the outer differentiates the inner's gradient."""
-    learned = {name: getattr(layer, name) for name in ("gamma", "beta") if getattr(layer, name) is not None}
+    variables = learned(layer)
     with tf.autodiff.ForwardAccumulator(x, tangent) as forward, tf.GradientTape() as outer:
         outer.watch((x, upstream))
         with tf.GradientTape() as inner:
             inner.watch(x)
             output = layer(x, training=training)
         along = forward.jvp(output, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        named = {f"grad_{name}": variable for name, variable in learned.items()}
-        gradients = inner.gradient(output, {"grad_input": x, **named}, output_gradients=upstream)
+        gradients = inner.gradient(output, {"grad_input": x, **variables}, output_gradients=upstream)
     sources = {"second_grad_input": x, "second_grad_upstream": upstream}
-    if "gamma" in learned:
-        sources["second_grad_gamma"] = learned["gamma"]
+    if "grad_gamma" in variables:
+        sources["second_grad_gamma"] = variables["grad_gamma"]
     second = outer.gradient(
-        gradients["grad_input"],
-        sources,
-        output_gradients=tangent,
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        gradients["grad_input"], sources, output_gradients=tangent, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
     return {"output": output, "tangent_output": along, **gradients, **second}
 
@@ -113,7 +101,7 @@ ADAPTER = adapter(
         op="differentiated_batch_norm",
         modes=("eager",),
         start=start_layer,
-        steps={"train": train_further, "infer": infer_further},
+        steps=passes(run_further),
         documentation=PAGES + "autodiff/ForwardAccumulator",
     ),
     TRANSFORMED,

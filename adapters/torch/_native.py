@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
+
 import numpy as np
 import torch
-
 from conformance.protocol import Call, Configuration, Declared, Implementation, Quantities
 
 #: Our name -> torch's name for the same tensor.
@@ -101,12 +101,7 @@ def compilations(live: Any) -> int:
 
 def started(function: Any, parameters: Any, mode: str, device: str) -> Any:
     """What the steps need of every call, which has the parameters, by torch's names, or is given them."""
-    return SimpleNamespace(
-        forward=prepare(function, mode),
-        parameters=parameters,
-        optimizer=torch.optim.SGD(parameters.values()) if parameters else None,
-        device=device,
-    )
+    return SimpleNamespace(forward=prepare(function, mode), parameters=parameters, device=device)
 
 
 def start_layer(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -156,8 +151,8 @@ def passes(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
 
 def differentiated(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
     x = tensor(x, live.device).requires_grad_()
-    if live.optimizer is not None:
-        live.optimizer.zero_grad()
+    for parameter in live.parameters.values():
+        parameter.grad = None
     return pulled(forward(x), upstream, x, live.parameters)
 
 
@@ -193,8 +188,7 @@ def unfreeze(live: Any) -> None:
 
 
 def sgd(live: Any, learning_rate: float) -> None:
-    live.optimizer.param_groups[0]["lr"] = learning_rate
-    live.optimizer.step()
+    torch.optim.SGD(live.parameters.values(), learning_rate).step()
 
 
 def settings() -> dict[str, str]:

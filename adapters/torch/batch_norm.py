@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-
 from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
 from conformance_adapters.torch._native import (
     DEVICES,
@@ -97,12 +96,8 @@ def step_function(live: Any, x: Any, upstream: Any, training: bool) -> Quantitie
     return differentiated(live, forward, x, upstream)
 
 
-def freeze_centering(live: Any) -> None:
-    live.layer.frozen = True
-
-
-def unfreeze_centering(live: Any) -> None:
-    live.layer.frozen = False
+def switch(frozen: bool, live: Any) -> None:
+    live.layer.frozen = frozen
 
 
 def wait(live: Any, results: Any) -> None:
@@ -221,8 +216,8 @@ ADAPTER = Adapter(
                 "train": train_layer,
                 "infer": infer_layer,
                 "reload": reload,
-                "freeze": freeze_centering,
-                "unfreeze": unfreeze_centering,
+                "freeze": functools.partial(switch, True),
+                "unfreeze": functools.partial(switch, False),
             },
             documentation="",
         ),

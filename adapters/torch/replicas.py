@@ -17,24 +17,30 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import torch
 import torch._dynamo  # noqa: F401 - else every forked process imports it for itself
 import torch.distributed
 
+import numpy as np
+import torch
 from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
-from conformance_adapters.torch._native import DOCUMENTATION, LAYER, call_layer, fill, passes, pulled, stored, tensor
+from conformance_adapters.torch._native import (
+    DOCUMENTATION,
+    LAYER,
+    call_layer,
+    fill,
+    passes,
+    pulled,
+    stored,
+    supports_layer,
+    tensor,
+)
 
 PROCESSES = "torch-replicas"
 
 
 def supports(configuration: Configuration) -> str | None:
-    if configuration.feature_axes != (1,):
-        return "the features are axis 1 of the input"
-    if not 2 <= configuration.rank <= 5:
-        return "BatchNorm1d, 2d and 3d take inputs of rank 2 to 5"
-    if configuration.scale != configuration.center:
-        return "`affine` switches weight and bias together"
+    if reason := supports_layer(configuration):
+        return reason
     if not configuration.scale:
         return "DistributedDataParallel refuses a module without parameters that require a gradient"
     if configuration.parameter_dtype != configuration.dtype or configuration.dtype == "bfloat16":

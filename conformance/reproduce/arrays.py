@@ -6,7 +6,7 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,12 +67,13 @@ class Arrays:
         plain = memory == "contiguous" or array.ndim != self.configuration.rank
         return expression if plain else f'lay_out({expression}, "{memory}", {axes})'
 
-    def program(self) -> Program:
-        """Return the statements, and the functions that they call."""
-        few = sum(array.size for array, _ in self.arrays.values() if not _uniform(array)) <= _FEW
+    def program(self, read: Collection[str]) -> Program:
+        """Return the statements of the arrays that are `read`, and the functions that they call."""
+        arrays = {name: entry for name, entry in self.arrays.items() if name in read}
+        few = sum(array.size for array, _ in arrays.values() if not _uniform(array)) <= _FEW
         statements = [
             f"{name} = {self._laid_out(self._expression(name, array, recipe, few), array)}\n"
-            for name, (array, recipe) in self.arrays.items()
+            for name, (array, recipe) in arrays.items()
         ]
         return specialize(Program(definitions=_SOURCES, main="".join(statements)), {})
 
@@ -134,7 +135,7 @@ def _made(recipe: Recipe, shape: tuple[int, ...], configuration: Configuration) 
         case Constant(value=value):
             return f"np.full({shape}, {value})"
         case Normal(seed=seed, mean=mean, std=std):
-            return _per_feature(f"{mean} + {std} * _irwin_hall({seed}, {shape})", recipe, shape, axes)
+            return _per_feature(f"{mean} + {_times(std, f'_irwin_hall({seed}, {shape})')}", recipe, shape, axes)
         case Uniform(seed=seed, low=low, high=high):
             return _per_feature(f"{low} + {high - low} * _fractions({seed}, {shape})", recipe, shape, axes)
         case Integers(seed=seed, low=low, high=high):
@@ -147,7 +148,7 @@ def _made(recipe: Recipe, shape: tuple[int, ...], configuration: Configuration) 
             counted = f"np.arange({shape[axis]}, dtype=np.float64).reshape({along})"
             return f"np.broadcast_to({start} + {step} * {counted}, {shape})"
         case IllConditioned(seed=seed, ratio=ratio, std=std):
-            return f"{std} * ({ratio} + _irwin_hall({seed}, {shape}))"
+            return _times(std, f"({ratio} + _irwin_hall({seed}, {shape}))")
         case Dyadic(seed=seed, means=means):
             return f"_dyadic(SimpleNamespace(seed={seed}, means={means}), {shape}, {axes})"
         case _:
@@ -160,7 +161,11 @@ def _per_feature(values: str, recipe: Normal | Uniform, shape: tuple[int, ...], 
     counted = f"np.arange({math.prod(sizes)}.0).reshape({sizes})"
     if recipe.feature_octaves:
         octaves = counted.replace(".0)", ")")
-        values = f"np.ldexp({values}, {octaves} * {recipe.feature_octaves})"
-    return (
-        f"{values} + {recipe.feature_shift} * {counted}" if recipe.feature_shift or recipe.feature_octaves else values
-    )
+        values = f"np.ldexp({values}, {_times(recipe.feature_octaves, octaves)})"
+    # A sum has no negative zero, which adding zero would change.
+    return f"{values} + {_times(recipe.feature_shift, counted)}" if recipe.feature_shift else values
+
+
+def _times(factor: float, values: str) -> str:
+    """Return the product, which is the values themselves where the factor is one."""
+    return values if factor == 1 else f"{factor} * {values}"

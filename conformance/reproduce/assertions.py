@@ -15,8 +15,8 @@ from conformance.reproduce.text import parsed, unparsed, written
 _CHECK = """
 outside = 0
 for step, name, index, expected, allowed, recorded in ELEMENTS:
-    value = np.asarray(seen[step][name])
-    observed = float((value if name in SHAPED else value.reshape(FEATURES))[index])
+    value = VALUE
+    observed = float(value[index])
     score = abs(observed - expected) / max(allowed, 5e-324)
     outside += not score <= 1
     again = "as recorded" if repr(observed) == repr(recorded) else f"recorded {recorded!r}"
@@ -60,16 +60,16 @@ def assertions(
     if whole and extent.last == len(evidence.case.performed):
         statements += kept_state(evidence.record, extent.last)
     if numbers:
-        yield "# What must come of them: step, quantity, index, expected, allowed, recorded."
-        yield _short(f"ELEMENTS = [{', '.join(_row(element) for element in numbers)},]")
+        rows = _short(f"ELEMENTS = [{', '.join(_row(element) for element in numbers)},]")
+        yield f"# What must come of them: step, quantity, index, expected, allowed, recorded.\n{rows}"
     if statements:
         rows = "".join(f"({_sentence(fact)}, {fact.expression})," for fact in statements)
         kept = _KEPT if "kept(" in rows else ""
         yield _short((_EQUAL if kept or "equal(" in rows else "") + kept)
         yield _short(f"FACTS = [{rows}]")
     loops = [_check(evidence.case.configuration, numbers) if numbers else "outside = 0", _FACTS if statements else ""]
-    yield "\n\n".join(loop.strip() for loop in loops if loop)
-    yield 'raise SystemExit(f"{outside} of these do not hold" if outside else 0)'
+    end = 'raise SystemExit(f"{outside} of these do not hold" if outside else 0)'
+    yield "\n".join([*(loop.strip() for loop in loops if loop), end])
 
 
 def _sentence(fact: Fact) -> str:
@@ -83,8 +83,14 @@ def _short(text: str) -> str:
 
 def _check(configuration: Configuration, shown: Sequence[Element]) -> str:
     """Return the loop over the elements, with the lines that only some of them need."""
-    shaped = tuple(sorted({element.quantity for element in shown} & OPERATIONS[configuration.op].shaped_like_input))
-    check = _CHECK.replace("FEATURES", repr(configuration.features)).replace("SHAPED", repr(shaped))
+    quantities = {element.quantity for element in shown}
+    shaped = tuple(sorted(quantities & OPERATIONS[configuration.op].shaped_like_input))
+    value, per_feature = "np.asarray(seen[step][name])", f".reshape({configuration.features})"
+    if not shaped:
+        value += per_feature
+    elif len(shaped) < len(quantities):
+        value += f"\n    if name not in {written(shaped)}:\n        value = value{per_feature}"
+    check = _short(_CHECK.replace("VALUE", value))
     before, score, after = check.partition("\n    score = ")
     line, newline, rest = after.partition("\n")
     wide = "float64" in (configuration.dtype, configuration.parameter_dtype)

@@ -45,9 +45,10 @@ def extent(evidence: Evidence, *, whole: bool) -> Extent:
         last = record.steps[-1].number
     elif finding is not None:
         last = finding
-    steps = tuple(
-        step for step in record.steps if (step.number == last if finding is not None else step.number <= last)
-    )
+    if finding is None:
+        steps = tuple(step for step in record.steps if step.number <= last)
+    else:
+        steps = tuple(_deviating(step) for step in record.steps if step.number == last)
     state = {quantity.quantity for quantity in record.steps[0].quantities}
     shown = msgspec.structs.replace(record, steps=steps)
     earlier = {number for step in steps for number in _compared(step)}
@@ -84,6 +85,12 @@ def _finding(record: Record) -> int | None:
             return max(steps, key=_score).number if steps else None
         case _:
             return None
+
+
+def _deviating(step: StepRecord) -> StepRecord:
+    """Return the step with those of its quantities that deviate alone, if any does."""
+    deviating = tuple(quantity for quantity in step.quantities if quantity.verdict is Verdict.DEVIATES)
+    return msgspec.structs.replace(step, quantities=deviating or step.quantities)
 
 
 def _score(step: StepRecord) -> float:

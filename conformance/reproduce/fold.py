@@ -7,12 +7,14 @@ plain assignment in the function's own body does, up to there and after it.
 from __future__ import annotations
 
 import ast
+import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from conformance.reproduce.names import bound_in, is_name
+from conformance.reproduce.computed import PURE, computed
+from conformance.reproduce.names import bound_in, is_name, loaded_in
 from conformance.reproduce.text import is_comment
 
 
@@ -35,11 +37,23 @@ class NotNone:
     """A name of which nothing is known but that it is not None."""
 
 
-Known: TypeAlias = Value | Fields | NotNone
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A name of the file that stands for a dictionary of expressions by literal keys, and is only read."""
+
+    entries: tuple[tuple[Any, ast.expr], ...]
+
+
+#: What may stand at several places for one object.
+_IMMUTABLE = (bool, int, float, str, tuple, type(None))
+
+Known: TypeAlias = Value | Fields | NotNone | Table
 Names: TypeAlias = Mapping[str, Known]
 
 #: Stands among names: known to be False where nothing anywhere is bfloat16.
 BFLOAT16 = "….dtype == ….bfloat16"
+#: The protocol's word for the gradient of the output: known not to be None, converted or not, where every step has one.
+UPSTREAM = "upstream"
 
 
 def evaluate(node: ast.expr, names: Names) -> Known | None:
@@ -52,9 +66,8 @@ def evaluate(node: ast.expr, names: Names) -> Known | None:
         case ast.Attribute(value=ast.expr() as owner, attr=attribute):
             fact = evaluate(owner, names)
             return _item(dict(fact.fields), Value(attribute)) if isinstance(fact, Fields) else None
-        case ast.Subscript(value=owner, slice=key):
-            fact = evaluate(owner, names)
-            return _item(fact.value, evaluate(key, names)) if isinstance(fact, Value) else None
+        case ast.BinOp() | ast.Call() | ast.ListComp() | ast.Subscript():
+            return _computed(node, names)
         case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
             values = [evaluate(element, names) for element in elements]
             constants = [fact.value for fact in values if isinstance(fact, Value)]
@@ -75,6 +88,29 @@ def evaluate(node: ast.expr, names: Names) -> Known | None:
             return _compared(evaluate(left, names), operator, evaluate(right, names))
         case _:
             return None
+
+
+def _computed(node: ast.expr, names: Names) -> Value | None:
+    """Return the value of an expression of known names and fields alone."""
+    if not set(loaded_in(node)) <= {*names, *PURE, *bound_in(node)}:
+        return None
+    plain = _Plain(names).visit(copy.deepcopy(node))
+    return next(
+        map(Value, computed(plain, {n: fact.value for n, fact in names.items() if isinstance(fact, Value)})), None
+    )
+
+
+class _Plain(ast.NodeTransformer):
+    """Puts known fields of an object in the place of their names."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        fact = evaluate(node, self.names)
+        if isinstance(fact, Value) and literal(fact):
+            return ast.parse(repr(fact.value), mode="eval").body
+        return self.generic_visit(node)
 
 
 def _item(items: object, key: Known | None) -> Value | None:
@@ -104,9 +140,9 @@ def _compared(left: Known | None, operator: ast.cmpop, right: Known | None) -> V
             return Value(one == other)
         case Value(value=one), ast.NotEq() | ast.IsNot(), Value(value=other):
             return Value(one != other)
-        case Value(value=one), ast.In(), Value(value=tuple() as other):
+        case Value(value=one), ast.In(), Value(value=dict() | list() | tuple() as other):
             return Value(one in other)
-        case Value(value=one), ast.NotIn(), Value(value=tuple() as other):
+        case Value(value=one), ast.NotIn(), Value(value=dict() | list() | tuple() as other):
             return Value(one not in other)
         case _:
             return None
@@ -134,14 +170,18 @@ def fold_function(function: ast.FunctionDef, names: Names, constants: Names) -> 
     }
     moved = {name: fact for name, fact in names.items() if bound.count(name) == 2 and name in plain - inner}
     outer = {name: fact for name, fact in constants.items() if name not in bound}
-    fold = _Fold({**outer, **certain(function, names), **moved}, set(moved))
+    once = {name for name in plain - inner if bound.count(name) == 1}
+    fold = _Fold({**outer, **certain(function, names), **moved}, {*moved, *once})
     function.body = fold.block(function.body)
     return function
 
 
-def fold_statements(statements: Sequence[ast.stmt], names: Names) -> list[ast.stmt]:
-    """Return the statements with `names`, which they never bind, worked in; empty where nothing is left."""
-    return _Fold(dict(names), set()).statements(statements)
+def fold_statements(statements: Sequence[ast.stmt], names: Names, once: Collection[str] = ()) -> list[ast.stmt]:
+    """Return the statements with `names`, which they never bind, worked in; empty where nothing is left.
+
+    The variables that are given a value `once`, in no loop, are known from there on where that is.
+    """
+    return _Fold(dict(names), set(once)).statements(statements)
 
 
 class _Fold(ast.NodeTransformer):
@@ -213,7 +253,7 @@ class _Fold(ast.NodeTransformer):
                 statement.value = self.visit(statement.value)
                 fact = evaluate(statement.value, self.names)
                 self.names.pop(name, None)
-                if isinstance(fact, Value) and literal(fact):
+                if isinstance(fact, Value) and literal(fact) and isinstance(fact.value, _IMMUTABLE):
                     self.names[name] = fact
                     return True
         return False
@@ -234,13 +274,26 @@ class _Fold(ast.NodeTransformer):
         return node
 
     def _expression(self, node: ast.expr) -> ast.AST:
+        if (entry := self._entry(node)) is not None:
+            return self._expression(copy.deepcopy(entry))
         if isinstance(node, ast.IfExp) and isinstance(fact := evaluate(node.test, self.names), Value):
             return self._expression(node.body if fact.value else node.orelse)
-        named = any(is_name(inner) for inner in ast.walk(node)) and not isinstance(node, ast.Starred)
-        fact = evaluate(node, self.names) if named else None
+        open_ = any(isinstance(inner, ast.Name | ast.BinOp) for inner in ast.walk(node))
+        fact = evaluate(node, self.names) if open_ and not isinstance(node, ast.Starred) else None
         if isinstance(fact, Value) and literal(fact):
             return ast.parse(repr(fact.value), mode="eval").body
         return self._hidden(node) if isinstance(node, ast.Lambda) else self.generic_visit(node)
+
+    def _entry(self, node: ast.expr) -> ast.expr | None:
+        """Return what stands in a table of the file under a known key."""
+        match node:
+            case ast.Subscript(value=ast.Name(id=name), slice=key) if isinstance(table := self.names.get(name), Table):
+                fact = evaluate(key, self.names)
+                return dict(table.entries).get(fact.value) if isinstance(fact, Value) else None
+            case ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name))], keywords=[]):
+                return ast.Attribute(value=owner, attr=name, ctx=ast.Load()) if name.isidentifier() else None
+            case _:
+                return None
 
     def _hidden(self, node: ast.FunctionDef | ast.Lambda) -> ast.AST:
         """Fold a function inside, whose own names hide those around it."""
@@ -266,7 +319,9 @@ def literal(constant: Value) -> bool:
     match constant.value:
         case float() as number:
             return math.isfinite(number)
-        case tuple() as values:
+        case list() | tuple() as values:
             return all(literal(Value(value)) for value in values)
+        case dict() as items:
+            return all(literal(Value(value)) for pair in items.items() for value in pair)
         case value:
             return value is None or isinstance(value, bool | int | str)

@@ -6,21 +6,18 @@ Nothing is evaluated earlier, later, oftener or less often than before; where th
 from __future__ import annotations
 
 import ast
-import builtins
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from conformance.reproduce.calls import Calls, Site, argument, parameters
-from conformance.reproduce.names import bound_in, defined, is_name, loaded_in
-from conformance.reproduce.order import evaluated_first, simple
-from conformance.reproduce.text import is_comment
+from conformance.reproduce.names import bound_in, is_name, loaded_in
+from conformance.reproduce.order import comes_first, evaluated_first, simple
+from conformance.reproduce.scopes import names_in_main, other_name
 from conformance.reproduce.variables import joined
 
 #: An expression up to this long may stand at several places.
 _SHORT = 60
-#: What belongs to the script.
-_RESERVED = {"configuration", "initial", "native", "live", "seen", "given", "np"}
 _Scope: TypeAlias = ast.FunctionDef | ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
@@ -28,10 +25,18 @@ def inlined(definitions: list[ast.stmt], main: list[ast.stmt]) -> tuple[list[ast
     """Return the program with every function that may stand in the place of its calls there; nothing reaches it then."""
     while _one_inlined(definitions, main):
         pass
+    functions = {statement.name for statement in definitions if isinstance(statement, ast.FunctionDef)}
+    return all_joined(definitions, main, functions)
+
+
+def all_joined(
+    definitions: list[ast.stmt], main: list[ast.stmt], apart: Collection[str] = ()
+) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """Return every function and the main part without variables that are read once, right below."""
     for statement in definitions:
         if isinstance(statement, ast.FunctionDef):
-            statement.body = joined(statement.body, own=[item.arg for item in parameters_of(statement)])
-    return definitions, joined(main, definitions)
+            statement.body = joined(statement.body, (), [item.arg for item in parameters_of(statement)], apart)
+    return definitions, joined(main, definitions, (), apart)
 
 
 def _one_inlined(definitions: Sequence[ast.stmt], main: list[ast.stmt]) -> bool:
@@ -142,17 +147,24 @@ def _body_inlined(function: ast.FunctionDef, site: Site, definitions: Sequence[a
     named = _named(function, site, body, outer)
     if named is None:
         return False
-    ended = _ended(named, block[index])
+    whole = getattr(block[index], "value", None) is site.call
+    name = other_name(function.name.strip("_"), outer | {name for other in named for name in bound_in(other)})
+    given = ast.Assign(targets=[ast.Name(id=name, ctx=ast.Store())], value=site.call, lineno=0)
+    ended = _ended(named, block[index] if whole else given)
     if ended is None:
         return False
+    # The value of a call inside of an expression gets a name, above the statement.
+    if not whole:
+        rest: ast.stmt = _Put(site.call, ast.Name(id=name, ctx=ast.Load())).visit(block[index])  # type: ignore[assignment] # in its place
+        ended = [*ended, rest]
     block[index : index + 1] = ended
     return True
 
 
 def _place(block: list[ast.stmt], call: ast.Call, looped: bool = False) -> tuple[list[ast.stmt], int, bool] | None:
-    """Return the block and the index of the statement whose whole value is the call, and whether a loop is around."""
+    """Return the block and the index of the statement that evaluates the call first, and whether a loop is around."""
     for index, statement in enumerate(block):
-        if isinstance(statement, ast.Assign | ast.Expr | ast.Return) and statement.value is call:
+        if isinstance(statement, ast.Assign | ast.Expr | ast.Return) and comes_first(statement.value, call):
             return block, index, looped
         for name in ("body", "orelse", "finalbody"):
             inner = getattr(statement, name, None)
@@ -165,13 +177,9 @@ def _place(block: list[ast.stmt], call: ast.Call, looped: bool = False) -> tuple
 
 def _names_around(site: Site, definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> set[str]:
     """Return the names that are in use where a body is to stand."""
-    scope = main if site.main else [site.statement]
-    names = {node.id for statement in scope for node in ast.walk(statement) if is_name(node)}
-    names |= {name for statement in scope for name in bound_in(statement)}
     if site.main:
-        names |= _RESERVED | set(dir(builtins))
-        names |= {name for statement in definitions if not is_comment(statement) for name in defined(statement)}
-    return names
+        return names_in_main(definitions, main)
+    return {node.id for node in ast.walk(site.statement) if is_name(node)} | set(bound_in(site.statement))
 
 
 def _named(function: ast.FunctionDef, site: Site, body: Sequence[ast.stmt], outer: set[str]) -> list[ast.stmt] | None:
@@ -189,7 +197,10 @@ def _named(function: ast.FunctionDef, site: Site, body: Sequence[ast.stmt], oute
         if isinstance(value, ast.Name | ast.Constant) and name not in bound
     }
     assigned = {name: value for name, value in arguments.items() if name not in direct}
-    renamed = {name: _other(name, outer | bound | set(arguments)) for name in {*bound, *assigned} if name in outer}
+    # What is a nested scope's own hides nothing around it, but what an argument names.
+    captured = inner & {name for value in direct.values() for name in loaded_in(value)}
+    visible = {name for statement in body for name in _bound_outside(statement)} | captured | set(assigned)
+    renamed = {name: other_name(name, outer | bound | set(arguments)) for name in visible & outer}
     parameters_inside = {
         item.arg for scope in scopes if isinstance(scope, ast.FunctionDef | ast.Lambda) for item in parameters_of(scope)
     }
@@ -203,6 +214,24 @@ def _named(function: ast.FunctionDef, site: Site, body: Sequence[ast.stmt], oute
         if name in inner or not isinstance(value, ast.Name) or not _until_bound(new, own, value):
             before.append(ast.Assign(targets=[ast.Name(id=own, ctx=ast.Store())], value=value, lineno=0))
     return [*before, *new]
+
+
+def _bound_outside(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a statement binds outside of the functions and comprehensions in it."""
+    match node:
+        case ast.FunctionDef(name=name):
+            yield name
+        case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+            yield from (inner.target.id for inner in ast.walk(node) if isinstance(inner, ast.NamedExpr))
+        case ast.Name(id=name, ctx=ast.Store()) | ast.ExceptHandler(name=str(name)):
+            yield name
+        case ast.Import() | ast.ImportFrom() | ast.ClassDef():
+            yield from bound_in(node)
+        case _:
+            pass
+    if not isinstance(node, _Scope):
+        for child in ast.iter_child_nodes(node):
+            yield from _bound_outside(child)
 
 
 def _until_bound(body: Sequence[ast.stmt], name: str, value: ast.Name) -> bool:
@@ -231,6 +260,8 @@ def _gives(statement: ast.stmt, name: str) -> bool:
     match statement:
         case ast.Assign(targets=[ast.Name(id=target)]):
             return target == name
+        case ast.Assign(targets=[ast.Tuple(elts=targets)]):
+            return any(is_name(target) and target.id == name for target in targets)
         case _:
             return False
 
@@ -238,14 +269,6 @@ def _gives(statement: ast.stmt, name: str) -> bool:
 def parameters_of(scope: ast.FunctionDef | ast.Lambda) -> Iterator[ast.arg]:
     """Yield every parameter of a function, starred ones too."""
     yield from (node for node in ast.walk(scope.args) if isinstance(node, ast.arg))
-
-
-def _other(name: str, reserved: set[str]) -> str:
-    """Return the name with the first number, from 2, with which it is not reserved."""
-    number = 2
-    while f"{name}{number}" in reserved:
-        number += 1
-    return f"{name}{number}"
 
 
 class _Renamed(ast.NodeTransformer):

@@ -33,6 +33,12 @@ def loaded_in(node: ast.AST) -> list[str]:
     return [inner.id for inner in ast.walk(node) if is_name(inner) and isinstance(inner.ctx, ast.Load)]
 
 
+def free_in(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement reads; of a function, those that are not its own."""
+    own = bound_in(statement) if isinstance(statement, ast.FunctionDef | ast.ClassDef) else []
+    return set(loaded_in(statement)) - set(own)
+
+
 def is_name(node: ast.AST) -> TypeGuard[ast.Name]:
     """Return whether the node is a name."""
     return isinstance(node, ast.Name)

@@ -10,7 +10,8 @@ from conformance.reproduce.names import is_name
 
 #: By these a field is read without being named.
 _READERS = {"vars", "getattr", "hasattr", "setattr"}
-_LIVE = "live"
+#: The variable of what the start returns.
+LIVE = "live"
 
 
 def without_unread(definitions: list[ast.stmt], main: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
@@ -19,7 +20,9 @@ def without_unread(definitions: list[ast.stmt], main: list[ast.stmt]) -> tuple[l
     if any(_read_unnamed(node) for node in nodes):
         return definitions, main
     read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
-    fields = {keyword.arg for node in nodes if (call := _namespace(node)) for keyword in call.keywords if keyword.arg}
+    fields = {
+        keyword.arg for node in nodes if (call := namespace_call(node)) for keyword in call.keywords if keyword.arg
+    }
     stored = {name for name in fields - read if all(_droppable(node, name) for node in nodes)}
     transformer = _Unread(stored)
     return _block(transformer, definitions), _block(transformer, main)
@@ -30,7 +33,7 @@ def fields_of(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> dict
     nodes = list(_nodes([*definitions, *main]))
     if any(_read_unnamed(node) for node in nodes):
         return {}
-    calls = [call for node in nodes if (call := _namespace(node))]
+    calls = [call for node in nodes if (call := namespace_call(node))]
     stored = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
     # One kind of namespace: what is assigned to `live` is one of them, or what it was.
     if len({tuple(keyword.arg for keyword in call.keywords) for call in calls}) != 1:
@@ -45,7 +48,7 @@ def fields_of(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> dict
         for name, values in constant.items()
         if len(values) == 1 and isinstance(value := _field(calls[0], name), ast.Constant)
     }
-    return {_LIVE: Fields(tuple(facts.items()))} if facts else {}
+    return {LIVE: Fields(tuple(facts.items()))} if facts else {}
 
 
 def _nodes(statements: Iterable[ast.stmt]) -> Iterator[ast.AST]:
@@ -53,7 +56,7 @@ def _nodes(statements: Iterable[ast.stmt]) -> Iterator[ast.AST]:
         yield from ast.walk(statement)
 
 
-def _namespace(node: ast.AST) -> ast.Call | None:
+def namespace_call(node: ast.AST) -> ast.Call | None:
     """Return the node if it makes the namespace that a start returns."""
     match node:
         case ast.Call(func=ast.Name(id="SimpleNamespace"), args=[]) if all(keyword.arg for keyword in node.keywords):
@@ -74,16 +77,16 @@ def _value(call: ast.Call, name: str | None) -> object:
 def _read_unnamed(node: ast.AST) -> bool:
     match node:
         case ast.Call(func=ast.Name(id=name), args=[ast.Name(id=owner), *_]):
-            return name in _READERS and owner == _LIVE
+            return name in _READERS and owner == LIVE
         case ast.keyword(arg=None, value=ast.Name(id=owner)):
-            return owner == _LIVE
+            return owner == LIVE
         case _:
             return False
 
 
 def _droppable(node: ast.AST, name: str) -> bool:
     """Return whether nothing is left undone where the node no longer gives that field its value."""
-    if call := _namespace(node):
+    if call := namespace_call(node):
         return not any(keyword.arg == name and _calls(keyword.value) for keyword in call.keywords)
     match node:
         case ast.Assign(targets=[ast.Attribute(attr=attribute)], value=value) if attribute == name:
@@ -103,7 +106,7 @@ def _stores(target: ast.expr, name: str) -> bool:
 
 
 def _of_live(node: ast.expr) -> bool:
-    return isinstance(node, ast.Attribute) and is_name(node.value) and node.value.id == _LIVE
+    return isinstance(node, ast.Attribute) and is_name(node.value) and node.value.id == LIVE
 
 
 def _calls(node: ast.expr) -> bool:
@@ -122,7 +125,7 @@ class _Unread(ast.NodeTransformer):
         self.fields = fields
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if _namespace(node):
+        if namespace_call(node):
             node.keywords = [keyword for keyword in node.keywords if keyword.arg not in self.fields]
         return self.generic_visit(node)
 

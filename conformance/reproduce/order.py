@@ -12,6 +12,15 @@ def simple(node: ast.expr) -> bool:
     return all(isinstance(inner, allowed) for inner in ast.walk(node))
 
 
+def does_nothing(node: ast.expr) -> bool:
+    """Return whether leaving the expression out leaves nothing undone."""
+    return not any(
+        isinstance(inner, ast.NamedExpr | ast.Await)
+        or (isinstance(inner, ast.Call) and ast.unparse(inner.func) != "replace")
+        for inner in ast.walk(node)
+    )
+
+
 def evaluated_first(node: ast.AST, name: str) -> bool:
     """Return whether the name is read in any case, and before anything is called."""
     called = False
@@ -21,6 +30,33 @@ def evaluated_first(node: ast.AST, name: str) -> bool:
         if isinstance(part, ast.Name) and part.id == name and (called or not certain):
             return False
     return True
+
+
+def comes_first(node: ast.AST | None, call: ast.Call) -> bool:
+    """Return whether a call is evaluated in any case, once, and before anything that it could change or that acts."""
+    if node is None or node is call:
+        return node is call
+    inside = {id(inner) for inner in ast.walk(call)}
+    unpacked = {id(value) for inner in ast.walk(node) for value in _unpacked(inner)}
+    for part, certain in evaluated(node, certain=True):
+        if part is call:
+            return certain
+        if id(part) not in inside and not (
+            id(part) not in unpacked and isinstance(part, ast.Name | ast.Constant | ast.expr_context)
+        ):
+            return False
+    return False
+
+
+def _unpacked(node: ast.AST) -> list[ast.expr]:
+    """Return what the node takes apart at once."""
+    match node:
+        case ast.Dict(keys=keys, values=values):
+            return [value for key, value in zip(keys, values, strict=True) if key is None]
+        case ast.Starred(value=value):
+            return [value]
+        case _:
+            return []
 
 
 def evaluated(node: ast.AST, *, certain: bool) -> Iterator[tuple[ast.AST, bool]]:

@@ -10,9 +10,11 @@ from conformance.reproduce.caches import without_caches
 from conformance.reproduce.calls import Calls, argument, parameters
 from conformance.reproduce.fold import (
     BFLOAT16,
+    UPSTREAM,
     Known,
     Names,
     NotNone,
+    Table,
     Value,
     certain,
     evaluate,
@@ -20,10 +22,14 @@ from conformance.reproduce.fold import (
     fold_statements,
     literal,
 )
-from conformance.reproduce.inline import inlined
-from conformance.reproduce.names import bound_in, defined, is_name, loaded_in, needed_by
+from conformance.reproduce.inline import all_joined, inlined
+from conformance.reproduce.names import bound_in, defined, free_in, is_name, loaded_in, needed_by
 from conformance.reproduce.namespaces import fields_of, without_unread
+from conformance.reproduce.order import does_nothing, simple
+from conformance.reproduce.partials import without_partials
+from conformance.reproduce.scopes import names_in_main
 from conformance.reproduce.text import is_comment, parsed, unparsed
+from conformance.reproduce.unpacked import unpacked
 
 #: More rounds than any chain of calls is long.
 _ROUNDS = 30
@@ -46,20 +52,23 @@ def specialize(program: Program, names: Names, constants: Names | None = None) -
     with a star stays as it is.
     """
     definitions, main = _plain(parsed(program.definitions).body), parsed(program.main).body
+    own = {name for statement in main for name in bound_in(statement)}
     before = None
     for _ in range(_ROUNDS):
         definitions = _reached(definitions, main)
-        definitions, main = _folded(definitions, main, names, dict(constants or {}))
+        definitions, main = _folded(definitions, main, names, dict(constants or {}), own)
         definitions, main = _dropped(definitions, main)
         definitions, main = without_caches(definitions, main)
         definitions, main = without_unread(definitions, main)
+        definitions, main = without_partials(definitions, main, names_in_main(definitions, main))
         definitions, main = inlined(definitions, main)
+        main = unpacked(definitions, main, own)
         after = Program(definitions=unparsed(definitions), main=unparsed(main))
         if after == before:
             break
         before = after
-    assert before is not None
-    return before
+    definitions, main = all_joined(definitions, main)
+    return Program(definitions=unparsed(definitions), main=unparsed(main))
 
 
 def _plain(definitions: Sequence[ast.stmt]) -> list[ast.stmt]:
@@ -139,19 +148,27 @@ def _acts(statement: ast.stmt) -> bool:
 
 
 def _folded(
-    definitions: list[ast.stmt], main: list[ast.stmt], names: Names, constants: Mapping[str, Known]
+    definitions: list[ast.stmt],
+    main: list[ast.stmt],
+    names: Names,
+    constants: Mapping[str, Known],
+    own: Collection[str],
 ) -> tuple[list[ast.stmt], list[ast.stmt]]:
     """Return the program with the values of parameters that are the same at every call in their places."""
     bound = [name for statement in main for name in bound_in(statement)]
     about = {name: fact for name, fact in {**names, **fields_of(definitions, main)}.items() if bound.count(name) < 2}
     about |= fields_of(definitions, main)
-    fixed = {**constants, **_scalars(definitions)}
+    fixed = {**constants, **_scalars(definitions), **_tables(definitions, main)}
     calls = Calls(definitions, main)
+    told = {UPSTREAM: names[UPSTREAM]} if UPSTREAM in names else {}
     facts: dict[str, dict[str, Known]] = {name: {} for name in calls.functions}
     for _ in range(_ROUNDS):
         agreed = {
-            name: _agreed(calls, name, facts, {**fixed, **about}) if name in calls.followed else {}
-            for name in calls.functions
+            name: {
+                **(told if UPSTREAM in {parameter.arg for parameter in parameters(function)} else {}),
+                **(_agreed(calls, name, facts, {**fixed, **about}) if name in calls.followed else {}),
+            }
+            for name, function in calls.functions.items()
         }
         if agreed == facts:
             break
@@ -165,9 +182,43 @@ def _folded(
             case _ if is_comment(statement):
                 folded.append(statement)
             case _:
-                own = set(bound_in(statement))
-                folded += fold_statements([statement], {n: k for n, k in always.items() if n not in own})
-    return folded, fold_statements(main, {**fixed, **about, **always})
+                hidden = set(bound_in(statement))
+                folded += fold_statements([statement], {n: k for n, k in always.items() if n not in hidden})
+    kept = {*own, *(name for statement in definitions for name in free_in(statement))}
+    once = {name for statement in main for name in _given_by(statement) if bound.count(name) == 1} - kept
+    return folded, fold_statements(main, {**fixed, **about, **always}, once)
+
+
+def _given_by(statement: ast.stmt) -> list[str]:
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return [name]
+        case _:
+            return []
+
+
+def _tables(definitions: Iterable[ast.stmt], main: Iterable[ast.stmt]) -> dict[str, Known]:
+    """Return the names of the file for dictionaries of names and literals, which are asked for entries alone."""
+    everything = [*definitions, *main]
+    bound = [name for statement in everything for name in bound_in(statement)]
+    asked = [
+        node.value.id
+        for statement in everything
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Subscript) and is_name(node.value) and isinstance(node.ctx, ast.Load)
+    ]
+    tables: dict[str, Known] = {}
+    for statement in definitions:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(keys=keys, values=values)):
+                literals = [key.value for key in keys if isinstance(key, ast.Constant)]
+                loads = sum(loaded_in(other).count(name) for other in everything)
+                whole = len(literals) == len(keys) and bound.count(name) == 1 and loads == asked.count(name)
+                if whole and all(simple(value) for value in values):
+                    tables[name] = Table(tuple(zip(literals, values, strict=True)))
+            case _:
+                pass
+    return tables
 
 
 def _scalars(definitions: Iterable[ast.stmt]) -> dict[str, Known]:
@@ -222,7 +273,7 @@ def _dropped(definitions: list[ast.stmt], main: list[ast.stmt]) -> tuple[list[as
             parameter.arg
             for parameter in parameters(function)
             if not _read(function, parameter.arg)
-            and all(_plain_value(argument(function, site.call, parameter.arg)) for site in calls.sites[name])
+            and all(_passes(argument(function, site.call, parameter.arg)) for site in calls.sites[name])
         }
         if unread:
             for site in calls.sites[name]:
@@ -246,13 +297,8 @@ def _read(function: ast.FunctionDef, name: str) -> bool:
     return False
 
 
-def _plain_value(node: ast.expr | None) -> bool:
-    """Return whether leaving the expression out leaves nothing undone."""
-    return node is None or not any(
-        isinstance(inner, ast.NamedExpr | ast.Await)
-        or (isinstance(inner, ast.Call) and ast.unparse(inner.func) != "replace")
-        for inner in ast.walk(node)
-    )
+def _passes(node: ast.expr | None) -> bool:
+    return node is None or does_nothing(node)
 
 
 def _leave_out(function: ast.FunctionDef, call: ast.Call, unread: Collection[str]) -> None:

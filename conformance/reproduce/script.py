@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import hashlib
-import sys
+import re
 import textwrap
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -19,7 +19,8 @@ from conformance.reproduce.assertions import assertions
 from conformance.reproduce.checks import WROTE_TO_CALLER, elements, has_cause, unjudged
 from conformance.reproduce.evidence import Evidence
 from conformance.reproduce.extent import extent
-from conformance.reproduce.fold import BFLOAT16, Fields, Known, NotNone, Value
+from conformance.reproduce.fold import BFLOAT16, UPSTREAM, Fields, Known, NotNone, Value
+from conformance.reproduce.imports import import_lines
 from conformance.reproduce.names import defined, words
 from conformance.reproduce.program import Program, specialize
 from conformance.reproduce.sources import chained
@@ -37,6 +38,10 @@ _WHY = {
     "conforms": "where the score is largest",
     "exact": "where the score is largest",
 }
+#: Variables of the process that no number depends on: what is kept for later processes, logged, and shared with others.
+_HOUSEKEEPING = re.compile("_CACHE_|LOG_?LEVEL|_PREALLOCATE|_ALLOW_GROWTH|_COMPILE_THREADS", re.IGNORECASE)
+#: How libraries say that a setting has not been set.
+_UNSET = ("", "None", "automatic", "default")
 _PROPERTIES = ("rank", "features", "feature_count", "reduction_axes")
 
 
@@ -72,30 +77,28 @@ class _Script:
         main = "\n".join(self.steps.statements()) + "\n"
         program = specialize(Program(definitions=self.source, main=main), self._known(), self._constants())
         head, body = _split(program.definitions)
-        data = self.arrays.program()
-        more, functions = _split(data.definitions)
         asserted = list(assertions(self.evidence, self.extent, self.steps.given, whole=self.whole))
         steps = _parts(self._described(program), self._kept_bits(), program.main)
+        data = self.arrays.program(_words("\n".join([body, steps, *asserted])))
+        more, functions = _split(data.definitions)
         sections = [
-            _parts("# The data.\n", functions),
-            _parts(data.main, self._checksum(), self._initial("\n".join([program.main, *asserted]))),
-            _parts("# The native calls.\n" if body else "", body),
-            steps,
+            *_headed("# The data.", functions, self._data(data.main, self._initial(program.main, asserted))),
+            *_headed("# The native calls.", body, steps),
             *asserted,
         ]
-        text = "\n\n".join(section for section in sections if section)
+        text = "\n\n".join(sections)
         environment = self._environment()
         imports = {*head, *more, *self._imports(program, text)} - ({"import os"} if environment else set())
-        inside = {line for line in imports if line.split(" ")[1].partition(".")[0] in sys.stdlib_module_names}
-        groups = [
-            "\n".join(sorted(group, key=lambda line: (line.startswith("from"), line)))
-            for group in (inside, imports - inside)
-        ]
+        groups = import_lines(imports, text)
         return "\n\n".join(part for part in [self._docstring(), environment, *groups, text] if part) + "\n"
 
-    def _initial(self, text: str) -> str:
+    def _data(self, arrays: str, initial: str) -> str:
+        return "\n".join(part.strip("\n") for part in (arrays, self._checksum(), initial) if part)
+
+    def _initial(self, main: str, asserted: Sequence[str]) -> str:
         """Return the statement of the state that is put in, where something reads it."""
-        return _short(f"initial = {mapping(self.inputs.initial)}") if "initial" in text else ""
+        read = "initial" in "\n".join([main, *asserted])
+        return _short(f"initial = {mapping(self.inputs.initial)}") if read else ""
 
     # What is known
 
@@ -107,6 +110,8 @@ class _Script:
         dtypes = {quantity.dtype for step in self.record.steps for quantity in step.quantities}
         if "bfloat16" not in {configuration.dtype, configuration.parameter_dtype, *dtypes}:
             facts[BFLOAT16] = Value(value=False)
+        if all("upstream" in names for names in self.steps.given.values()):
+            facts[UPSTREAM] = NotNone()
         return facts
 
     def _constants(self) -> dict[str, Known]:
@@ -145,11 +150,9 @@ class _Script:
     def _checksum(self) -> str:
         if not self.arrays.made:
             return ""
-        digest = hashlib.sha256(b"".join(array.tobytes() for array in self.arrays.made.values())).hexdigest()[:16]
-        arrays = ", ".join(self.arrays.made)
-        joined = f"{arrays}.tobytes()" if len(self.arrays.made) == 1 else f'b"".join([x.tobytes() for x in ({arrays})])'
-        message = f"{written(digest)}, {written('other data than recorded')}"
-        return _short(f"assert hashlib.sha256({joined}).hexdigest()[:16] == {message}")
+        checksum = zlib.crc32(b"".join(array.tobytes() for array in self.arrays.made.values()))
+        joined = " + ".join(f"{name}.tobytes()" for name in self.arrays.made)
+        return _short(f'assert zlib.crc32({joined}) == {checksum}, "other data than recorded"')
 
     def _imports(self, program: Program, text: str) -> Iterator[str]:
         """Yield the imports of what is written beside the adapter's functions."""
@@ -161,7 +164,7 @@ class _Script:
         words = _words(text)
         yield from (
             f"import {module}"
-            for module in ("faulthandler", "functools", "hashlib", "ml_dtypes", "traceback")
+            for module in ("faulthandler", "functools", "ml_dtypes", "traceback", "zlib")
             if module in words
         )
         if "class Configuration" in text:
@@ -175,7 +178,7 @@ class _Script:
         environment = self.evidence.environment
         versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
         host = environment.host
-        settings = ", ".join(f"{name} {value}" for name, value in environment.settings.items() if value)
+        settings = ", ".join(f"{name} {value}" for name, value in environment.settings.items() if value not in _UNSET)
         python, system, machine, cores = (
             host.get(name, "unknown") for name in ("python", "system", "machine", "cores")
         )
@@ -185,8 +188,8 @@ class _Script:
             self._ending(),
             f"{'Recorded' if self.evidence.file else 'Performed'} with {versions}; {where}{'; ' if settings else ''}{settings}.",
         ]
-        parts = [self.record.cell, *(_filled(paragraph) for paragraph in paragraphs)]
-        text = "\n\n".join(parts).replace("\\", "\\\\").replace('"""', "'''")
+        first, *others = (_filled(paragraph) for paragraph in paragraphs)
+        text = "\n\n".join([f"{self.record.cell}\n{first}", *others]).replace("\\", "\\\\").replace('"""', "'''")
         return f'"""{text}\n"""'
 
     def _ending(self) -> str:
@@ -199,24 +202,25 @@ class _Script:
             return f"Recorded: {verdict} at step {last}{message}. So does the script, as long as nothing changes."
         end = "exits 0" if record.expected else "exits 1 as long as that is so"
         reason = _WHY.get(record.verdict, "the last")
-        short = f" It ends with step {last}, {reason}." if last < len(self.inputs.steps) else ""
+        short = f", and ends with step {last}, {reason}" if last < len(self.inputs.steps) else ""
         why = "".join(f" {entry.reason} {entry.diagnosis}" for entry in record.divergence)
         if not why and record.diagnosis:
             why = f" Diagnosis: {diagnosis_text(record.diagnosis, self.evidence.causes)}."
-        return f"Recorded: {verdict}{message}. The script {end}.{short}{why}{self._remarks()}"
+        return f"Recorded: {verdict}{message}. The script {end}{short}.{why}{self._remarks()}"
 
     def _remarks(self) -> str:
-        dialect = sorted({field for element in elements(self.record, self.extent.last) for field in element.fields})
-        open_ = unjudged(self.record, self.extent.last)
+        shown, last = self.extent.shown, self.extent.last
+        dialect = sorted({field for element in elements(shown, last) for field in element.fields})
+        open_ = unjudged(shown, last)
         return (f" Expected is the documented dialect of {', '.join(dialect)}." if dialect else "") + (
             f" Not asserted: {', '.join(open_[:6])}{' and others' if len(open_) > 6 else ''}." if open_ else ""
         )
 
     def _environment(self) -> str:
-        process = {n: v for n, v in self.evidence.environment.process.items() if CACHES not in v}
-        entries = ", ".join(f"{written(name)}: {written(value)}" for name, value in process.items())
-        settings = _short(f"os.environ |= {{{entries}}}")
-        return f"import os\n\n# Before anything is imported.\n{settings}" if process else ""
+        process = self.evidence.environment.process.items()
+        entries = [f"{written(n)}: {written(v)}" for n, v in process if not (_HOUSEKEEPING.search(n) or CACHES in v)]
+        settings = _short(f"os.environ |= {{{', '.join(entries)}}}")
+        return f"import os\n\n# Before anything is imported.\n{settings}" if entries else ""
 
 
 def _fields() -> tuple[str, ...]:
@@ -234,6 +238,12 @@ def _split(definitions: str) -> tuple[list[str], str]:
     return [ast.unparse(statement) for statement in imports], unparsed(
         [other for other in body if other not in imports]
     )
+
+
+def _headed(heading: str, *parts: str) -> list[str]:
+    """Return the parts that are not empty, the first of them under the heading."""
+    written_parts = [part.strip("\n") for part in parts if part.strip()]
+    return [f"{heading}\n{written_parts[0]}", *written_parts[1:]] if written_parts else []
 
 
 def _parts(*parts: str) -> str:

@@ -41,11 +41,18 @@ class Steps:
             self._known = inputs_of(self.evidence.case).initial
         if not self.extent.begins:
             return
-        if self.extent.kept:
+        if self.extent.kept and not self._sole:
             yield "seen = {}"
         if 0 in self.extent.reads:
             yield f"seen[0] = {self._function('state', 'live')}"
         yield from self._steps(self.evidence.case.steps, 1)
+
+    @property
+    def _sole(self) -> bool:
+        """Whether what one pass gives is all that is kept."""
+        passes = [self.evidence.case.performed[number - 1] for number in self.extent.kept if number]
+        only = len(self.extent.kept) == len(passes) == 1 and 0 not in self.extent.reads
+        return only and isinstance(passes[0], Train | Infer) and not self.extent.kept & self.refused
 
     def _start(self, state: str) -> str:
         mode, device = written(self.record.mode), written(self.record.device)
@@ -80,7 +87,7 @@ class Steps:
     def _step(self, step: Step, number: int) -> Iterator[str]:
         if not self.extent.first <= number <= self.extent.last:
             return
-        if self.extent.last <= FEW_STEPS:
+        if self.extent.first < self.extent.last <= FEW_STEPS:
             yield f"# Step {number}: {step.step}."
         if not self.evidence.implementation.keeps_state and isinstance(step, Infer):
             state = states_of(self.evidence.case)[number - 1]
@@ -111,7 +118,10 @@ class Steps:
                     yield call
                     return
                 yield f"quantities = {call}"
-                yield f"seen[{number}] = {{**quantities, **{state}}}" if state else f"seen[{number}] = quantities"
+                if state:
+                    yield f"after = {state}"
+                gives = "{**quantities, **after}" if state else "quantities"
+                yield f"seen = {{{number}: {gives}}}" if self._sole else f"seen[{number}] = {gives}"
                 return
             case Reload():
                 yield f"live = {self._function('reload', 'live')}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from conformance.reproduce.names import bound_in, is_name, loaded_in
 from conformance.reproduce.order import evaluated_first
@@ -12,35 +12,77 @@ from conformance.reproduce.order import evaluated_first
 _WIDTH = 92
 
 
-def joined(block: Sequence[ast.stmt], outside: Iterable[ast.stmt] = (), own: Sequence[str] = ()) -> list[ast.stmt]:
+def joined(
+    block: Sequence[ast.stmt],
+    outside: Iterable[ast.stmt] = (),
+    own: Sequence[str] = (),
+    apart: Collection[str] = (),
+) -> list[ast.stmt]:
     """Return the body of a function, or the main part, without variables that are read once, right below.
 
-    `outside` are the functions that may read the main part's variables, `own` a function's own parameters.
+    `outside` are the functions that may read the main part's variables, `own` a function's own parameters. What calls
+    a function that is to stay `apart` keeps its statement: its body may yet stand there.
     """
     statements, functions = _flat(block), list(outside)
-    for index, name, other in list(_copies(statements, functions, own)):
-        for statement in [*statements, *functions]:
-            _With(name, ast.Name(id=other, ctx=ast.Load())).visit(statement)
-        statements[index] = ast.Pass()
-    statements = [statement for statement in statements if not isinstance(statement, ast.Pass)] or [ast.Pass()]
-    return _Joined([*statements, *functions]).block(statements)
+    for copied, name, other in list(_copies(statements, functions, own)):
+        for statement in [*statements, *(function for function in functions if name not in bound_in(function))]:
+            _With(name, other).visit(statement)
+        _leave_out(statements, copied)
+    return _Joined([*statements, *functions], apart).block(statements)
+
+
+def _leave_out(block: list[ast.stmt], statement: ast.stmt) -> None:
+    """Leave a statement out of a block, or of one of a `with` inside."""
+    for inner in block:
+        if isinstance(inner, ast.With):
+            _leave_out(inner.body, statement)
+    block[:] = [other for other in block if other is not statement] or [ast.Pass()]
+
+
+def _performed(block: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a block, and of each `with` inside."""
+    for statement in block:
+        yield statement
+        if isinstance(statement, ast.With):
+            yield from _performed(statement.body)
 
 
 def _copies(
     statements: Sequence[ast.stmt], functions: Sequence[ast.stmt], own: Sequence[str]
-) -> Iterator[tuple[int, str, str]]:
-    """Yield what is only another name of something, for good: where that is said, the name, and the name it had."""
-    bound = [*own, *(name for statement in [*statements, *functions] for name in bound_in(statement))]
-    read = {name for statement in [*statements, *functions] for name in loaded_in(statement)}
+) -> Iterator[tuple[ast.stmt, str, ast.expr]]:
+    """Yield what is only another name of something, for good: where that is said, the name, and what it is of."""
+    bound = [*own, *(name for statement in statements for name in bound_in(statement))]
+    scopes = [item for item in functions if isinstance(item, ast.FunctionDef | ast.ClassDef)]
+    hidden = {name for scope in scopes for name in bound_in(scope)}
+    loads = [name for statement in [*statements, *functions] for name in loaded_in(statement)]
+    read = set(loads)
     copies = set[str]()
-    for index, statement in enumerate(statements):
+    for statement in _performed(statements):
         match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Attribute() as value) if name in read:
+                root = _root(value)
+                # Of a module: what is bound to no name here.
+                if bound.count(name) == 1 == loads.count(name) and root and root not in {*bound, *hidden}:
+                    yield statement, name, value
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name(id=other)):
-                if name in read and bound.count(name) == 1 and bound.count(other) <= 1 and other not in copies:
+                plain = name in read and bound.count(name) == 1 and bound.count(other) <= 1 and other not in copies
+                if plain and not (other in hidden and any(_reads(scope, name) for scope in scopes)):
                     copies.add(name)
-                    yield index, name, other
+                    yield statement, name, ast.Name(id=other, ctx=ast.Load())
             case _:
                 pass
+
+
+def _reads(scope: ast.stmt, name: str) -> bool:
+    """Return whether a function reads a name of the file."""
+    return name in loaded_in(scope) and name not in bound_in(scope)
+
+
+def _root(value: ast.expr) -> str:
+    """Return the name that a chain of attributes begins with; empty where it is none."""
+    while isinstance(value, ast.Attribute):
+        value = value.value
+    return value.id if is_name(value) else ""
 
 
 def _flat(block: Sequence[ast.stmt]) -> list[ast.stmt]:
@@ -67,8 +109,8 @@ def _singles(statement: ast.stmt) -> Sequence[ast.stmt]:
 class _Joined:
     """One walk through the blocks of a scope."""
 
-    def __init__(self, scope: Sequence[ast.stmt]) -> None:
-        self.scope, self.outermost = scope, True
+    def __init__(self, scope: Sequence[ast.stmt], apart: Collection[str]) -> None:
+        self.scope, self.apart, self.outermost = scope, apart, True
 
     def block(self, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
         """Return a block joined, and the blocks inside."""
@@ -88,13 +130,16 @@ class _Joined:
         match block[index], block[index + 1]:
             case ast.Assign(targets=[ast.Name(id=name)], value=value), (
                 ast.Assign() | ast.Return() | ast.Expr() as following
-            ) if self._carries(block, index, name) and evaluated_first(following, name):
+            ) if self._carries(block, index, name) and evaluated_first(following, name) and not self._stays(value):
                 replaced = _With(name, value).visit(copy.deepcopy(following))
                 named = isinstance(following, ast.Return) and isinstance(following.value, ast.Name)
                 if named or len(ast.unparse(replaced)) <= _WIDTH:
                     block[index : index + 2] = [replaced]
             case _:
                 pass
+
+    def _stays(self, value: ast.expr) -> bool:
+        return isinstance(value, ast.Call) and is_name(value.func) and value.func.id in self.apart
 
     def _carries(self, block: Sequence[ast.stmt], index: int, name: str) -> bool:
         """Return whether the next statement reads the name once, and nothing does after it."""
@@ -127,7 +172,7 @@ class _With(ast.NodeTransformer):
         self.name, self.expression = name, expression
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self.expression if node.id == self.name and isinstance(node.ctx, ast.Load) else node
+        return copy.deepcopy(self.expression) if node.id == self.name and isinstance(node.ctx, ast.Load) else node
 
     def visit_Dict(self, node: ast.Dict) -> ast.AST:
         """A dictionary inside another is its entries."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import textwrap
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 WIDTH = 100
 _OPEN, _CLOSE = "([{", ")]}"
-#: Parts up to this long, from this many on, stand several on a line: numbers.
-_SHORT, _MANY = 26, 8
+#: Parts up to this long, from this many on, stand several on a line.
+_SHORT, _MANY = 48, 4
 #: This much of a bracket's inside is nearly all of it.
 _NEARLY = 0.8
 #: Before these words and signs an expression may go on in the next line, if brackets surround it; the first that is
@@ -75,7 +74,7 @@ def _opened(line: str, pair: _Bracket, indentation: str) -> list[str]:
     starts = [pair.start, *(comma + 1 for comma in pair.commas)]
     parts = [part for start, end in zip(starts, ends, strict=True) if (part := line[start:end].strip())]
     if len(parts) >= _MANY and all(len(part) <= _SHORT for part in parts):
-        return [head, *_filled(", ".join(parts) + ",", inner), *wrapped(tail)]
+        return [head, *_filled(parts, inner), *wrapped(tail)]
     comma = ","
     if len(parts) > 1 and len(inner + inside) < WIDTH:
         return [head, inner + inside + ("" if inside.endswith(",") else ","), *wrapped(tail)]
@@ -87,15 +86,15 @@ def _part(part: str, indentation: str, comma: str) -> list[str]:
     return [*lines[:-1], lines[-1] + comma]
 
 
-def _filled(text: str, indentation: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=indentation,
-        subsequent_indent=indentation,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+def _filled(parts: Sequence[str], indentation: str) -> list[str]:
+    """Return the parts on as few lines as they fit, a comma after each."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) + 2 <= WIDTH:
+            lines[-1] += f" {part},"
+        else:
+            lines.append(f"{indentation}{part},")
+    return lines
 
 
 def _parenthesized(line: str, indentation: str) -> list[str]:
