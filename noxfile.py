@@ -144,8 +144,9 @@ def publish(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the suite's own tests: the core alone, no framework."""
-    _run(session, "pytest", "-m", "not frameworks and not browser", *session.posargs)
+    """Run the suite's own tests: the core alone, no framework; a module's tests stay in one process."""
+    parallel = ("-n", "auto", "--dist", "loadscope")
+    _run(session, "pytest", "-m", "not frameworks and not browser", *parallel, *session.posargs)
 
 
 @nox.session(venv_backend="none")

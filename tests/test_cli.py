@@ -188,10 +188,7 @@ def test_a_group_that_was_not_built_is_a_failing_item_with_its_log(tmp_path: Pat
 
 def test_parallel_plugins_are_refused_with_one_line(tmp_path: Path) -> None:
     """Parallelism is over workers: -n of pytest-xdist is an error."""
-    plugin = tmp_path / "fake_xdist.py"
-    plugin.write_text("def pytest_addoption(parser): parser.addoption('--numprocesses', type=int)\n")
-    words = ["run", *NUMPY, "--case", "*rank-2*", "--", "-p", "fake_xdist", "--numprocesses", "2"]
-    found = conformance(*words, folder=tmp_path, PYTHONPATH=str(tmp_path))
+    found = conformance("run", *NUMPY, "--case", "*rank-2*", "--", "-n", "2", folder=tmp_path)
     assert found.returncode == 2
     assert "--workers" in found.stderr
 
