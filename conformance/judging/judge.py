@@ -8,6 +8,7 @@ Otherwise it deviates.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -188,7 +189,7 @@ def _documented_error(cell: Cell, inputs: StepInputs | None) -> Declared | None:
     if inputs is None or inputs.input is None or not isinstance(inputs.step, Train):
         return None
     configuration = cell.case.configuration
-    count = inputs.input.size // max(1, configuration.feature_count)
+    count = math.prod(inputs.input.shape[axis] for axis in configuration.reduction_axes)
     field_name = {0: "empty_batch", 1: "single_value"}.get(count)
     declared = declared_at(cell.implementation.profile, configuration.rank)
     declaration = declared.get(field_name or "")
