@@ -21,7 +21,7 @@ def mistake(error: BaseException) -> str:
     like the caller's. An exception with notes went through a library that wrote them, and may have removed its frames.
     """
     trace = error.__traceback__
-    if trace is None or getattr(error, "__notes__", ()):
+    if trace is None or hasattr(error, "__notes__"):
         return ""
     while trace.tb_next is not None:
         trace = trace.tb_next
