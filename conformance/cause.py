@@ -62,7 +62,7 @@ UNEXPLAINED = "unexplained"
 #: The cause of grade O.
 UNSTABLE = "one-pass-variance"
 #: The ids of the causes of a step that gave no numbers. They say what happened, and not why.
-RAISES, CRASHES, TIMES_OUT = "raises", "crashes", "times-out"
+RAISES, MISTAKEN, CRASHES, TIMES_OUT = "raises", "adapter-mistaken", "crashes", "times-out"
 
 
 def because(id_: str, **parameters: Parameter) -> Cause:

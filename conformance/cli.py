@@ -12,14 +12,15 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperCommand
 
 from conformance.compare.command import compare
-from conformance.errors import ConformanceError, SuiteError, UsageError
+from conformance.errors import ConformanceError, SuiteError
 from conformance.publish.command import publish
 from conformance.regression.command import regression
 from conformance.run.interpreters import pairs
@@ -44,6 +45,10 @@ class Listable(StrEnum):
     CAUSES = "causes"
 
 
+_Files = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FILE|FOLDER]...", help="Case files of your own; omitted: the shipped spec."),
+]
 _Python = Annotated[
     list[str] | None, typer.Option("--python", metavar="GROUP=PATH", help="The interpreter of a framework group.")
 ]
@@ -76,20 +81,28 @@ def list_(
     python: _Python = None,
     adapter: _Adapter = None,
 ) -> None:
-    """List the cases, the implementations found, the clauses of the semantics, or the causes of deviations."""
+    """List the cases, the implementations found, the clauses of the semantics, or the causes of deviations.
+
+    On a terminal it is a table; in a pipe each is one line, its fields apart by tabs.
+    """
     rows = _rows(what, python, adapter)
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
+    texts = [[", ".join(value) if isinstance(value, list) else str(value) for value in row.values()] for row in rows]
+    if not sys.stdout.isatty():
+        for row_texts in texts:
+            print("\t".join(" ".join(text.split()) for text in row_texts))
+        return
     table = Table(*rows[0] if rows else [])
-    for row in rows:
-        table.add_row(*(", ".join(value) if isinstance(value, list) else str(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    for row_texts in texts:
+        table.add_row(*row_texts)
+    Console().print(table)
 
 
 @app.command()
 def check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Case files; omitted: the whole spec.")] = None,
+    files: _Files = None,
     write_schema: Annotated[bool, typer.Option(help="Write the published JSON Schemas beside the spec.")] = False,
     reference: Annotated[
         bool, typer.Option("--reference", help="Compare the reference with exact rational arithmetic as well.")
@@ -101,6 +114,7 @@ def check(
     from conformance.spec.divergences import load_divergences
     from conformance.spec.loader import load
     from conformance.spec.locations import spec_folder
+    from conformance.spec.own_files import case_files
     from conformance.spec.tiers import load_tiers
     from conformance.throughput.running import check_timed
 
@@ -109,11 +123,9 @@ def check(
 
         print(*write_schemas(spec_folder()), sep="\n")
         return
-    for file in files or []:
-        if not file.is_file():
-            raise UsageError(f"{file}: no such file")
-    spec = load(spec_folder(), files or [])
-    check_published(spec)
+    spec = load(spec_folder(), case_files(files or []))
+    for warning in check_published(spec):
+        print(f"warning: {warning}", file=sys.stderr)
     ids = [] if files else [entry.case.id for entry in spec.cases]
     causes = load_causes(spec_folder() / "causes.yaml", spec.clauses)
     entries = load_divergences(spec_folder() / "divergences.yaml", ids, causes)
@@ -129,9 +141,21 @@ def check(
         print(check_references([entry.case for entry in spec.cases]))
 
 
-@app.command(context_settings={"allow_extra_args": True})
+class _WithPytest(TyperCommand):
+    """A command whose words after `--` are pytest's, whatever arguments it takes itself."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what stands before `--`, and keep the rest as the context's further words."""
+        end = args.index("--") if "--" in args else len(args)
+        rest = super().parse_args(ctx, args[:end])
+        ctx.args.extend(args[end + 1 :])
+        return rest
+
+
+@app.command(cls=_WithPytest, context_settings={"allow_extra_args": True})
 def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     context: typer.Context,
+    files: _Files = None,
     implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
     case: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
     mode: Annotated[list[str] | None, typer.Option(metavar="MODE", help="eager, compiled or xla.")] = None,
@@ -151,7 +175,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     cell_seconds: Annotated[float, typer.Option(min=0.1, help="A cell's deadline.")] = 180.0,
     profile: Annotated[bool, typer.Option("--profile", help="Print at the end where the time went.")] = False,
 ) -> None:
-    """Run the cells selected and write a run file.
+    """Run the cells selected, of cases of your own or of the shipped ones, and write a run file.
 
     What follows `--` goes to pytest: -k, -x, --lf, --junitxml and the like.
     """
@@ -159,8 +183,10 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     from conformance.planning.plan import Selection
     from conformance.run.session import RunOptions
     from conformance.run.session import run as run_cells
+    from conformance.spec.own_files import case_files
 
     options = RunOptions(
+        files=tuple(case_files(files or [])),
         selection=Selection(
             implementations=tuple(implementation or ()),
             cases=tuple(case or ()),

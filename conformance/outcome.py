@@ -35,6 +35,8 @@ class Refused:
     trace: str
     state: Mapping[str, Array] | None
     seconds: float
+    #: Where the adapter itself went wrong: file, line and function; empty where the library raised the exception.
+    mistake: str = ""
     #: At the start: the native call, where it was known before the exception.
     call: Mapping[str, Any] | None = None
 
@@ -87,6 +89,7 @@ def outcome_from(answer: Mapping[str, Any]) -> Produced | Refused:
                 trace=trace,
                 state=answer.get("state"),
                 seconds=seconds,
+                mistake=answer["refused"].get("mistake", ""),
                 call=answer.get("call"),
             )
         case _:

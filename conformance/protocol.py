@@ -104,7 +104,7 @@ class Implementation:
     it, moves it to the device, prepares the mode, and returns whatever the steps need. `state(live)` reads it back.
     `steps` maps a step's kind to its function:
 
-        train(live, x, upstream) -> Quantities          infer(live, x, upstream or None) -> Quantities
+        train(live, x, upstream or None) -> Quantities  infer(live, x, upstream or None) -> Quantities
         reload(live) -> live    freeze(live)    unfreeze(live)    sgd(live, learning_rate)
 
     Further arrays of a step, such as a mask, come by name: `train(live, x, upstream, mask=…)`.

@@ -78,6 +78,7 @@ def test_a_run_records_what_it_planned(case_glob: str, tmp_path: Path) -> None:
     lines = lines_of(tmp_path / "run.jsonl")
     assert found.returncode == 0, found.stdout
     assert list(dict.fromkeys(line["kind"] for line in lines)) == ["header", "environment", "case", "record", "footer"]
+    assert found.stdout.count("not judged") <= 1
     assert lines[0]["planned"] == lines[-1]["recorded"] == len(records_of(tmp_path / "run.jsonl")) > 0
 
 
@@ -273,3 +274,83 @@ def test_the_report_refuses_a_run_that_did_not_end(case_glob: str, tmp_path: Pat
     shown = conformance("report", "run.jsonl", "--out", "pages", "--partial", folder=tmp_path)
     assert (refused.returncode, shown.returncode) == (2, 0)
     assert (tmp_path / "pages" / "index.html").is_file()
+
+
+OWN = """- id: own.drift
+  title: A quarter of the way to the batch is gone after one batch.
+  source: a test
+  clauses: ["7.1"]
+  op: batch_norm
+  shape: [4, 2]
+  feature_axes: [-1]
+  decay: 0.75
+  steps:
+    - {step: train, input: {kind: normal, seed: 1, mean: 2.0}}
+    - {step: infer, input: {kind: normal, seed: 2}}
+"""
+NUMPY_ALONE = ["--adapter", str(DYING.parents[2] / "adapters" / "numpy" / "batch_norm.py"), "--workers", "1"]
+
+
+def test_a_case_file_of_one_s_own_runs_from_any_folder_and_serves_every_command(tmp_path: Path) -> None:
+    """A project's own conftest.py is not read, and pytest's words still go after two dashes."""
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "own.yaml").write_text(OWN)
+    (tmp_path / "cases" / "conftest.py").write_text("raise SystemExit('read')\n")
+    found = conformance("run", "cases/own.yaml", *NUMPY_ALONE, "--out", "run.jsonl", "--", "-rA", folder=tmp_path)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "PASSED cases/own.yaml::own.drift::numpy.BatchNorm-eager-cpu" in found.stdout
+    words = ["run", "cases", *NUMPY_ALONE, "--out", "run.jsonl", "--resume", "--", "-rA"]
+    assert "no tests ran" in conformance(*words, folder=tmp_path).stdout
+    for command in (
+        ["report", "run.jsonl", "--out", "report"],
+        ["compare", "--base", "run.jsonl", "--new", "run.jsonl"],
+        ["reproduce", "own.drift::numpy.BatchNorm-eager-cpu", "--run", "run.jsonl", "--out", "script.py"],
+    ):
+        answered = conformance(*command, folder=tmp_path)
+        assert (answered.returncode, answered.stderr) == (0, "")
+    script = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert script.returncode == 0, script.stdout + script.stderr
+
+
+def test_own_cases_leave_a_run_of_the_shipped_ones_alone(tmp_path: Path) -> None:
+    """They go where narrowed runs go."""
+    (tmp_path / "own.yaml").write_text(OWN)
+    conformance("run", "own.yaml", *NUMPY_ALONE, folder=tmp_path)
+    assert [file.name for file in (tmp_path / ".conformance").glob("*.jsonl")] == ["narrowed.jsonl"]
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("edges.yaml", OWN.replace("own.", "edges."), "edges.yaml:1:1: 'edges' is a family of the shipped cases"),
+        ("own.yaml", OWN.replace("decay", "momentum"), "own.yaml:8:3: momentum: unknown key; here it is decay"),
+        ("own.yaml", OWN + OWN, "own.yaml:12:3: id: 'own.drift' is also the id at own.yaml:1:3"),
+    ],
+)
+def test_an_own_file_that_cannot_be_meant_is_one_line(
+    command: str, name: str, text: str, said: str, tmp_path: Path
+) -> None:
+    """The same line whether it is checked or run."""
+    (tmp_path / name).write_text(text)
+    found = conformance(command, name, folder=tmp_path)
+    assert found.returncode == 2
+    assert found.stderr.startswith(f"error: {said}")
+    assert found.stderr.count("\n") == 1
+
+
+def test_numbers_that_agree_with_too_much_are_warned_of(tmp_path: Path) -> None:
+    """The check passes all the same."""
+    expected = '  expected: [{step: 1, quantity: moving_mean, values: ["0.4", "0.5"]}]\n'
+    (tmp_path / "own.yaml").write_text(OWN + expected)
+    found = conformance("check", "own.yaml", folder=tmp_path)
+    assert (found.returncode, found.stderr.count("warning: own.yaml:1:3: own.drift: published moving_mean")) == (0, 1)
+
+
+@pytest.mark.parametrize("what", ["cases", "clauses", "causes"])
+def test_a_list_in_a_pipe_is_one_item_a_line(what: str, tmp_path: Path) -> None:
+    """As many lines as items, the fields apart by tabs, and no box drawn."""
+    lines = conformance("list", what, folder=tmp_path).stdout.splitlines()
+    rows = json.loads(conformance("list", what, "--json", folder=tmp_path).stdout)
+    assert [line.split("\t")[0] for line in lines] == [str(next(iter(row.values()))) for row in rows]
+    assert not any(character in line for line in lines for character in "│┃━╇")

@@ -95,8 +95,8 @@ def accumulated(layer: Any, size: int, variables: Any, x: Any, upstream: Any, tr
         quantities, more, variables = step_linen(layer, variables, x, upstream, training=True)
         return (jax.tree.map(jnp.add, gradients, more), variables), quantities
 
-    parts = [array.reshape(-1, size, *array.shape[1:]) for array in (x, upstream)]
-    none = jax.tree.map(jnp.zeros_like, variables["params"])
+    parts = [None if array is None else array.reshape(-1, size, *array.shape[1:]) for array in (x, upstream)]
+    none = {} if upstream is None else jax.tree.map(jnp.zeros_like, variables["params"])
     (gradients, variables), quantities = jax.lax.scan(step_part, (none, variables), parts)
     return jax.tree.map(lambda array: array.reshape(x.shape), quantities), gradients, variables
 

@@ -41,7 +41,7 @@ class Centering(hk.Module):
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if not is_training:
             return (wide - self.mean_ema.average).astype(x.dtype)
-        if not x.size:
+        if 0 in (x.shape[axis] for axis in self.axes):
             return x
         mean = jnp.mean(wide, self.axes, keepdims=True)
         self.mean_ema(mean)

@@ -74,11 +74,15 @@ def state(live: Any) -> Quantities:
 
 def train(live: Any, x: Any, upstream: Any) -> Quantities:
     live.layer.train()
-    return differentiate(live, tensor(x), tensor(upstream))
+    return step(live, x, upstream)
 
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     live.layer.eval()
+    return step(live, x, upstream)
+
+
+def step(live: Any, x: Any, upstream: Any) -> Quantities:
     if upstream is None:
         return {"output": array(live.layer(tensor(x)))}
     return differentiate(live, tensor(x), tensor(upstream))

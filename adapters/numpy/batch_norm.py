@@ -99,10 +99,13 @@ def train(layer: Any, x: Any, upstream: Any) -> Quantities:
     count = x.size // math.prod(layer.features)
     normalized, inverse = normalize(layer, x, *moments(layer, x))
     gamma, beta = spread(layer, "gamma", x), spread(layer, "beta", x)
+    output = {"output": gamma * normalized + beta}
+    if upstream is None:
+        return output
     grad_gamma = (upstream * normalized).sum(layer.axes, keepdims=True)
     grad_beta = upstream.sum(layer.axes, keepdims=True)
     grad_input = gamma * inverse * (upstream - grad_beta / count - normalized * (grad_gamma / count))
-    return {"output": gamma * normalized + beta, "grad_input": grad_input, **learned(layer, grad_gamma, grad_beta)}
+    return {**output, "grad_input": grad_input, **learned(layer, grad_gamma, grad_beta)}
 
 
 def infer(layer: Any, x: Any, upstream: Any) -> Quantities:
@@ -135,7 +138,10 @@ def train_centering(layer: Any, x: Any, upstream: Any) -> Quantities:
         return {"output": x.copy(), "grad_input": x.copy()}
     mean = x.mean(layer.axes, keepdims=True)
     update(layer, "moving_mean", mean)
-    return {"output": x - mean, "grad_input": upstream - upstream.mean(layer.axes, keepdims=True)}
+    output = {"output": x - mean}
+    if upstream is None:
+        return output
+    return {**output, "grad_input": upstream - upstream.mean(layer.axes, keepdims=True)}
 
 
 def infer_centering(layer: Any, x: Any, upstream: Any) -> Quantities:

@@ -8,13 +8,14 @@ Otherwise it deviates.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from conformance.cause import CRASHES, RAISES, TIMES_OUT, Cause, because
+from conformance.cause import CRASHES, MISTAKEN, RAISES, TIMES_OUT, Cause, because
 from conformance.dialect import declared_at
 from conformance.judging.diagnosis import diagnosis, settled
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
@@ -71,6 +72,7 @@ def _steps(
     """Yield the judgement of each step, and put the judge of each step that gave numbers into `judges`, by number."""
     inputs = inputs_of(cell.case)
     walk = Walk(state={})
+    refused = False
     kinds = ["start", *(step_inputs.step.step for step_inputs in inputs.steps)]
     for number, outcome in enumerate(outcomes):
         match outcome:
@@ -82,7 +84,10 @@ def _steps(
                 yield _digested(step, outcome) if cell.case.again else step
             case Refused():
                 before = None if number == 0 else inputs.steps[number - 1]
-                yield _refusal(cell, number, before, outcome, walk)
+                # After a refusal an adapter may lack what the refused step would have left it.
+                own = replace(outcome, mistake="") if refused else outcome
+                yield _refusal(cell, number, before, own, walk)
+                refused = True
             case Unsupported(reason=reason):
                 yield _plain(number, kinds[number], Verdict.UNSUPPORTED, reason)
             case Crashed():
@@ -169,6 +174,7 @@ def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refuse
         quantities = tuple(_kept(walk.state, outcome.state))
         walk.follow(outcome.state)
     changed = [judged for judged in quantities if judged.verdict is not Verdict.EXACT]
+    own = f"the adapter's own mistake, {outcome.mistake}: " if outcome.mistake and not expected else ""
     where = f" (documented: {declared.where})" if expected and declared is not None else ""
     return StepJudgement(
         number=number,
@@ -177,18 +183,26 @@ def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refuse
         expected=expected and not changed,
         seconds=outcome.seconds,
         quantities=quantities,
-        message=f"{outcome.types[0]}: {outcome.message}{where}",
+        message=f"{own}{outcome.types[0]}: {outcome.message}{where}",
         raised=outcome.types[0],
-        failure=None if expected else because(RAISES, type=outcome.types[0]),
+        failure=None if expected else _raised(outcome),
         call=outcome.call,
     )
+
+
+def _raised(outcome: Refused) -> Cause:
+    """Return why there are no numbers, where no documentation says so."""
+    if not outcome.mistake:
+        return because(RAISES, type=outcome.types[0])
+    file, _, place = outcome.mistake.partition(",")
+    return because(MISTAKEN, type=outcome.types[0], file=file, function=place.rpartition(" in ")[2])
 
 
 def _documented_error(cell: Cell, inputs: StepInputs | None) -> Declared | None:
     if inputs is None or inputs.input is None or not isinstance(inputs.step, Train):
         return None
     configuration = cell.case.configuration
-    count = inputs.input.size // max(1, configuration.feature_count)
+    count = math.prod(inputs.input.shape[axis] for axis in configuration.reduction_axes)
     field_name = {0: "empty_batch", 1: "single_value"}.get(count)
     declared = declared_at(cell.implementation.profile, configuration.rank)
     declaration = declared.get(field_name or "")

@@ -7,6 +7,7 @@ from another. To add one, write its folder under `operations/` and list it there
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -281,6 +282,8 @@ class Operation:
     begins_as: Mapping[str, str] = field(default_factory=dict)
     #: What its steps may have beside input and upstream gradient.
     arrays: Mapping[str, Shaped] = field(default_factory=dict)
+    #: Which of those, and whether `upstream`, each of its train and infer steps must have.
+    needs: frozenset[str] = frozenset()
     #: Whether every number of a pass depends on its own feature alone, so that a large step may be judged in parts.
     by_feature: bool = False
     #: By pass that throughput times (infer, train_forward, train); empty where none is timed.
@@ -331,7 +334,8 @@ def flatten(array: Array, configuration: Configuration) -> Array:
     axes, rank = configuration.feature_axes, array.ndim
     if axes != tuple(range(rank - len(axes), rank)):
         array = np.moveaxis(array, axes, range(-len(axes), 0))
-    return array.reshape(-1, configuration.feature_count)
+    # Of no features, the number of rows follows from no size.
+    return array.reshape(math.prod(array.shape[: rank - len(axes)]), configuration.feature_count)
 
 
 def unflatten(array: Array, configuration: Configuration, shape: tuple[int, ...]) -> Array:

@@ -237,7 +237,7 @@ class _Step:
             for name in sorted(second):
                 ratios = _ratios(second[name], first.numbers.get(name))
                 worst = max(ratios, key=lambda place: ratios[place], default=0)
-                features = self.request.configuration.feature_count
+                features = max(1, self.request.configuration.feature_count)
                 yield Comparison(
                     case=self.request.case.id,
                     step=self.request.number,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,9 +71,12 @@ class Beginning:
     steps: StepState
 
 
-def beginnings_of(case: Case) -> tuple[Beginning, ...]:
-    """Return, for each step of the case, what it starts from if the canonical reference is followed up to there."""
-    return _beginnings(_ByIdentity(case))
+def beginnings_of(case: Case, dialect: Dialect | None = None) -> tuple[Beginning, ...]:
+    """Return, for each step of the case, what it starts from if the reference is followed up to there.
+
+    It is followed in the operation's own dialect unless another is given; the inputs are the same in all.
+    """
+    return _beginnings(_ByIdentity(case), dialect or OPERATIONS[case.op].dialect)
 
 
 def states_of(case: Case) -> tuple[Mapping[str, Array], ...]:
@@ -135,7 +138,8 @@ def _inputs(key: _ByIdentity) -> Inputs:
     case = key.case
     initial = initial_state(case, OPERATIONS[case.op])
     if any(_follows(step) for step in case.performed):
-        return Inputs(initial=initial, steps=tuple(inputs for inputs, _ in _Chain(case, initial).walk()))
+        dialect = OPERATIONS[case.op].dialect
+        return Inputs(initial=initial, steps=tuple(inputs for inputs, _ in _Chain(case, initial, dialect).walk()))
     return Inputs(initial=initial, steps=tuple(_arrays(case, step, None) for step in case.performed))
 
 
@@ -145,9 +149,9 @@ _small_inputs, _large_inputs = functools.lru_cache(maxsize=512)(_inputs), functo
 
 
 @functools.lru_cache(maxsize=512)
-def _beginnings(key: _ByIdentity) -> tuple[Beginning, ...]:
-    case = key.case
-    return tuple(beginning for _, beginning in _Chain(case, inputs_of(case).initial).walk())
+def _beginnings(key: _ByIdentity, dialect: Dialect) -> tuple[Beginning, ...]:
+    inputs = inputs_of(key.case)
+    return tuple(beginning for _, beginning in _Chain(key.case, inputs.initial, dialect, inputs.steps).walk())
 
 
 def _follows(step: Step) -> bool:
@@ -202,24 +206,28 @@ def initial_state(case: Case, operation: Operation) -> dict[str, Array]:
 
 
 class _Chain:
-    """Walks the canonical reference through the steps of a case."""
+    """Walks the reference in a dialect through the steps of a case, whose arrays it makes where they are not `given`."""
 
-    def __init__(self, case: Case, initial: Mapping[str, Array]) -> None:
+    def __init__(
+        self, case: Case, initial: Mapping[str, Array], dialect: Dialect, given: Sequence[StepInputs] = ()
+    ) -> None:
         self.case, self.configuration, self.operation = case, case.configuration, OPERATIONS[case.op]
+        self.dialect, self.given = dialect, given
         self.shapes = {name: value.shape for name, value in initial.items()}
         self.state = {name: value.reshape(-1).astype(np.longdouble) for name, value in initial.items()}
         self.steps = StepState()
 
     def walk(self) -> Iterator[tuple[StepInputs, Beginning]]:
         """Yield each step's arrays and what the step starts from."""
-        dialect = self.operation.dialect
-        for step in self.case.performed:
+        dialect = self.dialect
+        for number, step in enumerate(self.case.performed):
             beginning = Beginning(
                 state=self._stored(self.state),
                 steps=replace(self.steps, gradients=self._stored(self.steps.gradients)),
             )
             effect = self.steps.effect(step.step, dialect)
-            inputs, expected = self._performed(step, effect)
+            inputs = self.given[number] if self.given else self._made(step, effect)
+            expected = self._expected(inputs, effect) if effect.moves_averages else {}
             if effect.moves_averages:
                 self.state |= {name: expected[name].value for name in self.state.keys() & expected.keys()}
             if effect.moves_learned and isinstance(step, Sgd):
@@ -234,19 +242,18 @@ class _Chain:
             self.steps = self.steps.after(step.step, dialect, size, gradients)
             yield inputs, beginning
 
-    def _performed(self, step: Step, effect: Effect) -> tuple[StepInputs, Mapping[str, Expected]]:
-        """Return the step with its arrays, and what its pass should give if it moves the state that later steps start from."""
+    def _made(self, step: Step, effect: Effect) -> StepInputs:
+        """Return the step with its arrays."""
         output = None
         if _follows(step):
             forward = _arrays(self.case, step.model_copy(update={"upstream": None}), None)
             value = self._expected(forward, effect)["output"].value
             output = unflatten(value, self.configuration, self.case.step_shape(step))
-        inputs = _arrays(self.case, step, output)
-        return inputs, self._expected(inputs, effect) if effect.moves_averages else {}
+        return _arrays(self.case, step, output)
 
     def _expected(self, inputs: StepInputs, effect: Effect) -> Mapping[str, Expected]:
         function = self.operation.train if effect.performs == "train" else self.operation.infer
-        situation = situate(self.configuration, self.operation.dialect, inputs, self.state, self.steps.trained)
+        situation = situate(self.configuration, self.dialect, inputs, self.state, self.steps.trained)
         return function(situation, working(self.configuration.dtype))
 
     def _stored(self, values: Mapping[str, Array]) -> dict[str, Array]:

@@ -97,7 +97,8 @@ def performed(cell: str, interpreters: Mapping[str, str], adapters: Iterable[str
     located = [entry for entry in spec.cases if entry.case.id == name]
     if not separator or not located:
         near = _near(name, [entry.case.id for entry in spec.cases])
-        raise UsageError(f"{cell}: expected CASE::IMPLEMENTATION-MODE-DEVICE, as a failure prints it{near}")
+        form = "CASE::IMPLEMENTATION-MODE-DEVICE, as a failure prints it, of a shipped case (of another, --run names the run)"
+        raise UsageError(f"{cell}: expected {form}{near}")
     with Workers(os.cpu_count() or 1, folder) as workers:
         answers = list(survey(keys(interpreters, adapters), [located[0].case.configuration], workers))
         offers = [answer for answer in answers if isinstance(answer, Offer)]

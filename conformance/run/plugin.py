@@ -319,6 +319,8 @@ def arguments(prepared: Prepared, cache: Path, extra: Iterable[str]) -> list[str
         f"--rootdir={prepared.root}",
         "-o",
         f"cache_dir={cache}",
+        # Case files may lie in a project with tests of its own.
+        "--noconftest",
         # Nothing here is a test module to rewrite, nor a property to search: both would import and compile much.
         "--assert=plain",
         "-p",

@@ -28,7 +28,7 @@ from conformance.spec.causes import catalogue
 from conformance.spec.divergences import Listed, in_force, load_divergences, unmatched
 from conformance.spec.loader import Spec, load
 from conformance.spec.locations import root, spec_folder
-from conformance.spec.tiers import Tier, load_tiers
+from conformance.spec.tiers import Tier, Tiers, load_tiers
 
 FOLDER = Path(".conformance")
 _LOG_TAIL = 3_000
@@ -39,6 +39,8 @@ class RunOptions:
     """What a person asked of a run."""
 
     selection: Selection
+    #: Case files of the person's own, in place of the shipped ones.
+    files: tuple[Path, ...] = ()
     adapters: tuple[str, ...] = ()
     #: Whether adapters of no group are left out, which a run of another group has.
     grouped: bool = False
@@ -57,17 +59,19 @@ class RunOptions:
     def narrowed(self) -> bool:
         """Whether less than the standard tier of everything was asked for."""
         tier = self.selection.tier
-        return self.selection != Selection(tier=tier) or tier is Tier.SMOKE or bool(self.adapters)
+        narrower = self.selection != Selection(tier=tier) or tier is Tier.SMOKE
+        return narrower or bool(self.adapters) or bool(self.files)
 
 
 def run(options: RunOptions) -> int:
     """Run the selected cells and return the exit code. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
     stages = Stages()
     with stages.at("loading the spec"):
-        spec = load(spec_folder())
-        ids = [entry.case.id for entry in spec.cases]
+        spec = load(spec_folder(), options.files)
+        # What names shipped cases is not held against one's own, which run in every mode.
+        ids = [] if options.files else [entry.case.id for entry in spec.cases]
         divergences = load_divergences(spec_folder() / "divergences.yaml", ids, catalogue())
-        tiers = load_tiers(spec_folder() / "tiers.yaml", ids)
+        tiers = Tiers() if options.files else load_tiers(spec_folder() / "tiers.yaml", ids)
     wanted = keys(options.interpreters, options.adapters, grouped=options.grouped)
     check_interpreters(options.interpreters, options.adapters, options.unbuilt)
     with Workers(options.workers, FOLDER, options.limits, stages) as workers:
@@ -81,7 +85,7 @@ def run(options: RunOptions) -> int:
         narrowed = options.narrowed or bool(failures)
         unmatched_entries, matching = ([], []) if narrowed else _matching(divergences, spec, offers, cells)
         prepared = Prepared(
-            root=root(),
+            root=_root(options.files),
             cells=_by_file(cells, spec),
             divergences=divergences,
             versions={offer.key.name: offer.versions for offer in offers},
@@ -117,6 +121,7 @@ def _survey(
     """Return the offers in the order of the keys; what was asked for and does not work joins `failures`."""
     by_name = {key.name: key for key in wanted}
     offers: dict[str, Offer] = {}
+    absent: set[str] = set()
     for answer in survey(wanted, [entry.case.configuration for entry in spec.cases], workers):
         match answer:
             case Offer():
@@ -124,10 +129,21 @@ def _survey(
             case WorkerError(worker=name, missing=missing):
                 key = by_name[name]
                 if missing is not None and not key.asked:
-                    print(f"{name}: not judged: there is no {missing} in this environment")
+                    absent.add(missing)
                 else:
                     failures[name] = (str(answer), lines.failure_line(answer, key))
+    if absent:
+        print(f"not judged, for want of it in this environment: what needs {', '.join(sorted(absent))}")
     return [offers[key.name] for key in wanted if key.name in offers]
+
+
+def _root(own: Sequence[Path]) -> Path:
+    """Return the folder from which pytest names the files: of one's own, the present one where it holds them all."""
+    if not own:
+        return root()
+    folders = [file.parent for file in own]
+    here = Path.cwd()
+    return here if all(folder.is_relative_to(here) for folder in folders) else Path(os.path.commonpath(folders))
 
 
 def _by_file(cells: Sequence[Cell], spec: Spec) -> dict[Path, dict[str, list[Cell]]]:

@@ -28,11 +28,11 @@ _Shape = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, 
 
 
 class Train(_Entry):
-    """One forward and backward pass in training."""
+    """One forward pass in training, and a backward pass where an upstream gradient is given."""
 
     step: Literal["train"]
     input: Recipe
-    upstream: Recipe = Field(description="Gradient of the loss with respect to the output.")
+    upstream: Recipe | None = Field(None, description="Gradient of the loss with respect to the output.")
     mask: Recipe | None = Field(None, description="1 where a value counts, 0 where it does not.")
     tangent: Recipe | None = Field(
         None, description="The direction of the input along which the output is differentiated."
@@ -84,7 +84,7 @@ class Sgd(_Entry):
     """One plain gradient step on gamma and beta, with the gradients of the preceding train step."""
 
     step: Literal["sgd"]
-    learning_rate: float
+    learning_rate: float = Field(allow_inf_nan=False)
 
 
 Step = Train | Infer | Reload | Freeze | Unfreeze | Sgd
@@ -107,7 +107,11 @@ class Published(_Entry):
     step: int = Field(ge=1, description="Which step, counted from 1.")
     quantity: QuantityName
     values: Any = Field(description="Nested lists of decimal texts.")
-    dtype: DtypeName | None = Field(None, description="The dtype in which the source computed.")
+    dtype: DtypeName | None = Field(None, description="The dtype in which the source computed and kept them.")
+    dialect: dict[str, str | int | bool] = Field(
+        {}, description="What the source does otherwise than the spec: fields of a profile, such as moving_correction."
+    )
+    exact: bool = Field(False, description="Whether each text is the whole number, and no rounding to its last digit.")
 
 
 class Case(_Entry):

@@ -12,7 +12,8 @@ from typing import TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from conformance.errors import SpecError, SpecErrors
-from conformance.spec.loader import explain, load_clauses
+from conformance.spec.complaint import explain
+from conformance.spec.loader import load_clauses
 from conformance.spec.locations import spec_folder
 from conformance.spec.yaml_document import Document, load
 

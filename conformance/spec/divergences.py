@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from conformance.cause import Cause
 from conformance.errors import Place, SpecError, SpecErrors
 from conformance.spec.causes import Catalogue
-from conformance.spec.loader import explain
+from conformance.spec.complaint import explain
 from conformance.spec.yaml_document import load
 
 

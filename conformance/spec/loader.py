@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -16,21 +15,27 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from conformance.dialect import FIELDS, allows, values_of
 from conformance.errors import Place, SpecError, SpecErrors
 from conformance.operations import OPERATIONS
 from conformance.operations.operation import shape_of
 from conformance.precision import dtype_named
 from conformance.spec.case import Case, Infer, Repeat, Sgd, Step, Train
+from conformance.spec.complaint import explain, hint
 from conformance.spec.matrix import Origin, expand
+from conformance.spec.own_files import borrowed_family
 from conformance.spec.recipe import RecipeError, realize
 from conformance.spec.yaml_document import Document
 from conformance.spec.yaml_document import load as load_document
 
 #: No step's input may be larger than this, so that a typing error in a shape cannot fill the memory.
 MEMORY_BUDGET = 256 * 2**20
+#: Nor may those of all steps together, with every repetition.
+WHOLE_BUDGET = 4 * MEMORY_BUDGET
 #: The recipes that fit some shapes only.
 _FITTING = ("literal", "ramp", "dyadic", "iris")
 
+_FAMILY = re.compile(r"[a-z0-9][a-z0-9-]*")
 _CLAUSE = re.compile(r"^\*\*(?P<number>\d+(?:\.\d+)*)\s+(?P<title>[^*]+?)\.?\*\*", re.MULTILINE)
 _SECTION = re.compile(r"^## (?P<number>\d+)\.? (?P<title>.+)$", re.MULTILINE)
 
@@ -65,6 +70,10 @@ def load(folder: Path, files: Sequence[Path] = ()) -> Spec:
     digest = hashlib.sha256((folder / "semantics.md").read_bytes())
     for file in chosen:
         digest.update(file.name.encode() + file.read_bytes() if file.is_file() else b"")
+        borrowed = borrowed_family(file, _shown(file), folder / "cases")
+        if borrowed is not None:
+            errors.append(borrowed)
+            continue
         try:
             cases = load_file(file, clauses)
         except SpecErrors as error:
@@ -141,45 +150,6 @@ def _within(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
     return any(other is not detail and other["loc"][: len(location)] == location for other in details)
 
 
-def explain(
-    detail: ErrorDetails,
-    raw: Any,
-    path_of: Callable[[tuple[str | int, ...]], tuple[str | int, ...]],
-    document: Document,
-    keys: Sequence[str],
-) -> SpecError:
-    """Return pydantic's complaint about `raw` as one about the file; `keys` are those an unknown one may mean.
-
-    The tags of unions, which pydantic puts into the location, are no part of the file.
-    """
-    location: list[str | int] = []
-    value: Any = raw
-    absent = ""
-    for part in detail["loc"]:
-        inside = isinstance(value, dict) and part in value
-        if inside or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
-            location.append(part)
-            value = value[part]
-        else:
-            absent = str(part)
-    path = path_of(tuple(location))
-    key = ".".join(str(part) for part in location)
-    match detail["type"]:
-        case "extra_forbidden":
-            near = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.5)
-            return document.error(path, f"unknown key{f'; did you mean {near[0]}?' if near else ''}", key)
-        case "missing":
-            return document.error(path, f"{absent}: is missing", key)
-        case "union_tag_not_found" | "union_tag_invalid":
-            context = detail.get("ctx", {})
-            expected = (
-                f"expected {context.get('discriminator', '')} to be one of {context.get('expected_tags', 'known')}"
-            )
-            return document.error(path, expected, key)
-        case _:
-            return document.error(path, f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {_short(value)}", key)
-
-
 def _case_keys(detail: ErrorDetails) -> list[str]:
     """Return the keys known where the complaint is: those of the step or recipe named on the way, or all."""
     if len(detail["loc"]) == 1:
@@ -188,11 +158,6 @@ def _case_keys(detail: ErrorDetails) -> list[str]:
     tags = {part for part in detail["loc"] if isinstance(part, str)}
     tagged = [keys for keys in definitions if any(schema.get("const") in tags for schema in keys.values())]
     return sorted(set().union(*(tagged or definitions)))
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _cross_checks(
@@ -204,13 +169,14 @@ def _cross_checks(
         return document.error(origin.path(location), message, ".".join(str(part) for part in location))
 
     if case.family != family:
-        yield error(f"begins with {case.family!r}, but its family is its file's name, {family!r}", "id")
+        rule = "" if _FAMILY.fullmatch(family) else ", which must be lower case, digits and dashes"
+        yield error(f"begins with {case.family!r}, but its family is its file's name, {family!r}{rule}", "id")
     for index, clause in enumerate(case.clauses):
         if clause not in clauses:
-            near = difflib.get_close_matches(clause, clauses, n=1)
-            yield error(f"no clause {clause!r}{f'; did you mean {near[0]!r}?' if near else ''}", "clauses", index)
+            yield error(f"no clause {clause!r}{hint(clause, clauses)}", "clauses", index)
     if case.op not in OPERATIONS:
-        yield error(f"expected one of {', '.join(sorted(OPERATIONS))}, got {case.op!r}", "op")
+        known = sorted(OPERATIONS)
+        yield error(f"expected one of {', '.join(known)}, got {case.op!r}{hint(case.op, known, 0.8)}", "op")
         return
     rank = len(case.shape)
     kept = [axis % rank for axis in case.feature_axes if -rank <= axis < rank]
@@ -246,29 +212,36 @@ class _NoOptions(BaseModel):
 def _step_checks(case: Case, error: Any) -> Iterator[SpecError]:
     operation = OPERATIONS[case.op]
     configuration = case.configuration
-    trained = False
+    trained = differentiated = False
     for place, step in _written(case):
         if step.step not in operation.formulas:
             yield error(f"{case.op} has no step {step.step}", *place)
         match step:
             case Train() | Infer():
+                given = {*step.arrays, *(["upstream"] if step.upstream is not None else [])}
                 unknown = [name for name in step.arrays if name not in operation.arrays]
                 yield from (error(f"{case.op} takes no {name}", *place, name) for name in unknown)
-                if unknown:
+                missing = sorted(operation.needs - given)
+                yield from (error(f"{name}: is missing, which {case.op} needs", *place) for name in missing)
+                if unknown or missing:
                     continue
             case Sgd() if not trained:
                 yield error("needs a train step before it", *place)
+            case Sgd() if not differentiated:
+                yield error("needs gradients: the train step before it has no upstream", *place)
             case _:
                 pass
-        trained = trained or isinstance(step, Train)
+        if isinstance(step, Train):
+            trained, differentiated = True, step.upstream is not None
         if isinstance(step, Train | Infer):
             yield from _shape_checks(case, step, error, place)
+    whole = sum(_bytes(case, case.step_shape(step)) for step in case.performed if isinstance(step, Train | Infer))
+    if whole > WHOLE_BUDGET:
+        yield error(f"take {whole / 2**20:,.0f} MiB together, over the budget of 1,024 MiB", "steps")
     names = operation.state(configuration)
     for name, recipe in case.initial.items():
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            yield error(f"this configuration of {case.op} has no {name}{hint}", "initial", name)
+            yield error(f"this configuration of {case.op} has no {name}{hint(name, names)}", "initial", name)
             continue
         shape = shape_of(operation.quantities[name].shape, configuration, case.shape)
         yield from _recipe_checks(recipe, shape, tuple(range(len(shape))), case.dtype, error, ("initial", name))
@@ -295,7 +268,7 @@ def _shape_checks(case: Case, step: Train | Infer, error: Any, place: tuple[str 
     if misfit:
         yield error(misfit, *((*place, "shape") if step.shape is not None else ("options",)))
         return
-    size = math.prod(shape) * dtype_named(case.dtype).itemsize
+    size = _bytes(case, shape)
     if size > MEMORY_BUDGET:
         key = (*place, "shape") if step.shape is not None else ("shape",)
         yield error(f"{list(shape)} takes {size / 2**20:,.0f} MiB, over the budget of 256 MiB", *key)
@@ -307,15 +280,36 @@ def _shape_checks(case: Case, step: Train | Infer, error: Any, place: tuple[str 
     reduced = tuple(shape[axis] for axis in case.configuration.reduction_axes)
     for name, recipe in step.arrays.items():
         if OPERATIONS[case.op].arrays[name] == "mask":
-            yield from _recipe_checks(recipe, reduced, (), "float32", error, (*place, name))
+            yield from _mask_checks(step, recipe, reduced, error, (*place, name))
         else:
             yield from _recipe_checks(recipe, shape, axes, case.dtype, error, (*place, name))
+
+
+def _mask_checks(
+    step: Train | Infer, mask: Any, reduced: tuple[int, ...], error: Any, place: tuple[str | int, ...]
+) -> Iterator[SpecError]:
+    wrong = list(_recipe_checks(mask, reduced, (), "float32", error, place))
+    yield from wrong
+    # Where nothing counts, the output is not determined.
+    follows = step.upstream is not None and step.upstream.kind == "mean_squared_error"
+    if not wrong and follows and not np.any(realize(mask, reduced, (), "float32")):
+        yield error("no position counts, so that there is no output for a mean_squared_error", *place)
+
+
+def _bytes(case: Case, shape: tuple[int, ...]) -> int:
+    """Return how large an input of that shape is; an empty one counts what its statistics or its rows would be of."""
+    return math.prod(max(1, size) for size in shape) * dtype_named(case.dtype).itemsize
 
 
 def _recipe_checks(
     recipe: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: str, error: Any, place: tuple[str | int, ...]
 ) -> Iterator[SpecError]:
     if recipe.kind == "mean_squared_error":
+        if place[-1] != "upstream":
+            yield error(
+                "mean_squared_error is a gradient with respect to the output, and stands under upstream", *place
+            )
+            return
         recipe = recipe.target
     if recipe.kind not in _FITTING:
         return
@@ -329,13 +323,18 @@ def _published_checks(case: Case, error: Any) -> Iterator[SpecError]:
     quantities = OPERATIONS[case.op].quantities
     for index, published in enumerate(case.expected):
         if published.quantity not in quantities:
-            near = difflib.get_close_matches(published.quantity, quantities, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            yield error(f"{case.op} has no {published.quantity}{hint}", "expected", index, "quantity")
+            meant = hint(published.quantity, quantities)
+            yield error(f"{case.op} has no {published.quantity}{meant}", "expected", index, "quantity")
         if published.step > len(case.performed):
             yield error(f"there are {len(case.performed)} steps", "expected", index, "step")
         if not _is_decimal(published.values):
             yield error("expected decimal texts, such as '0.79519051'", "expected", index, "values")
+        for name, value in published.dialect.items():
+            if name not in FIELDS:
+                yield error(f"no field of a dialect{hint(name, FIELDS)}", "expected", index, "dialect", name)
+            elif not allows(name, value):
+                known = ", ".join(map(str, values_of(name)))
+                yield error(f"expected one of {known}, got {value!r}", "expected", index, "dialect", name)
 
 
 def _is_decimal(values: Any) -> bool:

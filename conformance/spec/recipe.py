@@ -241,7 +241,8 @@ def _literal(recipe: LiteralRecipe, shape: tuple[int, ...]) -> Float64:
         values = np.array(recipe.values, dtype=np.float64)
     except (ValueError, TypeError) as error:
         raise RecipeError("literal values must be numbers, nested evenly") from error
-    if values.size != math.prod(shape) or (values.shape != shape and values.size):
+    # Of no values, [] is enough.
+    if values.shape != shape and not (values.shape == (0,) and 0 in shape):
         raise RecipeError(f"literal values have shape {values.shape}, expected {shape}")
     values = values.reshape(shape)
     return values if recipe.dtype is None else rounded(values, recipe.dtype).astype(np.float64)

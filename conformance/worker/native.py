@@ -18,6 +18,7 @@ import numpy as np
 
 from conformance.protocol import Call, Configuration, Implementation
 from conformance.worker.layout import lay_out
+from conformance.worker.mistake import mistake
 
 _MESSAGE_LIMIT = 2_000
 _SUITE = str(Path(__file__).parents[2])
@@ -179,11 +180,12 @@ def _refusal(implementation: Implementation, live: Any, error: Exception, second
 
 
 def raised(error: BaseException) -> dict[str, Any]:
-    """Return the exception as JSON values: its types, its message, and the end of its trace."""
+    """Return the exception as JSON values: its types, its message, the end of its trace, and where it is the adapter's."""
     names = [ancestor.__name__ for ancestor in type(error).__mro__ if ancestor not in (object, BaseException)]
     return {
         "types": names,
         "message": _without_places(str(error))[:_MESSAGE_LIMIT],
+        "mistake": mistake(error),
         "missing": error.name if isinstance(error, ModuleNotFoundError) else None,
         "trace": "".join(traceback.format_exception(error))[-_MESSAGE_LIMIT:],
     }

@@ -133,9 +133,9 @@ def state(layer: Any) -> Quantities:
 
 
 def train(layer: Any, x: Any, upstream: Any) -> Quantities:
-    """Run forward and backward while learning."""
-    output = layer.forward(x.tolist(), learning=True)
-    return {"output": np.array(output), **gradients(layer, upstream)}
+    """Run forward while learning, and backward where a gradient is given."""
+    output = {"output": np.array(layer.forward(x.tolist(), learning=True))}
+    return output if upstream is None else {**output, **gradients(layer, upstream)}
 
 
 def infer(layer: Any, x: Any, upstream: Any) -> Quantities:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.cause import text_of
 from conformance.errors import SuiteError
 from conformance.judging.judge import judge
 from conformance.judging.judgement import Judged, Judgement
@@ -16,6 +17,7 @@ from conformance.outcome import Crashed, Outcome, Produced, Refused, TimedOut, U
 from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of
 from conformance.spec.case import Case
+from conformance.spec.causes import catalogue
 from conformance.verdict import Verdict
 from tests.cells import DYADIC, FREEZE, INFER, NORMAL, RELOAD, SGD, TRAIN, UPSTREAM, case, cell, declared
 from tests.exact_layer import Array, ExactLayer, altered, outcomes, produced
@@ -382,6 +384,54 @@ def test_any_other_refusal_is_unexpected(shape: list[int], profile: Any) -> None
     start = outcomes(ExactLayer(case=made))[0]
     judgement = judged(made, [start, refused(start.state)], profile=profile)
     assert (judgement.verdict, judgement.expected) == (Verdict.REFUSED, False)
+
+
+def mistaken(state: Any) -> Refused:
+    """Return what an adapter gives that calls something that there is not."""
+    return replace(refused(state, "AttributeError"), mistake="torch/_native.py, line 7, in tensor")
+
+
+def test_an_adapter_s_own_mistake_is_told_as_that() -> None:
+    made = case(TRAIN)
+    start = outcomes(ExactLayer(case=made))[0]
+    judgement = judged(made, [start, mistaken(start.state)])
+    (failure,) = judgement.failures
+    assert text_of([failure], catalogue()) == "the adapter's own mistake: AttributeError in tensor of torch/_native.py"
+    own = "the adapter's own mistake, torch/_native.py, line 7, in tensor: AttributeError: no"
+    assert judgement.steps[1].message == own
+    assert not judgement.expected
+
+
+def test_a_refusal_is_told_as_the_library_s() -> None:
+    made = case(TRAIN)
+    start = outcomes(ExactLayer(case=made))[0]
+    judgement = judged(made, [start, refused(start.state, "AttributeError")])
+    assert [failure.id for failure in judgement.failures] == ["raises"]
+    assert judgement.steps[1].message == "AttributeError: no"
+
+
+def test_after_a_refusal_what_the_adapter_lacks_is_no_mistake_of_its_own() -> None:
+    made = case(TRAIN, SGD)
+    start = outcomes(ExactLayer(case=made))[0]
+    judgement = judged(made, [start, refused(start.state), mistaken(start.state)])
+    assert [failure.id for failure in judgement.failures] == ["raises", "raises"]
+
+
+def test_a_documented_refusal_is_one_wherever_it_was_raised() -> None:
+    """The adapter's file may hold the layer."""
+    made = case({**TRAIN, "shape": [0, 3]})
+    start = outcomes(ExactLayer(case=made))[0]
+    profile = (declared("empty_batch", "error", error="AttributeError"),)
+    judgement = judged(made, [start, mistaken(start.state)], profile=profile)
+    assert (judgement.expected, judgement.steps[1].message) == (True, "AttributeError: no (documented: a page)")
+
+
+def test_no_features_are_no_empty_batch() -> None:
+    """An error that is documented for a batch without values excuses none for an input without features."""
+    made = case(TRAIN, shape=[8, 0])
+    start = produced({}, inputs_of(made).initial)
+    profile = (declared("empty_batch", "error", error="ValueError"),)
+    assert not judged(made, [start, refused(start.state)], profile=profile).expected
 
 
 def test_a_refusal_in_inference_is_never_expected() -> None:

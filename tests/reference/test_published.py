@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from conformance.errors import Place, SpecErrors
-from conformance.reference.published import check, contradictions
+from conformance.reference.published import check, contradictions, vague
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
 from tests.cells import FREEZE, SGD, TRAIN, case, located
@@ -32,8 +32,9 @@ ONE_AND_FIVE = {"step": "infer", "input": {"kind": "literal", "values": [[[1.0],
 def complaints(
     *steps: dict[str, Any], step: int = 1, quantity: str = "output", values: Any, **fields: Any
 ) -> list[str]:
-    dtype = fields.pop("printed_dtype", None)
-    expected = {"step": step, "quantity": quantity, "values": values} | ({"dtype": dtype} if dtype else {})
+    said = {"dtype": fields.pop("printed_dtype", None), "dialect": fields.pop("dialect", None)}
+    expected = {"step": step, "quantity": quantity, "values": values, "exact": fields.pop("exact", False)}
+    expected |= {name: value for name, value in said.items() if value is not None}
     made = case(*steps, expected=[expected], **fields)
     return [str(error) for error in contradictions(made, Place(file="fam.yaml", line=3))]
 
@@ -154,4 +155,116 @@ def test_check_raises_every_contradiction_of_a_spec() -> None:
 def test_every_shipped_number_agrees_with_the_reference() -> None:
     spec = load(spec_folder())
     assert any(each.case.expected for each in spec.cases)
-    check(spec)
+    assert check(spec) == []
+
+
+# 1/3 is no number of float16 or bfloat16; these are the nearest ones, written out.
+THIRD = {"step": "infer", "input": {"kind": "literal", "values": [[1.0]]}}
+BY_THREE: dict[str, Any] = {
+    "shape": [1, 1],
+    "epsilon": 0.0,
+    "initial": {"moving_variance": {"kind": "constant", "value": 9.0}},
+}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "agrees"),
+    [
+        ("bfloat16", "0.333984375", True),
+        ("bfloat16", "0.337890625", False),
+        ("float16", "0.333251953125", True),
+        ("float16", "0.333984375", False),
+    ],
+)
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_number_kept_in_half_a_word_may_be_rounded_to_it(dtype: str, value: str, agrees: bool, exact: bool) -> None:
+    found = complaints(THIRD, values=[[value]], dtype=dtype, exact=exact, **BY_THREE)
+    assert (found == []) is agrees
+
+
+def test_a_float32_number_is_not_allowed_the_rounding_of_a_half() -> None:
+    assert complaints(THIRD, values=[["0.333984375"]], dtype="float32", **BY_THREE) != []
+
+
+def test_what_is_kept_in_the_parameters_dtype_is_rounded_to_that() -> None:
+    """The moving mean is (1 + 0)/3 of batches 1 and decay 2/3, kept in float32 beside bfloat16 data."""
+    step = {**TRAIN, "input": {"kind": "constant", "value": 1.0}}
+    fields: dict[str, Any] = {"shape": [2, 1], "decay": 2 / 3, "dtype": "bfloat16", "quantity": "moving_mean"}
+    assert complaints(step, values=["0.333984375"], **fields) == []
+    assert complaints(step, values=["0.333984375"], parameter_dtype="float32", **fields) != []
+
+
+@pytest.mark.parametrize(("text", "agrees"), [("3", True), ("3.0000001", True), ("3.4", False), ("2.6", False)])
+def test_an_exact_number_has_no_half_unit(text: str, agrees: bool) -> None:
+    step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.0]]}}
+    found = complaints(step, quantity="batch_mean", values=[text], shape=[2, 1], exact=True)
+    assert (found == []) is agrees
+
+
+def test_an_exact_number_of_few_digits_must_be_it() -> None:
+    step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.5]]}}
+    assert complaints(step, quantity="batch_mean", values=["3"], shape=[2, 1], exact=True) != []
+
+
+def test_numbers_may_be_of_a_dialect() -> None:
+    """Of (1, 5) the variance is 4, and 8 with the correction; half of each is the moving one's next value, from 0."""
+    step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.0]]}}
+    fields: dict[str, Any] = {
+        "shape": [2, 1],
+        "decay": 0.5,
+        "quantity": "moving_variance",
+        "initial": {"moving_variance": {"kind": "constant", "value": 0.0}},
+    }
+    assert complaints(step, values=["4.000"], dialect={"moving_correction": 1}, **fields) == []
+    assert complaints(step, values=["2.000"], dialect={"moving_correction": 1}, **fields) != []
+    assert complaints(step, values=["2.000"], **fields) == []
+
+
+def test_a_dialect_holds_of_every_step_before_it() -> None:
+    """0.5·(0.5·0 + 0.5·8) + 0.5·8, then the inference of 1 by it: 1/√6."""
+    step = {**TRAIN, "input": {"kind": "literal", "values": [[1.0], [5.0]]}}
+    fields: dict[str, Any] = {
+        "shape": [2, 1],
+        "decay": 0.5,
+        "epsilon": 0.0,
+        "initial": {"moving_variance": {"kind": "constant", "value": 0.0}},
+        "step": 2,
+        "dialect": {"moving_correction": 1},
+    }
+    assert complaints(step, step, quantity="moving_variance", values=["6.000"], **fields) == []
+    infer = {"step": "infer", "input": {"kind": "literal", "values": [[3.25]]}, "shape": [1, 1]}
+    fields["step"] = 3
+    assert complaints(step, step, infer, values=[["0.408248"]], **fields) == []
+    assert complaints(step, step, infer, values=[["0.577350"]], **fields) != []
+
+
+def test_a_gradient_and_a_second_derivative_may_be_published() -> None:
+    step = {
+        "step": "infer",
+        "input": {"kind": "constant", "value": 1.0},
+        "upstream": {"kind": "constant", "value": 2.0},
+    }
+    fields: dict[str, Any] = {"shape": [1, 1], "epsilon": 0.0}
+    assert complaints(step, quantity="grad_input", values=[["2.00"]], **fields) == []
+    further = {**step, "tangent": {"kind": "constant", "value": 3.0}}
+    fields["op"] = "differentiated_batch_norm"
+    assert complaints(further, quantity="tangent_output", values=[["3.00"]], **fields) == []
+    assert complaints(further, quantity="tangent_output", values=[["4.00"]], **fields) != []
+
+
+@pytest.mark.parametrize(
+    ("text", "few"),
+    [
+        ("3", True), ("12", True), ("12.5", False), ("0.05", True), ("0.0512", False), ("200", False), ("0", True),
+        ("0.00", False), ("1e5", True), ("-8.5", True),
+    ],
+)  # fmt: skip
+def test_a_number_of_fewer_than_three_digits_is_warned_of(text: str, few: bool) -> None:
+    made = case(TRAIN, expected=[{"step": 1, "quantity": "batch_mean", "values": ["1.00", text, "1.00"]}])
+    told = [str(warning) for warning in vague(made, Place(file="fam.yaml", line=3))]
+    assert [f"{text!r}, of fewer than 3 digits" in line for line in told] == [True] * few
+
+
+def test_an_exact_number_is_not_warned_of() -> None:
+    made = case(TRAIN, expected=[{"step": 1, "quantity": "batch_mean", "values": ["1", "1", "1"], "exact": True}])
+    assert list(vague(made, Place(file="fam.yaml"))) == []

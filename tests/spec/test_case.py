@@ -62,7 +62,8 @@ def test_a_step_has_the_case_s_shape_unless_it_names_its_own() -> None:
         {"steps": [{"step": "repeat", "times": 0, "steps": [TRAIN]}]},
         {"steps": [{"step": "repeat", "times": 2, "steps": [{"step": "repeat", "times": 2, "steps": [TRAIN]}]}]},
         {"steps": [{"step": "sgd", "learning_rate": 0.1, "momentum": 0.9}]},
-        {"steps": [{"step": "train", "input": {"kind": "constant", "value": 1.0}}]},
+        {"steps": [{"step": "train", "upstream": {"kind": "constant", "value": 1.0}}]},
+        {"steps": [{"step": "sgd", "learning_rate": float("inf")}]},
         {"expected": [{"step": 0, "quantity": "output", "values": "1"}]},
     ],
 )

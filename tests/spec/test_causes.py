@@ -39,7 +39,13 @@ def hypothesized() -> frozenset[Cause]:
 def given_by_judging() -> Iterator[tuple[str, frozenset[str]]]:
     """Yield the ids, with the names of their parameters, of the causes that judging makes of plain literals."""
     files = [*sorted((PACKAGE / "judging").glob("*.py")), PACKAGE / "operations" / "score.py"]
-    constants = {"UNEXPLAINED": "unexplained", "RAISES": "raises", "CRASHES": "crashes", "TIMES_OUT": "times-out"}
+    constants = {
+        "UNEXPLAINED": "unexplained",
+        "RAISES": "raises",
+        "MISTAKEN": "adapter-mistaken",
+        "CRASHES": "crashes",
+        "TIMES_OUT": "times-out",
+    }
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             match node:

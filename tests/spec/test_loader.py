@@ -130,8 +130,8 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_key_of_a_step_is_named_at_the_step(tmp_path: Path) -> None:
-    (found,) = complaints(tmp_path, fam=step("{step: train, input: {kind: normal, seed: 1}}"))
-    assert found == "fam.yaml:9:7: steps.0: upstream: is missing"
+    (found,) = complaints(tmp_path, fam=step("{step: train, upstream: {kind: normal, seed: 1}}"))
+    assert found == "fam.yaml:9:7: steps.0: input: is missing"
 
 
 def test_an_unknown_step_names_the_known_ones(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_every_error_of_every_file_is_told(tmp_path: Path) -> None:
 
 def test_an_unknown_clause_names_the_nearest(tmp_path: Path) -> None:
     assert complaints(tmp_path, fam=(HEAD + STEPS).replace("3.1", "3.11")) == [
-        "fam.yaml:4:13: clauses.0: no clause '3.11'; did you mean '3.1'?"
+        "fam.yaml:4:13: clauses.0: no clause '3.11'; did you mean 3.1?"
     ]
 
 
@@ -248,7 +248,7 @@ def test_a_step_s_shape_keeps_the_feature_sizes(tmp_path: Path) -> None:
         ("{kind: literal, values: [[1.0]]}", "literal values have shape (1, 1), expected (2, 3)"),
         ("{kind: dyadic, seed: 1}", "dyadic needs a multiple of 16 values per feature, here 2"),
         ("{kind: ramp, axis: 2}", "ramp counts along axis 2, but the rank is 2"),
-        ("{kind: mean_squared_error, target: {kind: ramp, axis: 2}}", "ramp counts along axis 2, but the rank is 2"),
+        ("{kind: mean_squared_error, target: {kind: ramp}}", "stands under upstream"),
         ("{kind: integers, seed: 1, low: 2, high: 1}", "high lies below low"),
     ],
 )
@@ -328,3 +328,134 @@ def test_the_json_schema_refuses_what_the_loader_does(change: dict[str, Any]) ->
 
 def test_the_schema_is_a_valid_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(json.dumps(file_schema())))
+
+
+def test_an_upstream_recipe_that_cannot_be_made_is_refused_at_its_place(tmp_path: Path) -> None:
+    upstream = "{kind: mean_squared_error, target: {kind: ramp, axis: 2}}"
+    (found,) = complaints(tmp_path, fam=step(f"{{step: train, input: {{kind: ramp}}, upstream: {upstream}}}"))
+    assert found == "fam.yaml:9:42: steps.0.upstream: ramp counts along axis 2, but the rank is 2"
+
+
+def test_a_train_step_needs_no_upstream(tmp_path: Path) -> None:
+    (entry,) = loaded(tmp_path, fam=step("{step: train, input: {kind: normal, seed: 1}}")).cases
+    assert getattr(entry.case.performed[0], "upstream", "") is None
+
+
+def test_a_gradient_step_needs_one_in_the_train_step_before_it(tmp_path: Path) -> None:
+    steps = "{step: train, input: {kind: normal, seed: 1}}\n    - {step: sgd, learning_rate: 0.1}"
+    assert complaints(tmp_path, fam=STEPS.join([HEAD, ""]) + step(steps).partition("steps:\n")[2]) == [
+        "fam.yaml:11:7: steps.2: needs gradients: the train step before it has no upstream"
+    ]
+
+
+@pytest.mark.parametrize("given", ["", ", upstream: {kind: ramp}", ", tangent: {kind: ramp}"])
+def test_what_an_operation_needs_is_asked_for(tmp_path: Path, given: str) -> None:
+    text = step(f"{{step: infer, input: {{kind: ramp}}{given}}}").replace("batch_norm", "differentiated_batch_norm")
+    found = complaints(tmp_path, fam=text)
+    missing = [name for name in ("tangent", "upstream") if name not in given]
+    assert found == [
+        f"fam.yaml:9:7: steps.0: {name}: is missing, which differentiated_batch_norm needs" for name in missing
+    ]
+
+
+@pytest.mark.parametrize("values", ["[[], []]", "[[[]]]", "[[], [], [], []]"])
+def test_a_literal_of_no_values_has_the_right_shape_too(tmp_path: Path, values: str) -> None:
+    text = step(f"{{step: infer, input: {{kind: literal, values: {values}}}}}").replace("[2, 3]", "[3, 0]")
+    (found,) = complaints(tmp_path, fam=text)
+    assert found.endswith("expected (3, 0)")
+
+
+def test_a_literal_of_no_values_may_be_an_empty_list(tmp_path: Path) -> None:
+    assert loaded(tmp_path, fam=step("{step: infer, shape: [0, 3], input: {kind: literal, values: []}}")).cases
+
+
+@pytest.mark.parametrize("shape", ["[0, 99999999999]", "[99999999999, 0]"])
+def test_an_empty_input_of_too_many_features_or_rows_is_refused(tmp_path: Path, shape: str) -> None:
+    found = complaints(tmp_path, fam=(HEAD + STEPS).replace("[2, 3]", shape))
+    assert "over the budget of 256 MiB" in found[0]
+
+
+def test_inputs_over_the_budget_together_are_refused(tmp_path: Path) -> None:
+    repeat = "  steps:\n    - step: repeat\n      times: 1000\n      steps:\n  " + STEPS.partition("steps:\n")[2]
+    (found,) = complaints(tmp_path, fam=(HEAD + repeat).replace("[2, 3]", "[1000, 1000]"))
+    assert found == "fam.yaml:8:3: steps: take 3,815 MiB together, over the budget of 1,024 MiB"
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("momentum: 0.9", "unknown key; here it is decay, the weight of the old moving value"),
+        ("axis: 1", "unknown key; here it is feature_axes, a list of the axes that are kept"),
+        ("eps: 1e-5", "unknown key; here it is epsilon"),
+        ("training: true", "unknown key; here it is steps, each is a train step or an infer step"),
+        ("eval: true", "unknown key; here it is steps, inference is a step"),
+        ("Momentum: 0.9", "here it is decay"),
+    ],
+)
+def test_a_word_of_another_library_names_ours(tmp_path: Path, word: str, hint: str) -> None:
+    (found,) = complaints(tmp_path, fam=f"{HEAD}  {word}\n{STEPS}")
+    assert hint in found
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("{step: eval, input: {kind: ramp}}", "here it is infer"),
+        ("{step: infer, input: {kind: randn, seed: 1}}", "here it is normal"),
+        ("{step: train, input: {kind: ramp}, grad_output: {kind: ramp}}", "here it is upstream"),
+    ],
+)
+def test_a_word_of_another_library_names_ours_in_a_step(tmp_path: Path, text: str, hint: str) -> None:
+    (found,) = complaints(tmp_path, fam=step(text))
+    assert hint in found
+
+
+@pytest.mark.parametrize(
+    ("field", "hint"),
+    [
+        ("dtype: half", "here it is float16"),
+        ("initial: {running_mean: {kind: ramp}}", "here it is moving_mean"),
+        ("expected: [{step: 1, quantity: running_var, values: ['1', '1', '1']}]", "here it is moving_variance"),
+    ],
+)
+def test_a_value_of_another_library_names_ours(tmp_path: Path, field: str, hint: str) -> None:
+    (found,) = complaints(tmp_path, fam=f"{HEAD}  {field}\n{STEPS}")
+    assert hint in found
+
+
+@pytest.mark.parametrize(
+    ("dialect", "message"),
+    [
+        ("{moving_corection: 1}", "dialect.moving_corection: no field of a dialect; did you mean moving_correction?"),
+        ("{ddof: 1}", "no field of a dialect; here it is moving_correction"),
+        ("{moving_correction: 2}", "expected.0.dialect.moving_correction: expected one of 0, 1, got 2"),
+        ("{moving_correction: true}", "expected one of 0, 1, got True"),
+    ],
+)
+def test_a_dialect_that_there_is_not_is_refused(tmp_path: Path, dialect: str, message: str) -> None:
+    expected = f'  expected: [{{step: 1, quantity: batch_mean, values: ["1", "1", "1"], dialect: {dialect}}}]\n'
+    (found,) = complaints(tmp_path, fam=HEAD + STEPS + expected)
+    assert message in found
+
+
+def test_a_family_of_the_shipped_cases_is_theirs(tmp_path: Path) -> None:
+    loaded(tmp_path, fam=HEAD + STEPS)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "fam.yaml").write_text((HEAD + STEPS).replace("fam.one", "fam.mine"))
+    with contextlib.chdir(tmp_path), pytest.raises(SpecErrors) as caught:
+        load(tmp_path, [tmp_path / "own" / "fam.yaml"])
+    message = "'fam' is a family of the shipped cases: give the file, and its ids, another name"
+    assert str(caught.value) == f"own/fam.yaml:1:1: {message}"
+
+
+def test_a_shipped_file_may_be_named_by_itself(tmp_path: Path) -> None:
+    loaded(tmp_path, fam=HEAD + STEPS)
+    assert len(load(tmp_path, [tmp_path / "cases" / ".." / "cases" / "fam.yaml"]).cases) == 1
+
+
+def test_a_file_s_name_that_no_id_can_begin_with_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "My Cases.yaml").write_text(HEAD + STEPS)
+    (tmp_path / "semantics.md").write_text(CLAUSES)
+    with pytest.raises(SpecErrors, match="'My Cases', which must be lower case, digits and dashes"):
+        load(tmp_path, [tmp_path / "My Cases.yaml"])

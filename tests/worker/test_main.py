@@ -101,3 +101,16 @@ def test_a_refusal_tells_the_state_that_it_left() -> None:
     _, answer = answers(refuse, lambda live: {"moving_mean": np.ones(2)})
     assert answer["refused"]["message"] == "one value a channel"
     assert answer["state"]["moving_mean"].tolist() == [1, 1]
+
+
+def test_a_step_that_cannot_be_called_so_is_the_adapter_s_mistake() -> None:
+    def train(live: Any, x: Any) -> dict[str, Any]:
+        return {}
+
+    refused = answers(train)[1]["refused"]
+    assert refused["types"][0] == "TypeError"
+    assert refused["mistake"].startswith("conformance/worker/native.py, line ")
+
+
+def test_a_refusal_is_nobody_s_mistake() -> None:
+    assert answers(refuse)[1]["refused"]["mistake"] == ""

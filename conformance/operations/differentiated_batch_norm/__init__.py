@@ -40,4 +40,5 @@ DIFFERENTIATED_BATCH_NORM = replace(
     train_terms=reference.train_terms,
     infer_terms=reference.infer_terms,
     arrays={"tangent": "input"},
+    needs=frozenset({"tangent", "upstream"}),
 )

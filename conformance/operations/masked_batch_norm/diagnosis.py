@@ -140,8 +140,7 @@ def _mask(base: Hypothesis) -> Iterator[Hypothesis]:
 
 
 def _by_row(situation: Situation) -> Array:
-    counted = reference.counts(situation)
-    rows = counted.reshape(_samples(situation), -1)
+    rows = _rows(situation)
     return np.repeat(rows.any(axis=1), rows.shape[1])
 
 
@@ -160,6 +159,12 @@ def _reduced(situation: Situation) -> tuple[int, ...]:
 
 def _samples(situation: Situation) -> int:
     return situation.shape[0] if 0 in situation.configuration.reduction_axes else 1
+
+
+def _rows(situation: Situation) -> Array:
+    """Return which positions count, as one row for each sample."""
+    counted, samples = reference.counts(situation), _samples(situation)
+    return counted.reshape(samples, len(counted) // max(1, samples))
 
 
 def _along_features(situation: Situation) -> _Sums | None:
@@ -211,7 +216,7 @@ def _more(added: float, situation: Situation) -> float:
 
 
 def _samples_that_count(situation: Situation) -> int:
-    return max(1, int(reference.counts(situation).reshape(_samples(situation), -1).any(axis=1).sum()))
+    return max(1, int(_rows(situation).any(axis=1).sum()))
 
 
 def _multiplied(situation: Situation) -> _Sums | None:
