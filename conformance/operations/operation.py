@@ -20,6 +20,9 @@ from conformance.precision import Precision
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
+#: The power of the root that is subnormal; and whatever else may leave a range.
+Power = Literal["root-cubed", "root-squared"]
+Intermediate = Literal["square", "sum", "moving", "root-cubed", "root-squared"]
 VarianceAlgorithm = Literal["two_pass", "welford", "one_pass"]
 
 
@@ -33,6 +36,23 @@ class Earlier:
     state: Mapping[str, Array]
     #: The gradients that the implementation gave of its learned parameters, flat, by the parameter's name.
     gradients: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overflow:
+    """An intermediate that leaves the range of a precision, so that a finite number comes out wrong.
+
+    square: the square of a deviation is infinite, and so is the variance.
+    sum: the sum of the squares of the deviations is infinite, and so is the variance.
+    moving: the moving variance itself was stored as infinite, and what is divided by it is 0.
+    root-squared, root-cubed: a power of r = (v + ε)^(-1/2), through which the gradient of the variance goes, is
+    subnormal or 0.
+    """
+
+    intermediate: Intermediate
+    worked: Precision
+    #: Whether numbers below the smallest normal one are taken for 0.
+    flushed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,6 +73,8 @@ class Situation:
     variance: VarianceAlgorithm = "welford"
     #: How epsilon enters the root: v + ε inside it, √v + ε outside, or as the least that v may be.
     epsilon: Literal["inside", "outside", "floor"] = "inside"
+    #: What is taken for out of range, under a hypothesis; None: nothing ever is.
+    overflow: Overflow | None = None
     #: Whether the bounds of narrower classes are asked for too.
     graded: bool = False
     #: The shape of the step's input, in the axes of the configuration.
@@ -72,8 +94,8 @@ class Expected:
     bound: Array
     #: Size of the terms the quantity is made of, broadcastable: a bound above it decides nothing.
     magnitude: Array
-    #: False where an intermediate could overflow or underflow in the working precision; shape (C,),
-    #: or whatever broadcasts to the value's.
+    #: False where an intermediate could overflow or underflow in the working precision, so that a number that is not
+    #: finite is no deviation; shape (C,), or whatever broadcasts to the value's.
     in_domain: Array
     #: What `value` lacks of the number, where its float type is too narrow to hold it; same shape.
     rest: Array | None = None
@@ -90,8 +112,8 @@ class Hypothesis:
     configuration: Configuration
     dialect: Dialect
     variance: VarianceAlgorithm = "welford"
-    #: Returns what the step starts from instead.
-    change_situation: Callable[[Situation], Situation] | None = None
+    #: Returns what the step starts from instead; None where the hypothesis makes no difference to it.
+    change_situation: Callable[[Situation], Situation | None] | None = None
     #: Returns what the pass gives instead of its results.
     change_results: Callable[[Situation, dict[str, Expected]], dict[str, Expected]] | None = None
     #: Which pass is performed instead: "train" or "infer".

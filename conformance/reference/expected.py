@@ -237,7 +237,10 @@ def _performed(
     if hypothesis is None:
         return (operation.train if trains else operation.infer)(situation, request.worked)
     if hypothesis.change_situation is not None:
-        situation = hypothesis.change_situation(situation)
+        changed = hypothesis.change_situation(situation)
+        if changed is None:
+            return {}
+        situation = changed
     trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
     quantities = (
         dict(right)

@@ -1,0 +1,165 @@
+"""Numbers that leave the range of a precision: where they may, and what a step gives where they silently do.
+
+An overflow may be loud, never silent (clauses 21.5 and 21.8). `domains` says where a number that is not finite is no
+deviation; the hypotheses say what the finite, wrong number is made of.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conformance.cause import because
+from conformance.operations.operation import Hypothesis, Intermediate, Overflow, Power, Situation
+from conformance.precision import Precision, precision, rounded, working
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Between these a cube of the root and of its reciprocal, which automatic differentiation forms, stays in range.
+ROOT_RANGE = {
+    "float16": (2.0**-5, 2.0**5),
+    "bfloat16": (2.0**-40, 2.0**40),
+    "float32": (2.0**-40, 2.0**40),
+    "float64": (2.0**-320, 2.0**320),
+}
+
+#: What an intermediate is called.
+_WORDS: Mapping[Intermediate, str] = {
+    "square": "the square of a deviation",
+    "sum": "the sum of the squared deviations",
+    "moving": "the stored moving variance",
+    "root-cubed": "the cube of the root",
+    "root-squared": "the square of the root",
+}
+_POWERS: Mapping[Power, int] = {"root-cubed": 3, "root-squared": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reach:
+    """How large the terms of a step are, each of shape (C,)."""
+
+    #: Whether statistics are taken of x.
+    measured: bool
+    #: Σ|x| and Σx².
+    sums: Array
+    squares: Array
+    #: max|x|.
+    largest: Array
+    #: √(v+ε).
+    root: Array
+    gamma: Array
+    beta: Array
+    #: Σ|g|; 0 where no gradients are asked for.
+    pull: Array
+
+
+def domains(reach: Reach, worked: Precision) -> dict[str, Array]:
+    """Return, by quantity and for each feature, whether every intermediate stays within the range of the precision.
+
+    Under "" stands what holds for a quantity that is not named. Of a feature that holds a NaN or an infinity the
+    pattern of clause 18 is asked for, whatever the range.
+    """
+    largest = worked.largest
+    low, high = ROOT_RANGE[worked.name]
+    finite = np.isfinite(reach.squares) & np.isfinite(reach.root) & np.isfinite(reach.pull)
+    means, variances = reach.sums < largest, (reach.squares < largest) | (not reach.measured)
+    inverse = 1 / reach.root
+    scale = np.abs(reach.gamma) * inverse
+    normal = variances & (reach.root**2 > 4 * worked.tiny) & (reach.root**2 < largest)
+    outputs = normal & (2 * scale * reach.largest + np.abs(reach.beta) < largest)
+    strongest = reach.pull * np.maximum(1, reach.largest) * np.maximum(1, np.abs(reach.gamma))
+    gradients = variances & (reach.root > low) & (reach.root < high) & (strongest * np.maximum(1, inverse) < largest)
+    named = {
+        "batch_mean": means,
+        "moving_mean": means,
+        "renorm_mean": means,
+        "batch_variance": variances,
+        "moving_variance": variances,
+        "moving_deviation": variances,
+        "renorm_deviation": variances,
+        "output": outputs,
+        "grad_beta": reach.pull < largest,
+        "": gradients,
+    }
+    return {name: np.asarray(inside | ~finite) for name, inside in named.items()}
+
+
+def inverse(situation: Situation, deviation: Array, variance: Array, root: Array) -> Array:
+    """Return r = 1/root, where the variance is finite; 0 where a hypothesis has it out of range, and else NaN."""
+    result = np.where(np.isposinf(variance), np.nan, 1 / root)
+    match situation.overflow:
+        case Overflow(intermediate="square", worked=worked):
+            beyond = np.isfinite(variance) & (np.square(deviation).max(axis=0, initial=0) > worked.largest)
+        case Overflow(intermediate="sum", worked=worked):
+            beyond = np.isfinite(variance) & (variance * len(deviation) > worked.largest)
+        case Overflow(intermediate="moving"):
+            beyond = np.isposinf(variance)
+        case _:
+            return result
+    return np.where(beyond, 0.0, result)
+
+
+def share(situation: Situation, inverse_root: Array) -> Array | float:
+    """Return what rounding to the range of the precision leaves of r² or r³, as a share of it; 1 without hypothesis."""
+    match situation.overflow:
+        case Overflow(intermediate="root-squared" | "root-cubed" as power, worked=worked, flushed=flushed):
+            exact = inverse_root ** _POWERS[power]
+            held = rounded(exact, worked.name).astype(exact.dtype)
+            lost = exact < worked.tiny
+            return np.where(lost, 0.0 if flushed else held / exact, 1.0)
+        case _:
+            return 1.0
+
+
+def overflows(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield what may silently have left the range of the precision, or of float16 where that may be computed in."""
+    configuration = base.configuration
+    for name in dict.fromkeys((working(configuration.dtype).name, _half(configuration.dtype))):
+        worked = precision(name)
+        for intermediate in _POWERS:
+            for flushed in (True, False):
+                yield _overflow(base, Overflow(intermediate=intermediate, worked=worked, flushed=flushed))
+        yield _overflow(base, Overflow(intermediate="sum", worked=worked))
+        yield _overflow(base, Overflow(intermediate="square", worked=worked))
+    stored = base.dialect.statistics_dtype or configuration.parameter_dtype
+    yield _overflow(base, Overflow(intermediate="moving", worked=precision(stored)))
+
+
+def _half(dtype: str) -> str:
+    """Return the precision of a dtype's own arithmetic, where its range is smaller than that of the working precision."""
+    return dtype if dtype == "float16" else working(dtype).name
+
+
+def _overflow(base: Hypothesis, overflow: Overflow) -> Hypothesis:
+    words = {"intermediate": _WORDS[overflow.intermediate], "dtype": overflow.worked.name}
+    return replace(
+        base,
+        cause=because("intermediate-overflow", **words),
+        change_situation=functools.partial(_leaving, overflow),
+        only=frozenset({"grad_input"}) if overflow.intermediate in _POWERS else frozenset(),
+    )
+
+
+def _leaving(overflow: Overflow, situation: Situation) -> Situation | None:
+    """Return the situation in which that intermediate leaves the range; None where it cannot come near it."""
+    return replace(situation, overflow=overflow) if _near(overflow, situation) else None
+
+
+def _near(overflow: Overflow, situation: Situation) -> bool:
+    """Return whether the intermediate could leave the range, going by the largest of all numbers."""
+    worked = overflow.worked
+    with np.errstate(all="ignore"):
+        spread = 2 * np.nan_to_num(np.abs(situation.x), nan=0, posinf=0).max(initial=0)
+        match overflow.intermediate:
+            case "moving":
+                held = (value for name, value in situation.state.items() if "variance" in name)
+                return any(bool(np.isposinf(value).any()) for value in held)
+            case "square" | "sum":
+                return bool(spread * spread * len(situation.x) > worked.largest)
+            case power:
+                root = spread + situation.configuration.epsilon**0.5
+                return bool(root ** _POWERS[power] > 1 / worked.tiny)
