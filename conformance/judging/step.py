@@ -181,23 +181,26 @@ class StepJudge:
         if complaint is not None:
             return judged(verdict=Verdict.DEVIATES, causes=(complaint,))
         first: Fit | None = None
-        overflows = False
+        overflowing: Candidate | None = None
         for candidate in self.candidates:
             fit = self._fit(name, candidate.dialect, candidate.worked)
             if fit is None:
                 continue
             first = first or fit
-            overflows = overflows or fit.outside_domain
+            if fit.outside_domain:
+                overflowing = overflowing or candidate
             if fit.within and candidate.is_informative(fit):
                 verdict, fields, causes = self._accepted(name, fit, candidate)
                 # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
                 accepted = candidate.worked == self.worked and verdict is not Verdict.DEVIATES
                 return judged(verdict=verdict, fields=fields, causes=causes, **_scored(fit if accepted else first))
         assert first is not None
-        if overflows:
-            return judged(verdict=Verdict.OUTSIDE_DOMAIN, **_scored(first))
         pattern = first.pattern
-        if pattern is not None:
+        if overflowing is not None:
+            if overflowing.may_overflow(self.worked):
+                return judged(verdict=Verdict.OUTSIDE_DOMAIN, **_scored(first))
+            pattern = because("narrower-arithmetic", narrower=overflowing.worked.name, wider=self.worked.name)
+        elif pattern is not None:
             self.patterned.add(name)
         causes = () if pattern is None else (pattern,)
         return judged(verdict=Verdict.DEVIATES, causes=causes, **_scored(first))

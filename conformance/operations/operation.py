@@ -22,7 +22,7 @@ from conformance.protocol import Configuration
 Array = np.ndarray[Any, np.dtype[Any]]
 #: The power of the root that is subnormal; and whatever else may leave a range.
 Power = Literal["root-cubed", "root-squared"]
-Intermediate = Literal["square", "sum", "moving", "root-cubed", "root-squared"]
+Intermediate = Literal["square", "sum", "clipped", "moving", "root-cubed", "root-squared"]
 VarianceAlgorithm = Literal["two_pass", "welford", "one_pass"]
 
 
@@ -44,6 +44,7 @@ class Overflow:
 
     square: the square of a deviation is infinite, and so is the variance.
     sum: the sum of the squares of the deviations is infinite, and so is the variance.
+    clipped: the batch variance is cut off at the largest number.
     moving: the moving variance itself was stored as infinite, and what is divided by it is 0.
     root-squared, root-cubed: a power of r = (v + ε)^(-1/2), through which the gradient of the variance goes, is
     subnormal or 0.

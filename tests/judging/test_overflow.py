@@ -187,6 +187,28 @@ def test_float64_overflows_silently_too() -> None:
     assert judged(made, outcomes(ExactLayer(case=made))).verdict is Verdict.OUTSIDE_DOMAIN
 
 
+def test_float64_that_overflows_in_float32_deviates_by_its_arithmetic() -> None:
+    made = sized(1e30, dtype="float64")
+    given = altered(outcomes(ExactLayer(case=made)), 1, "output", loud)
+    output = quantity(judged(made, given), "output")
+    assert (output.verdict, output.causes) == (
+        Verdict.DEVIATES,
+        (because("narrower-arithmetic", narrower="float32", wider="float64"),),
+    )
+
+
+def test_a_variance_that_is_cut_off_deviates_by_it() -> None:
+    made = sized(1000.0, dtype="float16")
+    start, right = outcomes(ExactLayer(case=made))
+    x = np.asarray(_input(made), np.float64)
+    output = (x - x.mean(axis=0)) / np.sqrt(65504.0 + made.epsilon)
+    cut = {"batch_variance": np.full(3, 65504.0, np.float16), "output": output.astype(np.float16)}
+    given = [start, replace(right, quantities={**right.quantities, **cut})]
+    judgement = judged(made, given)
+    for name in cut:
+        assert quantity(judgement, name).causes == (overflow("the batch variance, which is cut off,", "float16"),)
+
+
 def test_half_arithmetic_that_overflows_silently_deviates() -> None:
     made = sized(1000.0, dtype="float16")
     given = outcomes(ExactLayer(case=made, work="float16"))

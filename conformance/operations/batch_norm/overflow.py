@@ -31,6 +31,7 @@ ROOT_RANGE = {
 _WORDS: Mapping[Intermediate, str] = {
     "square": "the square of a deviation",
     "sum": "the sum of the squared deviations",
+    "clipped": "the batch variance, which is cut off,",
     "moving": "the stored moving variance",
     "root-cubed": "the cube of the root",
     "root-squared": "the square of the root",
@@ -103,6 +104,15 @@ def inverse(situation: Situation, deviation: Array, variance: Array, root: Array
     return np.where(beyond, 0.0, result)
 
 
+def clipped(situation: Situation, variance: Array) -> Array:
+    """Return the batch variance, under that hypothesis at most the largest number of the precision."""
+    match situation.overflow:
+        case Overflow(intermediate="clipped", worked=worked):
+            return np.minimum(variance, worked.largest)
+        case _:
+            return variance
+
+
 def share(situation: Situation, inverse_root: Array) -> Array | float:
     """Return what rounding to the range of the precision leaves of r² or r³, as a share of it; 1 without hypothesis."""
     match situation.overflow:
@@ -125,6 +135,7 @@ def overflows(base: Hypothesis) -> Iterator[Hypothesis]:
                 yield _overflow(base, Overflow(intermediate=intermediate, worked=worked, flushed=flushed))
         yield _overflow(base, Overflow(intermediate="sum", worked=worked))
         yield _overflow(base, Overflow(intermediate="square", worked=worked))
+        yield _overflow(base, Overflow(intermediate="clipped", worked=worked))
     stored = base.dialect.statistics_dtype or configuration.parameter_dtype
     yield _overflow(base, Overflow(intermediate="moving", worked=precision(stored)))
 
@@ -158,7 +169,7 @@ def _near(overflow: Overflow, situation: Situation) -> bool:
             case "moving":
                 held = (value for name, value in situation.state.items() if "variance" in name)
                 return any(bool(np.isposinf(value).any()) for value in held)
-            case "square" | "sum":
+            case "square" | "sum" | "clipped":
                 return bool(spread * spread * len(situation.x) > worked.largest)
             case power:
                 root = spread + situation.configuration.epsilon**0.5

@@ -6,7 +6,7 @@ and section 3; the gradients keep epsilon, which the paper's own form does too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -206,6 +206,7 @@ def training(situation: Situation) -> tuple[Statistics, tuple[Array, Array], Nor
     """Return the batch's statistics, the moving values after the step, and the transform of one train step."""
     dialect = situation.dialect
     statistics = batch_statistics(situation.x)
+    statistics = replace(statistics, variance=overflow.clipped(situation, statistics.variance))
     after = moving_values(situation, statistics)
     count = statistics.count
     match dialect.normalizes_with:
