@@ -54,6 +54,8 @@ class Overflow:
     worked: Precision
     #: Whether numbers below the smallest normal one are taken for 0.
     flushed: bool = False
+    #: The arithmetic of everything else, where it is narrower than it should be.
+    arithmetic: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

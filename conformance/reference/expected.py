@@ -241,11 +241,12 @@ def _performed(
         if changed is None:
             return {}
         situation = changed
+    worked = request.worked
+    if situation.overflow is not None and situation.overflow.arithmetic is not None:
+        worked = situation.overflow.arithmetic
     trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
     quantities = (
-        dict(right)
-        if right is not None
-        else (operation.train if trains else operation.infer)(situation, request.worked)
+        dict(right) if right is not None else (operation.train if trains else operation.infer)(situation, worked)
     )
     if hypothesis.change_results is not None:
         quantities = hypothesis.change_results(situation, quantities)

@@ -217,6 +217,12 @@ def test_half_arithmetic_that_overflows_silently_deviates() -> None:
     assert overflow("the sum of the squared deviations", "float16") in output.causes
 
 
+def test_half_arithmetic_that_overflows_in_one_feature_is_named_by_that() -> None:
+    made = beside_ordinary(1000.0, dtype="float16")
+    output = quantity(judged(made, outcomes(ExactLayer(case=made, work="float16"))), "output")
+    assert overflow("the sum of the squared deviations", "float16") in output.causes
+
+
 def _stored_beyond(dtype: str) -> Case:
     train = {**TRAIN, "input": {"kind": "normal", "seed": 11, "std": 1000.0}}
     infer = {"step": "infer", "input": {"kind": "normal", "seed": 13, "std": 1000.0}}

@@ -37,6 +37,7 @@ _WORDS: Mapping[Intermediate, str] = {
     "root-squared": "the square of the root",
 }
 _POWERS: Mapping[Power, int] = {"root-cubed": 3, "root-squared": 2}
+_VARIANCES: tuple[Intermediate, ...] = ("sum", "square", "clipped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,30 +129,34 @@ def share(situation: Situation, inverse_root: Array) -> Array | float:
 def overflows(base: Hypothesis) -> Iterator[Hypothesis]:
     """Yield what may silently have left the range of the precision, or of float16 where that may be computed in."""
     configuration = base.configuration
-    for name in dict.fromkeys((working(configuration.dtype).name, _half(configuration.dtype))):
-        worked = precision(name)
-        for intermediate in _POWERS:
+    right, own = working(configuration.dtype), precision(configuration.dtype)
+    # The range of bfloat16 is that of float32.
+    narrower = own if configuration.dtype == "float16" else None
+    for worked in (right,) if narrower is None else (right, narrower):
+        arithmetic = None if worked == right else worked
+        for power in _POWERS:
             for flushed in (True, False):
-                yield _overflow(base, Overflow(intermediate=intermediate, worked=worked, flushed=flushed))
-        yield _overflow(base, Overflow(intermediate="sum", worked=worked))
-        yield _overflow(base, Overflow(intermediate="square", worked=worked))
-        yield _overflow(base, Overflow(intermediate="clipped", worked=worked))
-    stored = base.dialect.statistics_dtype or configuration.parameter_dtype
-    yield _overflow(base, Overflow(intermediate="moving", worked=precision(stored)))
+                yield _overflow(base, power, worked, arithmetic, flushed)
+        for intermediate in _VARIANCES:
+            yield _overflow(base, intermediate, worked, arithmetic)
+    stored = precision(base.dialect.statistics_dtype or configuration.parameter_dtype)
+    for arithmetic in (None,) if narrower is None else (None, narrower):
+        yield _overflow(base, "moving", stored, arithmetic)
 
 
-def _half(dtype: str) -> str:
-    """Return the precision of a dtype's own arithmetic, where its range is smaller than that of the working precision."""
-    return dtype if dtype == "float16" else working(dtype).name
-
-
-def _overflow(base: Hypothesis, overflow: Overflow) -> Hypothesis:
-    words = {"intermediate": _WORDS[overflow.intermediate], "dtype": overflow.worked.name}
+def _overflow(
+    base: Hypothesis,
+    intermediate: Intermediate,
+    worked: Precision,
+    arithmetic: Precision | None,
+    flushed: bool = False,
+) -> Hypothesis:
+    overflow = Overflow(intermediate=intermediate, worked=worked, flushed=flushed, arithmetic=arithmetic)
     return replace(
         base,
-        cause=because("intermediate-overflow", **words),
+        cause=because("intermediate-overflow", intermediate=_WORDS[intermediate], dtype=worked.name),
         change_situation=functools.partial(_leaving, overflow),
-        only=frozenset({"grad_input"}) if overflow.intermediate in _POWERS else frozenset(),
+        only=frozenset({"grad_input"}) if intermediate in _POWERS else frozenset(),
     )
 
 
