@@ -132,11 +132,11 @@ def overflows(base: Hypothesis) -> Iterator[Hypothesis]:
     right, own = working(configuration.dtype), precision(configuration.dtype)
     # The range of bfloat16 is that of float32.
     narrower = own if configuration.dtype == "float16" else None
+    for power in _POWERS:
+        for flushed in (True, False):
+            yield _overflow(base, power, right, None, flushed)
     for worked in (right,) if narrower is None else (right, narrower):
         arithmetic = None if worked == right else worked
-        for power in _POWERS:
-            for flushed in (True, False):
-                yield _overflow(base, power, worked, arithmetic, flushed)
         for intermediate in _VARIANCES:
             yield _overflow(base, intermediate, worked, arithmetic)
     stored = precision(base.dialect.statistics_dtype or configuration.parameter_dtype)
@@ -161,21 +161,39 @@ def _overflow(
 
 
 def _leaving(overflow: Overflow, situation: Situation) -> Situation | None:
-    """Return the situation in which that intermediate leaves the range; None where it cannot come near it."""
-    return replace(situation, overflow=overflow) if _near(overflow, situation) else None
+    """Return the situation in which that intermediate leaves the range; None where it stays within."""
+    with np.errstate(all="ignore"):
+        return replace(situation, overflow=overflow) if _leaves(overflow, situation) else None
+
+
+def _leaves(overflow: Overflow, situation: Situation) -> bool:
+    """Return whether the intermediate leaves the range in a feature of the whole batch."""
+    worked, x = overflow.worked, situation.x
+    if overflow.intermediate == "moving":
+        held = (value for name, value in situation.state.items() if "variance" in name)
+        return any(bool(np.isposinf(value).any()) for value in held)
+    if not x.size or not _near(overflow, situation):
+        return False
+    squares = np.square(x - x.mean(axis=0))
+    variance = squares.mean(axis=0)
+    match overflow.intermediate:
+        case "square":
+            return bool((squares > worked.largest).any())
+        case "sum":
+            return bool((variance * len(x) > worked.largest).any())
+        case "clipped":
+            return bool((variance > worked.largest).any())
+        case power:
+            root = np.sqrt(variance + situation.configuration.epsilon)
+            return bool((root ** _POWERS[power] > 1 / worked.tiny).any())
 
 
 def _near(overflow: Overflow, situation: Situation) -> bool:
-    """Return whether the intermediate could leave the range, going by the largest of all numbers."""
-    worked = overflow.worked
-    with np.errstate(all="ignore"):
-        spread = 2 * np.nan_to_num(np.abs(situation.x), nan=0, posinf=0).max(initial=0)
-        match overflow.intermediate:
-            case "moving":
-                held = (value for name, value in situation.state.items() if "variance" in name)
-                return any(bool(np.isposinf(value).any()) for value in held)
-            case "square" | "sum" | "clipped":
-                return bool(spread * spread * len(situation.x) > worked.largest)
-            case power:
-                root = spread + situation.configuration.epsilon**0.5
-                return bool(root ** _POWERS[power] > 1 / worked.tiny)
+    """Return whether the largest of all numbers comes near the end of the range: of most batches this is all it takes."""
+    spread = 2 * np.nan_to_num(np.abs(situation.x), nan=0, posinf=0).max(initial=0)
+    match overflow.intermediate:
+        case "root-cubed" | "root-squared" as power:
+            root = spread + situation.configuration.epsilon**0.5
+            return bool(root ** _POWERS[power] > 1 / overflow.worked.tiny)
+        case _:
+            return bool(spread * spread * len(situation.x) > overflow.worked.largest)
