@@ -45,7 +45,7 @@ class Overflow:
     square: the square of a deviation is infinite, and so is the variance.
     sum: the sum of the squares of the deviations is infinite, and so is the variance.
     clipped: the batch variance is cut off at the largest number.
-    moving: the moving variance itself was stored as infinite, and what is divided by it is 0.
+    moving: the moving variance is infinite where it is kept or used, and what is divided by its root is 0.
     root-squared, root-cubed: a power of r = (v + ε)^(-1/2), through which the gradient of the variance goes, is
     subnormal or 0.
     """

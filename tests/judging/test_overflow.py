@@ -175,7 +175,7 @@ def test_inference_by_an_infinite_variance_must_not_be_silently_beta() -> None:
     output = quantity(judgement, "output", step=2)
     assert (output.verdict, output.causes) == (
         Verdict.DEVIATES,
-        (overflow("the stored moving variance", "float16"),),
+        (overflow("the moving variance", "float16"),),
     )
     assert quantity(judged(made, altered(given, 2, "output", loud)), "output", step=2).verdict.agrees
 
@@ -202,7 +202,15 @@ def test_a_variance_that_is_cut_off_deviates_by_it() -> None:
     start, right = outcomes(ExactLayer(case=made))
     x = np.asarray(_input(made), np.float64)
     output = (x - x.mean(axis=0)) / np.sqrt(65504.0 + made.epsilon)
-    cut = {"batch_variance": np.full(3, 65504.0, np.float16), "output": output.astype(np.float16)}
+    g = np.asarray(_upstream(made), np.float64)
+    # The derivative of what is cut off is 0: nothing goes through the variance.
+    gradient = (g - g.mean(axis=0)) / np.sqrt(65504.0 + made.epsilon)
+    cut = {
+        "batch_variance": np.full(3, 65504.0, np.float16),
+        "output": output.astype(np.float16),
+        "grad_input": gradient.astype(np.float16),
+        "grad_gamma": (g * output).sum(axis=0).astype(np.float16),
+    }
     given = [start, replace(right, quantities={**right.quantities, **cut})]
     judgement = judged(made, given)
     for name in cut:
@@ -217,10 +225,22 @@ def test_half_arithmetic_that_overflows_silently_deviates() -> None:
     assert overflow("the sum of the squared deviations", "float16") in output.causes
 
 
+def test_inference_that_casts_the_variance_to_a_narrower_dtype_deviates_by_it() -> None:
+    infer = {"step": "infer", "input": {"kind": "normal", "seed": 13, "std": 1000.0}}
+    made = case(infer, dtype="float16", parameter_dtype="float32", initial={"moving_variance": _constant(1e6)})
+    given = outcomes(ExactLayer(case=made))
+    silent = altered(given, 1, "output", np.zeros_like)
+    assert quantity(judged(made, silent), "output").causes == (overflow("the moving variance", "float16"),)
+
+
 def test_half_arithmetic_that_overflows_in_one_feature_is_named_by_that() -> None:
     made = beside_ordinary(1000.0, dtype="float16")
     output = quantity(judged(made, outcomes(ExactLayer(case=made, work="float16"))), "output")
     assert overflow("the sum of the squared deviations", "float16") in output.causes
+
+
+def _constant(value: float) -> dict[str, Any]:
+    return {"kind": "constant", "value": value}
 
 
 def _stored_beyond(dtype: str) -> Case:

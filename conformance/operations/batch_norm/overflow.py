@@ -32,7 +32,7 @@ _WORDS: Mapping[Intermediate, str] = {
     "square": "the square of a deviation",
     "sum": "the sum of the squared deviations",
     "clipped": "the batch variance, which is cut off,",
-    "moving": "the stored moving variance",
+    "moving": "the moving variance",
     "root-cubed": "the cube of the root",
     "root-squared": "the square of the root",
 }
@@ -90,16 +90,19 @@ def domains(reach: Reach, worked: Precision) -> dict[str, Array]:
     return {name: np.asarray(inside | ~finite) for name, inside in named.items()}
 
 
-def inverse(situation: Situation, deviation: Array, variance: Array, root: Array) -> Array:
-    """Return r = 1/root, where the variance is finite; 0 where a hypothesis has it out of range, and else NaN."""
+def inverse(situation: Situation, deviation: Array, variance: Array, root: Array, of_batch: bool) -> Array:
+    """Return r = 1/root, where the variance is finite; 0 where a hypothesis has it out of range, and else NaN.
+
+    `of_batch`: whether the variance is the batch's, whose squares were summed, or a moving one.
+    """
     result = np.where(np.isposinf(variance), np.nan, 1 / root)
     match situation.overflow:
-        case Overflow(intermediate="square", worked=worked):
+        case Overflow(intermediate="square", worked=worked) if of_batch:
             beyond = np.isfinite(variance) & (np.square(deviation).max(axis=0, initial=0) > worked.largest)
-        case Overflow(intermediate="sum", worked=worked):
+        case Overflow(intermediate="sum", worked=worked) if of_batch:
             beyond = np.isfinite(variance) & (variance * len(deviation) > worked.largest)
-        case Overflow(intermediate="moving"):
-            beyond = np.isposinf(variance)
+        case Overflow(intermediate="moving", worked=worked) if not of_batch:
+            beyond = variance > worked.largest
         case _:
             return result
     return np.where(beyond, 0.0, result)
@@ -109,14 +112,19 @@ def clipped(situation: Situation, variance: Array) -> Array:
     """Return the batch variance, under that hypothesis at most the largest number of the precision."""
     match situation.overflow:
         case Overflow(intermediate="clipped", worked=worked):
-            return np.minimum(variance, worked.largest)
+            return np.asarray(np.minimum(variance, worked.largest))
         case _:
             return variance
 
 
-def share(situation: Situation, inverse_root: Array) -> Array | float:
-    """Return what rounding to the range of the precision leaves of r² or r³, as a share of it; 1 without hypothesis."""
+def share(situation: Situation, variance: Array, inverse_root: Array) -> Array | float:
+    """Return the share of the gradient through the variance that is left; 1 without hypothesis.
+
+    It is what rounding to the range of the precision leaves of r² or r³; nothing goes through a variance that is cut off.
+    """
     match situation.overflow:
+        case Overflow(intermediate="clipped", worked=worked):
+            return np.where(variance < worked.largest, 1.0, 0.0)
         case Overflow(intermediate="root-squared" | "root-cubed" as power, worked=worked, flushed=flushed):
             exact = inverse_root ** _POWERS[power]
             held = rounded(exact, worked.name).astype(exact.dtype)
@@ -140,8 +148,9 @@ def overflows(base: Hypothesis) -> Iterator[Hypothesis]:
         for intermediate in _VARIANCES:
             yield _overflow(base, intermediate, worked, arithmetic)
     stored = precision(base.dialect.statistics_dtype or configuration.parameter_dtype)
-    for arithmetic in (None,) if narrower is None else (None, narrower):
-        yield _overflow(base, "moving", stored, arithmetic)
+    yield _overflow(base, "moving", stored, None)
+    if narrower is not None:
+        yield _overflow(base, "moving", narrower, narrower)
 
 
 def _overflow(
@@ -171,7 +180,7 @@ def _leaves(overflow: Overflow, situation: Situation) -> bool:
     worked, x = overflow.worked, situation.x
     if overflow.intermediate == "moving":
         held = (value for name, value in situation.state.items() if "variance" in name)
-        return any(bool(np.isposinf(value).any()) for value in held)
+        return any(bool((value > worked.largest).any()) for value in held)
     if not x.size or not _near(overflow, situation):
         return False
     squares = np.square(x - x.mean(axis=0))

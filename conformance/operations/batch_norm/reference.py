@@ -118,7 +118,8 @@ def normalize(
     gamma = np.ones_like(center) if gamma is None else gamma
     beta = np.zeros_like(center) if beta is None else beta
     deviation = situation.x - center
-    inverse_root = overflow.inverse(situation, deviation, variance, root(variance, situation))
+    of_batch = coupling == 1
+    inverse_root = overflow.inverse(situation, deviation, variance, root(variance, situation), of_batch)
     normalized = deviation * inverse_root
     return Normalization(
         gamma=gamma,
@@ -132,7 +133,7 @@ def normalize(
         inverse_root=inverse_root,
         normalized=normalized,
         output=gamma * normalized + beta,
-        share=overflow.share(situation, inverse_root),
+        share=overflow.share(situation, variance, inverse_root),
     )
 
 
