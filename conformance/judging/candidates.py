@@ -33,6 +33,14 @@ class Candidate:
         """
         return fit.decidable or self.verdict is Verdict.CONFORMS or self.worked.name in HALF
 
+    def may_overflow(self, worked: Precision) -> bool:
+        """Return whether numbers that left the range of this arithmetic are excused, where `worked` is the right one.
+
+        float64 computed in float32 is wrong before it overflows. Half precision is likely for inputs of such a dtype, and
+        its range is that of its results.
+        """
+        return self.worked == worked or self.worked.name in HALF
+
 
 def candidates(
     canonical: Dialect, documented: Dialect, declared: Mapping[str, Declared], dtype: str

@@ -86,7 +86,7 @@ def _steps(
                 before = None if number == 0 else inputs.steps[number - 1]
                 # After a refusal an adapter may lack what the refused step would have left it.
                 own = replace(outcome, mistake="") if refused else outcome
-                yield _refusal(cell, number, before, own, walk)
+                yield _refusal(cell, number, before, own, walk, references)
                 refused = True
             case Unsupported(reason=reason):
                 yield _plain(number, kinds[number], Verdict.UNSUPPORTED, reason)
@@ -158,13 +158,19 @@ def _put_in(name: str, initial: Array, value: Array | None) -> Judged:
     )
 
 
-def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refused, walk: Walk) -> StepJudgement:
+def _refusal(
+    cell: Cell, number: int, inputs: StepInputs | None, outcome: Refused, walk: Walk, references: References
+) -> StepJudgement:
     """Judge an exception: it is expected where the profile documents its type for this situation.
 
     Unless the caller keeps the state, the refused step must leave it unchanged and readable.
     """
     declared = _documented_error(cell, inputs)
-    expected = declared is not None and declared.error in outcome.types
+    documented = declared is not None and declared.error in outcome.types
+    # An overflow may be loud, and nothing is louder.
+    loud = not documented and not outcome.mistake
+    overflows = loud and inputs is not None and _may_overflow(cell, number, inputs, walk, references)
+    expected = documented or overflows
     quantities: tuple[Judged, ...] = ()
     if inputs is None or not cell.implementation.keeps_state:
         pass
@@ -175,11 +181,11 @@ def _refusal(cell: Cell, number: int, inputs: StepInputs | None, outcome: Refuse
         walk.follow(outcome.state)
     changed = [judged for judged in quantities if judged.verdict is not Verdict.EXACT]
     own = f"the adapter's own mistake, {outcome.mistake}: " if outcome.mistake and not expected else ""
-    where = f" (documented: {declared.where})" if expected and declared is not None else ""
+    where = f" (documented: {declared.where})" if documented and declared is not None else ""
     return StepJudgement(
         number=number,
         kind=inputs.step.step if inputs else "start",
-        verdict=Verdict.DEVIATES if changed else Verdict.REFUSED,
+        verdict=Verdict.DEVIATES if changed else Verdict.OUTSIDE_DOMAIN if overflows else Verdict.REFUSED,
         expected=expected and not changed,
         seconds=outcome.seconds,
         quantities=quantities,
@@ -196,6 +202,11 @@ def _raised(outcome: Refused) -> Cause:
         return because(RAISES, type=outcome.types[0])
     file, _, place = outcome.mistake.partition(",")
     return because(MISTAKEN, type=outcome.types[0], file=file, function=place.rpartition(" in ")[2])
+
+
+def _may_overflow(cell: Cell, number: int, inputs: StepInputs, walk: Walk, references: References) -> bool:
+    """Return whether an intermediate or a result of the step could leave its range."""
+    return inputs.input is not None and StepJudge(cell, number, inputs, walk, references).may_overflow()
 
 
 def _documented_error(cell: Cell, inputs: StepInputs | None) -> Declared | None:

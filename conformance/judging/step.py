@@ -22,11 +22,11 @@ from conformance.judging.feature_chunks import Target
 from conformance.judging.judgement import Judged, StepJudgement
 from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Hypothesis, flatten, shape_of
-from conformance.operations.score import Fit
+from conformance.operations.operation import Hypothesis, shape_of
+from conformance.operations.score import Fit, may_be_infinite
 from conformance.outcome import Produced
 from conformance.planning.plan import Cell
-from conformance.precision import Precision, dtype_name, precision, working
+from conformance.precision import Precision, dtype_name, working
 from conformance.reference.expected import References, Request, hypotheses, numbers
 from conformance.reference.inputs import StepInputs, states_of
 from conformance.spec.case import Infer, Train
@@ -91,6 +91,14 @@ class StepJudge:
             seconds=outcome.seconds,
             quantities=tuple(quantities),
             message=message,
+        )
+
+    def may_overflow(self) -> bool:
+        """Return whether an intermediate, or a result, could leave the range of its dtype, by the declared dialect."""
+        expected = self.target.expected(self.dialect, self.worked)
+        return any(
+            not quantity.in_domain.all() or may_be_infinite(quantity, self._dtypes(name)[0]).any()
+            for name, quantity in expected.items()
         )
 
     def _explained(self, quantities: Sequence[Judged]) -> list[Judged]:
@@ -181,22 +189,29 @@ class StepJudge:
         if complaint is not None:
             return judged(verdict=Verdict.DEVIATES, causes=(complaint,))
         first: Fit | None = None
+        overflowing: Candidate | None = None
         for candidate in self.candidates:
             fit = self._fit(name, candidate.dialect, candidate.worked)
             if fit is None:
                 continue
             first = first or fit
+            if fit.outside_domain:
+                overflowing = overflowing or candidate
             if fit.within and candidate.is_informative(fit):
                 verdict, fields, causes = self._accepted(name, fit, candidate)
                 # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
                 accepted = candidate.worked == self.worked and verdict is not Verdict.DEVIATES
                 return judged(verdict=verdict, fields=fields, causes=causes, **_scored(fit if accepted else first))
         assert first is not None
-        verdict = Verdict.OUTSIDE_DOMAIN if first.outside_domain or self._half_overflows(name) else Verdict.DEVIATES
         pattern = first.pattern
-        if pattern is not None:
+        if overflowing is not None:
+            if overflowing.may_overflow(self.worked):
+                return judged(verdict=Verdict.OUTSIDE_DOMAIN, **_scored(first))
+            pattern = because("narrower-arithmetic", narrower=overflowing.worked.name, wider=self.worked.name)
+        elif pattern is not None:
             self.patterned.add(name)
-        return judged(verdict=verdict, causes=() if pattern is None else (pattern,), **_scored(first))
+        causes = () if pattern is None else (pattern,)
+        return judged(verdict=Verdict.DEVIATES, causes=causes, **_scored(first))
 
     def _fit(self, name: str, dialect: Dialect, worked: Precision) -> Fit | None:
         """Return how well the quantity fits the dialect and arithmetic; None where the step should not give it."""
@@ -291,14 +306,6 @@ class StepJudge:
             if fit is None or not fit.within:
                 needed.append(field)
         return tuple(needed or differing)
-
-    def _half_overflows(self, name: str) -> bool:
-        """Return whether the input's sums of squares exceed the range of float16, so that only wider arithmetic works."""
-        if self.configuration.dtype != "float16" or self.inputs.input is None:
-            return False
-        x = flatten(self.inputs.input, self.configuration).astype(np.float64)
-        overflows = (x**2).sum(axis=0) > precision("float16").largest
-        return bool(overflows.any()) and self.operation.quantities[name].role != "learned"
 
     def _form(self, name: str, observed: Array) -> Cause | None:
         """Return what is wrong with the dtype or shape of an observed array; None where both are right."""

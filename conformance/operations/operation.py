@@ -22,6 +22,9 @@ from conformance.precision import Precision
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
+#: The power of the root that is subnormal; and whatever else may leave a range.
+Power = Literal["root-cubed", "root-squared"]
+Intermediate = Literal["square", "sum", "clipped", "moving", "root-cubed", "root-squared"]
 VarianceAlgorithm = Literal["two_pass", "welford", "one_pass"]
 
 
@@ -35,6 +38,26 @@ class Earlier:
     state: Mapping[str, Array]
     #: The gradients that the implementation gave of its learned parameters, flat, by the parameter's name.
     gradients: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overflow:
+    """An intermediate that leaves the range of a precision, so that a finite number comes out wrong.
+
+    square: the square of a deviation is infinite, and so is the variance.
+    sum: the sum of the squares of the deviations is infinite, and so is the variance.
+    clipped: the batch variance is cut off at the largest number.
+    moving: the moving variance is infinite where it is kept or used, and what is divided by its root is 0.
+    root-squared, root-cubed: a power of r = (v + ε)^(-1/2), through which the gradient of the variance goes, is
+    subnormal or 0.
+    """
+
+    intermediate: Intermediate
+    worked: Precision
+    #: Whether numbers below the smallest normal one are taken for 0.
+    flushed: bool = False
+    #: The arithmetic of everything else, where it is narrower than it should be.
+    arithmetic: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,6 +80,8 @@ class Situation:
     variance: VarianceAlgorithm = "welford"
     #: How epsilon enters the root: v + ε inside it, √v + ε outside, or as the least that v may be.
     epsilon: Literal["inside", "outside", "floor"] = "inside"
+    #: What is taken for out of range, under a hypothesis; None: nothing ever is.
+    overflow: Overflow | None = None
     #: Whether the bounds of narrower classes are asked for too.
     graded: bool = False
     #: The shape of the step's input, in the axes of the configuration.
@@ -76,8 +101,8 @@ class Expected:
     bound: Array
     #: Size of the terms the quantity is made of, broadcastable: a bound above it decides nothing.
     magnitude: Array
-    #: False where an intermediate could overflow or underflow in the working precision; shape (C,),
-    #: or whatever broadcasts to the value's.
+    #: False where an intermediate could overflow or underflow in the working precision, so that a number that is not
+    #: finite is no deviation; shape (C,), or whatever broadcasts to the value's.
     in_domain: Array
     #: What `value` lacks of the number, where its float type is too narrow to hold it; same shape.
     rest: Array | None = None
@@ -110,8 +135,8 @@ class Hypothesis:
     configuration: Configuration
     dialect: Dialect
     variance: VarianceAlgorithm = "welford"
-    #: Returns what the step starts from instead.
-    change_situation: Callable[[Situation], Situation] | None = None
+    #: Returns what the step starts from instead; None where the hypothesis makes no difference to it.
+    change_situation: Callable[[Situation], Situation | None] | None = None
     #: Returns what the pass gives instead of its results.
     change_results: Callable[[Situation, dict[str, Expected]], dict[str, Expected]] | None = None
     #: Returns what a step that computes no pass leaves instead of its results. It then says nothing of the others.
@@ -174,10 +199,12 @@ def _merged(base: Any, first: Any, second: Any) -> Any:
     return replace(base, **changed)
 
 
-def _in_turn(changes: Sequence[Callable[[Situation], Situation]], situation: Situation) -> Situation:
+def _in_turn(changes: Sequence[Callable[[Situation], Situation | None]], situation: Situation) -> Situation | None:
+    """Return the situation after every change; None where one does not apply to the step."""
+    changed: Situation | None = situation
     for change in changes:
-        situation = change(situation)
-    return situation
+        changed = None if changed is None else change(changed)
+    return changed
 
 
 def _results_in_turn(

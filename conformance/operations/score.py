@@ -11,7 +11,7 @@ import numpy as np
 
 from conformance.cause import Cause, because
 from conformance.operations.operation import Expected
-from conformance.precision import Precision, dtype_name, storage_rounding
+from conformance.precision import Precision, dtype_name, precision, storage_rounding
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -38,7 +38,8 @@ class Fit:
     exact: bool
     #: Whether every bound can tell right from wrong: it is smaller than the terms that the quantity adds up.
     decidable: bool
-    #: Whether every element beyond its bound is of a feature outside the domain.
+    #: Whether every element beyond its bound is NaN or infinite where an intermediate, or the result itself, could leave
+    #: the range of its dtype. A finite element beyond its bound is never excused.
     outside_domain: bool
     worst: Worst | None
     #: How many values are NaN or infinite that should be finite (lost), and the reverse (found).
@@ -102,11 +103,26 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
         narrower=dict.fromkeys(narrower, np.inf) if lost or found else narrower,
         exact=score == 0 and not lost and not found and not error.any(),
         decidable=decidable,
-        outside_domain=score > 1 and not ((scores > 1) & expected.in_domain).any(),
+        outside_domain=score > 1 and _all_loud(scores > 1, expected, numbers, bound, stored),
         worst=_worst(position, value, numbers, bound),
         lost=lost,
         found=found,
     )
+
+
+def _all_loud(beyond: Array, expected: Expected, numbers: Array, bound: Array, stored: str) -> bool:
+    """Return whether every element beyond its bound tells of an overflow by being NaN or infinite.
+
+    An overflow is possible outside the domain, and where the right value is too large for the dtype that holds it.
+    """
+    inside = expected.in_domain & ~may_be_infinite(replace(expected, bound=bound), stored)
+    return not (beyond & (np.isfinite(numbers) | inside)).any()
+
+
+def may_be_infinite(expected: Expected, stored: str) -> Array:
+    """Return where the right value, finite, could be rounded to infinity by the dtype that holds it."""
+    finite = np.isfinite(expected.value)
+    return np.asarray(finite & (np.abs(expected.value) + expected.bound >= precision(stored).largest))
 
 
 def _equal(value: Array, numbers: Array, bound: Array, narrower: Mapping[str, Array]) -> Fit:

@@ -283,12 +283,16 @@ def _performed(
     if hypothesis is None:
         return (operation.train if trains else operation.infer)(situation, request.worked)
     if hypothesis.change_situation is not None:
-        situation = hypothesis.change_situation(situation)
+        changed = hypothesis.change_situation(situation)
+        if changed is None:
+            return {}
+        situation = changed
+    worked = request.worked
+    if situation.overflow is not None and situation.overflow.arithmetic is not None:
+        worked = situation.overflow.arithmetic
     trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
     quantities = (
-        dict(right)
-        if right is not None
-        else (operation.train if trains else operation.infer)(situation, request.worked)
+        dict(right) if right is not None else (operation.train if trains else operation.infer)(situation, worked)
     )
     if hypothesis.change_results is not None:
         quantities = hypothesis.change_results(situation, quantities)

@@ -6,6 +6,8 @@ is kept as two float64: the nearest one, and the rest.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -23,6 +25,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 #: The most elements in a step that fractions compute in some tenths of a second.
 ELEMENTS = 4096
+_LARGEST = Fraction(sys.float_info.max)
 
 
 def exactly(expected: Mapping[str, Expected], situation: Situation, trains: bool) -> dict[str, Expected]:
@@ -51,7 +54,9 @@ def rule_of(configuration: Configuration, dialect: Dialect, trained: int) -> rat
 
 
 def split(number: Fraction) -> tuple[float, float]:
-    """Return the float64 nearest to the number, and the float64 nearest to the rest."""
+    """Return the float64 nearest to the number, and the float64 nearest to the rest; infinity beyond their range."""
+    if abs(number) > _LARGEST:
+        return (math.inf if number > 0 else -math.inf), 0.0
     near = float(number)
     return near, float(number - Fraction(near))
 

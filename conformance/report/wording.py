@@ -58,6 +58,6 @@ VERDICTS = {
     Verdict.UNSUPPORTED: Words(symbol="\N{EN DASH}", word="unsupported", meaning="the API cannot express the case"),
     Verdict.NOT_DECIDABLE: Words(symbol="?", word="not decidable", meaning="the bound says nothing here"),
     Verdict.OUTSIDE_DOMAIN: Words(
-        symbol="∉", word="outside domain", meaning="an intermediate may leave the range of the dtype"
+        symbol="∉", word="outside domain", meaning="not finite, where an intermediate may leave the range of the dtype"
     ),
 }

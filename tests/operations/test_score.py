@@ -133,11 +133,30 @@ def test_an_equal_number_needs_no_bound() -> None:
     assert (found.decidable, found.exact) == (True, True)
 
 
-def test_failing_elements_of_features_outside_the_domain_alone_are_outside_the_domain() -> None:
+def test_elements_that_are_not_finite_in_features_outside_the_domain_are_outside_the_domain() -> None:
     value = [[1.0, 1.0], [1.0, 1.0]]
     target = expected(value, in_domain=[True, False])
-    assert fitted([[1.0, NAN], [1.0, 9.0]], target).outside_domain
-    assert not fitted([[9.0, NAN], [1.0, 9.0]], target).outside_domain
+    assert fitted([[1.0, NAN], [1.0, INF]], target).outside_domain
+    assert not fitted([[9.0, NAN], [1.0, INF]], target).outside_domain
+    assert not fitted([[INF, NAN], [1.0, INF]], target).outside_domain
+
+
+def test_a_finite_element_beyond_its_bound_is_nowhere_outside_the_domain() -> None:
+    target = expected([[1.0, 1.0], [1.0, 1.0]], in_domain=[True, False])
+    assert not fitted([[1.0, NAN], [1.0, 9.0]], target).outside_domain
+
+
+@pytest.mark.parametrize(("observed", "outside"), [(INF, True), (NAN, True), (65504.0, False)])
+def test_a_value_too_large_for_its_dtype_is_outside_the_domain_as_infinity(observed: float, outside: bool) -> None:
+    found = fitted([1.0, observed], expected([1.0, 1e5]), "float16")
+    assert (found.within, found.outside_domain) == (False, outside)
+
+
+def test_a_value_that_the_next_dtype_could_not_hold_either_way_may_be_either() -> None:
+    """65510 is rounded down to the largest float16; a bound of 16 reaches what is rounded up."""
+    target = expected([65510.0], bound=16.0)
+    assert fitted([65504.0], target, "float16").within
+    assert fitted([INF], target, "float16").outside_domain
 
 
 def test_what_fits_is_not_outside_the_domain() -> None:

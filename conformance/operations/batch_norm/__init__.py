@@ -13,6 +13,7 @@ from conformance.dialect import CANONICAL
 from conformance.dialect import Dialect as Dialect
 from conformance.operations import observers
 from conformance.operations.batch_norm import diagnosis, probe, rational, reference, terms, tolerance
+from conformance.operations.batch_norm.overflow import Reach, domains
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, Sizes, StatisticsBound
 from conformance.operations.moving import debiasing, moved_bound, weights
@@ -22,14 +23,6 @@ from conformance.precision import Precision
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-#: Beyond these a cube of the root, which automatic differentiation forms, leaves the range of the dtype.
-ROOT_RANGE = {
-    "float16": (2.0**-5, 2.0**5),
-    "bfloat16": (2.0**-40, 2.0**40),
-    "float32": (2.0**-40, 2.0**40),
-    "float64": (2.0**-320, 2.0**320),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -174,13 +167,13 @@ def expected(
     """Return the values with their bounds by class, the widest under ""; `sizes` are magnitudes of an operation's own."""
     squares = reference.dot(step.situation.x, step.situation.x)
     held = _magnitudes(step, squares) | dict(sizes or {})
-    in_domain = _in_domain(step, squares, worked)
+    inside = _domains(step, squares, values, worked)
     return {
         name: Expected(
             value=value,
             bound=np.asarray(classes[""][name], dtype=np.float64),
             magnitude=np.asarray(held[name], dtype=np.float64),
-            in_domain=in_domain,
+            in_domain=inside.get(name, inside[""]),
             narrower={grade: bounds[name] for grade, bounds in classes.items() if grade},
         )
         for name, value in values.items()
@@ -222,12 +215,20 @@ def _carried(step: Step, farthest: Array) -> Array | float:
     return np.asarray(float(n.coupling) / max(1, len(step.situation.x)) * carried)
 
 
-def _in_domain(step: Step, squares: Array, worked: Precision) -> Array:
-    """Return, per feature, whether every intermediate stays within the working precision's range."""
-    low, high = ROOT_RANGE[worked.name]
-    root = np.sqrt(step.normalization.variance + step.situation.configuration.epsilon)
-    inside = (squares < worked.largest) & (root > low) & (root < high)
-    return np.asarray(inside | ~np.isfinite(squares) | ~np.isfinite(root))
+def _domains(step: Step, squares: Array, values: Mapping[str, Array], worked: Precision) -> dict[str, Array]:
+    """Return, by quantity and for each feature, whether every intermediate stays within the working precision's range."""
+    situation, n, sizes = step.situation, step.normalization, step.sizes
+    reach = Reach(
+        measured="batch_mean" in values,
+        sums=sizes.level * len(situation.x),
+        squares=squares,
+        largest=sizes.largest,
+        root=np.sqrt(n.variance + situation.configuration.epsilon),
+        gamma=sizes.gamma,
+        beta=sizes.beta,
+        pull=np.zeros_like(sizes.level) if sizes.total is None else sizes.total,
+    )
+    return domains(reach, worked)
 
 
 def _empty(situation: Situation) -> dict[str, Expected]:

@@ -19,6 +19,7 @@ from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import MOVING, changed_to
 from conformance.operations.batch_norm.moving_changes import moving_values
 from conformance.operations.batch_norm.other_statistics import other_statistics
+from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.batch_norm.places import misplaced
 from conformance.operations.batch_norm.reference import Normalization
 from conformance.operations.operation import Expected, Hypothesis, Situation
@@ -35,6 +36,7 @@ _PRODUCED = frozenset({"output", "grad_input", "grad_gamma", "grad_beta"})
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses, the more telling first: what explains nearly anything comes last."""
     base = Hypothesis(configuration=configuration, dialect=dialect)
+    yield from overflows(base)
     yield from moving_values(base)
     yield from epsilons(base)
     yield from _normalizer(base)

@@ -6,11 +6,12 @@ and section 3; the gradients keep epsilon, which the paper's own form does too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from conformance.operations.batch_norm import overflow
 from conformance.operations.moving import Weights, moved, weights
 from conformance.operations.operation import Situation
 
@@ -49,6 +50,8 @@ class Normalization:
     inverse_root: Array
     normalized: Array
     output: Array
+    #: Under a hypothesis, the share of the gradient through the variance that is left; else 1.
+    share: Array | float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,12 +110,16 @@ def normalize(
     coupling: float | np.floating[Any],
     bessel: float | np.floating[Any] = 1.0,
 ) -> Normalization:
-    """Return y = γ (x - c) (v + ε)^(-1/2) + β and its intermediates."""
+    """Return y = γ (x - c) (v + ε)^(-1/2) + β and its intermediates.
+
+    An infinite variance stands for one beyond the range of its dtype: nothing can be normalized by it, clause 18.4.
+    """
     gamma, beta = situation.state.get("gamma"), situation.state.get("beta")
     gamma = np.ones_like(center) if gamma is None else gamma
     beta = np.zeros_like(center) if beta is None else beta
     deviation = situation.x - center
-    inverse_root = 1 / root(variance, situation)
+    of_batch = coupling == 1
+    inverse_root = overflow.inverse(situation, deviation, variance, root(variance, situation), of_batch)
     normalized = deviation * inverse_root
     return Normalization(
         gamma=gamma,
@@ -126,6 +133,7 @@ def normalize(
         inverse_root=inverse_root,
         normalized=normalized,
         output=gamma * normalized + beta,
+        share=overflow.share(situation, variance, inverse_root),
     )
 
 
@@ -166,7 +174,7 @@ def gradients(normalization: Normalization, upstream: Array, x: Array) -> Gradie
         # A merged variance follows the batch by its mean as well: κ (x - μ) + (μ - M') in place of κ (x - μ).
         drift = mean - normalization.center if normalization.merged else x.dtype.type(0)
         own = (bessel * (x - mean) + drift) * normalization.inverse_root
-    through = coupling * grad_beta / count + own * (coupling * grad_gamma / count)
+    through = coupling * grad_beta / count + own * (normalization.share * coupling * grad_gamma / count)
     return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * (upstream - through), own=own)
 
 
@@ -199,6 +207,7 @@ def training(situation: Situation) -> tuple[Statistics, tuple[Array, Array], Nor
     """Return the batch's statistics, the moving values after the step, and the transform of one train step."""
     dialect = situation.dialect
     statistics = batch_statistics(situation.x)
+    statistics = replace(statistics, variance=overflow.clipped(situation, statistics.variance))
     after = moving_values(situation, statistics)
     count = statistics.count
     match dialect.normalizes_with:

@@ -23,6 +23,8 @@ Float64 = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Error of 1/sqrt in units of u: 2.5 for a correctly rounded root and division, 4 for hardware's own.
 ROOT = 4.0
+#: Squares of numbers up to this, and sums of some of them, are in the range of float64.
+_SQUARED = 2.0**480
 _LEAST = float(np.finfo(float).tiny)
 
 
@@ -56,7 +58,7 @@ EXACT = StatisticsBound(mean=np.zeros(()), above=np.zeros(()), below=np.zeros(()
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sizes:
-    """What the bounds of a step are made of, taken once: absolute values in float64, which is enough for a bound."""
+    """What the bounds of a step are made of, taken once: absolute values in float64, whose digits do for a bound."""
 
     #: |x|, of shape (m, C), and its mean and largest over the rows.
     x: Float64
@@ -94,8 +96,14 @@ def sizes(situation: Situation, n: Normalization) -> Sizes:
 
 
 def size(array: Array) -> Float64:
-    """Return |array| in float64."""
-    return np.abs(array).astype(np.float64, copy=False)
+    """Return |array| in float64, or as wide as it is where float64 could not hold a product of two of its numbers."""
+    sizes: Float64 = np.abs(array)
+    if (
+        sizes.dtype != np.float64
+        and np.maximum.reduce(sizes, axis=None, initial=0, where=np.isfinite(sizes)) > _SQUARED
+    ):
+        return sizes
+    return sizes.astype(np.float64, copy=False)
 
 
 def statistics_bound(sizes: Sizes, mean: Array, variance: Array, algorithm: Algorithm) -> StatisticsBound:

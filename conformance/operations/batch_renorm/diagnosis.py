@@ -15,6 +15,7 @@ from conformance.operations.batch_norm import reference as plain
 from conformance.operations.batch_norm.diagnosis import epsilons, parameters
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.moving_changes import empty_averaged
+from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.batch_renorm import reference
 from conformance.operations.batch_renorm.options import renorm_decay
 from conformance.operations.batch_renorm.reference import Correction, Training
@@ -33,6 +34,7 @@ _MOVING = frozenset({"moving_mean", "moving_deviation", "moving_variance"})
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses, the more telling first: what explains nearly anything comes last."""
     base = Hypothesis(configuration=configuration, dialect=dialect)
+    yield from overflows(base)
     yield from _clipping(base)
     yield from _decays(base)
     yield from _averages(base)

@@ -100,7 +100,7 @@ def _further(situation: Situation, n: Normalization, quantities: Results, worked
             value=derived.values[name],
             bound=limits[""][name],
             magnitude=magnitudes[name],
-            in_domain=quantities["output"].in_domain,
+            in_domain=quantities["grad_input"].in_domain,
             narrower={grade: bounds[name] for grade, bounds in limits.items() if grade},
         )
         for name in names

@@ -10,7 +10,8 @@ import numpy as np
 
 from conformance.dialect import Dialect
 from conformance.operations import batch_norm, observers
-from conformance.operations.batch_norm import BATCH_NORM, ROOT_RANGE
+from conformance.operations.batch_norm import BATCH_NORM
+from conformance.operations.batch_norm.overflow import Reach, domains
 from conformance.operations.batch_norm.reference import Gradients
 from conformance.operations.batch_norm.tolerance import Algorithm, output_bound, root_bound, size, sizes
 from conformance.operations.masked_batch_norm import diagnosis, rational, reference, tolerance
@@ -99,20 +100,32 @@ def _expected(
     counted = situation.x[trained.counted]
     squares = np.einsum("ij,ij->j", counted, counted)
     magnitudes = _magnitudes(situation, trained, squares)
-    low, high = ROOT_RANGE[worked.name]
-    root = np.sqrt(trained.normalization.variance + situation.configuration.epsilon)
-    inside = (squares < worked.largest) & (root > low) & (root < high)
-    in_domain = np.asarray(inside | ~np.isfinite(squares) | ~np.isfinite(root))
+    inside = domains(_reach(situation, trained, squares), worked)
     return {
         name: Expected(
             value=value,
             bound=np.asarray(classes[""][name], dtype=np.float64),
             magnitude=np.asarray(magnitudes[name], dtype=np.float64),
-            in_domain=in_domain,
+            in_domain=inside.get(name, inside[""]),
             narrower={grade: bounds[name] for grade, bounds in classes.items() if grade},
         )
         for name, value in values.items()
     }
+
+
+def _reach(situation: Situation, trained: Trained, squares: Array) -> Reach:
+    n, counted = trained.normalization, size(situation.x[trained.counted])
+    return Reach(
+        measured=True,
+        sums=counted.sum(axis=0),
+        squares=squares,
+        # A position that does not count is normalized too.
+        largest=np.nan_to_num(size(situation.x), nan=0.0, posinf=0.0).max(axis=0, initial=0),
+        root=np.sqrt(n.variance + situation.configuration.epsilon),
+        gamma=size(n.gamma),
+        beta=size(n.beta),
+        pull=np.zeros_like(squares) if situation.upstream is None else size(situation.upstream).sum(axis=0),
+    )
 
 
 def _magnitudes(situation: Situation, trained: Trained, squares: Array) -> dict[str, Array]:

@@ -74,7 +74,7 @@ def gradients(n: Normalization, upstream: Array, counted: Array) -> Gradients:
     grad_beta, grad_gamma = total(upstream), total(upstream * n.normalized)
     scale = n.gamma * n.inverse_root
     count = n.deviation.dtype.type(counted.sum())
-    through = (grad_beta + n.normalized * grad_gamma) / count
+    through = (grad_beta + n.normalized * n.share * grad_gamma) / count
     # A choice, not a product: a value that does not count may be no number.
     pull = np.where(counted[:, np.newaxis], upstream - through, upstream)
     return Gradients(beta=grad_beta, gamma=grad_gamma, input=scale * pull, own=n.normalized)

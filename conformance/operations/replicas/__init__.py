@@ -15,6 +15,7 @@ import numpy as np
 from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import BATCH_NORM
+from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.centering import CENTERING
 from conformance.operations.operation import Expected, Hypothesis, Operation, Situation
 from conformance.operations.replicas import diagnosis, rational, shards, synchronized
@@ -41,6 +42,7 @@ def _synchronized_hypotheses(configuration: Configuration, dialect: Dialect) -> 
     yield from diagnosis.misjoined(base)
     yield from diagnosis.gradients(configuration, dialect)
     yield from diagnosis.shared(configuration, BATCH_NORM.hypotheses(configuration, dialect))
+    yield from overflows(base)
 
 
 def _replicated(dialect: Dialect, situation: Situation, quantities: Results) -> Results:  # noqa: ARG001 - all is different
@@ -49,10 +51,11 @@ def _replicated(dialect: Dialect, situation: Situation, quantities: Results) -> 
 
 def _replicated_hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     yield from diagnosis.joining(configuration, dialect)
-    base = Hypothesis(cause=because("statistics-of-whole-batch"), configuration=configuration, dialect=dialect)
-    yield replace(base, change_results=_whole)
+    base = Hypothesis(configuration=configuration, dialect=dialect)
+    yield replace(base, cause=because("statistics-of-whole-batch"), change_results=_whole)
     yield from diagnosis.gradients(configuration, dialect)
     yield from diagnosis.shared(configuration, BATCH_NORM.hypotheses(configuration, dialect))
+    yield from overflows(base)
 
 
 def _whole(situation: Situation, quantities: Results) -> Results:  # noqa: ARG001 - all is different

@@ -110,7 +110,9 @@ def joined(by_replica: Sequence[Expected]) -> Expected:
         magnitude=np.concatenate(
             [np.broadcast_to(expected.magnitude, shape) for expected, shape in zip(by_replica, rows, strict=True)]
         ),
-        in_domain=np.logical_and.reduce([expected.in_domain for expected in by_replica]),
+        in_domain=np.concatenate(
+            [np.broadcast_to(expected.in_domain, shape) for expected, shape in zip(by_replica, rows, strict=True)]
+        ),
         narrower={
             grade: np.concatenate([expected.narrower[grade] for expected in by_replica])
             for grade in _grades(by_replica)

@@ -12,6 +12,7 @@ from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm import BATCH_NORM
+from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.batch_norm.terms import train_terms
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.untracked_batch_norm import rational
@@ -47,6 +48,7 @@ def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypo
         return {name: quantity for name, quantity in neutral.items() if name in quantities}
 
     yield replace(base, cause=because("normalized-with-neutral"), change_results=change_results)
+    yield from overflows(base)
     yield replace(
         base, cause=because("normalizing-correction", correction=1), dialect=replace(dialect, normalizing_correction=1)
     )

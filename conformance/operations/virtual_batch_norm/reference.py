@@ -109,7 +109,7 @@ def _joined(parts: Sequence[Expected], rows: Array) -> Expected:
         value=whole([part.value for part in parts]),
         bound=whole([part.bound for part in parts]),
         magnitude=whole([np.broadcast_to(part.magnitude, part.value.shape) for part in parts]),
-        in_domain=np.logical_and.reduce([part.in_domain for part in parts]),
+        in_domain=whole([np.broadcast_to(part.in_domain, part.value.shape) for part in parts]),
         narrower={name: whole([part.narrower[name] for part in parts]) for name in parts[0].narrower},
     )
 

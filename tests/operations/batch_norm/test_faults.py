@@ -22,8 +22,9 @@ from tests.recorded import recorded
 
 ADAPTER = Path(__file__).parents[2] / "faults" / "planted.py"
 #: A hundred steps show nothing that three do not, nor the impulses of one rank what those of another do not, and
-#: data to be split among threads are the most expensive to explain.
-SHORT = "not (determinism or trained-10 or long-chain or slow-decay or (impulses and (rank-3 or rank-4)))"
+#: data to be split among threads are the most expensive to explain. Where nothing is planted, the formulas as NumPy has
+#: them overflow silently all the same.
+SHORT = "not (determinism or overflow or trained-10 or long-chain or slow-decay or (impulses and (rank-3 or rank-4)))"
 
 #: Two or more of each family, as short as there are; long chains and large batches cost the most to explain.
 CASES = (

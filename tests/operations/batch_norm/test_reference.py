@@ -338,20 +338,51 @@ def test_a_value_that_is_not_finite_spoils_its_feature_alone(bad: float) -> None
     assert np.isfinite(found["grad_beta"].value).all()
 
 
-@pytest.mark.parametrize(
-    ("scale", "inside"),
-    [(1.0, True), (2.0**61, False), (2.0**38, True), (2.0**42, False)],
-)
-def test_beyond_the_range_of_float32_a_feature_is_outside_the_domain(scale: float, inside: bool) -> None:
-    x = np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]]) * [scale, 1.0]
-    found = batch_norm.train(situation(x), SINGLE)
-    assert found["output"].in_domain.tolist() == [inside, True]
+#: By quantity, the first powers of two that are out of the range of float32: by the cube of the root, the sum of squares
+#: or the sum.
+RANGES = {"grad_input": 42, "grad_gamma": 42, "output": 62, "batch_variance": 62, "moving_mean": 126}
 
 
-def test_a_root_below_the_range_of_float32_is_outside_the_domain() -> None:
+@pytest.mark.parametrize(("name", "power"), RANGES.items())
+def test_beyond_the_range_of_float32_a_feature_is_outside_the_domain(name: str, power: int) -> None:
+    """Of that feature alone, and not half as far."""
+    for scale, inside in ((2.0**power, False), (2.0 ** (power // 2), True)):
+        x, g = np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]]) * [scale, 1.0], np.ones((3, 2))
+        found = batch_norm.train(situation(x, g), SINGLE)
+        assert found[name].in_domain.tolist() == [inside, True]
+
+
+def test_upstream_gradients_beyond_the_range_of_float32_leave_the_gradients_outside_the_domain() -> None:
+    x, g = np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]]), np.full((3, 2), [2.0**127, 1.0])
+    found = batch_norm.train(situation(x, g), SINGLE)
+    for name in ("grad_input", "grad_gamma", "grad_beta"):
+        assert found[name].in_domain.tolist() == [False, True]
+    assert found["output"].in_domain.all()
+
+
+def test_in_inference_no_square_is_taken_of_the_input() -> None:
+    x = np.array([[1.0, 1.0], [2.0, 2.0]]) * [2.0**100, 1.0]
+    assert batch_norm.infer(situation(x), SINGLE)["output"].in_domain.all()
+
+
+def test_a_root_below_the_range_of_float32_is_outside_the_domain_of_the_gradients() -> None:
     x = np.array([[1.0, 1.0], [1.0, 2.0]])
-    found = batch_norm.train(situation(x, epsilon=2.0**-90), SINGLE)
-    assert found["output"].in_domain.tolist() == [False, True]
+    found = batch_norm.train(situation(x, np.ones((2, 2)), epsilon=2.0**-90), SINGLE)
+    assert found["grad_input"].in_domain.tolist() == [False, True]
+    assert found["output"].in_domain.all()
+
+
+def test_by_an_infinite_moving_variance_nothing_is_normalized() -> None:
+    """In its feature alone; the gradient of beta has no part in it."""
+    x, g, state = batch(8, seed=9)
+    clean = batch_norm.infer(situation(x, g, state=state), DOUBLE)
+    state["moving_variance"] = np.array(state["moving_variance"])
+    state["moving_variance"][1] = math.inf
+    found = batch_norm.infer(situation(x, g, state=state), DOUBLE)
+    for name in ("output", "grad_input", "grad_gamma"):
+        assert not np.isfinite(found[name].value[..., 1]).any(), name
+        assert (found[name].value[..., [0, 2, 3]] == clean[name].value[..., [0, 2, 3]]).all(), name
+    assert (found["grad_beta"].value == clean["grad_beta"].value).all()
 
 
 @pytest.mark.parametrize("normalizes_with", ["batch", "moving_before", "moving_after"])

@@ -215,7 +215,8 @@ def scores(found: dict[str, Array], expected: dict[str, Expected], dtype: str = 
     result = {}
     for name, value in found.items():
         target = expected[name]
-        judged = fit(value, target, working(dtype))
+        inside = np.where(target.in_domain, value, target.value).astype(value.dtype)
+        judged = fit(inside, target, working(dtype))
         result[name] = 0.0 if judged.outside_domain else judged.score
     return result
 
@@ -233,7 +234,7 @@ def largest(name: str, grade: str) -> float:
     """The largest score by the bounds of a narrower class, of the cases within the domain."""
     result = 0.0
     for _, s, x, g, expected in prepared():
-        if not expected["output"].in_domain.all():
+        if not expected["grad_input"].in_domain.all():
             continue
         with np.errstate(all="ignore"):
             found = HEALTHY[name].train(s, x, g)
