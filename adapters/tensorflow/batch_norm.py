@@ -1,4 +1,4 @@
-"""TensorFlow: `tf.nn.moments` followed by `tf.nn.batch_normalization`, and a `Centering` module.
+"""TensorFlow: `tf.nn.moments` followed by `tf.nn.batch_normalization`, a `Centering` module, and `tf.reduce_mean` itself.
 
 The caller of the functions keeps the moving values.
 """
@@ -89,6 +89,10 @@ def call_centering(configuration: Configuration) -> Call:
     )
 
 
+def call_mean(configuration: Configuration) -> Call:
+    return Call(path="tensorflow.reduce_mean", keywords={"keepdims": True}, function=True)
+
+
 def start(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     reduced = configuration.reduction_axes
     shape = [1 if axis in reduced else size for axis, size in enumerate(configuration.shape)]
@@ -111,6 +115,21 @@ def normalize(function: Any, axes: Any, shape: Any, x: Any, learned: Any, moving
     spread = {name: tf.reshape(tensor, shape) for name, tensor in learned.items()}
     output = function(x, mean, variance, offset=spread.get("beta"), scale=spread.get("gamma"))
     return {"output": output, **statistics}
+
+
+def start_mean(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    reduced = configuration.reduction_axes
+    shape = [1 if axis in reduced else size for axis, size in enumerate(configuration.shape)]
+    step = functools.partial(subtract, function, reduced, shape)
+    return start_function(step, function.func, configuration, state, mode, device)
+
+
+def subtract(function: Any, axes: Any, shape: Any, x: Any, learned: Any, moving: Any) -> Any:
+    """Subtracts the moving mean, else the mean of x in the dtype of x, as one line of a user's does."""
+    if moving:
+        return {"output": x - tf.reshape(moving["moving_mean"], shape)}
+    mean = function(x, axes)
+    return {"output": x - mean, "batch_mean": mean}
 
 
 def start_centering(build: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -186,11 +205,21 @@ CENTERING = replace(
     timed=TIMED_LAYER,
     documentation="",
 )
-
+MEAN = replace(
+    FUNCTION,
+    name="tf.reduce_mean",
+    op="centering",
+    profile=(replace(CALLER_STATE, where="tf.reduce_mean: returns the reduced tensor, and keeps nothing"),),
+    supports=supports_centering,
+    call=call_mean,
+    start=start_mean,
+    timed={},
+    documentation="https://www.tensorflow.org/api_docs/python/tf/math/reduce_mean",
+)
 ADAPTER = Adapter(
     library="tensorflow",
     versions={"tensorflow": tf.__version__},
     settings={**threads(), **numerics()},
     pool=pool(),
-    implementations=(FUNCTION, CENTERING),
+    implementations=(FUNCTION, CENTERING, MEAN),
 )

@@ -56,26 +56,29 @@ def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) 
 
 
 def further(layer: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Any:
-    """One forward pass under an accumulator and two tapes; the outer differentiates the inner's gradient."""
+    """One forward pass under two accumulators and two tapes, which differentiate it and each other's derivatives."""
     learned = {name: getattr(layer, name) for name in ("gamma", "beta") if getattr(layer, name) is not None}
-    with tf.autodiff.ForwardAccumulator(x, tangent) as forward, tf.GradientTape() as outer:
+    none = {"unconnected_gradients": tf.UnconnectedGradients.ZERO}
+    with tf.GradientTape(persistent=True) as outer:
         outer.watch((x, upstream))
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            output = layer(x, training=training)
-        along = forward.jvp(output, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        named = {f"grad_{name}": variable for name, variable in learned.items()}
-        gradients = inner.gradient(output, {"grad_input": x, **named}, output_gradients=upstream)
+        with tf.autodiff.ForwardAccumulator(x, tangent) as again:
+            with tf.autodiff.ForwardAccumulator(x, tangent) as forward:
+                with tf.GradientTape() as inner:
+                    inner.watch(x)
+                    output = layer(x, training=training)
+                named = {f"grad_{name}": variable for name, variable in learned.items()}
+                gradients = inner.gradient(output, {"grad_input": x, **named}, output_gradients=upstream)
+            along = forward.jvp(output, **none)
+        orders = {
+            "forward_over_forward": again.jvp(along, **none),
+            "forward_over_reverse": again.jvp(gradients["grad_input"], **none),
+        }
+    orders["reverse_over_forward"] = outer.gradient(along, x, output_gradients=upstream, **none)
     sources = {"second_grad_input": x, "second_grad_upstream": upstream}
     if "gamma" in learned:
         sources["second_grad_gamma"] = learned["gamma"]
-    second = outer.gradient(
-        gradients["grad_input"],
-        sources,
-        output_gradients=tangent,
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
-    return {"output": output, "tangent_output": along, **gradients, **second}
+    second = outer.gradient(gradients["grad_input"], sources, output_gradients=tangent, **none)
+    return {"output": output, "tangent_output": along, **gradients, **orders, **second}
 
 
 STEPS: dict[str, Callable[..., Any]] = {"train": train_layer, "infer": infer_layer, "sgd": sgd_v1}
