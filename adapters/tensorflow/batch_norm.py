@@ -89,6 +89,18 @@ def call_centering(configuration: Configuration) -> Call:
     )
 
 
+def call_moments(configuration: Configuration) -> Call:
+    return Call(path="tensorflow.nn.moments", keywords={"axes": configuration.reduction_axes}, function=True)
+
+
+def supports_moments(configuration: Configuration) -> str | None:
+    if configuration.dtype != "float32":
+        return "no page says what integers become: the spec's float32 is taken"
+    if configuration.options["input_dtype"] not in ("int32", "int64"):
+        return "the squared difference has no kernel for truth values or for integers of 8 bits"
+    return None
+
+
 def call_mean(configuration: Configuration) -> Call:
     return Call(path="tensorflow.reduce_mean", keywords={"keepdims": True}, function=True)
 
@@ -130,6 +142,22 @@ def subtract(function: Any, axes: Any, shape: Any, x: Any, learned: Any, moving:
         return {"output": x - tf.reshape(moving["moving_mean"], shape)}
     mean = function(x, axes)
     return {"output": x - mean, "batch_mean": mean}
+
+
+def start_moments(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    return SimpleNamespace(
+        step=prepare(function, mode), dtype=configuration.options["input_dtype"], mode=mode, device=device
+    )
+
+
+def no_state(live: Any) -> Quantities:
+    return {}
+
+
+def take_moments(live: Any, x: Any, upstream: Any) -> Quantities:
+    with tf.device(live.device):
+        mean, variance = live.step(tf.constant(x.astype(live.dtype)))
+    return {"batch_mean": mean.numpy(), "batch_variance": variance.numpy()}
 
 
 def start_centering(build: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -216,10 +244,26 @@ MEAN = replace(
     timed={},
     documentation="https://www.tensorflow.org/api_docs/python/tf/math/reduce_mean",
 )
+MOMENTS = replace(
+    MEAN,
+    name="tf.nn.moments",
+    op="moments",
+    profile=(),
+    modes=("eager",),
+    dtypes=("float32",),
+    supports=supports_moments,
+    call=call_moments,
+    start=start_moments,
+    state=no_state,
+    steps={"infer": take_moments},
+    compilations=None,
+    documentation="https://www.tensorflow.org/api_docs/python/tf/nn/moments",
+)
+
 ADAPTER = Adapter(
     library="tensorflow",
     versions={"tensorflow": tf.__version__},
     settings={**threads(), **numerics()},
     pool=pool(),
-    implementations=(FUNCTION, CENTERING, MEAN),
+    implementations=(FUNCTION, CENTERING, MEAN, MOMENTS),
 )
