@@ -109,7 +109,7 @@ def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) 
 
 
 def derivatives(layer: Any, variables: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Any:
-    """Forward along the tangent, backward, and the input gradient backward once more."""
+    """Forward along the tangent, backward, and each of the two modes over each."""
     forward, params = forward_linen(layer, variables, training), variables["params"]
 
     def backward(params: Any, x: Any, upstream: Any) -> Any:
@@ -117,15 +117,24 @@ def derivatives(layer: Any, variables: Any, x: Any, upstream: Any, tangent: Any,
         gradients, grad_input = pullback(upstream)
         return grad_input, (output, gradients, updated)
 
-    _, along, _ = jax.jvp(functools.partial(forward, params), (x,), (tangent,), has_aux=True)
+    def along(x: Any) -> Any:
+        return jax.jvp(functools.partial(forward, params), (x,), (tangent,), has_aux=True)[1]
+
+    def pulled_back(x: Any) -> Any:
+        return backward(params, x, upstream)[0]
+
+    tangent_output, twice = jax.jvp(along, (x,), (tangent,))
     grad_input, pullback, (output, gradients, updated) = jax.vjp(backward, params, x, upstream, has_aux=True)
     second, second_input, second_upstream = pullback(tangent)
     quantities = {
         "output": output,
         "grad_input": grad_input,
-        "tangent_output": along,
+        "tangent_output": tangent_output,
         "second_grad_input": second_input,
         "second_grad_upstream": second_upstream,
+        "forward_over_forward": twice,
+        "forward_over_reverse": jax.jvp(pulled_back, (x,), (tangent,))[1],
+        "reverse_over_forward": jax.vjp(along, x)[1](upstream)[0],
     }
     return quantities, gradients, second, {**variables, **updated}
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
 
 import jax
+import numpy as np
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.jax._native import (
+    X64,
     adapter,
     begun_pure,
     infer_pure,
     parted,
+    prepare,
     row,
     sgd_pure,
     state_pure,
@@ -83,6 +87,38 @@ def saved_and_loaded(value: Any) -> Any:
     return jax.device_put(jnp.load(file), value.device)
 
 
+def supports_moments(configuration: Configuration) -> str | None:
+    if X64:
+        return "with jax_enable_x64 the mean of integers is float64 or float32, as no page says"
+    return None
+
+
+def call_moments(configuration: Configuration) -> Call:
+    return Call(path="jax.numpy.mean", keywords={"axis": configuration.reduction_axes}, function=True)
+
+
+def start_moments(mean: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    return SimpleNamespace(
+        step=prepare(moments, (mean.keywords["axis"],), configuration, mode),
+        dtype=configuration.options["input_dtype"],
+        mode=mode,
+        device=jax.devices(device)[0],
+    )
+
+
+def moments(axis: Any, x: Any, training: bool) -> Any:
+    return {"batch_mean": jnp.mean(x, axis), "batch_variance": jnp.var(x, axis)}
+
+
+def no_state(live: Any) -> Quantities:
+    return {}
+
+
+def take_moments(live: Any, x: Any, upstream: Any) -> Quantities:
+    quantities = live.step(jax.device_put(x.astype(live.dtype), live.device), training=False)
+    return {name: np.asarray(value) for name, value in quantities.items()}
+
+
 ADAPTER = adapter(
     "jax",
     {},
@@ -95,5 +131,15 @@ ADAPTER = adapter(
         steps={"train": train_pure, "infer": infer_pure, "reload": reload, "sgd": sgd_pure},
         timed=timed(train_pure, infer_pure),
         documentation="https://docs.jax.dev/en/latest/jax.numpy.html",
+    ),
+    row(
+        name="jax.numpy.mean",
+        op="moments",
+        supports=supports_moments,
+        call=call_moments,
+        start=start_moments,
+        state=no_state,
+        steps={"infer": take_moments},
+        documentation="https://docs.jax.dev/en/latest/_autosummary/jax.numpy.mean.html",
     ),
 )

@@ -118,6 +118,31 @@ def step(live: Any, x: Any, upstream: Any, training: bool) -> Any:
     return live.step(x, upstream, live.parameters, {} if training else live.moving)
 
 
+def supports_moments(configuration: Configuration) -> str | None:
+    wide = "float64" if BACKEND == "numpy" else "float32"
+    if configuration.dtype != wide:
+        return f"no page says what integers become: {wide} is the backend's own"
+    return None
+
+
+def call_moments(configuration: Configuration) -> Call:
+    return Call(path="keras.ops.moments", keywords={"axes": configuration.reduction_axes}, function=True)
+
+
+def start_moments(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    return SimpleNamespace(function=function, dtype=configuration.options["input_dtype"], device=device)
+
+
+def no_state(live: Any) -> Quantities:
+    return {}
+
+
+def take_moments(live: Any, x: Any, upstream: Any) -> Quantities:
+    with keras.device(live.device):
+        mean, variance = live.function(keras.ops.convert_to_tensor(x.astype(live.dtype)))
+        return {"batch_mean": array(mean), "batch_variance": array(variance)}
+
+
 def start_normalization(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     with keras.device(device):
         layer.build(configuration.shape)
@@ -166,6 +191,19 @@ ADAPTER = adapter(
         state=state,
         steps=passes(run),
         timed=timed(step),
+        documentation=DOCUMENTATION + "ops/nn/",
+    ),
+    Implementation(
+        name=f"keras.ops.moments+{BACKEND}",
+        op="moments",
+        profile=(),
+        modes=("eager",),
+        dtypes=("float32", "float64"),
+        supports=supports_moments,
+        call=call_moments,
+        start=start_moments,
+        state=no_state,
+        steps={"infer": take_moments},
         documentation=DOCUMENTATION + "ops/nn/",
     ),
     Implementation(

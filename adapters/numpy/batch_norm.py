@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from collections.abc import Callable
@@ -47,6 +48,30 @@ def call_centering(configuration: Configuration) -> Call:
 def call(configuration: Configuration) -> Call:
     keywords = call_centering(configuration).keywords
     return Call(path="BatchNorm", keywords={**keywords, "epsilon": configuration.epsilon})
+
+
+def supports_moments(configuration: Configuration) -> str | None:
+    if configuration.dtype != "float64":
+        return "numpy.mean: float64 intermediate and return values are used for integer inputs"
+    return None
+
+
+def call_moments(configuration: Configuration) -> Call:
+    return Call(path="numpy.mean", keywords={"axis": configuration.reduction_axes}, function=True)
+
+
+def start_moments(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    return function, functools.partial(np.var, **function.keywords), configuration.options["input_dtype"]
+
+
+def no_state(live: Any) -> Quantities:
+    return {}
+
+
+def take_moments(live: Any, x: Any, upstream: Any) -> Quantities:
+    mean, variance, dtype = live
+    whole = x.astype(dtype)
+    return {"batch_mean": mean(whole), "batch_variance": variance(whole)}
 
 
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -209,5 +234,18 @@ CENTERING = replace(
     },
     timed={**TIMED, "infer": infer_centering, "train": train_centering},
 )
+MOMENTS = replace(
+    BATCH_NORM,
+    name="numpy.mean",
+    op="moments",
+    dtypes=("float64",),
+    supports=supports_moments,
+    call=call_moments,
+    start=start_moments,
+    state=no_state,
+    steps={"infer": take_moments},
+    timed={},
+    documentation="https://numpy.org/doc/stable/reference/generated/numpy.mean.html",
+)
 
-ADAPTER = Adapter(library="numpy", versions={"numpy": np.__version__}, implementations=(BATCH_NORM, CENTERING))
+ADAPTER = Adapter(library="numpy", versions={"numpy": np.__version__}, implementations=(BATCH_NORM, CENTERING, MOMENTS))

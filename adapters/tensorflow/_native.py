@@ -71,7 +71,7 @@ def start_function(
     return SimpleNamespace(
         state=state,
         learned={name: tensors[name] for name in ("gamma", "beta") if name in tensors},
-        moving={name: tensors[name] for name in ("moving_mean", "moving_variance")},
+        moving={name: tensors[name] for name in ("moving_mean", "moving_variance") if name in tensors},
         step=once(functools.partial(prepare, step, mode), call, configuration, mode, device),
         mode=mode,
         device=device,

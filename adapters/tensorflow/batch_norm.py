@@ -1,4 +1,4 @@
-"""TensorFlow: `tf.nn.moments` followed by `tf.nn.batch_normalization`, and a `Centering` module.
+"""TensorFlow: `tf.nn.moments` followed by `tf.nn.batch_normalization`, a `Centering` module, and `tf.reduce_mean` itself.
 
 The caller of the functions keeps the moving values.
 """
@@ -86,6 +86,22 @@ def call_centering(configuration: Configuration) -> Call:
     )
 
 
+def call_moments(configuration: Configuration) -> Call:
+    return Call(path="tensorflow.nn.moments", keywords={"axes": configuration.reduction_axes}, function=True)
+
+
+def supports_moments(configuration: Configuration) -> str | None:
+    if configuration.dtype != "float32":
+        return "no page says what integers become: the spec's float32 is taken"
+    if configuration.options["input_dtype"] not in ("int32", "int64"):
+        return "the squared difference has no kernel for truth values or for integers of 8 bits"
+    return None
+
+
+def call_mean(configuration: Configuration) -> Call:
+    return Call(path="tensorflow.reduce_mean", keywords={"keepdims": True}, function=True)
+
+
 def start(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     reduced = configuration.reduction_axes
     shape = [1 if axis in reduced else size for axis, size in enumerate(configuration.shape)]
@@ -108,6 +124,37 @@ def normalize(function: Any, axes: Any, shape: Any, x: Any, learned: Any, moving
     spread = {name: tf.reshape(tensor, shape) for name, tensor in learned.items()}
     output = function(x, mean, variance, offset=spread.get("beta"), scale=spread.get("gamma"))
     return {"output": output, **statistics}
+
+
+def start_mean(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    reduced = configuration.reduction_axes
+    shape = [1 if axis in reduced else size for axis, size in enumerate(configuration.shape)]
+    step = functools.partial(subtract, function, reduced, shape)
+    return start_function(step, function.func, configuration, state, mode, device)
+
+
+def subtract(function: Any, axes: Any, shape: Any, x: Any, learned: Any, moving: Any) -> Any:
+    """Subtracts the moving mean, else the mean of x in the dtype of x, as one line of a user's does."""
+    if moving:
+        return {"output": x - tf.reshape(moving["moving_mean"], shape)}
+    mean = function(x, axes)
+    return {"output": x - mean, "batch_mean": mean}
+
+
+def start_moments(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    return SimpleNamespace(
+        step=prepare(function, mode), dtype=configuration.options["input_dtype"], mode=mode, device=device
+    )
+
+
+def no_state(live: Any) -> Quantities:
+    return {}
+
+
+def take_moments(live: Any, x: Any, upstream: Any) -> Quantities:
+    with tf.device(live.device):
+        mean, variance = live.step(tf.constant(x.astype(live.dtype)))
+    return {"batch_mean": mean.numpy(), "batch_variance": variance.numpy()}
 
 
 def start_centering(build: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -178,11 +225,37 @@ CENTERING = replace(
     timed=timed(timed_layer),
     documentation="",
 )
+MEAN = replace(
+    FUNCTION,
+    name="tf.reduce_mean",
+    op="centering",
+    profile=(replace(CALLER_STATE, where="tf.reduce_mean: returns the reduced tensor, and keeps nothing"),),
+    supports=supports_centering,
+    call=call_mean,
+    start=start_mean,
+    timed={},
+    documentation="https://www.tensorflow.org/api_docs/python/tf/math/reduce_mean",
+)
+MOMENTS = replace(
+    MEAN,
+    name="tf.nn.moments",
+    op="moments",
+    profile=(),
+    modes=("eager",),
+    dtypes=("float32",),
+    supports=supports_moments,
+    call=call_moments,
+    start=start_moments,
+    state=no_state,
+    steps={"infer": take_moments},
+    compilations=None,
+    documentation="https://www.tensorflow.org/api_docs/python/tf/nn/moments",
+)
 
 ADAPTER = Adapter(
     library="tensorflow",
     versions={"tensorflow": tf.__version__},
     settings=settings(),
     pool=pool(),
-    implementations=(FUNCTION, CENTERING),
+    implementations=(FUNCTION, CENTERING, MEAN, MOMENTS),
 )

@@ -48,22 +48,24 @@ def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) 
 
 
 def further(layer: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Any:
-    """One forward pass under an accumulator and two tapes; the outer differentiates the inner's gradient."""
+    """One forward pass under an accumulator and two tapes, which differentiate it and each other's derivatives."""
     variables = learned(layer)
-    with tf.autodiff.ForwardAccumulator(x, tangent) as forward, tf.GradientTape() as outer:
+    none = {"unconnected_gradients": tf.UnconnectedGradients.ZERO}
+    with tf.GradientTape(persistent=True) as outer:
         outer.watch((x, upstream))
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            output = layer(x, training=training)
-        along = forward.jvp(output, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        gradients = inner.gradient(output, {"grad_input": x, **variables}, output_gradients=upstream)
+        with tf.autodiff.ForwardAccumulator(x, tangent) as forward:
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                output = layer(x, training=training)
+            gradients = inner.gradient(output, {"grad_input": x, **variables}, output_gradients=upstream)
+        along = forward.jvp(output, **none)
+        orders = {"forward_over_reverse": forward.jvp(gradients["grad_input"], **none)}
+    orders["reverse_over_forward"] = outer.gradient(along, x, output_gradients=upstream, **none)
     sources = {"second_grad_input": x, "second_grad_upstream": upstream}
     if "grad_gamma" in variables:
         sources["second_grad_gamma"] = variables["grad_gamma"]
-    second = outer.gradient(
-        gradients["grad_input"], sources, output_gradients=tangent, unconnected_gradients=tf.UnconnectedGradients.ZERO
-    )
-    return {"output": output, "tangent_output": along, **gradients, **second}
+    second = outer.gradient(gradients["grad_input"], sources, output_gradients=tangent, **none)
+    return {"output": output, "tangent_output": along, **gradients, **orders, **second}
 
 
 STEPS: dict[str, Callable[..., Any]] = {"train": train_layer, "infer": infer_layer, "sgd": sgd_v1}
@@ -102,6 +104,8 @@ ADAPTER = adapter(
         modes=("eager",),
         start=start_layer,
         steps=passes(run_further),
+        # Accumulators nest, but tracing the derivative of every operation's derivative takes seconds a shape.
+        lacks=("forward_over_forward",),
         documentation=PAGES + "autodiff/ForwardAccumulator",
     ),
     TRANSFORMED,

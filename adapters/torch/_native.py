@@ -31,7 +31,8 @@ def array(value: Any) -> Any:
     value = value.detach().cpu()
     if value.dtype == torch.bfloat16:
         return value.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return value.numpy().copy()
+    # Forced: a derivative that is zero throughout may be a tensor without memory.
+    return value.numpy(force=True).copy()
 
 
 def supports_layer(configuration: Configuration) -> str | None:

@@ -112,7 +112,30 @@ def step_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool)
     quantities |= {f"second_grad_{name}": gradient for name, gradient in zip(sources, second, strict=True)}
     # The input gradient has no part of beta.
     quantities.pop("second_grad_beta", None)
+    quantities |= in_every_order(functools.partial(pure, live.layer), x.detach(), pull.detach(), along)
     return {name: array(value) for name, value in quantities.items()}
+
+
+def pure(layer: Any, x: Any) -> Any:
+    """The layer's output; what the call updates are copies."""
+    buffers = {name: value.clone() for name, value in layer.named_buffers()}
+    return torch.func.functional_call(layer, {**dict(layer.named_parameters()), **buffers}, (x,))
+
+
+def in_every_order(function: Any, x: Any, pull: Any, along: Any) -> Quantities:
+    """Both modes over each other, beside the reverse over reverse of autograd."""
+
+    def tangent(x: Any) -> Any:
+        return torch.func.jvp(function, (x,), (along,))[1]
+
+    def pulled_back(x: Any) -> Any:
+        return torch.func.vjp(function, x)[1](pull)[0]
+
+    return {
+        "forward_over_forward": torch.func.jvp(tangent, (x,), (along,))[1],
+        "forward_over_reverse": torch.func.jvp(pulled_back, (x,), (along,))[1],
+        "reverse_over_forward": torch.func.vjp(tangent, x)[1](pull)[0],
+    }
 
 
 #: The layer, checkpointed; the rows below say in what they differ.

@@ -7,6 +7,7 @@ from conformance.operations.batch_renorm import BATCH_RENORM
 from conformance.operations.centering import CENTERING
 from conformance.operations.differentiated_batch_norm import DIFFERENTIATED_BATCH_NORM
 from conformance.operations.masked_batch_norm import MASKED_BATCH_NORM
+from conformance.operations.moments import MOMENTS
 from conformance.operations.operation import Operation
 from conformance.operations.replicas import REPLICAS
 from conformance.operations.transformed_batch_norm import TRANSFORMED_BATCH_NORM
@@ -17,6 +18,7 @@ _VARIANTS = (
     BATCH_RENORM,
     DIFFERENTIATED_BATCH_NORM,
     MASKED_BATCH_NORM,
+    MOMENTS,
     *REPLICAS,
     TRANSFORMED_BATCH_NORM,
     UNTRACKED_BATCH_NORM,

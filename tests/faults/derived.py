@@ -14,6 +14,7 @@ from conformance.protocol import Adapter, Call, Configuration, Implementation, Q
 
 PROCESSES: list[dict[str, Any]] = [{"name": "derived", "group": None, "environment": {}}]
 OP = "differentiated_batch_norm"
+ORDERS = ("forward_over_forward", "forward_over_reverse", "reverse_over_forward")
 
 
 class BatchNorm:
@@ -88,9 +89,12 @@ def derived(l: Any, x: Any, upstream: Any, tangent: Any, mean: Any, spread: Any,
     d.second_grad_upstream = d.tangent_output
     d.second_grad_gamma = d.root * d.m * d.product
     d.second_grad_input = -follows * d.scale * d.root * (d.n * d.product + d.b * d.along + d.a * d.back)
+    own = (v * d.along).mean(0)
+    d.forward_over_forward = -follows * d.scale * d.root * (d.n * own + 2 * d.a * d.along)
+    d.forward_over_reverse = d.reverse_over_forward = d.second_grad_input
     l.fault.change(d)
     shaped = {"output": gamma * d.n + beta, "grad_input": d.scale * d.back}
-    names = ("tangent_output", "second_grad_upstream", "second_grad_input")
+    names = ("tangent_output", "second_grad_upstream", "second_grad_input", *ORDERS)
     shaped |= {name: getattr(d, name) for name in names}
     single = {"grad_gamma": (g * d.n).sum(0), "second_grad_gamma": d.second_grad_gamma} if "gamma" in l.state else {}
     single |= {"grad_beta": g.sum(0)} if "beta" in l.state else {}
@@ -142,6 +146,13 @@ def constant_at_gamma(d: Any) -> None:
     d.second_grad_gamma = d.root * (d.v * d.g).sum(0)
 
 
+def saved(d: Any) -> None:
+    """The forward derivative is right, and knows the mean and the inverse root as saved numbers alone."""
+    centred, squared = d.v - d.v.mean(0), -d.follows * d.scale * d.root
+    d.forward_over_forward = squared * (d.a * d.v + d.n * (centred * d.v).mean(0))
+    d.reverse_over_forward = squared * (d.a * d.g + d.b * centred)
+
+
 def one_product(d: Any) -> None:
     """One of the two products of the Hessian, though it is symmetric."""
     d.second_grad_input = -d.follows * d.scale * d.root * (d.n * d.product + 2 * d.b * d.along)
@@ -176,6 +187,8 @@ PLANTED = (
     Fault("no-second-gamma", OP, "gamma missing", changes(second_grad_gamma=lambda d: 0 * d.second_grad_gamma)),
     Fault("times-gamma", OP, "times gamma", changes(second_grad_gamma=lambda d: d.second_grad_gamma * d.gamma)),
     Fault("constant-at-gamma", OP, "constants by the second gradient of gamma", constant_at_gamma),
+    Fault("saved", OP, "saved mean and inverse root taken for constants", saved),
+    Fault("no-order", OP, "input missing", changes(forward_over_reverse=lambda d: 0 * d.second_grad_input)),
     Fault("one-product", OP, None, one_product),
     Fault("last-row", OP, None, last_row),
     Fault("epsilon", OP, "epsilon outside", inverse=lambda spread, epsilon: 1 / (np.sqrt(spread) + epsilon)),

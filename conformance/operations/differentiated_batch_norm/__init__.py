@@ -1,4 +1,4 @@
-"""Batch normalization differentiated further: forward along a direction, and its input gradient once more.
+"""Batch normalization differentiated further: forward along a direction, and twice in every order of the two modes.
 
 A step has, beside the upstream gradient g, a direction v of the input's shape, its `tangent`.
 """
@@ -19,11 +19,12 @@ DIFFERENTIATED_BATCH_NORM = replace(
         **BATCH_NORM.formulas,
         "train": (
             f"{BATCH_NORM.formulas['train']};  a = Σ(v·x̂)/m,  b = Σ(g·x̂)/m,  Pv = v - Σv/m - x̂·a,  Pg = g - Σg/m - x̂·b,  "
-            "r = 1/√(σ²+ε);  tangent output = second upstream = γ·r·Pv;  second input = -γ·r²·(x̂·Σ(v·Pg)/m + b·Pv + a·Pg);  "
+            "r = 1/√(σ²+ε);  tangent output = second upstream = γ·r·Pv;  second input = -γ·r²·(x̂·Σ(v·Pg)/m + b·Pv + a·Pg) "
+            "= forward over reverse = reverse over forward;  forward over forward = -γ·r²·(x̂·Σ(v·Pv)/m + 2a·Pv);  "
             "second gamma = r·Σ(v·Pg)"
         ),
         "infer": (
-            f"{BATCH_NORM.formulas['infer']};  r = 1/√(V+ε);  tangent output = second upstream = γ·r·v;  second input = 0;  "
+            f"{BATCH_NORM.formulas['infer']};  r = 1/√(V+ε);  tangent output = second upstream = γ·r·v;  every other second derivative by x = 0;  "
             "second gamma = r·Σ(v·g)"
         ),
     },

@@ -14,7 +14,7 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm.diagnosis import hypotheses as of_batch_norm
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.reference import Normalization, inference, total, training
-from conformance.operations.differentiated_batch_norm.reference import QUANTITIES, Derivatives, derivatives
+from conformance.operations.differentiated_batch_norm.reference import MIXED, QUANTITIES, Derivatives, derivatives
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.protocol import Configuration
 
@@ -24,6 +24,8 @@ Results = dict[str, Expected]
 Change = Callable[[Situation, Normalization, Derivatives], Array]
 
 FORWARD = ("tangent_output", "second_grad_upstream")
+#: What differentiates the forward derivative again.
+OVER_FORWARD = ("forward_over_forward", "reverse_over_forward")
 
 
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
@@ -34,7 +36,7 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
         change_results = functools.partial(_changed, quantities, change)
         return replace(base, cause=because(id_), change_results=change_results, only=frozenset(quantities))
 
-    forward, second = (*FORWARD,), ("second_grad_input",)
+    forward, second = FORWARD, MIXED
     yield changed("statistics-taken-for-constants-forward", lambda s, n, d: _scale(n) * _v(s), *forward)
     yield changed(
         "mean-share-missing-forward",
@@ -65,6 +67,12 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
         *second,
     )
     yield changed("second-input-gradient-halved", lambda s, n, d: d.values["second_grad_input"] / 2, *second)
+    yield replace(
+        base,
+        cause=because("saved-statistics-constant"),
+        change_results=_saved_statistics_constant,
+        only=frozenset(OVER_FORWARD),
+    )
     yield changed("second-gamma-gradient-missing", lambda s, n, d: 0 * n.gamma, "second_grad_gamma")
     yield changed(
         "second-gamma-gradient-times-gamma",
@@ -91,6 +99,20 @@ def _v(situation: Situation) -> Array:
 
 def _scale(n: Normalization) -> Array:
     return np.asarray(n.gamma * n.inverse_root)
+
+
+def _saved_statistics_constant(situation: Situation, results: Results) -> Results:
+    """Return the derivatives of γ((v - v̄)r - (x - μ)r²a), a = mean(v x̂), where μ and r follow nothing any more."""
+    if situation.upstream is None or "moving_mean" not in results or not results.keys() >= {*OVER_FORWARD}:
+        return {}
+    n, v = training(situation)[2], _v(situation)
+    d = derivatives(n, situation.upstream, v)
+    centred, squared = v - total(v) / len(v), -_scale(n) * n.inverse_root
+    values = {
+        "forward_over_forward": squared * (d.a * v + n.normalized * total(centred * v) / len(v)),
+        "reverse_over_forward": squared * (d.a * situation.upstream + d.b * centred),
+    }
+    return {name: changed_to(results[name], value, len(v)) for name, value in values.items()}
 
 
 def _changed(quantities: tuple[str, ...], change: Change, situation: Situation, results: Results) -> Results:

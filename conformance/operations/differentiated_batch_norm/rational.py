@@ -1,7 +1,7 @@
-"""The further derivatives of batch normalization by exact rational arithmetic: clauses 26.4 to 26.6.
+"""The further derivatives of batch normalization by exact rational arithmetic: clauses 26.4 to 26.6 and 26.8.
 
 A dual number p + q·t with t² = 0 carries a value and its slope along the direction; the formulas of training, and of the
-input's gradient, are evaluated on them, and nothing is differentiated by hand.
+input's gradient, are evaluated on them, and nothing is differentiated by hand. A second derivative takes t³ = 0.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from fractions import Fraction
 
 from conformance.operations.batch_norm import rational as plain
 from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature, inverse_root
+
+#: Orders of differentiation whose results the symmetry of second derivatives makes equal.
+_MIXED = ("second_grad_input", "forward_over_reverse", "reverse_over_forward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,28 @@ class Dual:
 
     def __mul__(self, other: Dual) -> Dual:
         return Dual(self.value * other.value, self.value * other.slope + self.slope * other.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Jet:
+    """p + q·t + s·t² with t³ = 0: a value, its slope, and half of its second derivative."""
+
+    value: Fraction
+    slope: Fraction = Fraction(0)
+    bend: Fraction = Fraction(0)
+
+    def __add__(self, other: Jet) -> Jet:
+        return Jet(self.value + other.value, self.slope + other.slope, self.bend + other.bend)
+
+    def __sub__(self, other: Jet) -> Jet:
+        return Jet(self.value - other.value, self.slope - other.slope, self.bend - other.bend)
+
+    def __mul__(self, other: Jet) -> Jet:
+        return Jet(
+            self.value * other.value,
+            self.value * other.slope + self.slope * other.value,
+            self.value * other.bend + self.slope * other.slope + self.bend * other.value,
+        )
 
 
 def train(feature: Feature, rule: Rule) -> Quantities:
@@ -53,7 +78,8 @@ def train(feature: Feature, rule: Rule) -> Quantities:
     return quantities | {
         "tangent_output": [(gamma * x_hat).slope for x_hat in normalized],
         "second_grad_upstream": [dual.value for dual in again],
-        "second_grad_input": [dual.slope for dual in back],
+        **{name: [dual.slope for dual in back] for name in _MIXED},
+        "forward_over_forward": _twice(feature.x, tangent, root, rule.epsilon, gamma.value),
         **_at_gamma(feature, tangent, [pull.value for pull in pulled]),
     }
 
@@ -73,7 +99,7 @@ def infer(feature: Feature, rule: Rule) -> Quantities:
     return quantities | {
         "tangent_output": along,
         "second_grad_upstream": along,
-        "second_grad_input": [Fraction(0)] * len(along),
+        **dict.fromkeys((*_MIXED, "forward_over_forward"), [Fraction(0)] * len(along)),
         **_at_gamma(feature, tangent, [root * gradient for gradient in upstream]),
     }
 
@@ -93,6 +119,19 @@ def _mean(values: Iterable[Dual]) -> Dual:
     )
 
 
+def _twice(x: Numbers, tangent: Numbers, root: Fraction, epsilon: Fraction, gamma: Fraction) -> Numbers:
+    """Return the second derivative of the output along the direction."""
+    count = Jet(Fraction(1, len(x)))
+    jets = [Jet(value, slope) for value, slope in zip(x, tangent, strict=True)]
+    mean = sum(jets, Jet(Fraction(0))) * count
+    deviations = [jet - mean for jet in jets]
+    spread = sum((deviation * deviation for deviation in deviations), Jet(Fraction(0))) * count + Jet(epsilon)
+    # (s(1 + e))^(-1/2) = s^(-1/2)(1 - e/2 + 3e²/8), where e has no value of its own.
+    slope, bend = spread.slope / spread.value, spread.bend / spread.value
+    inverse = Jet(root, -root * slope / 2, root * (3 * slope * slope / 8 - bend / 2))
+    return [2 * gamma * (deviation * inverse).bend for deviation in deviations]
+
+
 def _at_gamma(feature: Feature, tangent: Numbers, pulled: Numbers) -> Quantities:
     """Return the derivative of ⟨v, dx⟩ by γ, of which dx is a multiple."""
     if "gamma" not in feature.state:
@@ -101,7 +140,7 @@ def _at_gamma(feature: Feature, tangent: Numbers, pulled: Numbers) -> Quantities
 
 
 def _names(feature: Feature) -> list[str]:
-    names = ["tangent_output", "second_grad_upstream", "second_grad_input"]
+    names = ["tangent_output", "second_grad_upstream", *_MIXED, "forward_over_forward"]
     return names if "gamma" not in feature.state else [*names, "second_grad_gamma"]
 
 

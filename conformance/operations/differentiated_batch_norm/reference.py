@@ -5,6 +5,8 @@ With x̂ and r of the step, a = mean(v x̂), b = mean(g x̂), Pw = w - mean(w) -
     tangent_output = second_grad_upstream = γ r Pv           since the Jacobian is symmetric
     second_grad_gamma = r m T
     second_grad_input = -γ r² (x̂ T + b Pv + a Pg)            from dr/dx = -r² x̂/m, da/dx = r Pv/m, db/dx = r Pg/m
+    forward_over_reverse = reverse_over_forward = second_grad_input      since the second derivatives are symmetric
+    forward_over_forward = second_grad_input with v in the place of g
 
 In inference, where x̂ and r follow nothing, Pw = w and the second gradient of the input is none.
 """
@@ -27,8 +29,10 @@ from conformance.precision import Precision
 Array = np.ndarray[Any, np.dtype[Any]]
 Results = dict[str, Expected]
 
+#: The three orders of differentiating g's pullback dx along v that a Hessian's symmetry makes equal.
+MIXED = ("second_grad_input", "forward_over_reverse", "reverse_over_forward")
 #: The further derivatives that have the input's shape.
-SHAPED = ("tangent_output", "second_grad_input", "second_grad_upstream")
+SHAPED = ("tangent_output", "second_grad_upstream", *MIXED, "forward_over_forward")
 QUANTITIES = frozenset({*SHAPED, "second_grad_gamma"})
 
 
@@ -48,8 +52,10 @@ class Derivatives:
 
 def derivatives(n: Normalization, upstream: Array, tangent: Array) -> Derivatives:
     """Return the derivatives of a step; where nothing follows the batch, those of inference."""
-    count = len(upstream)
-    follows = upstream.dtype.type(1 if n.coupling else 0)
+    wide, count = n.inverse_root.dtype, len(upstream)
+    # A step's arrays beside its input come in the dtype of the case, whose sums are too narrow.
+    upstream, tangent = upstream.astype(wide, copy=False), tangent.astype(wide, copy=False)
+    follows = wide.type(1 if n.coupling else 0)
     a, b = follows * total(tangent * n.normalized) / count, follows * total(upstream * n.normalized) / count
     along = tangent - follows * total(tangent) / count - n.normalized * a
     back = upstream - follows * total(upstream) / count - n.normalized * b
@@ -87,6 +93,16 @@ def _further(situation: Situation, n: Normalization, quantities: Results, worked
     tangent, upstream = situation.arrays.get("tangent"), situation.upstream
     if tangent is None or upstream is None:
         return {}
+    in_domain = quantities["grad_input"].in_domain
+    pulled = _expected(situation, n, upstream, in_domain, worked)
+    along = _expected(situation, n, tangent, in_domain, worked)
+    second = pulled["second_grad_input"]
+    return pulled | dict.fromkeys(MIXED, second) | {"forward_over_forward": along["second_grad_input"]}
+
+
+def _expected(situation: Situation, n: Normalization, upstream: Array, in_domain: Array, worked: Precision) -> Results:
+    """Return the derivatives along v of what pulls that upstream gradient back, with their bounds."""
+    tangent = situation.arrays["tangent"]
     derived = derivatives(n, upstream, tangent)
     names = [name for name in derived.values if name != "second_grad_gamma" or "gamma" in situation.state]
     sizes = tolerance.sizes(situation, n, upstream, tangent)
@@ -100,7 +116,7 @@ def _further(situation: Situation, n: Normalization, quantities: Results, worked
             value=derived.values[name],
             bound=limits[""][name],
             magnitude=magnitudes[name],
-            in_domain=quantities["grad_input"].in_domain,
+            in_domain=in_domain,
             narrower={grade: bounds[name] for grade, bounds in limits.items() if grade},
         )
         for name in names
@@ -122,7 +138,7 @@ def _terms(situation: Situation, performed: Any) -> Mapping[str, Mapping[str, Ar
     if tangent is None or upstream is None:
         return {}
     n = performed(situation)[-1]
-    derived = derivatives(replace(n, coupling=1.0), upstream, tangent)
+    derived, own = (derivatives(replace(n, coupling=1.0), pull, tangent) for pull in (upstream, tangent))
     scale = n.gamma * n.inverse_root
     forward = {
         "γ·r·v": scale * tangent,
@@ -130,6 +146,11 @@ def _terms(situation: Situation, performed: Any) -> Mapping[str, Mapping[str, Ar
         "γ·r·x̂·a": scale * n.normalized * derived.a,
     }
     squared = scale * n.inverse_root
+    second = {
+        "γ·r²·x̂·T": squared * n.normalized * derived.product,
+        "γ·r²·b·Pv": squared * derived.b * derived.along,
+        "γ·r²·a·Pg": squared * derived.a * derived.back,
+    }
     return {
         "tangent_output": forward,
         "second_grad_upstream": forward,
@@ -137,9 +158,9 @@ def _terms(situation: Situation, performed: Any) -> Mapping[str, Mapping[str, Ar
             "r·Σv·g": n.inverse_root * (tangent * upstream).sum(axis=0),
             "r·Σv·Pg": derived.values["second_grad_gamma"],
         },
-        "second_grad_input": {
-            "γ·r²·x̂·T": squared * n.normalized * derived.product,
-            "γ·r²·b·Pv": squared * derived.b * derived.along,
-            "γ·r²·a·Pg": squared * derived.a * derived.back,
+        **dict.fromkeys(MIXED, second),
+        "forward_over_forward": {
+            "γ·r²·x̂·mean(v·Pv)": squared * n.normalized * own.product,
+            "γ·r²·a·Pv": squared * own.a * own.along,
         },
     }

@@ -44,7 +44,12 @@ def test_the_derivatives_are_the_limits_of_differences(drawn: Any) -> None:
     step = np.longdouble(2.0**-20)
     ahead, behind = (trained(x + sign * step * v, g, v) for sign in (1, -1))
     found = trained(x, g, v)
-    for given, derivative in (("output", "tangent_output"), ("grad_input", "second_grad_input")):
+    derivatives = {
+        "output": "tangent_output",
+        "grad_input": "forward_over_reverse",
+        "tangent_output": "forward_over_forward",
+    }
+    for given, derivative in derivatives.items():
         assert np.allclose((ahead[given] - behind[given]) / (2 * step), found[derivative], rtol=0, atol=1e-9)
 
 
@@ -52,6 +57,18 @@ def test_along_the_upstream_gradient_lies_the_input_gradient(drawn: Any) -> None
     x, g, _ = drawn
     found = trained(x, g, g)
     assert np.allclose(found["tangent_output"], found["grad_input"], rtol=0, atol=1e-15)
+
+
+def test_the_orders_that_are_one_second_derivative_agree(drawn: Any) -> None:
+    found = trained(*drawn)
+    for order in ("forward_over_reverse", "reverse_over_forward"):
+        assert np.array_equal(found[order], found["second_grad_input"])
+
+
+def test_along_the_upstream_gradient_every_order_agrees(drawn: Any) -> None:
+    x, g, _ = drawn
+    found = trained(x, g, g)
+    assert np.allclose(found["forward_over_forward"], found["second_grad_input"], rtol=0, atol=1e-15)
 
 
 def test_the_second_gradient_of_gamma_is_linear_in_gamma(drawn: Any) -> None:
@@ -68,8 +85,9 @@ def test_the_same_shift_of_every_value_changes_no_output(drawn: Any) -> None:
 
 def test_inference_has_no_second_gradient_of_its_input(drawn: Any) -> None:
     found = DIFFERENTIATED_BATCH_NORM.infer(directed(*drawn), DOUBLE)
-    assert not found["second_grad_input"].value.any()
-    assert not found["second_grad_input"].bound.any()
+    for order in ("second_grad_input", "forward_over_forward", "forward_over_reverse", "reverse_over_forward"):
+        assert not found[order].value.any()
+        assert not found[order].bound.any()
 
 
 # Healthy ways in float32: formulas on dual numbers, whose slopes are the derivatives, and the closed form.
@@ -142,6 +160,40 @@ def forward_of(folded: bool, x: Array, g: Array, v: Array, state: Any, epsilon: 
     }
 
 
+@dataclass(frozen=True)
+class Jet:
+    """p + q·t + s·t² with t³ = 0, each operation rounded: 2s is the second derivative along v."""
+
+    value: Any
+    slope: Any
+    bend: Any
+
+    def __sub__(self, other: Jet) -> Jet:
+        return Jet(self.value - other.value, self.slope - other.slope, self.bend - other.bend)
+
+    def __mul__(self, other: Jet) -> Jet:
+        bend = self.value * other.bend + self.slope * other.slope + self.bend * other.value
+        return Jet(self.value * other.value, self.value * other.slope + self.slope * other.value, bend)
+
+
+def twice_forward(x: Array, g: Array, v: Array, state: Any, epsilon: float, sums: Sums) -> Found:
+    """The centred form on jets: forward differentiation over itself."""
+    del g
+    m, none = F(len(x)), np.zeros_like(x)
+
+    def mean(jet: Jet) -> Jet:
+        return Jet(*(sums(np.ascontiguousarray(part)) / m for part in (jet.value, jet.slope, jet.bend)))
+
+    given = Jet(x, v, none)
+    deviation = given - mean(given)
+    variance = mean(deviation * deviation)
+    spread = variance.value + F(epsilon)
+    root = 1 / np.sqrt(spread)
+    slope, bend = variance.slope / spread, variance.bend / spread
+    inverse = Jet(root, -root * slope / 2, root * (F(0.375) * slope * slope - bend / 2))
+    return {"forward_over_forward": 2 * state["gamma"] * (deviation * inverse).bend}
+
+
 def closed(statistics: Any, x: Array, g: Array, v: Array, state: Any, epsilon: float, sums: Sums) -> Found:
     """The closed form, every sum by itself."""
     m, gamma = F(len(x)), state["gamma"]
@@ -156,6 +208,7 @@ def closed(statistics: Any, x: Array, g: Array, v: Array, state: Any, epsilon: f
         "second_grad_upstream": gamma * root * along,
         "second_grad_input": -gamma * root * root * (n * product + b * along + a * back),
         "second_grad_gamma": root * m * product,
+        "forward_over_forward": -gamma * root * root * (n * (sums(v * along) / m) + 2 * a * along),
     }
 
 
@@ -170,6 +223,9 @@ VARIANTS: dict[str, tuple[Any, Sums]] = {
     "dual-folded-sequential": (forward(True), sequential),
     "dual-folded-largest-first": (forward(True), by_size),
     "dual-folded-numpy": (forward(True), by_numpy),
+    "jets-sequential": (twice_forward, sequential),
+    "jets-largest-first": (twice_forward, by_size),
+    "jets-pairwise": (twice_forward, pairwise),
     "closed-two-pass": (lambda *given: closed(two_pass, *given), sequential),
     "closed-welford": (lambda *given: closed(welford, *given), by_size),
 }
