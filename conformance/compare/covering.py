@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -18,9 +18,25 @@ def covered(items: Sequence[tuple[Item, Sequence[SharedCause]]]) -> Iterator[tup
     of most items comes first: an item with several causes, as are alternatives that fit equally well, stands under the
     one that it shares with most others.
     """
-    remaining = list(items)
-    while remaining:
-        counts = Counter(cause for _, causes in remaining for cause in dict.fromkeys(causes))
-        chosen = min(counts, key=lambda cause: (cause.symptom, -counts[cause], cause.words, cause.id))
-        yield chosen, [item for item, causes in remaining if chosen in causes]
-        remaining = [(item, causes) for item, causes in remaining if chosen not in causes]
+    by_cause: dict[SharedCause, dict[int, None]] = {}
+    for number, (_, causes) in enumerate(items):
+        for cause in causes:
+            by_cause.setdefault(cause, {})[number] = None
+
+    def rank(cause: SharedCause) -> tuple[bool, int, str, str]:
+        return (cause.symptom, -len(by_cause[cause]), cause.words, cause.id)
+
+    queue = [(rank(cause), number, cause) for number, cause in enumerate(by_cause)]
+    heapq.heapify(queue)
+    while queue:
+        ranked, number, chosen = heapq.heappop(queue)
+        numbers = list(by_cause[chosen])
+        if ranked != rank(chosen):
+            # Items have left it since: it waits for its turn as what it is now.
+            if numbers:
+                heapq.heappush(queue, (rank(chosen), number, chosen))
+            continue
+        yield chosen, [items[number][0] for number in numbers]
+        for number in numbers:
+            for cause in items[number][1]:
+                by_cause[cause].pop(number, None)

@@ -50,7 +50,8 @@ def explained(quantities: Iterable[Judged], evidence: StepEvidence) -> list[Judg
     terms = None
     result = []
     for judged in quantities:
-        part = parts.get(judged.quantity)
+        # A quantity is judged twice where it is wrong beside its values as well, and only these are explained here.
+        part = None if judged.causes and judged.worst is None else parts.get(judged.quantity)
         if part is not None and part.narrow:
             result.append(replace(judged, causes=(_narrower(evidence),)))
         elif part is not None:

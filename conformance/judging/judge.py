@@ -40,11 +40,7 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Ju
     """Return the judgement of a cell, from the outcomes of its start and of each step that was reached."""
     judges: dict[int, StepJudge] = {}
     steps = tuple(_steps(cell, outcomes, references, judges))
-    if any(judged.explanations or judged.last_resorts for step in steps for judged in step.quantities):
-        evidence = {
-            step.number: judges[step.number].evidence(step.quantities) for step in steps if step.number in judges
-        }
-        steps = settled(steps, evidence)
+    steps = _settled(steps, judges)
     verdict = worst(step.verdict for step in steps)
     expected = all(step.expected for step in steps)
     graded = cell.case.family == OPERATIONS[cell.case.op].ladder
@@ -56,6 +52,24 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Ju
         grade=grade_of(steps) if graded else "",
         again=next((outcome.difference for outcome in outcomes if isinstance(outcome, Repeated)), None),
         observed=_observed(cell, outcomes),
+    )
+
+
+def _settled(steps: tuple[StepJudgement, ...], judges: Mapping[int, StepJudge]) -> tuple[StepJudgement, ...]:
+    """Return the steps with the causes chosen for the whole cell, and with what these say of the documentation."""
+    if not any(judged.explanations or judged.last_resorts for step in steps for judged in step.quantities):
+        return steps
+    evidence = {step.number: judges[step.number].evidence(step.quantities) for step in steps if step.number in judges}
+    return tuple(
+        replace(
+            step,
+            quantities=tuple(
+                judges[step.number].against_documentation(judged, evidence[step.number]) for judged in step.quantities
+            ),
+        )
+        if step.number in judges
+        else step
+        for step in settled(steps, evidence)
     )
 
 

@@ -94,11 +94,12 @@ class StepJudge:
         )
 
     def may_overflow(self) -> bool:
-        """Return whether an intermediate, or a result, could leave the range of its dtype, by the declared dialect."""
-        expected = self.target.expected(self.dialect, self.worked)
+        """Return whether an intermediate, or a result, could leave its range in an arithmetic in which that is excused."""
+        excused = (candidate for candidate in self.candidates if candidate.may_overflow(self.worked))
         return any(
             not quantity.in_domain.all() or may_be_infinite(quantity, self._dtypes(name)[0]).any()
-            for name, quantity in expected.items()
+            for candidate in excused
+            for name, quantity in self.target.expected(candidate.dialect, candidate.worked).items()
         )
 
     def _explained(self, quantities: Sequence[Judged]) -> list[Judged]:
@@ -106,15 +107,19 @@ class StepJudge:
         open_ = frozenset(judged.quantity for judged in quantities if self._is_open(judged))
         if not open_:
             return list(quantities)
-        evidence = self.evidence(quantities, open_)
-        return [self._against_documentation(judged, evidence) for judged in explained(quantities, evidence)]
+        return explained(quantities, self.evidence(quantities, open_))
 
     def evidence(self, quantities: Iterable[Judged], deviating: frozenset[str] = frozenset()) -> StepEvidence:
         """Return what the step's numbers, judged as `quantities`, say for and against a hypothesis.
 
-        Of a step that is judged in parts, only the part with the worst element is looked at.
+        Of a step that is judged in parts, only the part with the worst element is looked at: that of the quantities to be
+        explained.
         """
-        scored = [(judged.score or 0.0, judged.worst.position) for judged in quantities if judged.worst is not None]
+        scored = [
+            (judged.score or 0.0, judged.worst.position)
+            for judged in quantities
+            if judged.worst is not None and (judged.quantity in deviating or not deviating)
+        ]
         target = self.target.part_holding(max(scored, default=(0.0, 0))[1])
         return StepEvidence(
             observed={name: target.flat(name) for name in target.observed},
@@ -128,7 +133,8 @@ class StepJudge:
             under=target.under,
             expected=target.expected(self.dialect, self.worked),
             terms=lambda: target.terms(self.dialect),
-            fitted=self.walk.fitted.setdefault(self.inputs.step.step, {}),
+            # A hypothesis is about the part of a large step that it was made for, and a later step may look at another.
+            fitted=self.walk.fitted.setdefault((self.inputs.step.step, target.request.configuration), {}),
         )
 
     def _is_open(self, judged: Judged) -> bool:
@@ -274,10 +280,11 @@ class StepJudge:
             "contradicts-documentation", field=field, fits=str(value), stated=str(entry.value), page=entry.where
         )
 
-    def _against_documentation(self, judged: Judged, evidence: StepEvidence) -> Judged:
+    def against_documentation(self, judged: Judged, evidence: StepEvidence) -> Judged:
         """Return the quantity with the contradiction besides, where what explains it is another value of a stated field."""
-        explaining = [hypothesis for hypothesis in evidence.hypotheses if hypothesis.cause in judged.explanations[:1]]
-        for hypothesis in explaining:
+        if not judged.explanations or len(judged.causes) != 1:
+            return judged
+        for hypothesis in (one for one in evidence.hypotheses if one.cause in judged.causes):
             differing = [
                 field for field in FIELDS if getattr(hypothesis.dialect, field) != getattr(self.dialect, field)
             ]

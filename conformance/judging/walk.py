@@ -32,8 +32,9 @@ class Walk:
     outputs: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     #: The last train step.
     earlier: Past | None = None
-    #: The hypotheses that explained an earlier step, by kind of step and then by the quantities that they explained.
-    fitted: dict[str, dict[frozenset[str], tuple[Hypothesis, ...]]] = field(default_factory=dict)
+    #: The hypotheses that explained an earlier step, by kind of step and the configuration of the part of it that was looked
+    #: at, and then by the quantities that they explained.
+    fitted: dict[tuple[str, Configuration], dict[frozenset[str], tuple[Hypothesis, ...]]] = field(default_factory=dict)
 
     def follow(self, reported: Mapping[str, Array]) -> None:
         """Take over the reported state; an array that is missing or of a wrong size, and judged so, stays as it was."""

@@ -162,15 +162,16 @@ class Hypothesis:
 def both(first: Hypothesis, second: Hypothesis, base: Hypothesis) -> Hypothesis | None:
     """Return the hypothesis that both changes of `base` were made, `first` before `second`; None where they exclude each other.
 
-    They do where both change the same field, where each performs another pass, where no quantity is both's, and where
-    one is about a step that computes no pass.
+    They do where both change the same field, where each performs another pass, where no quantity is both's, where one is
+    about a step that computes no pass, and where one explains only numbers that some dtype can hold.
     """
     configuration = _merged(base.configuration, first.configuration, second.configuration)
     dialect = _merged(base.dialect, first.dialect, second.dialect)
     only = first.only & second.only if first.only and second.only else first.only | second.only
     exclusive = (first.performed and second.performed) or (first.only and second.only and not only)
-    of_state = first.change_state is not None or second.change_state is not None
-    if first is second or configuration is None or dialect is None or exclusive or of_state:
+    # One that explains only what a dtype can hold explains nothing beside another change.
+    alone = any(one.change_state is not None or one.representable for one in (first, second))
+    if first is second or configuration is None or dialect is None or exclusive or alone:
         return None
     changes = [change for change in (first.change_situation, second.change_situation) if change is not None]
     results = [change for change in (first.change_results, second.change_results) if change is not None]

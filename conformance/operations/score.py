@@ -120,8 +120,11 @@ def _all_loud(beyond: Array, expected: Expected, numbers: Array, bound: Array, s
 
 
 def may_be_infinite(expected: Expected, stored: str) -> Array:
-    """Return where the right value, finite, could be rounded to infinity by the dtype that holds it."""
-    finite = np.isfinite(expected.value)
+    """Return where the right value, finite, could be rounded to infinity by the dtype that holds it.
+
+    A bound that is infinite says nothing of that.
+    """
+    finite = np.isfinite(expected.value) & np.isfinite(expected.bound)
     return np.asarray(finite & (np.abs(expected.value) + expected.bound >= precision(stored).largest))
 
 

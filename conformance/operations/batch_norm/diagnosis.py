@@ -1,7 +1,7 @@
 """The single changes of batch normalization that known implementations have got wrong.
 
 Each is the reference with one thing changed: its configuration, its dialect, what a step starts from, or what
-comes out of it. A deviation is explained by the first that fits every deviating quantity within the bound.
+comes out of it.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def _one_more(situation: Situation) -> Situation:
 def _debiased_with_initial(situation: Situation, results: Results) -> Results:
     """Return (a M + (1-a) s)/(1-a) after the first step: the division undoes a beginning at 0, and M was not 0."""
     decay = situation.x.dtype.type(situation.configuration.decay)
-    if situation.trained or decay == 1 or not results.keys() >= MOVING:
+    if situation.trained or decay == 1 or not situation.x.size or not results.keys() >= MOVING:
         return {}
     rest = decay / (1 - decay)
     return {name: changed_to(results[name], results[name].value + rest * situation.state[name]) for name in MOVING}

@@ -6,6 +6,7 @@ The dtype of a case is that of the results. Its values are whole numbers, and ar
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -92,10 +93,10 @@ def _wrapped(dtype: str, situation: Situation, results: dict[str, Expected]) -> 
 
 def _misfit(configuration: Configuration, kind: str, shape: tuple[int, ...]) -> str:
     """Return why there are no moments: the operation is asked for once, and keeps nothing."""
-    del configuration
     if kind == "train":
         return "moments are taken without a gradient, by `infer`"
-    return "" if shape[0] else "no samples have no moments"
+    count = math.prod(size for axis, size in enumerate(shape) if axis not in configuration.feature_axes)
+    return "" if count else "no values have no moments"
 
 
 MOMENTS = replace(
