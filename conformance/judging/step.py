@@ -267,12 +267,15 @@ class StepJudge:
         return self._contradiction(refuted[0], getattr(canonical, refuted[0])) if refuted else None
 
     def _admits(self, name: str, dialect: Dialect) -> bool:
-        """Return whether the quantity fits the dialect, or the step says nothing about it."""
+        """Return whether the quantity fits the dialect, or the step says nothing about it.
+
+        Where one has a NaN and the other none, the numbers say that something was lost, and not by which convention.
+        """
         request = self.target.request
         if numbers(replace(request, dialect=dialect)) == numbers(replace(request, dialect=self.operation.dialect)):
             return True
         fit = self._fit(name, dialect, self.worked)
-        return fit is None or fit.within
+        return fit is None or fit.within or fit.pattern is not None
 
     def _contradiction(self, field: str, value: object) -> Cause:
         entry = self.declared[field]

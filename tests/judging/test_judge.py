@@ -177,6 +177,18 @@ def test_numbers_of_a_third_convention_contradict_the_documentation_too() -> Non
     )
 
 
+def test_a_nan_that_an_earlier_step_left_refutes_no_documentation() -> None:
+    """Of an average that the first batch fills in, the NaN before it should have no weight, and has one."""
+    made = case(TRAIN, initial={"moving_mean": {"kind": "literal", "values": ["nan", "nan", "nan"]}})
+    given = altered(
+        outcomes(ExactLayer(case=made)), 1, "moving_mean", lambda value: np.full_like(value, np.nan), kept=True
+    )
+    judgement = judged(made, given, profile=(declared("update", "cumulative"),))
+    assert "contradicts" not in [
+        cause.id for each in judgement.steps[1].quantities for cause in each.causes if each.quantity == "moving_mean"
+    ]
+
+
 def test_numbers_that_fit_both_the_page_and_the_canonical_semantics_conform() -> None:
     """Of the first batch alone, a plain average and one corrected for a beginning at 0 have the same weights."""
     profile = (declared("update", "cumulative"),)
