@@ -207,7 +207,11 @@ class StepJudge:
                 verdict, fields, causes = self._accepted(name, fit, candidate)
                 # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
                 accepted = candidate.worked == self.worked and verdict is not Verdict.DEVIATES
-                return judged(verdict=verdict, fields=fields, causes=causes, **_scored(fit if accepted else first))
+                refuted = verdict is Verdict.DEVIATES and candidate.verdict is Verdict.CONFORMS
+                broken = self._fit(name, self._documented(), self.worked) if refuted else first
+                return judged(
+                    verdict=verdict, fields=fields, causes=causes, **_scored(fit if accepted else broken or first)
+                )
         assert first is not None
         pattern = first.pattern
         if overflowing is not None:
@@ -258,13 +262,17 @@ class StepJudge:
 
         Who relies on the page is misled, although the canonical value would be welcome.
         """
-        canonical = self.operation.dialect
-        stated = {field: entry for field, entry in self.declared.items() if entry.source == "documentation"}
-        documented = apply(canonical, stated)
+        canonical, documented = self.operation.dialect, self._documented()
         if documented == canonical or self._admits(name, documented):
             return None
-        refuted = [field for field, entry in stated.items() if not self._admits(name, apply(canonical, {field: entry}))]
+        stated = ((field, entry) for field, entry in self.declared.items() if self._states(field))
+        refuted = [field for field, entry in stated if not self._admits(name, apply(canonical, {field: entry}))]
         return self._contradiction(refuted[0], getattr(canonical, refuted[0])) if refuted else None
+
+    def _documented(self) -> Dialect:
+        """Return the dialect that the documentation alone states."""
+        stated = {field: entry for field, entry in self.declared.items() if entry.source == "documentation"}
+        return apply(self.operation.dialect, stated)
 
     def _admits(self, name: str, dialect: Dialect) -> bool:
         """Return whether the quantity fits the dialect, or the step says nothing about it.
