@@ -114,6 +114,16 @@ class StepEvidence:
         }
         return bool(fitting) and variances - self.narrowed <= fitting
 
+    @property
+    def spoiled(self) -> frozenset[str]:
+        """The deviating quantities with values that are NaN or infinite where they must be finite, or the reverse."""
+        return frozenset(
+            name
+            for name in self.deviating & self.expected.keys()
+            if self.expected[name].value.shape == self.observed[name].shape
+            and (np.isfinite(self.observed[name].astype(np.float64)) != np.isfinite(self.expected[name].value)).any()
+        )
+
     def admits_narrow(self, name: str) -> bool:
         """Return whether narrower arithmetic admits the quantity, be it for a bound that tells nothing."""
         if self.narrow is None or not self._is_narrow(name):

@@ -153,7 +153,8 @@ def _most(names: frozenset[str], evidence: StepEvidence) -> tuple[tuple[Hypothes
     by_covered: dict[frozenset[str], list[Hypothesis]] = {}
     for hypothesis in evidence.hypotheses:
         covered = frozenset(name for name in names if evidence.score(hypothesis, (name,)) <= 1)
-        if covered:
+        # Of numbers that are NaN, a change that makes them so tells nothing: many do.
+        if covered - evidence.spoiled:
             by_covered.setdefault(covered, []).append(hypothesis)
     largest = max(map(len, by_covered), default=0)
     # Of different sets of that size, the one whose explanation fewest of the right quantities speak against.

@@ -40,9 +40,14 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> Any:
     return force
 
 
+#: The squares of their values are beyond float64, and so beyond two of them.
+BEYOND = frozenset({"overflow.float64/2-520"})
+
+
 def shipped() -> list[Any]:
     """Every shipped case of float64 with few enough elements for fractions."""
     cases = [located.case for located in load(spec_folder()).cases if crosscheck.small_enough(located.case)]
+    cases = [made for made in cases if made.id not in BEYOND]
     return [
         pytest.param(made, id=made.id)
         for made in cases
