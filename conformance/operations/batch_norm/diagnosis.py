@@ -97,8 +97,10 @@ def _data(base: Hypothesis) -> Iterator[Hypothesis]:
     )
 
 
-def _input_in(dtype: str, situation: Situation) -> Situation:
-    return replace(situation, x=rounded(situation.x, dtype).astype(situation.x.dtype))
+def _input_in(dtype: str, situation: Situation) -> Situation | None:
+    """Return the step with its input rounded; None where that would make an infinity of a finite value."""
+    x = rounded(situation.x, dtype).astype(situation.x.dtype)
+    return replace(situation, x=x) if np.array_equal(np.isfinite(x), np.isfinite(situation.x)) else None
 
 
 def _returned_corrected(situation: Situation, results: Results) -> Results:
