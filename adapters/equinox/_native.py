@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+
 from conformance.protocol import Call, Configuration, Declared
 
 #: Our name -> Equinox's name for the same leaf.

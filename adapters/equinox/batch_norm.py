@@ -7,12 +7,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import jax.numpy as jnp
-import optax
-
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+
 from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.equinox._native import CALL, EMA, call_ema, leaves, over_batch, supports_channels, with_leaves
 from conformance_adapters.jax._native import (

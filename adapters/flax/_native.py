@@ -5,16 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import jax.numpy as jnp
-import optax
-
 import flax
 import flax.linen  # noqa: F401 - calls name it by its path
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+from flax import nnx
+
 from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.jax._native import X64, descended, differentiate, prepare, supports_dtype, with_gradients
-from flax import nnx
 
 #: Our name -> Flax's name for the same variable.
 FLAX_NAMES = {"gamma": "scale", "beta": "bias", "moving_mean": "mean", "moving_variance": "var"}

@@ -7,10 +7,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import jax.numpy as jnp
-
 import jax
+import jax.numpy as jnp
 import numpy as np
+
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.flax._native import (
     FLAX,

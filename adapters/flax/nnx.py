@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-import orbax.checkpoint
-
 import jax
+import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint
+from flax import nnx
+
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.flax._native import (
     FLAX,
@@ -28,7 +29,6 @@ from conformance_adapters.flax._native import (
     train_nnx,
 )
 from conformance_adapters.jax._native import adapter, row, supports_dtype, timed, with_keywords
-from flax import nnx
 
 PROCESSES = "jax"
 

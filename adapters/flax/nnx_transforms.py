@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+from flax import nnx
+
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.flax._native import (
     FLAX,
@@ -23,7 +25,6 @@ from conformance_adapters.flax._native import (
     train_nnx,
 )
 from conformance_adapters.jax._native import adapter, row, supports_dtype, with_keywords
-from flax import nnx
 
 PROCESSES = "jax-alone"
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
-import jax
 from conformance.protocol import Call, Configuration, Implementation, Quantities
 from conformance_adapters.flax._native import (
     FLAX,

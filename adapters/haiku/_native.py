@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+
 from conformance.protocol import Call, Configuration, Declared, Quantities
 
 #: Our name -> Haiku's names of the module and of the value.

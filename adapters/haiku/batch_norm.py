@@ -6,12 +6,12 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-import jax.numpy as jnp
-import jmp
-
 import haiku as hk
 import jax
+import jax.numpy as jnp
+import jmp
 import numpy as np
+
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.haiku._native import DEBIASED, HAIKU_NAMES, apply_haiku, call_haiku, filled, read_haiku
 from conformance_adapters.jax._native import (

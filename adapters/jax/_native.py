@@ -10,12 +10,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import jaxlib
+import numpy as np
 import optax
 
-import jax
-import numpy as np
 from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
 
 X64 = jax.config.jax_enable_x64

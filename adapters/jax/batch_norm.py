@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import jax.numpy as jnp
-
 import jax
+import jax.numpy as jnp
 import numpy as np
+
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.jax._native import (
     X64,

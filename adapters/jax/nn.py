@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+
 from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.jax._native import (
     adapter,

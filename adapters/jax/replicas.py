@@ -12,15 +12,16 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import jax.numpy as jnp
-import jaxlib
-from jax.sharding import Mesh, PartitionSpec
-
 import equinox as eqx
 import flax
 import haiku as hk
 import jax
+import jax.numpy as jnp
+import jaxlib
 import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, PartitionSpec
+
 from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
 from conformance_adapters.equinox._native import EMA, call_ema, leaves, over_batch, supports_channels, with_leaves
 from conformance_adapters.flax._native import (
@@ -36,7 +37,6 @@ from conformance_adapters.flax._native import (
 )
 from conformance_adapters.haiku._native import DEBIASED, HAIKU_NAMES, apply_haiku, call_haiku, filled, read_haiku
 from conformance_adapters.jax._native import POOL, X64, row, step_pure, with_gradients, with_keywords
-from flax import nnx
 
 PROCESSES = "jax-replicas"
 

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import keras
+
 from conformance_adapters.tensorflow._process import numerics, threads
 
 BACKEND = keras.backend.backend()
@@ -14,9 +15,8 @@ if BACKEND == "tensorflow":
 elif BACKEND == "torch":
     import torch
 elif BACKEND == "jax":
-    import jaxlib
-
     import jax
+    import jaxlib
 
 
 def differentiate(forward: Any, x: Any, upstream: Any, learned: Any) -> Any:

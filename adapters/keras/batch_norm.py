@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+
 from conformance.protocol import Call, Configuration
 from conformance_adapters.keras._backend import BACKEND
 from conformance_adapters.keras._native import (

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+
 from conformance.protocol import Quantities
 from conformance_adapters.keras._backend import BACKEND, differentiate
 from conformance_adapters.keras._native import (

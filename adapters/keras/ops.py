@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import keras
+
 from conformance.protocol import Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.keras._backend import BACKEND, DTYPES, GRADIENTS, compiled, differentiate, differentiate_jax
 from conformance_adapters.keras._native import DOCUMENTATION, LAYER, adapter, array, loaded, passes, tensor, timed

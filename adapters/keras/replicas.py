@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+
 from conformance.protocol import Adapter, Configuration, Quantities
 from conformance_adapters.keras._backend import settings, versions
 from conformance_adapters.keras._native import (

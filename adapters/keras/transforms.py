@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+
 from conformance.protocol import Adapter, Configuration, Quantities
 from conformance_adapters.keras._backend import BACKEND, MODES, compiled, differentiate, pool, switches, versions
 from conformance_adapters.keras._native import (

@@ -15,8 +15,8 @@ import ml_dtypes
 import mlx.core as mx
 import mlx.nn  # noqa: F401 - the call names it by its path
 import mlx.optimizers
-
 import numpy as np
+
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 
 PROCESSES = "portable"

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
 
 PROCESSES = "numpy"

@@ -8,11 +8,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnx
 import onnx.reference
 import onnxruntime
 
-import numpy as np
-import onnx
 from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
 
 PROCESSES = "portable"

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import openvino.opset15
-
 import numpy as np
 import openvino
+import openvino.opset15
+
 from conformance.protocol import Adapter, Call, Configuration, Implementation, Quantities
 
 PROCESSES = "portable"

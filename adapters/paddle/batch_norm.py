@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import paddle
+
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 
 PROCESSES = "paddle"

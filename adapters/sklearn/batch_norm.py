@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import joblib
-import sklearn.preprocessing  # noqa: F401 - the call names it by its path
-
 import numpy as np
 import sklearn
+import sklearn.preprocessing  # noqa: F401 - the call names it by its path
+
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 
 PROCESSES = "portable"

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
+
 from conformance.protocol import Configuration, Quantities
 from conformance_adapters.tensorflow._process import numerics, once, threads
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
 from conformance.protocol import Configuration, Quantities
 
 

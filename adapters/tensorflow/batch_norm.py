@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
+
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.tensorflow._native import (
     DEVICES,

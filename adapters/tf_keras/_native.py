@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
+
 from conformance.protocol import Adapter, Call, Configuration, Declared, Implementation, Quantities
 from conformance_adapters.tensorflow._native import (
     DEVICES,

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
+
 from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.tensorflow._native import (
     passes,

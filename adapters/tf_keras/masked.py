@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
+
 from conformance.protocol import Quantities
 from conformance_adapters.tensorflow._native import arrays, constant, passes
 from conformance_adapters.tf_keras._native import (

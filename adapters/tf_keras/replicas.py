@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
+
 from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
 from conformance_adapters.tensorflow._process import numerics, threads
 from conformance_adapters.tensorflow._replicas import (

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
+
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.tensorflow._native import arrays, infer_layer, passes, train_layer
 from conformance_adapters.tf_keras._native import (

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
-
 import numpy as np
 import torch
+
 from conformance.protocol import Call, Configuration, Declared, Implementation, Quantities
 
 #: Our name -> torch's name for the same tensor.
@@ -29,9 +29,9 @@ def tensor(array: Any, device: Any = "cpu") -> Any:
 
 def array(value: Any) -> Any:
     value = value.detach().cpu()
-    if value.dtype == torch.bfloat16:
-        return value.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     # Forced: a derivative that is zero throughout may be a tensor without memory.
+    if value.dtype == torch.bfloat16:
+        return value.view(torch.int16).numpy(force=True).view(ml_dtypes.bfloat16)
     return value.numpy(force=True).copy()
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+
 from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
 from conformance_adapters.torch._native import (
     DEVICES,

@@ -17,11 +17,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import torch
 import torch._dynamo  # noqa: F401 - else every forked process imports it for itself
 import torch.distributed
 
-import numpy as np
-import torch
 from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
 from conformance_adapters.torch._native import (
     DOCUMENTATION,

@@ -6,10 +6,10 @@ import functools
 from dataclasses import replace
 from typing import Any
 
+import torch
 import torch.autograd.forward_ad
 import torch.utils.checkpoint
 
-import torch
 from conformance.protocol import Adapter, Call, Configuration, Quantities
 from conformance_adapters.torch._native import (
     DEVICES,
