@@ -78,6 +78,7 @@ def _parts(evidence: StepEvidence) -> dict[str, _Part]:
     """Return what explains each deviating quantity, where anything does."""
     hypotheses, names = _together(evidence)
     parts = dict.fromkeys(names, _Part(hypotheses=hypotheses)) if hypotheses else {}
+    names_together = frozenset(parts)
     rest = evidence.deviating - parts.keys() - evidence.narrowed
     if evidence.narrowed:
         parts |= {name: _Part(narrow=True) for name in rest if evidence.admits_narrow(name)}
@@ -92,7 +93,19 @@ def _parts(evidence: StepEvidence) -> dict[str, _Part]:
         part = _two(name, list(parts.values()), evidence, alone=len(rest) <= _FEW)
         if part is not None:
             parts[name] = part
-    return parts
+    return _believed(parts, names_together, evidence.deviating - parts.keys() - evidence.narrowed)
+
+
+def _believed(parts: dict[str, _Part], together: frozenset[str], unexplained: frozenset[str]) -> dict[str, _Part]:
+    """Return the parts without changes that would have acted on a quantity that stays unexplained.
+
+    What explains one quantity alone, and would have changed another that it does not explain, may fit by chance.
+    """
+
+    def acts(part: _Part) -> bool:
+        return any(not one.last and (not one.only or one.only & unexplained) for one in part.hypotheses)
+
+    return {name: part for name, part in parts.items() if not unexplained or name in together or not acts(part)}
 
 
 def _together(evidence: StepEvidence) -> tuple[tuple[Hypothesis, ...], frozenset[str]]:
