@@ -612,6 +612,11 @@ def corrected_root(l: Layer, root: Any, spread: Any) -> Any:
     return inverse(l, spread * l.t(bessel(len(rows(l, l.x)))))
 
 
+def infinity_replaced(x: Any) -> Any:
+    """The values with a large number, whose square float32 holds, in place of an infinity, and no other changed."""
+    return np.where(np.isinf(x), np.copysign(x.dtype.type(2.0**47), x), x)
+
+
 def whole(step: int) -> Callable[..., Any]:
     """The mean of the rows of the whole groups of `step` alone."""
     return lambda l, x: mean(l, x[: len(x) // step * step or len(x)])
@@ -749,7 +754,7 @@ plant("upstream_in_bfloat16", "The upstream gradient is rounded to bfloat16.", "
 # Edges.
 plant("nan_swallowed", "NaN are left out of the mean and the variance.", "non-finite values left out of the statistics", rare=True, mean=lambda l, x: np.nanmean(x, 0), variance=lambda l, x, c: np.nanmean(np.square(x - c), 0))
 plant("nan_spreads", "A NaN in one feature makes all means NaN.", "that must be finite", rare=True, mean=spreading)
-plant("infinity_clipped", "Infinities count as a large number.", "finite that must be NaN or infinite", rare=True, rows=lambda l, a: np.clip(rows(l, a), np.finfo(np.float32).min / 2**66, np.finfo(np.float32).max / 2**66))
+plant("infinity_clipped", "Infinities count as a large number.", "finite that must be NaN or infinite", rare=True, rows=lambda l, a: infinity_replaced(rows(l, a)))
 plant("non_finite_batch_skipped", "A batch with a non-finite value leaves the moving values.", "moving values not updated", rare=True, update=skipping_non_finite)
 plant("empty_makes_nan", "An empty batch makes the moving values NaN.", "that must be finite", rare=True, empty=empty_with_nan)
 plant("empty_decays", "An empty batch moves the moving values towards zero.", "an empty batch moves the moving values towards 0", rare=True, empty=empty_decaying)
