@@ -79,9 +79,19 @@ class StepEvidence:
             self._scores[key] = {
                 name: quantity_fit.score if quantity_fit.decidable or shown else math.inf
                 for name, quantity_fit in fits.items()
-                if quantity_fit is not None
+                if quantity_fit is not None and self._differs(hypothesis, name, expected[name], worked)
             }
         return self._scores[key]
+
+    def _differs(self, hypothesis: Hypothesis, name: str, expected: Expected, worked: Precision) -> bool:
+        """Return whether a hypothesis expects other numbers than are right, so that it may explain why they are not.
+
+        One that only has a wider bound about the right numbers explains nothing, but for those that are about rounding.
+        """
+        about_rounding = hypothesis.variance == "one_pass" or hypothesis.representable or hypothesis is self.base
+        if about_rounding or worked.name != self.worked.name or name not in self.expected:
+            return True
+        return not np.array_equal(expected.value, self.expected[name].value, equal_nan=True)
 
     def _fit(self, hypothesis: Hypothesis, name: str, expected: Expected, worked: Precision) -> Fit | None:
         """Return how well one quantity fits; None where it has another shape."""

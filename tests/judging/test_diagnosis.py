@@ -151,6 +151,21 @@ def tried(fits: str, fitted: dict[frozenset[str], tuple[Hypothesis, ...]], *, na
     return names
 
 
+def test_a_change_that_leaves_the_right_numbers_explains_none_that_are_wrong() -> None:
+    """However wide its bound about them is: a decay of 0.999 has a wider one in a first step that takes the batch alone."""
+    right, wide = (
+        Expected(value=np.ones(3), bound=np.full(3, bound), magnitude=np.full(3, 9.0), in_domain=np.ones(3, dtype=bool))
+        for bound in (1e-6, 1.0)
+    )
+    evidence = StepEvidence(
+        observed={"output": np.full(3, 1.5, np.float32)}, deviating=frozenset({"output"}), narrowed=frozenset(),
+        agreeing=frozenset(), worked=working("float32"), base=CHANGES[0], hypotheses=CHANGES,
+        under=lambda hypothesis, worked, names: {"output": wide},
+        expected={"output": right}, terms=dict,
+    )  # fmt: skip
+    assert evidence.score(CHANGES[1], ("output",)) == np.inf
+
+
 CHANGES = tuple(
     Hypothesis(cause=because(name), configuration=case(TRAIN).configuration, dialect=OPERATIONS["batch_norm"].dialect)
     for name in ("one", "two", "three")
