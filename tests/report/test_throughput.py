@@ -32,10 +32,10 @@ def timed(implementation: str = TORCH, seconds: float = 0.01, standing: str = "s
     }  # fmt: skip
 
 
-def unmeasured(why: str) -> Line:
+def unmeasured(why: str, **other: Any) -> Line:
     kept = ("timed", "case", "implementation", "mode", "device", "pass", "environment", "op", "dtype", "shape")
     return {
-        **{key: value for key, value in timed(mode="compiled").items() if key in kept},
+        **{key: value for key, value in timed(**{"mode": "compiled", **other}).items() if key in kept},
         "standing": "unmeasured",
         "why": why,
     }
