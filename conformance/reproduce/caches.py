@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from conformance.reproduce.names import bound_in, is_name, loaded_in
+from conformance.reproduce.names import bound_in, is_name, loaded_in, walk
 
 _KEEPING = {"functools.cache", "functools.lru_cache"}
 #: Where more starts than these share a compilation it stays shared.
@@ -57,7 +57,7 @@ def _kept(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> Iterator
                     node
                     for other in [*definitions, *main]
                     if other is not statement
-                    for node in ast.walk(other)
+                    for node in walk(other)
                     if is_name(node) and node.id == name
                 ]
                 asked = [use for other in [*definitions, *main] for use in _asked(other, name)]
@@ -69,7 +69,7 @@ def _kept(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> Iterator
 
 def _asked(statement: ast.stmt, name: str) -> Iterator[ast.expr]:
     """Yield the keys for which a dictionary is asked or that it is given."""
-    for node in ast.walk(statement):
+    for node in walk(statement):
         match node:
             case ast.Compare(left=key, ops=[ast.In() | ast.NotIn()], comparators=[ast.Name(id=other)]) if other == name:
                 yield key
@@ -105,7 +105,7 @@ class _Cache(_Blocks):
 
     def __init__(self, name: str, statements: Sequence[ast.stmt]) -> None:
         self.name = name
-        reserved = {node.id for statement in statements for node in ast.walk(statement) if is_name(node)}
+        reserved = {node.id for statement in statements for node in walk(statement) if is_name(node)}
         loaded = [name for statement in statements for name in loaded_in(statement)]
         keys = [key.id for statement in statements for key in _asked(statement, name) if is_name(key)]
         #: The variable of the key, where it has no other use.
@@ -145,6 +145,6 @@ class _Uncounted(_Blocks):
         self.counters = counters
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
-        if not node.orelse and any(is_name(inner) and inner.id in self.counters for inner in ast.walk(node.test)):
+        if not node.orelse and any(is_name(inner) and inner.id in self.counters for inner in walk(node.test)):
             return None
         return self.generic_visit(node)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conformance.reproduce.names import bound_in, is_name
+from conformance.reproduce.names import bound_in, is_name, walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Calls:
         """Note the calls inside a statement; a function that is otherwise named there is not to be followed."""
         local = set(bound_in(statement)) if isinstance(statement, ast.FunctionDef | ast.ClassDef) else set[str]()
         called: set[int] = set()
-        for node in ast.walk(statement):
+        for node in walk(statement):
             match node:
                 case ast.Call(func=ast.Name(id=name) as function) if name in self.functions:
                     starred = any(isinstance(value, ast.Starred) for value in node.args)
@@ -49,7 +49,7 @@ class Calls:
                         self.sites[name].append(Site(main=is_main, statement=statement, call=node))
                 case _:
                     pass
-        for node in ast.walk(statement):
+        for node in walk(statement):
             if is_name(node) and (id(node) not in called or node.id in local):
                 self.followed.discard(node.id)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from conformance.reproduce.names import bound_in, is_name
+from conformance.reproduce.names import bound_in, is_name, walk
 
 #: What may be called: it depends on its arguments alone.
 PURE: Mapping[str, Any] = {
@@ -47,7 +47,7 @@ def computed(node: ast.expr, values: Mapping[str, Any]) -> list[Any]:
         return []
     own = set(bound_in(node))
     known = {**PURE, **values}
-    for inner in ast.walk(node):
+    for inner in walk(node):
         if not isinstance(inner, _NODES) or (isinstance(inner, ast.Attribute) and not _method(inner)):
             return []
         if is_name(inner) and inner.id not in known and inner.id not in own:

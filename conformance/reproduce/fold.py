@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from conformance.reproduce.computed import PURE, computed
-from conformance.reproduce.names import bound_in, is_name, loaded_in
+from conformance.reproduce.names import bound_in, is_name, loaded_in, walk
 from conformance.reproduce.text import is_comment
 
 
@@ -164,7 +164,7 @@ def fold_function(function: ast.FunctionDef, names: Names, constants: Names) -> 
     }
     inner = {
         name
-        for node in ast.walk(function)
+        for node in walk(function)
         if isinstance(node, ast.FunctionDef | ast.Lambda) and node is not function
         for name in bound_in(node)
     }
@@ -278,7 +278,7 @@ class _Fold(ast.NodeTransformer):
             return self._expression(copy.deepcopy(entry))
         if isinstance(node, ast.IfExp) and isinstance(fact := evaluate(node.test, self.names), Value):
             return self._expression(node.body if fact.value else node.orelse)
-        open_ = any(isinstance(inner, ast.Name | ast.BinOp) for inner in ast.walk(node))
+        open_ = any(isinstance(inner, ast.Name | ast.BinOp) for inner in walk(node))
         fact = evaluate(node, self.names) if open_ and not isinstance(node, ast.Starred) else None
         if isinstance(fact, Value) and literal(fact):
             return ast.parse(repr(fact.value), mode="eval").body

@@ -6,6 +6,8 @@ import ast
 import sys
 from collections.abc import Collection, Iterable, Iterator
 
+from conformance.reproduce.names import walk
+
 
 def import_lines(imports: Iterable[str], body: str) -> list[str]:
     """Return the groups of the imports that `body` needs, each one text."""
@@ -38,6 +40,6 @@ def _needed(alias: ast.alias, modules: Collection[str], named: Collection[str]) 
 
 def _paths(tree: ast.AST) -> Iterator[str]:
     """Yield every dotted name, and those that it begins with."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Attribute | ast.Name):
             yield ast.unparse(node)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from conformance.reproduce.calls import Calls, Site, argument, parameters
-from conformance.reproduce.names import bound_in, is_name, loaded_in
+from conformance.reproduce.names import bound_in, is_name, loaded_in, walk
 from conformance.reproduce.order import comes_first, evaluated_first, simple
 from conformance.reproduce.scopes import names_in_main, other_name
 from conformance.reproduce.variables import joined
@@ -92,7 +92,7 @@ def _replaceable(expression: ast.expr, site: Site, arguments: Mapping[str, ast.e
     own = set(loaded_in(expression)) - inner - set(arguments)
     if inner & (set(arguments) | {name for value in arguments.values() for name in loaded_in(value)}) or own & outer:
         return False
-    if any(isinstance(node, ast.Lambda) for node in ast.walk(expression)):
+    if any(isinstance(node, ast.Lambda) for node in walk(expression)):
         return False
     fits = all(_fits(expression, name, value) for name, value in arguments.items())
     return fits and sum(not simple(value) for value in arguments.values()) <= 1
@@ -138,8 +138,8 @@ def _body_inlined(function: ast.FunctionDef, site: Site, definitions: Sequence[a
         return False
     block, index, looped = place
     body = [copy.deepcopy(statement) for statement in _without_docstring(function)]
-    scopes = [node for statement in body for node in ast.walk(statement) if isinstance(node, _Scope)]
-    if any(isinstance(node, ast.Global | ast.Nonlocal | ast.Yield | ast.YieldFrom) for node in ast.walk(function)):
+    scopes = [node for statement in body for node in walk(statement) if isinstance(node, _Scope)]
+    if any(isinstance(node, ast.Global | ast.Nonlocal | ast.Yield | ast.YieldFrom) for node in walk(function)):
         return False
     if looped and any(isinstance(scope, ast.FunctionDef | ast.Lambda) for scope in scopes):
         return False
@@ -179,14 +179,14 @@ def _names_around(site: Site, definitions: Sequence[ast.stmt], main: Sequence[as
     """Return the names that are in use where a body is to stand."""
     if site.main:
         return names_in_main(definitions, main)
-    return {node.id for node in ast.walk(site.statement) if is_name(node)} | set(bound_in(site.statement))
+    return {node.id for node in walk(site.statement) if is_name(node)} | set(bound_in(site.statement))
 
 
 def _named(function: ast.FunctionDef, site: Site, body: Sequence[ast.stmt], outer: set[str]) -> list[ast.stmt] | None:
     """Return the body with arguments for parameters, and other names for those of its own that are in use around."""
     arguments = _arguments(function, site.call)
     bound = {name for statement in body for name in bound_in(statement)}
-    scopes = [node for statement in body for node in ast.walk(statement) if isinstance(node, _Scope)]
+    scopes = [node for statement in body for node in walk(statement) if isinstance(node, _Scope)]
     inner = {name for scope in scopes for name in bound_in(scope)}
     free = {name for statement in body for name in loaded_in(statement)} - bound - set(arguments)
     if inner & set(arguments) or (not site.main and free & set(bound_in(site.statement))):
@@ -200,7 +200,7 @@ def _named(function: ast.FunctionDef, site: Site, body: Sequence[ast.stmt], oute
     # What is a nested scope's own hides nothing around it, but what an argument names.
     captured = inner & {name for value in direct.values() for name in loaded_in(value)}
     visible = {name for statement in body for name in _bound_outside(statement)} | captured | set(assigned)
-    renamed = {name: other_name(name, outer | bound | set(arguments)) for name in visible & outer}
+    renamed = {name: other_name(name, outer | bound | set(arguments)) for name in sorted(visible & outer)}
     parameters_inside = {
         item.arg for scope in scopes if isinstance(scope, ast.FunctionDef | ast.Lambda) for item in parameters_of(scope)
     }
@@ -222,7 +222,7 @@ def _bound_outside(node: ast.AST) -> Iterator[str]:
         case ast.FunctionDef(name=name):
             yield name
         case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-            yield from (inner.target.id for inner in ast.walk(node) if isinstance(inner, ast.NamedExpr))
+            yield from (inner.target.id for inner in walk(node) if isinstance(inner, ast.NamedExpr))
         case ast.Name(id=name, ctx=ast.Store()) | ast.ExceptHandler(name=str(name)):
             yield name
         case ast.Import() | ast.ImportFrom() | ast.ClassDef():
@@ -268,7 +268,7 @@ def _gives(statement: ast.stmt, name: str) -> bool:
 
 def parameters_of(scope: ast.FunctionDef | ast.Lambda) -> Iterator[ast.arg]:
     """Yield every parameter of a function, starred ones too."""
-    yield from (node for node in ast.walk(scope.args) if isinstance(node, ast.arg))
+    yield from (node for node in walk(scope.args) if isinstance(node, ast.arg))
 
 
 class _Renamed(ast.NodeTransformer):

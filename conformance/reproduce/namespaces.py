@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 
 from conformance.reproduce.fold import Fields, Known
-from conformance.reproduce.names import is_name
+from conformance.reproduce.names import is_name, walk
 
 #: By these a field is read without being named.
 _READERS = {"vars", "getattr", "hasattr", "setattr"}
@@ -53,7 +53,7 @@ def fields_of(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> dict
 
 def _nodes(statements: Iterable[ast.stmt]) -> Iterator[ast.AST]:
     for statement in statements:
-        yield from ast.walk(statement)
+        yield from walk(statement)
 
 
 def namespace_call(node: ast.AST) -> ast.Call | None:
@@ -102,7 +102,7 @@ def _droppable(node: ast.AST, name: str) -> bool:
 
 
 def _stores(target: ast.expr, name: str) -> bool:
-    return any(isinstance(inner, ast.Attribute) and inner.attr == name for inner in ast.walk(target))
+    return any(isinstance(inner, ast.Attribute) and inner.attr == name for inner in walk(target))
 
 
 def _of_live(node: ast.expr) -> bool:
@@ -110,7 +110,7 @@ def _of_live(node: ast.expr) -> bool:
 
 
 def _calls(node: ast.expr) -> bool:
-    return any(isinstance(inner, ast.Call | ast.NamedExpr) for inner in ast.walk(node))
+    return any(isinstance(inner, ast.Call | ast.NamedExpr) for inner in walk(node))
 
 
 def _block(transformer: _Unread, statements: Sequence[ast.stmt]) -> list[ast.stmt]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from conformance.reproduce.names import walk
+
 
 def simple(node: ast.expr) -> bool:
     """Return whether evaluating the expression does nothing else, and gives the same however often."""
     allowed = ast.Name | ast.Constant | ast.Attribute | ast.Tuple | ast.UnaryOp | ast.expr_context | ast.unaryop
-    return all(isinstance(inner, allowed) for inner in ast.walk(node))
+    return all(isinstance(inner, allowed) for inner in walk(node))
 
 
 def does_nothing(node: ast.expr) -> bool:
@@ -17,7 +19,7 @@ def does_nothing(node: ast.expr) -> bool:
     return not any(
         isinstance(inner, ast.NamedExpr | ast.Await)
         or (isinstance(inner, ast.Call) and ast.unparse(inner.func) != "replace")
-        for inner in ast.walk(node)
+        for inner in walk(node)
     )
 
 
@@ -36,8 +38,8 @@ def comes_first(node: ast.AST | None, call: ast.Call) -> bool:
     """Return whether a call is evaluated in any case, once, and before anything that it could change or that acts."""
     if node is None or node is call:
         return node is call
-    inside = {id(inner) for inner in ast.walk(call)}
-    unpacked = {id(value) for inner in ast.walk(node) for value in _unpacked(inner)}
+    inside = {id(inner) for inner in walk(call)}
+    unpacked = {id(value) for inner in walk(node) for value in _unpacked(inner)}
     for part, certain in evaluated(node, certain=True):
         if part is call:
             return certain
@@ -63,11 +65,11 @@ def evaluated(node: ast.AST, *, certain: bool) -> Iterator[tuple[ast.AST, bool]]
     """Yield the parts of a node in the order they are evaluated, each with whether it is in any case, and once."""
     match node:
         case ast.Lambda():
-            yield from ((inner, False) for inner in ast.walk(node.body))
+            yield from ((inner, False) for inner in walk(node.body))
         case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
             yield from evaluated(node.generators[0].iter, certain=certain)
-            first = {id(inner) for inner in ast.walk(node.generators[0].iter)}
-            yield from ((inner, False) for inner in ast.walk(node) if id(inner) not in first and inner is not node)
+            first = {id(inner) for inner in walk(node.generators[0].iter)}
+            yield from ((inner, False) for inner in walk(node) if id(inner) not in first and inner is not node)
         case ast.IfExp():
             yield from evaluated(node.test, certain=certain)
             yield from evaluated(node.body, certain=False)

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeGuard
 
-from conformance.reproduce.names import bound_in, defined, is_name, loaded_in
+from conformance.reproduce.names import bound_in, defined, is_name, loaded_in, walk
 from conformance.reproduce.scopes import other_name, straight
 from conformance.reproduce.text import is_comment
 
@@ -64,7 +64,7 @@ def _completed_of_file(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]
                 value=ast.Call(func=ast.Attribute(value=ast.Name(id="functools"), attr="partial")) as partial,
             ) if isinstance(partial.args[0], ast.Attribute) and bound.count(name) == 1:
                 held = [*partial.args[1:], *(keyword.value for keyword in partial.keywords)]
-                calls = [node for other in everything for node in ast.walk(other) if _calls(node, name)]
+                calls = [node for other in everything for node in walk(other) if _calls(node, name)]
                 reads = sum(loaded_in(other).count(name) for other in everything)
                 if reads == len(calls) and all(isinstance(value, ast.Constant) for value in held):
                     for call in calls:
@@ -87,7 +87,7 @@ def _worked_in(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt]) -> Non
             continue
         local = set(bound_in(statement)) if isinstance(statement, ast.FunctionDef) else set[str]()
         once = {name for name in {*files, *in_main} if in_main.count(name) + (name in files) == 1}
-        for call, name in [held for node in ast.walk(statement) for held in _held_by(node)]:
+        for call, name in [held for node in walk(statement) for held in _held_by(node)]:
             if name in functions and loaded.count(name) == 1 and not functions[name].decorator_list:
                 _work_in(functions[name], call, once - local)
 
@@ -175,7 +175,7 @@ def _completed(
 ) -> bool:
     """Complete the calls of one partial, if it is only called, and what it holds stays what it was until then."""
     bound = [other for statement in scope for other in bound_in(statement)]
-    calls = [node for statement in scope for node in ast.walk(statement) if _calls(node, name)]
+    calls = [node for statement in scope for node in walk(statement) if _calls(node, name)]
     reads = sum(loaded_in(statement).count(name) for statement in scope)
     if bound.count(name) != 1 or reads != len(calls) or not calls:
         return False
@@ -210,7 +210,7 @@ def _bound_between(scope: Sequence[ast.stmt], place: ast.stmt, calls: Sequence[a
     statements = list(straight(scope))
     first = next(index for index, statement in enumerate(statements) if statement is place)
     ids = {id(call) for call in calls}
-    *_, last = (index for index, item in enumerate(statements) if any(id(node) in ids for node in ast.walk(item)))
+    *_, last = (index for index, item in enumerate(statements) if any(id(node) in ids for node in walk(item)))
     for index in range(first + 1, last + 1):
         # What a statement gives its value to comes after the value.
         if index < last or not isinstance(statements[index], ast.Assign | ast.Expr | ast.Return):

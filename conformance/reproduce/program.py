@@ -23,7 +23,7 @@ from conformance.reproduce.fold import (
     literal,
 )
 from conformance.reproduce.inline import all_joined, inlined
-from conformance.reproduce.names import bound_in, defined, free_in, is_name, loaded_in, needed_by
+from conformance.reproduce.names import bound_in, defined, free_in, is_name, loaded_in, needed_by, walk
 from conformance.reproduce.namespaces import fields_of, without_unread
 from conformance.reproduce.order import does_nothing, simple
 from conformance.reproduce.partials import without_partials
@@ -63,7 +63,7 @@ def specialize(program: Program, names: Names, constants: Names | None = None) -
         definitions, main = without_partials(definitions, main, names_in_main(definitions, main))
         definitions, main = inlined(definitions, main)
         main = unpacked(definitions, main, own)
-        after = Program(definitions=unparsed(definitions), main=unparsed(main))
+        after = [ast.unparse(statement) for statement in (*definitions, *main)]
         if after == before:
             break
         before = after
@@ -204,7 +204,7 @@ def _tables(definitions: Iterable[ast.stmt], main: Iterable[ast.stmt]) -> dict[s
     asked = [
         node.value.id
         for statement in everything
-        for node in ast.walk(statement)
+        for node in walk(statement)
         if isinstance(node, ast.Subscript) and is_name(node.value) and isinstance(node.ctx, ast.Load)
     ]
     tables: dict[str, Known] = {}
@@ -267,8 +267,9 @@ def _met(facts: Sequence[Known | None]) -> Known | None:
 def _dropped(definitions: list[ast.stmt], main: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
     """Return the program without the parameters that nothing reads."""
     calls = Calls(definitions, main)
-    for name in calls.followed:
-        function = calls.functions[name]
+    for name, function in calls.functions.items():
+        if name not in calls.followed:
+            continue
         unread = {
             parameter.arg
             for parameter in parameters(function)

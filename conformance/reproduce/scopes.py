@@ -6,7 +6,7 @@ import ast
 import builtins
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from conformance.reproduce.names import bound_in, defined, is_name
+from conformance.reproduce.names import bound_in, defined, is_name, walk
 from conformance.reproduce.text import is_comment
 
 #: What belongs to the script.
@@ -17,7 +17,7 @@ def names_in_main(definitions: Iterable[ast.stmt], main: Iterable[ast.stmt]) -> 
     """Return the names that a new variable of the main part must not have."""
     names = RESERVED | set(dir(builtins))
     for statement in main:
-        names |= {node.id for node in ast.walk(statement) if is_name(node)} | set(bound_in(statement))
+        names |= {node.id for node in walk(statement) if is_name(node)} | set(bound_in(statement))
     return names | {name for statement in definitions if not is_comment(statement) for name in defined(statement)}
 
 

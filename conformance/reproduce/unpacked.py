@@ -6,7 +6,7 @@ import ast
 from collections.abc import Collection, Mapping, Sequence
 from typing import TypeGuard
 
-from conformance.reproduce.names import bound_in, free_in, is_name, loaded_in
+from conformance.reproduce.names import bound_in, free_in, is_name, loaded_in, walk
 from conformance.reproduce.namespaces import namespace_call
 from conformance.reproduce.order import does_nothing
 from conformance.reproduce.scopes import names_in_main, other_name, straight
@@ -17,7 +17,7 @@ def unpacked(definitions: Sequence[ast.stmt], main: list[ast.stmt], own: Collect
     bound = [name for statement in main for name in bound_in(statement)]
     for name, start in [(name, statement) for statement in main for name in _started(statement)]:
         loads = sum(loaded_in(statement).count(name) for statement in main)
-        fields = sum(_is_field(node, name) for statement in main for node in ast.walk(statement))
+        fields = sum(_is_field(node, name) for statement in main for node in walk(statement))
         if bound.count(name) == 1 and loads == fields:
             main = _unpacked(definitions, main, name, start)
     return _read(definitions, main, own)
@@ -43,7 +43,7 @@ def _unpacked(definitions: Sequence[ast.stmt], main: Sequence[ast.stmt], name: s
     taken = names_in_main(definitions, main)
     loaded = [loaded_name for statement in main for loaded_name in loaded_in(statement)]
     values = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-    nodes = [node for statement in main for node in ast.walk(statement)]
+    nodes = [node for statement in main for node in walk(statement)]
     variables: dict[str, str] = {}
     for field in dict.fromkeys([*values, *(node.attr for node in nodes if _is_field(node, name))]):
         value = values.get(field)

@@ -6,7 +6,7 @@ import ast
 import copy
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from conformance.reproduce.names import bound_in, is_name, loaded_in
+from conformance.reproduce.names import bound_in, is_name, loaded_in, walk
 from conformance.reproduce.order import evaluated_first
 
 _WIDTH = 92
@@ -98,7 +98,7 @@ def _singles(statement: ast.stmt) -> Sequence[ast.stmt]:
             pairs = [pair for pair in zip(names, values, strict=True) if ast.unparse(pair[0]) != ast.unparse(pair[1])]
             names, values = [name for name, _ in pairs], [value for _, value in pairs]
             targets = {name.id for name in names if is_name(name)}
-            read = {inner.id for value in values for inner in ast.walk(value) if is_name(inner)}
+            read = {inner.id for value in values for inner in walk(value) if is_name(inner)}
             if len(targets) == len(names) and not targets & read:
                 return [
                     ast.Assign(targets=[name], value=value, lineno=0) for name, value in zip(names, values, strict=True)
@@ -160,8 +160,9 @@ class _Joined:
 
 
 def _uses(node: ast.AST, name: str) -> int:
-    return sum(inner.id == name for inner in ast.walk(node) if is_name(inner)) + sum(
-        inner.arg == name for inner in ast.walk(node) if isinstance(inner, ast.arg)
+    return sum(
+        (isinstance(inner, ast.Name) and inner.id == name) or (isinstance(inner, ast.arg) and inner.arg == name)
+        for inner in walk(node)
     )
 
 

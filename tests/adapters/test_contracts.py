@@ -35,7 +35,7 @@ from conformance.runfile import lines
 from conformance.spec.case import Case
 from conformance.spec.divergences import Known
 from conformance.spec.loader import Located
-from tests.reproduced import complaint
+from tests.reproduced import Hosts, complaint
 
 pytestmark = pytest.mark.frameworks
 
@@ -290,16 +290,18 @@ def test_the_functions_are_in_the_adapter_s_file(column: str) -> None:
 def complaints(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Future[str]]]:
-    """What the script of each column that was asked for complains of: two run at a time, for each imports a framework."""
+    """What the script of each column that was asked for complains of: two run at a time, and framework imports are shared."""
     everything()  # before threads ask for it
     items = [each for each in request.session.items if isinstance(each, pytest.Function)]
     columns = [str(each.callspec.params["column"]) for each in items if "complaints" in each.fixturenames]
+    hosts = Hosts()
     with ThreadPoolExecutor(2) as pool:
-        yield {each: pool.submit(complaint_of, each, tmp_path_factory.mktemp("script")) for each in columns}
+        yield {each: pool.submit(complaint_of, each, tmp_path_factory.mktemp("script"), hosts) for each in columns}
         pool.shutdown(cancel_futures=True)
+    hosts.close()
 
 
-def complaint_of(column: str, folder: Path) -> str:
+def complaint_of(column: str, folder: Path, hosts: Hosts) -> str:
     """Return what the script of a cell with every kind of step says that the record does not; empty where they agree."""
     plain, _ = produced(column, "steps")
     cell, outcomes = produced(column, f"script-{'-'.join(sorted(plain.implementation.steps))}")
@@ -313,7 +315,7 @@ def complaint_of(column: str, folder: Path) -> str:
         implementation=next(each for each in environment.implementations if each.name == record.implementation),
         causes=lines.recorded_catalogue(),
     )
-    return complaint(evidence, cell.key.interpreter, folder)
+    return complaint(evidence, cell.key.interpreter, folder, hosts.run)
 
 
 def test_the_script_of_a_cell_gives_the_recorded_numbers(column: str, complaints: Mapping[str, Future[str]]) -> None:
