@@ -14,6 +14,7 @@ from conformance.report.links import slugs
 from conformance.report.matrix import Matrix, matrix
 from conformance.report.missing import Missing, by_field, missing
 from conformance.report.probes import Probed, probed
+from conformance.report.ranked import RankedFinding, ranked
 from conformance.report.wording import STANDS, stand
 from conformance.runfile.ladder import Graded, LadderGrade, dtypes_of, graded
 from conformance.runfile.observed import (
@@ -90,6 +91,8 @@ class Report:
     stale: tuple[Finding, ...]
     known: tuple[Finding, ...]
     documented: tuple[Finding, ...]
+    #: What is wrong, once for each implementation and cause, what harms most people first.
+    ranked: tuple[RankedFinding, ...]
     matrix: Matrix
     #: The dtypes that were graded, and each column's grades in their order.
     dtypes: tuple[str, ...]
@@ -176,6 +179,7 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
         stale=findings(by_stand["stale"]),
         known=findings(by_stand["known"]),
         documented=findings(by_stand["documented"]),
+        ranked=ranked(cells, {glob: kind for run in runs for glob, kind in run.header.data_kinds.items()}),
         matrix=matrix(clauses, sections, columns, cells, by_field(absent), failed),
         dtypes=dtypes_of(cells),
         grades=graded(cells),

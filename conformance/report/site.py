@@ -15,12 +15,14 @@ from typing import Any
 from conformance.dialect import OBSERVED
 from conformance.errors import UsageError
 from conformance.report import drawings
+from conformance.report.frameworks import Framework, frameworks
 from conformance.report.implementations import Implementation, implementations
 from conformance.report.index import index, words
 from conformance.report.links import Links
 from conformance.report.model import Report
 from conformance.report.naming import READINGS, named
 from conformance.report.pairs import pairs
+from conformance.report.ranked import SharedFinding, causes
 from conformance.report.scores import scores
 from conformance.report.seconds import KINDS, timed
 from conformance.report.shards import shards
@@ -36,7 +38,7 @@ SCRIPTS = (
     "filters.js",
     "matrix.js",
     "cells.js",
-    "front.js",
+    "explorer.js",
     "case.js",
     "compare.js",
     "changes.js",
@@ -79,8 +81,26 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
     implementation_values = implementations(report, names)
     spread = scores(columns, report.cells)
     measured = throughput(report.timed)
+    libraries = frameworks(columns, report.cells, report.grades, measured.shares, report.ranked, report.dtypes)
+    by_cause = causes(report.ranked)
     return (
-        Page(path="index.html", title="What was found", template="index.html.j2", menu="Matrix", values={}),
+        Page(
+            path="index.html",
+            title="What was found",
+            template="index.html.j2",
+            menu="Overview",
+            values={"frameworks": libraries, "causes": by_cause},
+        ),
+        Page(
+            path="causes.html",
+            title="Findings",
+            template="causes.html.j2",
+            menu="Findings",
+            values={"causes": by_cause},
+        ),
+        Page(
+            path="matrix.html", title="Clauses × implementations", template="matrix.html.j2", menu="Matrix", values={}
+        ),
         Page(
             path="deviations.html",
             title="Deviations",
@@ -131,7 +151,24 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             values={"baseline": compared},
         ),
         Page(path="case.html", title="Case", template="case.html.j2", values={}),
+        *(_framework_page(framework) for framework in libraries),
+        *(_cause_page(cause) for cause in by_cause),
         *(_implementation_page(implementation) for implementation in implementation_values),
+    )
+
+
+def _framework_page(framework: Framework) -> Page:
+    return Page(
+        path=f"frameworks/{framework.slug}.html",
+        title=framework.library,
+        template="framework.html.j2",
+        values={"framework": framework},
+    )
+
+
+def _cause_page(cause: SharedFinding) -> Page:
+    return Page(
+        path=f"causes/{cause.page}.html", title=cause.sentence, template="cause.html.j2", values={"cause": cause}
     )
 
 
@@ -240,6 +277,7 @@ def templates_in(folder: Path) -> Any:
         "stand": stand,
         "score": shown,
         "plain": _number,
+        "plain_number": shown,
     }
     return environment
 

@@ -47,8 +47,10 @@ from conformance.runfile.structs import (
     WorstElement,
 )
 from conformance.spec.causes import catalogue
+from conformance.spec.data_kinds import load_data_kinds
 from conformance.spec.divergences import Known, Listed
 from conformance.spec.loader import Located, Spec
+from conformance.spec.locations import spec_folder
 from conformance.verdict import Standing
 
 
@@ -80,6 +82,7 @@ def header_line(spec: Spec, selection: Selection, arguments: Sequence[str], plan
         dialects={name: asdict(operation.dialect) for name, operation in OPERATIONS.items()},
         reference=ReferenceArithmetic(bits=extended().bits, kind=extended().kind),
         causes=dict(recorded_catalogue()),
+        data_kinds=dict(load_data_kinds(spec_folder() / "data-kinds.yaml")),
     )
 
 

@@ -71,7 +71,7 @@ def reason_of(cell: RecordedCell, profile: Sequence[DeclaredField]) -> Reason:
                 shared
                 for alternatives in cell.record.diagnosis
                 for cause in alternatives
-                for shared in _shared(cause, cell.causes)
+                for shared in shared_causes(cause, cell.causes)
             )
             return Reason(causes=tuple(dict.fromkeys(named)))
 
@@ -87,7 +87,7 @@ def _fields(cell: RecordedCell, profile: Sequence[DeclaredField]) -> tuple[Diale
     return tuple(DialectField(field=name, value=declared.get(name, "")) for name in sorted(needed))
 
 
-def _shared(recorded: RecordedCause, catalogue: Catalogue) -> Iterator[SharedCause]:
+def shared_causes(recorded: RecordedCause, catalogue: Catalogue) -> Iterator[SharedCause]:
     """Yield the cause; one that names no formula once for each quantity, as nothing else tells one from another."""
     if recorded.id == UNEXPLAINED:
         quantity = recorded.parameters.get("quantity")

@@ -87,6 +87,8 @@ class Header(Line, frozen=True, kw_only=True, tag="header"):
     throughput: ThroughputPlan | None = None
     #: The words of the causes that the records name.
     causes: dict[str, CatalogueEntry] = field(default_factory=dict)
+    #: Globs over the ids of cases, in the order in which they are asked -> what the data are: ordinary, demanding, edges.
+    data_kinds: dict[str, str] = field(default_factory=dict)
     #: Local time with its offset; empty where it is not known.
     started: str = ""
 

@@ -30,7 +30,16 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the browser sess
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the browser session installs it")
 
 CHROMIUM = os.environ.get("CONFORMANCE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-PAGES = ("index.html", "deviations.html", "dialects.html", "determinism.html", "throughput.html", "environments.html")
+PAGES = (
+    "index.html",
+    "causes.html",
+    "matrix.html",
+    "deviations.html",
+    "dialects.html",
+    "determinism.html",
+    "throughput.html",
+    "environments.html",
+)
 LOOKS = [(1440, "light"), (1440, "dark"), (375, "light"), (375, "dark")]
 ANY_CELL = f"{name_of(3)}::{COLUMNS[0][0]}-{COLUMNS[0][2]}-cpu"
 
@@ -109,7 +118,7 @@ def _open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     pages: list[Any] = []
 
     def open_page(
-        site: Site, name: str = "index.html", fragment: str = "", *, width: int = 1440, scheme: str = "light"
+        site: Site, name: str = "matrix.html", fragment: str = "", *, width: int = 1440, scheme: str = "light"
     ) -> Any:
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         pages.append(page)
@@ -119,7 +128,7 @@ def _open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         page.on("dialog", lambda dialog: faults.append(dialog.message))
         page.on("request", lambda sent: None if sent.url.startswith(site.address) else faults.append(sent.url))
         page.goto(site.page(name, fragment))
-        if name == "index.html":
+        if name == "matrix.html":
             page.wait_for_selector("#filters:not([hidden])", state="attached")
             until(page, "document.querySelector('#list').childElementCount > 0")
         return page
@@ -187,10 +196,32 @@ def fields(page: Any) -> list[str]:
 
 
 def test_the_front_page_says_what_was_found(site: Site, open_page: Callable[..., Any]) -> None:
-    """The first sentence counts the judged cells, and the list the cells."""
-    page = open_page(site)
+    """The first sentence counts the judged cells, a row of each framework leads to its findings."""
+    page = open_page(site, "index.html")
     assert "judged cells of 1000 planned" in page.locator(".lead").first.inner_text().replace("\u202f", "")
-    assert count(page) == "1000 of 1000 cells"
+    assert page.locator(".frameworks tbody tr").count() == 5
+    page.get_by_role("link", name="alpha 1.0").click()
+    assert page.locator("main h1:visible").inner_text() == "alpha 1.0"
+    assert page.locator("article.finding:visible").count() > 0
+
+
+def test_an_address_of_the_matrix_that_began_with_the_front_page_still_leads_there(
+    disk: Site, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(disk, "index.html", "dtype=float16")
+    until(page, "location.pathname.endsWith('matrix.html')")
+    until(page, "document.querySelector('[name=dtype]').value === 'float16'")
+
+
+def test_from_the_front_page_a_finding_is_two_clicks_away(site: Site, open_page: Callable[..., Any]) -> None:
+    """Front page, framework, the case that shows it worst: with the command that reproduces it on the way."""
+    page = open_page(site, "index.html")
+    page.locator(".frameworks tbody tr td:last-child a").first.click()
+    finding = page.locator("article.finding:visible").first
+    finding.locator("summary", has_text="Reproduce it").click()
+    assert finding.locator("code.command").inner_text().startswith("conformance reproduce ")
+    finding.locator("p a[href*='case.html']").first.click()
+    until(page, "document.querySelector('main h1').isConnected && location.hash.includes('cell=')")
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS[::3])
@@ -251,7 +282,7 @@ def test_axe_would_find_a_fault(disk: Site, open_page: Callable[..., Any]) -> No
 def test_without_scripts_the_matrix_is_there(disk: Site, browser: Any) -> None:
     """And the page says what is not."""
     page = browser.new_page(java_script_enabled=False)
-    page.goto(disk.page("index.html"))
+    page.goto(disk.page("matrix.html"))
     assert page.locator("#matrix td a").count() > 500
     assert page.locator("noscript").first.inner_text().startswith("Filters, lists of cells and single cases")
     assert not page.locator("#filters").is_visible()
@@ -298,7 +329,7 @@ def test_a_filter_narrows_matrix_and_list_and_is_in_the_address(site: Site, open
         f"{name_of(number)} · float16" for number in range(2, 50, 4)
     }
     again = open_page(
-        site, "index.html", page.evaluate("location.hash").removeprefix("#").removeprefix("page=index.html&")
+        site, "matrix.html", page.evaluate("location.hash").removeprefix("#").removeprefix("page=matrix.html&")
     )
     assert count(again) == shown != "1000 of 1000 cells"
     assert fields(again) == fields(page)
@@ -322,7 +353,7 @@ def test_every_filter_finds_what_it_names(disk: Site, open_page: Callable[..., A
     }
     found = {}
     for fragment in expected:
-        page.goto(disk.page("index.html", fragment))
+        page.goto(disk.page("matrix.html", fragment))
         page.wait_for_timeout(50)
         found[fragment] = int(count(page).split()[0])
     assert found == expected
@@ -439,7 +470,7 @@ def test_a_data_file_that_is_missing_is_named(made: Callable[[int], Path], tmp_p
     shutil.copytree(made(1000), tmp_path / "copy")
     (tmp_path / "copy" / "data" / "index.js").unlink()
     page = browser.new_page()
-    page.goto((tmp_path / "copy" / "index.html").as_uri())
+    page.goto((tmp_path / "copy" / "matrix.html").as_uri())
     page.wait_for_selector("[role=alert]")
     assert page.locator("[role=alert]").inner_text() == "data/index.js could not be read: the filters are off."
     page.close()
@@ -470,7 +501,7 @@ def test_a_slash_leads_to_the_search_and_the_skip_link_to_the_content(
     site: Site, open_page: Callable[..., Any]
 ) -> None:
     """The view stays what it was."""
-    page = open_page(site, "index.html", "mode=eager")
+    page = open_page(site, "matrix.html", "mode=eager")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")

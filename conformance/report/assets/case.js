@@ -138,7 +138,7 @@
     view.replaceChildren(...[
       title,
       make("p", {class: "quiet"}, link("case.html", {case: of.id}, of.id), " · ", prose(of.source), " · clauses ",
-        of.clauses.map((number, position) => [position ? ", " : "", link("index.html", {clause: number},
+        of.clauses.map((number, position) => [position ? ", " : "", link("matrix.html", {clause: number},
           `${number} ${(words.clauses.find((each) => each[0] === number) || [])[1] || ""}`)]),
         beside.map(([step, word]) => [" · ", link("case.html", {case: shard.cases[at + step].id}, `${word} case`)])),
       definition(of),
@@ -156,7 +156,7 @@
 
   async function open({cell, case: named}) {
     const id = named || (cell || "").split("::")[0];
-    if (!id) return nothing("Name a case in the address, or choose one from ", link("index.html", {}, "the matrix"), ".");
+    if (!id) return nothing("Name a case in the address, or choose one from ", link("matrix.html", {}, "the matrix"), ".");
     const words = await site.load("words");
     const number = shardOf(words.shards, id);
     const shard = number < 0 ? {cases: []} : await site.load(`cases-${number}`);

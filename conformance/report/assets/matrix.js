@@ -61,7 +61,7 @@ conformance.matrix = ((site, {make}) => {
     }
     td.className = `${words.verdicts[verdict][0]} ${words.stands[stand][0]}`;
     td.removeAttribute("title");
-    td.replaceChildren(make("a", {href: site.to("index.html", {field: key}), title: text},
+    td.replaceChildren(make("a", {href: site.to("matrix.html", {field: key}), title: text},
       make("i", {"aria-hidden": "true"}, words.verdicts[verdict][1] + words.stands[stand][1]), shown,
       make("span", {class: "unseen"}, ` ${words.verdicts[verdict][2]}`)));
   }

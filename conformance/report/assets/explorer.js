@@ -1,4 +1,4 @@
-// The front page: the address says the filters, the filters draw the matrix and the list.
+// The page of the matrix: the address says the filters, the filters draw the matrix and the list.
 "use strict";
 ((site, {Cells, NAMES}, {Matrix}, list, {make, count}) => {
   const form = document.getElementById("filter");
@@ -38,7 +38,7 @@
     }
     // By hand: the address follows, without an entry in the history for each letter.
     function filtered() {
-      history.replaceState(null, "", site.to("index.html", filters()));
+      history.replaceState(null, "", site.to("matrix.html", filters()));
       draw(filters());
     }
     let waiting = 0;
@@ -69,7 +69,7 @@
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     const {page: _, ...asked} = parsed(link.hash);
-    const address = site.to("index.html", {...filters, ...asked});
+    const address = site.to("matrix.html", {...filters, ...asked});
     // The same address again changes nothing, and still leads to the list.
     if (location.href.endsWith(address)) lead();
     else location.href = address;
@@ -88,15 +88,17 @@
     const [clause, column] = [field.slice(0, field.indexOf("@")), field.slice(field.indexOf("@") + 1)];
     const named = cells.words.clauses.find(([number]) => number === clause) || [clause, ""];
     return heading.replaceChildren("Cells of ", make("bdi", {}, named.join(" ")), ` on ${column} `,
-      make("span", {class: "quiet"}, `${count(size)} · `, make("a", {href: site.to("index.html", filters)}, "all cells")));
+      make("span", {class: "quiet"}, `${count(size)} · `, make("a", {href: site.to("matrix.html", filters)}, "all cells")));
   }
   const option = ([value, label]) => make("option", {value}, label);
   const implementations = (columns) => [...new Set(columns.map((each) => each[1]))].map((name) =>
     make("optgroup", {label: name}, option([name, name]), columns.filter((each) => each[1] === name).map((each) =>
       option([each[0], `${name} ${each[2]} ${each[3]}`]))));
 
+  // Addresses of views of the matrix once began with the front page.
+  site.page("index.html", (query) => { if (Object.keys(query).length) location.replace(site.to("matrix.html", query)); });
   let asked = 0;
-  site.page("index.html", async (query) => {
+  site.page("matrix.html", async (query) => {
     const turn = asked += 1;
     const show = await ready;
     if (turn === asked) show(query);
