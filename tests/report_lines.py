@@ -91,7 +91,7 @@ class Document(HTMLParser):
     @property
     def text(self) -> str:
         """The words, with single spaces."""
-        return " ".join(" ".join(self.parts).replace("\u200b", "").replace("\u202f", "").split())
+        return " ".join(" ".join(self.parts).replace("\u202f", "").split())
 
     def values(self, name: str) -> list[str]:
         """Return the values of an attribute, wherever it stands."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from conformance.runfile.numbers import Number
 from conformance.runfile.observed import RecordedCell, what, worst_quantity
 from conformance.verdict import Verdict
 
@@ -31,16 +32,21 @@ class Finding:
 
     @property
     def evidence(self) -> str:
-        """The worst element of the worst cell, where there is one."""
+        """The worst element of the worst cell, where its numbers are what decided its verdict."""
         worst = worst_quantity(self.worst)
-        if worst is None or worst[1].worst is None:
+        if worst is None or worst[1].worst is None or worst[1].verdict is not self.verdict:
             return ""
         step, quantity = worst
         element = worst[1].worst
         index = ", ".join(map(str, element.index))
         where = f"{quantity.quantity}[{index}], step {step.number} ({step.kind})"
         allowed = element.allowed if isinstance(element.allowed, str) else f"{element.allowed:.2g}"
-        return f"{where}: expected {element.expected}, observed {element.observed}, allowed ±{allowed}"
+        return f"{where}: expected {_plain(element.expected)}, observed {_plain(element.observed)}, allowed ±{allowed}"
+
+
+def _plain(value: Number) -> str:
+    """Return a number with the digits that a person reads; those of the record are on the page of its case."""
+    return value if isinstance(value, str) else f"{value:.9g}"
 
 
 def findings(cells: Iterable[RecordedCell]) -> tuple[Finding, ...]:

@@ -93,5 +93,5 @@ def _case(case: CaseLine, clauses: dict[str, int], apart: bool) -> Sequence[Any]
 
 
 def _listed(cell: RecordedCell, report: Report) -> str:
-    listed = cell.record.divergence
+    listed = cell.record.divergence if cell.verdict.judged else ()
     return listed[0].reason if listed else report.whats[cell.id]

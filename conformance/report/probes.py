@@ -21,6 +21,8 @@ class ObservedField:
 
     field: str
     declared: str
+    #: Whether its profile says so; else it is what the spec has.
+    says: bool
     #: Value -> in how many cells it was observed.
     observed: Mapping[str, int]
     #: Those among them that are not what was declared for their input.
@@ -60,7 +62,13 @@ def probed(
         telling = [cell for cell in cells_of_name if cell.record.observed]
         if telling:
             declared = [_declared(profiles, cell, canonical) for cell in telling]
-            fields = tuple(_seen(field, list(zip(telling, declared, strict=True)), cells_of_name) for field in OBSERVED)
+            said = {
+                observed_as(declaration.field)
+                for cell in telling
+                for declaration in profiles.get((cell.environment, name), ())
+            }
+            pairs = list(zip(telling, declared, strict=True))
+            fields = tuple(_seen(field, pairs, cells_of_name, says=field in said) for field in OBSERVED)
             result.append(Probed(implementation=name, cells=len(telling), fields=fields))
     return tuple(result)
 
@@ -72,7 +80,7 @@ def observed_as(field: str) -> str:
 
 
 def _seen(
-    field: str, telling: Sequence[tuple[RecordedCell, Mapping[str, str]]], cells: Iterable[RecordedCell]
+    field: str, telling: Sequence[tuple[RecordedCell, Mapping[str, str]]], cells: Iterable[RecordedCell], *, says: bool
 ) -> ObservedField:
     counts: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
@@ -87,6 +95,7 @@ def _seen(
     return ObservedField(
         field=field,
         declared=" or ".join(dict.fromkeys(declared[field] for _, declared in telling)),
+        says=says,
         observed=dict(counts.most_common()),
         wrong=dict(wrong.most_common()),
         reason="" if counts else _reason(field, telling, cells),

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -278,6 +279,7 @@ def templates_in(folder: Path) -> Any:
         "score": shown,
         "plain": _number,
         "plain_number": shown,
+        "broken": _broken,
     }
     return environment
 
@@ -289,6 +291,11 @@ def _asset(name: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "∞"
+
+
+def _broken(name: str) -> list[str]:
+    """Return the parts of a dotted name between which a line may end: after a dot or underscore, before a plus."""
+    return re.split(r"(?<=[._])|(?=\+)", name)
 
 
 def _json(value: Any) -> str:

@@ -157,3 +157,10 @@ def test_moving_values_that_the_caller_keeps_are_not_observed() -> None:
 def test_a_layer_declared_to_move_nothing_is_not_taken_for_one_without_a_state() -> None:
     found = seen("state", cell({"state": "caller"}), profile=(declared("update", "none"),))
     assert (found.agrees, found.reason) == (True, "declared to move nothing")
+
+
+def test_what_a_profile_leaves_out_is_told_as_the_spec_s_and_not_as_declared() -> None:
+    """Of two implementations with the same numbers, one says so itself."""
+    silent = seen("moving_correction", cell(SPEC))
+    saying = seen("moving_correction", cell(SPEC), profile=(declared("moving_correction", 1),))
+    assert (silent.says, saying.says) == (False, True)

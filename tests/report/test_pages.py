@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from conformance.report import write
+from conformance.report.index import index
 from conformance.runfile.run import Run
-from tests.report_lines import Document, case, environment, page, record, run
+from tests.report_lines import Document, case, environment, page, quantity, record, report_of, run
 
 
 def written(folder: Path, *runs: Run, partial: bool = False, name: str = "index.html") -> Document:
@@ -112,3 +113,47 @@ def test_a_narrowed_run_names_its_selection(tmp_path: Path) -> None:
     """Who reads the report sees what was left out on purpose."""
     document = written(tmp_path, run(record("exact"), narrowed=True, selection={"cases": ["a.*"], "pytest": []}))
     assert "narrowed to cases a.*" in document.text
+
+
+def test_a_name_has_nothing_in_it_that_its_copy_would_carry_along(tmp_path: Path) -> None:
+    """A line may end within it all the same."""
+    write([run(record("exact"))], tmp_path / "out", partial=False)
+    html = (tmp_path / "out" / "matrix.html").read_text(encoding="utf-8")
+    assert "\u200b" not in html
+    assert "torch.<wbr>nn.<wbr>BatchNorm" in html
+
+
+def test_a_cell_that_did_not_run_says_why_and_not_what_is_listed() -> None:
+    listed = {"reason": "It differs.", "diagnosis": "Because.", "upstream": None}
+    step = {"number": 1, "kind": "infer", "verdict": "unsupported", "expected": True, "quantities": []}
+    told = record("unsupported", "skipped", divergence=[listed], steps=[{**step, "message": "has no such axis"}])
+    assert index(report_of(run(told)))["texts"] == ["has no such axis"]
+
+
+def test_a_refusal_is_not_shown_beside_a_number_that_passes() -> None:
+    """What another step gave is no evidence of it."""
+    passed = {
+        "number": 1,
+        "kind": "train",
+        "verdict": "conforms",
+        "expected": True,
+        "quantities": [quantity("conforms")],
+    }
+    refused = {
+        "number": 2,
+        "kind": "infer",
+        "verdict": "refused",
+        "expected": False,
+        "quantities": [],
+        "message": "No.",
+    }
+    (finding,) = report_of(run(record("refused", "failed", steps=[passed, refused]))).unexpected
+    assert finding.evidence == ""
+
+
+def test_evidence_has_the_digits_that_a_person_reads() -> None:
+    element = {"index": [0], "expected": 0.1 + 0.2, "observed": 1 / 3, "allowed": 1e-7}
+    step = {"number": 1, "kind": "infer", "verdict": "deviates", "expected": False}
+    wrong = record("deviates", "failed", steps=[{**step, "quantities": [{**quantity("deviates"), "worst": element}]}])
+    (finding,) = report_of(run(wrong)).unexpected
+    assert finding.evidence == "output[0], step 1 (infer): expected 0.3, observed 0.333333333, allowed ±1e-07"

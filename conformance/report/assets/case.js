@@ -3,7 +3,11 @@
 ((site, {make, link, dotted, prose, head, scroll, mark, short}) => {
   const view = document.getElementById("case");
   if (!view) return;
-  const plain = (value) => (Array.isArray(value) ? `(${value.join(", ")})` : String(value));
+  const plain = (value) => {
+    if (Array.isArray(value)) return `(${value.map(plain).join(", ")})`;
+    if (value === null || typeof value !== "object") return String(value);
+    return Object.entries(value).map(([name, inner]) => `${name} ${plain(inner)}`).join(", ") || "none";
+  };
 
   // The number of the file that would hold the case: the last whose first case is not beyond it.
   function shardOf(firsts, id) {

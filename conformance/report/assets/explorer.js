@@ -1,6 +1,8 @@
 // The page of the matrix: the address says the filters, the filters draw the matrix and the list.
 "use strict";
 ((site, {Cells, NAMES}, {Matrix}, list, {make, count}) => {
+  // Addresses of views of the matrix once began with the front page.
+  site.page("index.html", (query) => { if (Object.keys(query).length) location.replace(site.to("matrix.html", query)); });
   const form = document.getElementById("filter");
   if (!form) return;
   const box = document.getElementById("filters");
@@ -95,8 +97,6 @@
     make("optgroup", {label: name}, option([name, name]), columns.filter((each) => each[1] === name).map((each) =>
       option([each[0], `${name} ${each[2]} ${each[3]}`]))));
 
-  // Addresses of views of the matrix once began with the front page.
-  site.page("index.html", (query) => { if (Object.keys(query).length) location.replace(site.to("matrix.html", query)); });
   let asked = 0;
   site.page("matrix.html", async (query) => {
     const turn = asked += 1;
