@@ -23,6 +23,7 @@ from conformance.report.links import Links
 from conformance.report.model import Report
 from conformance.report.naming import READINGS, named
 from conformance.report.pairs import pairs
+from conformance.report.porting import porting
 from conformance.report.ranked import SharedFinding, causes
 from conformance.report.scores import scores
 from conformance.report.seconds import KINDS, timed
@@ -41,6 +42,7 @@ SCRIPTS = (
     "cells.js",
     "explorer.js",
     "case.js",
+    "porting.js",
     "compare.js",
     "changes.js",
     "older.js",
@@ -102,6 +104,7 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
         Page(
             path="matrix.html", title="Clauses × implementations", template="matrix.html.j2", menu="Matrix", values={}
         ),
+        Page(path="porting.html", title="From A to B", template="porting.html.j2", menu="From A to B", values={}),
         Page(
             path="deviations.html",
             title="Deviations",
@@ -221,6 +224,9 @@ def _data(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, s
         yield f"cases-{number}", _json(shard.value)
     yield "index", _json(index(report))
     yield "words", _json(words(report, firsts))
+    columns = report.matrix.columns
+    libraries = frameworks(columns, report.cells, report.grades, (), report.ranked, report.dtypes)
+    yield "porting", _json(porting(report, named(columns, report.cells), libraries))
     for name, text in documents.items():
         yield name, _safe(text)
 

@@ -213,6 +213,15 @@ def test_an_address_of_the_matrix_that_began_with_the_front_page_still_leads_the
     until(page, "document.querySelector('[name=dtype]').value === 'float16'")
 
 
+def test_a_pair_is_named_by_the_address_and_turned_around(site: Site, open_page: Callable[..., Any]) -> None:
+    page = open_page(site, "porting.html", "from=alpha.nn.Layer&to=beta.nn.Layer")
+    until(page, "document.querySelectorAll('#port table').length > 0")
+    assert page.locator("#port thead th").all_inner_texts()[:2] == ["alpha.nn.Layer", "beta.nn.Layer"]
+    page.locator("#swap").click()
+    until(page, "document.querySelector('#port thead th').innerText === 'beta.nn.Layer'")
+    assert "from=beta.nn.Layer&to=alpha.nn.Layer" in page.evaluate("location.hash")
+
+
 def test_from_the_front_page_a_finding_is_two_clicks_away(site: Site, open_page: Callable[..., Any]) -> None:
     """Front page, framework, the case that shows it worst: with the command that reproduces it on the way."""
     page = open_page(site, "index.html")

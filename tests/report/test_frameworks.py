@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from conformance.report.frameworks import Agreement, Framework, frameworks
+from conformance.report.model import Report
 from conformance.report.throughput import throughput
 from conformance.verdict import Verdict
 from tests.report.test_throughput import lines_of, timed
-from tests.report_lines import Report, case, record, report_of, run
-from tests.run_lines import FLAX, environment_line
+from tests.report_lines import case, record, report_of, run
+from tests.run_lines import FLAX, TORCH, environment_line
 
 
 def test_the_share_that_is_right_is_never_rounded_up_to_all() -> None:
@@ -47,7 +48,7 @@ def test_variants_stand_under_their_layer() -> None:
 
 
 def test_speed_is_the_median_fraction_of_the_limit_in_inference() -> None:
-    measured = throughput(lines_of(timed(), timed(FLAX), timed(**{"pass": "train"})))
+    measured = throughput(lines_of(timed(), timed(FLAX), timed(TORCH, 0.01, "scored", **{"pass": "train"})))
     report = report_of(run(record("exact")))
     (framework,) = frameworks(
         report.matrix.columns, report.cells, report.grades, measured.shares, report.ranked, report.dtypes

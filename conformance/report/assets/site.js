@@ -42,6 +42,9 @@ window.conformance = (() => {
     if (single) return fragment({page, ...query});
     return root + page + (Object.keys(query).length ? fragment(query) : "");
   }
+  function at(page, anchor) {
+    return single ? fragment({page, at: anchor}) : `${root}${page}#${anchor}`;
+  }
   function query() {
     const found = {};
     for (const part of location.hash.replace(/^#/, "").split("&")) {
@@ -86,5 +89,5 @@ window.conformance = (() => {
     document.getElementById("main").scrollIntoView();
   });
 
-  return {receive, load, to, query, page, single};
+  return {receive, load, to, at, query, page, single};
 })();
