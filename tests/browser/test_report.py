@@ -230,7 +230,7 @@ def test_from_the_front_page_a_finding_is_two_clicks_away(site: Site, open_page:
     finding.locator("summary", has_text="Reproduce it").click()
     assert finding.locator("code.command").inner_text().startswith("conformance reproduce ")
     finding.locator("p a[href*='case.html']").first.click()
-    until(page, "document.querySelector('main h1').isConnected && location.hash.includes('cell=')")
+    until(page, "location.hash.includes('cell=') && document.querySelector('#case h1') !== null")
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS[::3])
@@ -428,11 +428,11 @@ def test_the_back_button_returns_to_the_view_before(disk: Site, open_page: Calla
 
 
 def test_a_verdict_of_the_summary_leads_to_its_cells(site: Site, open_page: Callable[..., Any]) -> None:
-    page = open_page(site)
+    page = open_page(site, "index.html")
     named = page.locator(".counts a", has_text="deviates")
     number = named.locator("b").inner_text()
     named.click()
-    until(page, "location.hash.includes('verdict=deviates')")
+    until(page, "location.hash.includes('verdict=deviates') && document.querySelector('#found').textContent !== ''")
     assert count(page) == f"{number} of 1000 cells"
 
 
