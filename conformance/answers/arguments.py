@@ -61,7 +61,7 @@ def configured(
     if features is not None and not by_field.get("features", set()) & given.keys():
         base = _of_features(base, features)
     if features not in (None, base.feature_count):
-        raise UsageError(f"{name}: the weights are of {features} features, the arguments of {base.feature_count}")
+        raise UsageError(f"{name}: of {features} features, and by its arguments of {base.feature_count}")
     base = _switched(base, {key: given[key] for key in by_field.get("affine", ()) if key in given}, ask)
     _verify(name, base, given, ask)
     return base, {setting: ", ".join(sorted(keywords)) for setting, keywords in by_field.items()}

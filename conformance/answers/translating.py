@@ -125,6 +125,7 @@ def translate(
     libraries: Libraries,
     *,
     rank: int = 4,
+    features: int | None = None,
     state: Mapping[str, Array] | None = None,
     prove: bool = True,
 ) -> Translation:
@@ -134,7 +135,7 @@ def translate(
     express the layer.
     """
     name, ask = source.implementation.name, functools.partial(libraries.ask, source)
-    configuration, arguments = configured(name, given, rank, ask, _features(state))
+    configuration, arguments = configured(name, given, rank, ask, _features(state) or features)
     (call,) = libraries.ask(source, [configuration])
     assert isinstance(call, NativeCall)
     ours = Side(implementation=source.implementation, configuration=configuration, call=call, arguments=arguments)

@@ -20,6 +20,10 @@ def translate(
         list[str], typer.Option("--to", metavar="NAME", help="Likewise; of several, a table of all ordered pairs.")
     ],
     rank: Annotated[int, typer.Option(min=2, max=5, help="The number of axes of the input.")] = 4,
+    features: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many features there are: 5 unless this, an argument or --weights says."),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Saved weights of the source: .safetensors, .npz, .msgpack, .onnx."),
@@ -46,6 +50,7 @@ def translate(
         targets=tuple(target),
         arguments=tuple(context.args),
         rank=rank,
+        features=features,
         weights=weights,
         out=out,
         interpreters=pairs("--python", python),

@@ -34,6 +34,7 @@ class Asked:
     #: The source's own arguments, `--momentum`, `0.99`, ….
     arguments: Sequence[str]
     rank: int
+    features: int | None
     weights: Path | None
     out: Path | None
     interpreters: Mapping[str, str]
@@ -55,7 +56,7 @@ def translated(asked: Asked, *, as_json: bool) -> str:
         source, target = libraries.row(asked.sources[0]), libraries.row(asked.targets[0])
         layers = _layers(asked.weights, source)
         state = layers[0].state if layers else None
-        made = translate(source, target, given, libraries, rank=asked.rank, state=state)
+        made = translate(source, target, given, libraries, rank=asked.rank, features=asked.features, state=state)
     if layers and asked.out is not None:
         _write(asked.out, layers, target, made)
     if as_json:

@@ -162,6 +162,7 @@ def translate(
     arguments: Mapping[str, object],
     *,
     rank: int = 4,
+    features: int | None = None,
     adapters: Iterable[str] = (),
     interpreters: Mapping[str, str] | None = None,
     folder: Path = Path(".conformance"),
@@ -169,13 +170,14 @@ def translate(
     """Return a layer of one library in the words of another: both calls, what cannot be carried over, and the proof.
 
     `source` and `target` are implementations or libraries, `arguments` the source's own by name, `rank` the number of axes
-    of the input. `adapters` and `interpreters` are those of `run_cells`. Raises `UsageError`, also where the target cannot
+    of the input, `features` that of its features (5 unless an argument says). `adapters` and `interpreters` are those of `run_cells`. Raises `UsageError`, also where the target cannot
     express the layer.
     """
     with Workers(os.cpu_count() or 1, folder) as pool:
         libraries = Libraries(interpreters or {}, adapters, pool)
         given = {name: str(value) for name, value in arguments.items()}
-        return _translate(libraries.row(source), libraries.row(target), given, libraries, rank=rank)
+        rows = libraries.row(source), libraries.row(target)
+        return _translate(*rows, given, libraries, rank=rank, features=features)
 
 
 def _checksums(inputs: Inputs) -> list[str]:

@@ -45,6 +45,12 @@ def test_momentum_becomes_decay_and_the_axis_moves(libraries: Libraries) -> None
     assert (back.source.configuration.feature_axes, back.target.configuration.feature_axes) == ((3,), (1,))
 
 
+def test_the_number_of_features_is_ones_own(libraries: Libraries) -> None:
+    """Where the source has no argument for it, as Keras has none."""
+    rows = libraries.row("numpy.BatchNorm"), libraries.row("translated.Norm")
+    assert translate(*rows, {}, libraries, features=7).target.call.keywords["channels"] == "7"
+
+
 def test_what_is_documented_otherwise_is_a_loss_and_what_remains_of_the_proof(libraries: Libraries) -> None:
     """The moving variance over m - 1."""
     translation = made(libraries, "numpy.BatchNorm", "translated.Norm")
@@ -142,4 +148,4 @@ def test_the_command_converts_saved_weights(tmp_path: Path) -> None:
     }
     wrong = conformance(*words, "--channels", "4")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
-    assert "the weights are of 3 features, the arguments of 4" in wrong.stderr
+    assert "of 3 features, and by its arguments of 4" in wrong.stderr
