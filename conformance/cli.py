@@ -19,6 +19,9 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
 
+from conformance.answers.translation_command import SETTINGS as TRANSLATE_SETTINGS
+from conformance.answers.translation_command import translate
+from conformance.answers.vectors_command import export, judge
 from conformance.compare.command import compare
 from conformance.errors import ConformanceError, SuiteError
 from conformance.publish.command import publish
@@ -234,6 +237,9 @@ def report(
 app.command()(compare)
 app.command()(regression)
 app.command()(publish)
+app.command()(export)
+app.command()(judge)
+app.command(context_settings=TRANSLATE_SETTINGS)(translate)
 
 
 @app.command()

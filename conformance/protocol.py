@@ -134,6 +134,7 @@ class Implementation:
     lacks: tuple[str, ...] = ()
     timed: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     documentation: str = ""  #: The page of the library's own.
+    names: Mapping[str, str] = field(default_factory=dict)  #: State -> as it is saved; `*`: the layer's own place.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,8 +32,9 @@ LAYERS = (
     ("runfile",),
     ("run",),
     ("throughput",),
-    ("compare", "report", "reproduce"),
+    ("answers", "compare", "report", "reproduce"),
     ("publish", "regression"),
+    ("api",),
     ("cli",),
     ("__main__",),
 )

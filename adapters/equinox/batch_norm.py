@@ -152,11 +152,25 @@ LAYER = row(
     timed=timed(train, infer),
     compilations=compilations_filtered,
     documentation="https://docs.kidger.site/equinox/api/nn/normalisation/#equinox.nn.BatchNorm",
+    # The moving values are a pair in the state that `make_with_state` returns beside the layer.
+    names={
+        "gamma": "*.weight",
+        "beta": "*.bias",
+        "moving_mean": "*.ema_state_index.0",
+        "moving_variance": "*.ema_state_index.1",
+    },
 )
 
 ADAPTER = adapter(
     "equinox",
     {"equinox": eqx.__version__},
     LAYER,
-    replace(LAYER, name="equinox.nn.BatchNorm+batch", profile=(DEBIASED,), call=call_batch),
+    replace(
+        LAYER,
+        name="equinox.nn.BatchNorm+batch",
+        profile=(DEBIASED,),
+        call=call_batch,
+        # Its moving values are kept biased, beside the counter that they are divided by.
+        names={"gamma": "*.weight", "beta": "*.bias"},
+    ),
 )

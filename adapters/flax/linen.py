@@ -73,6 +73,10 @@ LAYER = row(
     steps={"train": train_linen, "infer": infer, "reload": reload_linen, "sgd": sgd_linen},
     timed=timed(train_linen, infer),
     documentation="https://flax.readthedocs.io/en/latest/api_reference/flax.linen/layers.html#flax.linen.BatchNorm",
+    names={
+        ours: f"{'batch_stats' if ours.startswith('moving') else 'params'}/*/{theirs}"
+        for ours, theirs in FLAX_NAMES.items()
+    },
 )
 MASKED = replace(
     LAYER, name="flax.linen.BatchNorm+mask", op="masked_batch_norm", steps={**LAYER.steps, "train": train_masked}

@@ -17,6 +17,7 @@ from flax import nnx
 from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.flax._native import (
     FLAX,
+    FLAX_NAMES,
     SINGLE_NNX,
     begun_nnx,
     call_nnx,
@@ -123,6 +124,7 @@ LAYER = row(
     timed=timed(train_nnx, infer_nnx),
     compilations=compilations_nnx,
     documentation="https://flax.readthedocs.io/en/latest/api_reference/flax.nnx/nn/normalization.html#flax.nnx.BatchNorm",
+    names={ours: f"*/{theirs}" for ours, theirs in FLAX_NAMES.items()},
 )
 MASKED = replace(
     LAYER, name="flax.nnx.BatchNorm+mask", op="masked_batch_norm", steps={**LAYER.steps, "train": train_masked}

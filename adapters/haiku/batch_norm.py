@@ -112,6 +112,7 @@ LAYER = row(
     steps={"train": train_pure, "infer": infer_pure, "sgd": sgd_pure},
     timed=timed(train_pure, infer_pure),
     documentation=DOCUMENTATION + "batchnorm",
+    names={ours: f"{module.replace('batch_norm', '*')}/{theirs}" for ours, (module, theirs) in HAIKU_NAMES.items()},
 )
 
 ADAPTER = adapter(

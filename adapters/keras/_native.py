@@ -267,6 +267,7 @@ LAYER = Implementation(
     lacks=LACKS,
     compilations=compilations,
     documentation=DOCUMENTATION + "layers/normalization_layers/batch_normalization/",
+    names={name: f"*/{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")},
 )
 
 

@@ -174,6 +174,7 @@ LAYER = Implementation(
     timed={**TIMED, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
     steps={"train": train, "infer": infer, "reload": reload, "freeze": freeze, "unfreeze": unfreeze, "sgd": sgd},
     documentation="https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.BatchNorm.html",
+    names={ours: f"*.{theirs}" for ours, theirs in NAMES.items()},
 )
 
 ADAPTER = Adapter(

@@ -137,6 +137,7 @@ RUNTIME = Implementation(
     timed={**TIMED, "infer": infer, "train_forward": train},
     lacks=("grad_input", "grad_gamma", "grad_beta"),
     documentation="https://onnx.ai/onnx/operators/onnx__BatchNormalization.html",
+    names={ours: f"*.{theirs}" for ours, theirs in NAMES.items()},
 )
 
 ADAPTER = Adapter(

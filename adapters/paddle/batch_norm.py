@@ -209,6 +209,7 @@ LAYER = Implementation(
     timed={**TIMED, "infer": timed_infer, "train_forward": timed_train, "train": timed_train},
     compilations=compilations,
     documentation=DOCUMENTATION + "BatchNorm2D_en.html",
+    names={ours: f"*.{theirs}" for ours, theirs in NAMES.items()},
 )
 FUNCTION = replace(
     LAYER,

@@ -206,6 +206,7 @@ FUNCTION = Implementation(
     timed=timed(timed_function),
     compilations=compilations,
     documentation="https://www.tensorflow.org/api_docs/python/tf/nn/batch_normalization",
+    names={"gamma": "*/scale", "beta": "*/offset", "moving_mean": "*/mean", "moving_variance": "*/variance"},
 )
 CENTERING = replace(
     FUNCTION,

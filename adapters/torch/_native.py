@@ -233,4 +233,5 @@ LAYER = Implementation(
     steps={"train": train_layer, "infer": infer_layer, "sgd": sgd},
     compilations=compilations,
     documentation=DOCUMENTATION + "generated/torch.nn.BatchNorm2d.html",
+    names={ours: f"*.{theirs}" for ours, theirs in NAMES.items()},
 )

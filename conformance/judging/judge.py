@@ -29,17 +29,20 @@ from conformance.planning.plan import Cell
 from conformance.precision import working
 from conformance.protocol import Declared
 from conformance.reference.expected import References
-from conformance.reference.inputs import StepInputs, inputs_of
+from conformance.reference.inputs import Inputs, StepInputs, inputs_of
 from conformance.spec.case import Train
 from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def judge(cell: Cell, outcomes: Sequence[Outcome], references: References) -> Judgement:
-    """Return the judgement of a cell, from the outcomes of its start and of each step that was reached."""
+def judge(cell: Cell, outcomes: Sequence[Outcome], references: References, inputs: Inputs | None = None) -> Judgement:
+    """Return the judgement of a cell, from the outcomes of its start and of each step that was reached.
+
+    `inputs` are the arrays that it was performed on, where those are not made by the recipes of its case.
+    """
     judges: dict[int, StepJudge] = {}
-    steps = tuple(_steps(cell, outcomes, references, judges))
+    steps = tuple(_steps(cell, outcomes, references, judges, inputs or inputs_of(cell.case)))
     steps = _settled(steps, judges)
     verdict = worst(step.verdict for step in steps)
     expected = all(step.expected for step in steps)
@@ -81,10 +84,9 @@ def _observed(cell: Cell, outcomes: Sequence[Outcome]) -> dict[str, str]:
 
 
 def _steps(
-    cell: Cell, outcomes: Sequence[Outcome], references: References, judges: dict[int, StepJudge]
+    cell: Cell, outcomes: Sequence[Outcome], references: References, judges: dict[int, StepJudge], inputs: Inputs
 ) -> Iterator[StepJudgement]:
     """Yield the judgement of each step, and put the judge of each step that gave numbers into `judges`, by number."""
-    inputs = inputs_of(cell.case)
     walk = Walk(state={})
     refused = False
     kinds = ["start", *(step_inputs.step.step for step_inputs in inputs.steps)]

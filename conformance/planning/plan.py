@@ -34,6 +34,8 @@ class Offered:
     timed: tuple[str, ...] = ()
     #: `start`, `state` and each step's kind -> its function, as the adapter's file names it.
     functions: Mapping[str, str] = field(default_factory=dict)
+    #: State -> what the library saves it as, with `*` for the layer's own place.
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keeps_state(self) -> bool:

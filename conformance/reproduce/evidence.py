@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from pydantic import ValidationError
 
 from conformance.errors import UsageError, WorkerError
@@ -22,10 +21,9 @@ from conformance.planning.plan import Offer, Selection, plan, thread_keys
 from conformance.reference.expected import References
 from conformance.runfile import lines
 from conformance.runfile.cause_text import Catalogue
-from conformance.runfile.numbers import not_finite
 from conformance.runfile.reading import read_all
 from conformance.runfile.run import Run
-from conformance.runfile.structs import CaseLine, EnvironmentLine, Record, RecordedOffer
+from conformance.runfile.structs import EnvironmentLine, Record, RecordedOffer
 from conformance.spec.case import Case
 from conformance.spec.divergences import Known
 from conformance.spec.loader import load
@@ -71,7 +69,7 @@ def evidence_of(record: Record, run: Run) -> Evidence:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UsageError(f"{run.path}: the source of {environment.id} is no Python: {error}") from error
     try:
-        case = case_from(run.cases[record.case])
+        case = lines.case_from(run.cases[record.case])
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -124,13 +122,6 @@ def performed(cell: str, interpreters: Mapping[str, str], adapters: Iterable[str
         ),
         causes=lines.recorded_catalogue(),
     )
-
-
-def case_from(line: CaseLine) -> Case:
-    """Return the case that a run file's line describes, whatever the spec says by now. Raises `ValidationError`."""
-    fields = not_finite(msgspec.to_builtins(line))
-    names = ("id", "title", "source", "clauses", "op", "initial", "steps")
-    return Case.model_validate({**{name: fields[name] for name in names}, **fields["configuration"]})
 
 
 def _near(name: str, names: Iterable[str]) -> str:

@@ -24,12 +24,12 @@ from conformance.judging.judge import judge
 from conformance.judging.judgement import Judgement
 from conformance.planning.plan import Cell
 from conformance.reference.expected import References
-from conformance.runfile.cause_text import Catalogue, diagnosis_text, reason_text
 from conformance.runfile.lines import record_line, recorded_catalogue
-from conformance.runfile.structs import QuantityRecord, Record
+from conformance.runfile.notes import describe
+from conformance.runfile.structs import Record
 from conformance.runfile.writing import RunWriter
 from conformance.spec.divergences import Known, Listed, Site, in_force, known_causes, of_implementation, stale
-from conformance.verdict import Standing, Verdict
+from conformance.verdict import Standing
 
 Status = Literal["passed", "failed", "skipped", "xfailed"]
 
@@ -242,36 +242,6 @@ def status_of(record: Record, listed: Known, stale_entries: Sequence[Listed]) ->
         case Standing.UNEXPECTED:
             unlisted = "; ".join(text_of(alternatives, words) for alternatives in listed.unlisted)
             return "failed", f"{message}\n  beside what is listed: {unlisted}" if listed.listed else message
-
-
-def describe(record: Record, causes: Catalogue) -> str:
-    """Return a record as a lab note: what, where, expected, got, allowed."""
-    notes = [f"{record.cell}: {record.verdict}"]
-    for step in record.steps:
-        where = f"step {step.number} ({step.kind})"
-        if step.message:
-            notes.append(f"  {where}: {step.verdict}: {step.message}")
-        notes.extend(
-            f"  {where} {_described(quantity, causes)}"
-            for quantity in step.quantities
-            if quantity.verdict not in (Verdict.EXACT, Verdict.CONFORMS)
-        )
-    if record.diagnosis:
-        notes.append(f"  diagnosis: {diagnosis_text(record.diagnosis, causes)}")
-    return "\n".join(notes)
-
-
-def _described(quantity: QuantityRecord, causes: Catalogue) -> str:
-    note = f"{quantity.quantity}: {quantity.verdict}"
-    if quantity.worst is not None:
-        worst = quantity.worst
-        note += (
-            f": score {quantity.score}: at {worst.index} expected {worst.expected},"
-            f" got {worst.observed}, allowed ±{worst.allowed}"
-        )
-    if quantity.fields:
-        note += f" [{', '.join(quantity.fields)}]"
-    return f"{note} {reason_text(quantity, causes)}".rstrip()
 
 
 def _report(item: pytest.Item, status: Status, message: str, seconds: float) -> None:

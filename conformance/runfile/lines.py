@@ -23,8 +23,8 @@ from conformance.planning.discovery import WorkerKey
 from conformance.planning.plan import Cell, Offer, Selection
 from conformance.precision import extended
 from conformance.protocol import Configuration
-from conformance.reference.inputs import StepInputs, inputs_of
-from conformance.runfile.numbers import finite, number
+from conformance.reference.inputs import Inputs, StepInputs, inputs_of
+from conformance.runfile.numbers import finite, not_finite, number
 from conformance.runfile.structs import (
     FORMAT,
     Alternatives,
@@ -46,6 +46,7 @@ from conformance.runfile.structs import (
     StepRecord,
     WorstElement,
 )
+from conformance.spec.case import Case
 from conformance.spec.causes import catalogue
 from conformance.spec.data_kinds import load_data_kinds
 from conformance.spec.divergences import Known, Listed
@@ -142,6 +143,13 @@ def case_line(located: Located) -> CaseLine:
     )
 
 
+def case_from(line: CaseLine) -> Case:
+    """Return the case that a run file's line describes, whatever the spec says by now. Raises `ValidationError`."""
+    fields = not_finite(msgspec.to_builtins(line))
+    names = ("id", "title", "source", "clauses", "op", "initial", "steps")
+    return Case.model_validate({**{name: fields[name] for name in names}, **fields["configuration"]})
+
+
 @functools.cache
 def recorded_catalogue() -> Mapping[str, CatalogueEntry]:
     """Return the shipped catalogue of causes as a run file holds it."""
@@ -159,9 +167,14 @@ def recorded_catalogue() -> Mapping[str, CatalogueEntry]:
     }
 
 
-def record_line(cell: Cell, judgement: Judgement, known: Known, stale: Sequence[Listed] = ()) -> Record:
-    """Return a judged cell; `known` is what the divergences say of it, `stale` those that it no longer shows."""
-    inputs = inputs_of(cell.case).steps
+def record_line(
+    cell: Cell, judgement: Judgement, known: Known, stale: Sequence[Listed] = (), inputs: Inputs | None = None
+) -> Record:
+    """Return a judged cell; `known` is what the divergences say of it, `stale` those that it no longer shows.
+
+    `inputs` are the arrays that it was performed on, where those are not made by the recipes of its case.
+    """
+    performed = (inputs or inputs_of(cell.case)).steps
     call = next((step.call for step in judgement.steps if step.call), None)
     return Record(
         cell=cell.id,
@@ -173,7 +186,7 @@ def record_line(cell: Cell, judgement: Judgement, known: Known, stale: Sequence[
         verdict=judgement.verdict,
         standing=standing_of(judgement, known, stale),
         steps=tuple(
-            _step(step, inputs[step.number - 1] if step.number else None, cell.case.configuration)
+            _step(step, performed[step.number - 1] if step.number else None, cell.case.configuration)
             for step in judgement.steps
         ),
         call=None if call is None else NativeCall(**call),

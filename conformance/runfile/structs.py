@@ -119,6 +119,8 @@ class RecordedOffer(Part, frozen=True, kw_only=True, omit_defaults=False):
     timed: tuple[str, ...] = ()
     #: Kind of step -> its function, as the adapter's file names it.
     functions: dict[str, str] = field(default_factory=dict)
+    #: State -> what the library saves it as, with `*` for the layer's own place.
+    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def keeps_state(self) -> bool:

@@ -5,6 +5,7 @@ interpreter needs NumPy, ml_dtypes and the library alone. Requests and answers a
 
     (first), {"do": "adapter", "adapter": …}        -> offer with what importing took | failure
     {"do": "support", "configurations": [...]}     -> {implementation: [reason or None, ...]}
+    {"do": "call", "implementation": ..., "configurations": [...]} -> the native call of each, or why there is none
     {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true, "again": ...,
                                                       "calls": each stretch of time in the library}
     {"do": "time", "step": ..., ...}               -> as `conformance.worker.timing` has it, or {"refused": ...}
@@ -24,10 +25,10 @@ import sys
 from types import ModuleType
 from typing import Any, BinaryIO
 
-from conformance.protocol import Adapter, Configuration
+from conformance.protocol import Adapter, Configuration, Implementation
 from conformance.worker import wire
 from conformance.worker.adapter_file import load_adapter
-from conformance.worker.native import Stretch, configuration_from, difference, noted, perform, raised
+from conformance.worker.native import Stretch, configuration_from, difference, noted, perform, raised, written
 from conformance.worker.offer import counted_pool, describe, thread_names
 
 _PR_SET_PDEATHSIG = 1
@@ -74,6 +75,9 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
             case "support":
                 asked = [configuration_from(values) for values in request["configurations"]]
                 wire.send(answers, _support(adapter, asked))
+            case "call":
+                asked = [configuration_from(values) for values in request["configurations"]]
+                wire.send(answers, _calls(implementations[request["implementation"]], asked))
             case "cell":
                 implementation = implementations[request["implementation"]]
                 first = []
@@ -105,6 +109,15 @@ def _support(adapter: Adapter, asked: list[Configuration]) -> dict[str, list[str
         ]
         for implementation in adapter.implementations
     }
+
+
+def _calls(implementation: Implementation, asked: list[Configuration]) -> list[dict[str, Any]]:
+    """Return the native call of each configuration, or under `unsupported` why there is none."""
+    reasons = [(configuration, implementation.supports(configuration)) for configuration in asked]
+    return [
+        written(implementation.call(configuration)) if reason is None else {"unsupported": reason}
+        for configuration, reason in reasons
+    ]
 
 
 def _die_with(parent: int) -> None:

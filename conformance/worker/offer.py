@@ -47,6 +47,7 @@ def describe(adapter: Adapter, counted: Mapping[str, str], module: ModuleType) -
                 "lacks": list(implementation.lacks),
                 "profile": [asdict(declared) for declared in implementation.profile],
                 "documentation": implementation.documentation,
+                "names": dict(implementation.names),
                 "functions": {
                     kind: _named(function, names)
                     for kind, function in {

@@ -23,7 +23,6 @@ from conformance.planning.discovery import keys
 from conformance.planning.plan import Offer, Selection, plan
 from conformance.reference.expected import References
 from conformance.reproduce import Evidence, recorded, script
-from conformance.reproduce.evidence import case_from
 from conformance.runfile import lines
 from conformance.runfile.structs import FORMAT, CaseLine, Header
 from conformance.runfile.writing import RunWriter, encoded
@@ -213,7 +212,7 @@ def test_a_function_that_is_not_in_the_file_is_said_in_one_line() -> None:
 def test_a_case_is_read_back_from_its_line(made: Case) -> None:
     """Steps, repetitions, recipes and the numbers that JSON does not have."""
     line = msgspec.json.decode(encoded(lines.case_line(located(made))), type=CaseLine)
-    again = case_from(line)
+    again = lines.case_from(line)
     assert repr(again.performed) == repr(made.performed)
     assert again.configuration == made.configuration
 

@@ -1,0 +1,303 @@
+"""Asking two libraries how they write a layer, and letting both perform the same batches."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conformance.answers.arguments import Answer, configured, target_candidates
+from conformance.answers.translation import Performed, Side, Translation, agreements, losses
+from conformance.cause import Explanation, text_of
+from conformance.errors import UsageError
+from conformance.execution.execute import execute
+from conformance.execution.pool import Workers, converse
+from conformance.judging.judge import judge
+from conformance.judging.judgement import Judgement
+from conformance.operations.operation import unflatten
+from conformance.outcome import Outcome, Produced
+from conformance.planning.discovery import WorkerKey, keys
+from conformance.planning.plan import Cell, Offer, Offered, offer_from
+from conformance.protocol import Configuration
+from conformance.reference.expected import References
+from conformance.runfile.structs import NativeCall
+from conformance.spec.case import Case
+from conformance.spec.causes import catalogue
+from conformance.spec.recipe import Normal, realize
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One implementation, and the process that offers it."""
+
+    key: WorkerKey
+    implementation: Offered
+
+
+class Libraries:
+    """The libraries of one conversation: each is imported once, when an implementation of it is asked for."""
+
+    def __init__(self, interpreters: Mapping[str, str], adapters: Iterable[str], workers: Workers) -> None:
+        self.workers = workers
+        wanted = keys(interpreters, adapters)
+        self.keys = [key for key in wanted if key.dtypes is None or "float32" in key.dtypes]
+        self._offers: dict[WorkerKey, Offer | None] = {}
+
+    def row(self, name: str) -> Row:
+        """Return the first implementation of batch normalization of that name, or whose name begins so, or of that library.
+
+        Raises `UsageError` where there is none, or where its library does not start here.
+        """
+        library = name.partition(".")[0]
+        near = [key for key in self.keys if _is_near(key, library)]
+        # A folder's main file first; then, of an unknown word, whatever there is.
+        for keys_ in (near, [key for key in self.keys if key not in near]):
+            for key in sorted(keys_, key=lambda key: not key.file_name.endswith("batch_norm.py")):
+                row = self._named(name, key)
+                if row is not None:
+                    return row
+            if keys_ and not any(self._offers[key] for key in keys_):
+                groups = sorted({key.group for key in keys_ if key.group})
+                raise UsageError(f"{name}: does not start here; --python {'|'.join(groups)}=PATH names its interpreter")
+        known = sorted({one.name for offer in self._offers.values() if offer for one in offer.implementations})
+        raise UsageError(f"{name}: expected an implementation of batch normalization, such as {', '.join(known[:8])}")
+
+    def _named(self, name: str, key: WorkerKey) -> Row | None:
+        """Return the implementation of that name which an adapter offers; None where it offers none."""
+        offer = self._offer(key)
+        rows = [one for one in (offer.implementations if offer else ()) if one.op == "batch_norm"]
+        named = [one for one in rows if one.name == name] or [
+            one for one in rows if one.name.startswith(name) or (offer and name in (offer.library, _folder(key)))
+        ]
+        return Row(key=key, implementation=named[0]) if named else None
+
+    def ask(self, row: Row, configurations: Sequence[Configuration]) -> list[Answer]:
+        """Return the native call of each configuration, or why there is none. Raises `UsageError`."""
+        process = self.workers.live.get(row.key) or self._started(row.key)
+        request = {
+            "do": "call",
+            "implementation": row.implementation.name,
+            "configurations": [asdict(configuration) for configuration in configurations],
+        }
+        answers = converse(process, request, self.workers, self.workers.limits.start)
+        if not isinstance(answers, list):
+            raise UsageError(f"{row.key.name}: its worker ended")
+        return [answer["unsupported"] if "unsupported" in answer else NativeCall(**answer) for answer in answers]
+
+    def _offer(self, key: WorkerKey) -> Offer | None:
+        """Return what an adapter offers; None where it does not start here."""
+        if key not in self._offers:
+            answer = converse(self.workers.start(key), None, self.workers, self.workers.limits.start)
+            match answer:
+                case {"offer": offer}:
+                    self._offers[key] = offer_from(key, offer, {})
+                case _:
+                    self._offers[key] = None
+                    if key in self.workers.live:
+                        self.workers.end(key)
+        return self._offers[key]
+
+    def _started(self, key: WorkerKey) -> Any:
+        converse(self.workers.start(key), None, self.workers, self.workers.limits.start)
+        if key not in self.workers.live:
+            raise UsageError(f"{key.name}: its worker does not start again")
+        return self.workers.live[key]
+
+
+def _is_near(key: WorkerKey, library: str) -> bool:
+    """Return whether an adapter may be of a library, by the names of its process and its folder."""
+    return key.name.startswith(library.replace("_", "-")) or _folder(key) == library
+
+
+def _folder(key: WorkerKey) -> str:
+    return key.file_name.partition("/")[0]
+
+
+def translate(
+    source: Row,
+    target: Row,
+    given: Mapping[str, str],
+    libraries: Libraries,
+    *,
+    rank: int = 4,
+    features: int | None = None,
+    state: Mapping[str, Array] | None = None,
+    prove: bool = True,
+) -> Translation:
+    """Return the source's layer with the given arguments in the words of the target, proven on the same batches.
+
+    `state` are the values that both start from, one for each feature. Raises `UsageError`, also where the target cannot
+    express the layer.
+    """
+    name, ask = source.implementation.name, functools.partial(libraries.ask, source)
+    configuration, arguments = configured(name, given, rank, ask, _features(state) or features)
+    (call,) = libraries.ask(source, [configuration])
+    assert isinstance(call, NativeCall)
+    ours = Side(implementation=source.implementation, configuration=configuration, call=call, arguments=arguments)
+    theirs = target_of(target, configuration, libraries)
+    made = Translation(source=ours, target=theirs, losses=tuple(losses(ours, theirs)))
+    if not prove:
+        return made
+    one, other = performed([(source, ours.configuration), (target, theirs.configuration)], libraries, state or {})
+    started = other.numbers.get(0, {})
+    return replace(
+        made,
+        agreements=tuple(agreements(one, other)),
+        shapes={name: _open_shape(value.shape) for name, value in started.items()},
+    )
+
+
+def _open_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape of one value per feature with -1 where these are: along the axis that is not 1, or the last."""
+    open_ = tuple(-1 if size > 1 else size for size in shape)
+    return open_ if -1 in open_ else (*shape[:-1], -1)
+
+
+def _features(state: Mapping[str, Array] | None) -> int | None:
+    """Return of how many features the values are; None where there are none."""
+    return next((value.size for value in (state or {}).values()), None)
+
+
+def target_of(target: Row, source: Configuration, libraries: Libraries, *, arguments: bool = True) -> Side:
+    """Return how a target's user writes the layer of that configuration. Raises `UsageError` where it cannot be had.
+
+    `arguments` asks for the argument of each field as well.
+    """
+    candidates = target_candidates(source)
+    answers = libraries.ask(target, candidates)
+    for candidate, answer in zip(candidates, answers, strict=True):
+        if isinstance(answer, NativeCall):
+            name, ask = target.implementation.name, functools.partial(libraries.ask, target)
+            words = configured(name, {}, candidate.rank, ask)[1] if arguments else {}
+            return Side(implementation=target.implementation, configuration=candidate, call=answer, arguments=words)
+    raise UsageError(f"{target.implementation.name} cannot express it: {'; '.join(dict.fromkeys(map(str, answers)))}")
+
+
+# The proof.
+
+
+def performed(
+    sides: Sequence[tuple[Row, Configuration]], libraries: Libraries, state: Mapping[str, Array]
+) -> list[Performed]:
+    """Return what each side gave on the same batches: two train steps and an inference, each with gradients."""
+    steps = set.intersection(*(set(row.implementation.steps) for row, _ in sides))
+    begun = _begun([configuration for _, configuration in sides], state)
+    cells = [_cell(row, configuration, begun, steps) for row, configuration in sides]
+    by_cell = {id(cell): outcomes for cell, outcomes in execute(cells, libraries.workers)}
+    references = References()
+    return [
+        Performed(
+            configuration=cell.case.configuration,
+            judgement=judge(cell, by_cell[id(cell)], references),
+            numbers=_numbers(by_cell[id(cell)]),
+            words=functools.partial(_words, cell.implementation),
+        )
+        for cell in cells
+    ]
+
+
+def _begun(configurations: Sequence[Configuration], state: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the state that all begin from: gamma and beta apart from 1 and 0 where all have them."""
+    ramp = np.arange(configurations[0].feature_count) / 4
+    scale, center = (all(getattr(one, name) for one in configurations) for name in ("scale", "center"))
+    return {**({"gamma": 0.75 + ramp} if scale else {}), **({"beta": ramp - 0.5} if center else {}), **state}
+
+
+def _cell(row: Row, configuration: Configuration, state: Mapping[str, Array], steps: Collection[str]) -> Cell:
+    return Cell(
+        case=_case(row.implementation.name, configuration, steps, state),
+        implementation=row.implementation,
+        mode="eager",
+        device="cpu",
+        key=row.key,
+        unsupported=None,
+    )
+
+
+def _case(name: str, configuration: Configuration, steps: Collection[str], state: Mapping[str, Array]) -> Case:
+    """Return the case of the proof in the layout of the configuration: the same values of each feature in any."""
+    width = configuration.feature_count
+    rows = int(np.prod(configuration.shape)) // width
+
+    def array(seed: int, mean: float, std: float) -> dict[str, Any]:
+        recipe = Normal(kind="normal", seed=seed, mean=mean, std=std, feature_shift=0.25, feature_octaves=0)
+        values = realize(recipe, (rows, width), (1,), configuration.dtype)
+        return {"kind": "literal", "values": unflatten(values, configuration, configuration.shape).tolist()}
+
+    planned = [("train", 1, 2), ("train", 3, 4), ("infer", 5, 6)]
+    return Case.model_validate(
+        {
+            "id": f"translate.{name.replace('+', '/')}",
+            "title": "The batches on which both layers are run.",
+            "source": "a translation",
+            "clauses": ["1.1"],
+            "op": configuration.op,
+            "shape": list(configuration.shape),
+            "feature_axes": list(configuration.feature_axes),
+            "dtype": configuration.dtype,
+            "decay": configuration.decay,
+            "epsilon": configuration.epsilon,
+            "scale": configuration.scale,
+            "center": configuration.center,
+            "initial": _initial(configuration, state),
+            "steps": [
+                {"step": kind, "input": array(seed, 1.0, 2.0), "upstream": array(further, 0.25, 1.0)}
+                for kind, seed, further in planned
+                if kind in steps
+            ],
+        }
+    )
+
+
+def _initial(configuration: Configuration, state: Mapping[str, Array]) -> dict[str, Any]:
+    """Return the state that both begin from; gamma and beta that only one of them has are 1 and 0."""
+    names = [
+        ("gamma", configuration.scale),
+        ("beta", configuration.center),
+        ("moving_mean", True),
+        ("moving_variance", True),
+    ]
+    return {
+        name: {"kind": "literal", "values": np.asarray(state[name], np.float64).reshape(-1).tolist()}
+        for name, has in names
+        if has and name in state
+    }
+
+
+def _numbers(outcomes: Sequence[Outcome]) -> dict[int, dict[str, Array]]:
+    return {
+        number: {**outcome.quantities, **outcome.state}
+        for number, outcome in enumerate(outcomes)
+        if isinstance(outcome, Produced)
+    }
+
+
+def _words(implementation: Offered, judgement: Judgement, step: int, quantity: str) -> str:
+    """Return why a quantity is not the canonical one: the documented fields, or the causes; empty where it is."""
+    if step >= len(judgement.steps):
+        return "was not reached"
+    performed = judgement.steps[step]
+    if performed.message:
+        return performed.message
+    for judged in performed.quantities:
+        if judged.quantity == quantity:
+            stated = {declared.field: declared.value for declared in implementation.profile}
+            fields = [f"{field} = {stated[field]}" for field in judged.fields if field in stated]
+            if judged.verdict.agrees:
+                return ", ".join(fields)
+            explaining = list(_explaining(judgement, quantity))
+            if fields and all(cause.id == "undocumented-dialect" for one in explaining for cause in one.alternatives):
+                return f"{', '.join(fields)}, as no page says"
+            return " and ".join(text_of(one.alternatives, catalogue()) for one in explaining) or str(judged.verdict)
+    return ""
+
+
+def _explaining(judgement: Judgement, quantity: str) -> Iterator[Explanation]:
+    for explanation in judgement.diagnosis:
+        if any(quantity in cause.quantities or not cause.quantities for cause in explanation.alternatives):
+            yield explanation
