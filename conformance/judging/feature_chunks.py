@@ -19,7 +19,15 @@ from conformance.operations.operation import Expected, Hypothesis, Operation, fl
 from conformance.operations.score import Fit, fit, joined
 from conformance.precision import Precision
 from conformance.protocol import Configuration
-from conformance.reference.expected import Past, References, Request, changes_results_alone, compute, terms
+from conformance.reference.expected import (
+    Past,
+    References,
+    Request,
+    Suppositions,
+    changes_results_alone,
+    compute,
+    terms,
+)
 from conformance.reference.inputs import StepInputs
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -46,6 +54,8 @@ class Target:
     observed: Mapping[str, Array]
     _known: dict[Any, Mapping[str, Expected]] = field(default_factory=dict)
     _fitted: dict[Any, dict[str, Fit]] = field(default_factory=dict)
+    #: What is kept of the step under hypotheses, once one was asked for.
+    _supposed: list[Suppositions] = field(default_factory=list)
 
     @property
     def operation(self) -> Operation:
@@ -108,8 +118,10 @@ class Target:
         differentiated = any(self.operation.quantities[name].role == "gradient" for name in names)
         if not differentiated and not changes_results_alone(request):
             request = replace(request, inputs=replace(request.inputs, upstream=None))
+        if not self._supposed:
+            self._supposed.append(self.references.suppositions(self.request, self.before, self.gradients))
         with np.errstate(all="ignore"):
-            return self.references.expected(request, self.before, self.gradients)
+            return self.references.under(request, self.before, self.gradients, self._supposed[0])
 
     def terms(self, dialect: Dialect) -> Mapping[str, Mapping[str, Array]]:
         """Return the terms that each quantity of the whole step adds up."""
@@ -149,6 +161,7 @@ class Target:
             },
             _known={},
             _fitted={},
+            _supposed=[],
         )
 
     def _spans(self, values: int) -> Iterator[range]:

@@ -159,6 +159,7 @@ class Hypothesis:
         return replace(self, cause=cause, dialect=replace(self.dialect, **fields))
 
 
+@functools.lru_cache(maxsize=2**13)
 def both(first: Hypothesis, second: Hypothesis, base: Hypothesis) -> Hypothesis | None:
     """Return the hypothesis that both changes of `base` were made, `first` before `second`; None where they exclude each other.
 

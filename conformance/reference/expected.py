@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -35,6 +35,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 #: The most elements that the kept references may have together. At some 100 bytes each, 16 million take up to 1.6 GB.
 _KEPT_ELEMENTS = 16_000_000
+#: The same for what steps would give under hypotheses, at some 25 bytes each; how many steps that is kept of; and the most
+#: values that such a step has, of which some 130 hypotheses are asked.
+_SUPPOSED_ELEMENTS, _SUPPOSED_STEPS, _SUPPOSED_VALUES = 4_000_000, 256, 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,12 +81,38 @@ class Request:
         return effect_of(self.inputs.step.step, self.frozen, self.dialect)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Suppositions:
+    """What one step would give under hypotheses, kept for the other implementations that start it from the same state.
+
+    What hypotheses have in common is kept too: the arrays that they are applied to, and the right numbers.
+    """
+
+    #: The step itself, under no hypothesis.
+    request: Request
+    situations: dict[Any, Situation] = field(default_factory=dict)
+    #: By configuration, dialect and arithmetic.
+    right: dict[tuple[Configuration, Dialect, str], Mapping[str, Expected]] = field(default_factory=dict)
+    #: The expectation that the state stays as it is.
+    state: dict[str, Expected] = field(default_factory=dict)
+    #: By hypothesis, arithmetic, and whether gradients are asked for.
+    supposed: dict[tuple[Hypothesis, str, bool], Mapping[str, Expected]] = field(default_factory=dict)
+    elements: int = 0
+
+    def unchanged(self, before: Mapping[str, Array]) -> dict[str, Expected]:
+        """Return the expectation that the state `before` the step stays as it is."""
+        if not self.state:
+            self.state = {name: _unchanged(value) for name, value in before.items()}
+        return self.state
+
+
 class References:
     """Computes references, and keeps the latest of them for implementations that ask for the same again."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Any, dict[str, Expected]] = OrderedDict()
         self._elements = 0
+        self._supposed: OrderedDict[Any, Suppositions] = OrderedDict()
 
     def expected(
         self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]
@@ -92,10 +121,6 @@ class References:
 
         The step starts from the state `before` it; a gradient step also takes the `gradients` of the last train step.
         """
-        if request.hypothesis is not None:
-            right = replace(request, hypothesis=None)
-            remembered = self.expected(right, before, gradients) if changes_results_alone(request) else None
-            return compute(request, before, gradients, remembered)
         key = _key(request, before, gradients)
         if key in self._known:
             self._known.move_to_end(key)
@@ -107,6 +132,78 @@ class References:
             _, oldest = self._known.popitem(last=False)
             self._elements -= _size(oldest)
         return quantities
+
+    def suppositions(
+        self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]
+    ) -> Suppositions:
+        """Return what is kept of such a step under hypotheses, to which whoever computes more of it may add."""
+        batch = request.inputs.input
+        if batch is not None and batch.size > _SUPPOSED_VALUES:
+            return Suppositions(request=request)
+        past = request.earlier
+        earlier = None if past is None else (past.inputs.checksum, _digest(past.state, past.gradients))
+        key = (_key(request, before, gradients), request.dialect, request.empties, earlier)
+        if key not in self._supposed:
+            self._supposed[key] = Suppositions(request=request)
+        self._supposed.move_to_end(key)
+        kept = self._supposed[key]
+        while len(self._supposed) > _SUPPOSED_STEPS or (
+            len(self._supposed) > 1 and sum(one.elements for one in self._supposed.values()) > _SUPPOSED_ELEMENTS
+        ):
+            self._supposed.popitem(last=False)
+        return kept
+
+    def under(
+        self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array], kept: Suppositions
+    ) -> Mapping[str, Expected]:
+        """Return what the step would give if the request's hypothesis were true; `kept` are its suppositions."""
+        hypothesis = request.hypothesis
+        assert hypothesis is not None
+        key = (hypothesis, request.worked.name, request.inputs.upstream is not None)
+        if key not in kept.supposed:
+            kept.supposed[key] = self._computed(request, before, gradients, kept)
+            kept.elements += _size(kept.supposed[key])
+        return kept.supposed[key]
+
+    def _computed(
+        self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array], kept: Suppositions
+    ) -> dict[str, Expected]:
+        hypothesis, effect = request.hypothesis, request.effect
+        assert hypothesis is not None
+        if not effect.performs:
+            results = {**kept.unchanged(before), **_moved_by_gradients(request, before, gradients)}
+            return _state_under(hypothesis, request, before, gradients, results)
+        if hypothesis.change_state is not None:
+            return {}
+        trains = effect.performs == "train"
+        situation = changed = _situation(request, before, kept.situations)
+        if hypothesis.change_situation is not None:
+            changed = hypothesis.change_situation(situation)
+            if changed is None:
+                return {}
+        alone = changes_results_alone(request)
+        quantities: dict[str, Expected] | None = None
+        if alone or _is_same(kept.request, request, situation, changed):
+            right = self._right(request if alone else kept.request, request.worked, before, gradients, kept)
+            quantities = {name: quantity for name, quantity in right.items() if trains or name not in before}
+        quantities = _performed(OPERATIONS[request.configuration.op], changed, trains, request, quantities)
+        # A hypothesis that gives no quantity does not apply to this step; it does not claim that the state stays.
+        state = {name: right[name] for name in before} if alone else kept.unchanged(before)
+        return {**state, **quantities} if quantities else {}
+
+    def _right(
+        self,
+        request: Request,
+        worked: Precision,
+        before: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        kept: Suppositions,
+    ) -> Mapping[str, Expected]:
+        """Return what the step should give in the configuration and dialect of the request, and in that arithmetic."""
+        key = (request.configuration, request.dialect, worked.name)
+        if key not in kept.right:
+            kept.right[key] = self.expected(replace(request, hypothesis=None, worked=worked), before, gradients)
+        return kept.right[key]
 
 
 def _key(request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]) -> tuple[Any, ...]:
@@ -151,6 +248,12 @@ def _digest(*parts: Mapping[str, Array]) -> bytes:
 
 
 @functools.lru_cache(maxsize=256)
+def unchanged(configuration: Configuration, dialect: Dialect) -> Hypothesis:
+    """Return the hypothesis that changes nothing: the same object every time, by which others are known."""
+    return Hypothesis(configuration=configuration, dialect=dialect)
+
+
+@functools.lru_cache(maxsize=256)
 def hypotheses(configuration: Configuration, dialect: Dialect) -> tuple[Hypothesis, ...]:
     """Return the changes of the formula that may explain why such a step deviates."""
     return tuple(OPERATIONS[configuration.op].hypotheses(configuration, dialect))
@@ -168,32 +271,50 @@ def changes_results_alone(request: Request) -> bool:
     return hypothesis.change_situation is None and not hypothesis.performed and hypothesis.variance == "welford"
 
 
-def compute(
-    request: Request,
-    before: Mapping[str, Array],
-    gradients: Mapping[str, Array],
-    right: Mapping[str, Expected] | None = None,
-) -> dict[str, Expected]:
-    """Return what every quantity of the step should be: those that its pass gives, and the state that it leaves alone.
+def _is_same(right: Request, supposed: Request, situation: Situation, changed: Situation) -> bool:
+    """Return whether a hypothesis that changes no results changes nothing else that the numbers of the pass depend on."""
+    hypothesis = supposed.hypothesis
+    if hypothesis is None or hypothesis.change_results is not None or too_narrow(supposed.configuration):
+        return False
+    if hypothesis.performed not in {"", supposed.effect.performs} or hypothesis.variance != right.variance:
+        return False
+    if supposed.configuration != right.configuration or numbers(supposed) != numbers(right):
+        return False
+    return changed is situation or _same_numbers(situation, changed)
 
-    `right` is what the step should give without the request's hypothesis, where that was computed already.
-    """
-    state = {name: _unchanged(value) for name, value in before.items()} if right is None else _kept(right, before)
-    effect = request.effect
-    if effect.performs:
-        situation = _situation(request, before)
-        trains = effect.performs == "train"
-        if right is not None:
-            right = {name: quantity for name, quantity in right.items() if trains or name not in before}
-        quantities = _performed(OPERATIONS[request.configuration.op], situation, trains, request, right)
-        if request.hypothesis is None and too_narrow(request.configuration):
-            quantities = exactly(quantities, situation, trains)
-        # A hypothesis that gives no quantity does not apply to this step; it does not claim that the state stays.
-        return {**state, **quantities} if quantities or request.hypothesis is None else {}
-    results = {**state, **_moved_by_gradients(request, before, gradients)}
+
+def _same_numbers(one: Situation, other: Situation) -> bool:
+    """Return whether two situations are the same but for the objects that hold their numbers; a NaN is like no other."""
+    simple = ("configuration", "dialect", "trained", "empties", "variance", "epsilon", "overflow", "graded", "shape")
     return (
-        results if request.hypothesis is None else _state_under(request.hypothesis, request, before, gradients, results)
+        all(getattr(one, name) == getattr(other, name) for name in simple)
+        and one.earlier is other.earlier
+        and one.arrays is other.arrays
+        and one.state.keys() == other.state.keys()
+        and all(_same_array(value, other.state[name]) for name, value in one.state.items())
+        and _same_array(one.x, other.x)
+        and (one.upstream is other.upstream or _same_array(one.upstream, other.upstream))
     )
+
+
+def _same_array(one: Array | None, other: Array | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
+
+
+def compute(request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, Expected]:
+    """Return what every quantity of the step should be: those that its pass gives, and the state that it leaves alone."""
+    state, effect = {name: _unchanged(value) for name, value in before.items()}, request.effect
+    if not effect.performs:
+        return {**state, **_moved_by_gradients(request, before, gradients)}
+    operation, situation, trains = (
+        OPERATIONS[request.configuration.op],
+        _situation(request, before, {}),
+        effect.performs == "train",
+    )
+    quantities = (operation.train if trains else operation.infer)(situation, request.worked)
+    if too_narrow(request.configuration):
+        quantities = exactly(quantities, situation, trains)
+    return {**state, **quantities}
 
 
 def _state_under(
@@ -249,7 +370,7 @@ def terms(
     if request.effect.performs:
         function = operation.train_terms if request.effect.performs == "train" else operation.infer_terms
         with np.errstate(all="ignore"):
-            return {**kept, **function(_situation(request, before))}
+            return {**kept, **function(_situation(request, before, {}))}
     if isinstance(request.inputs.step, Sgd):
         # A frozen layer should not move, and gets these terms too: they show what moved it if it did.
         learned = [name for name in gradients if name in before]
@@ -257,14 +378,21 @@ def terms(
     return kept
 
 
-def _situation(request: Request, before: Mapping[str, Array]) -> Situation:
-    return replace(
-        situate(request.configuration, request.dialect, request.inputs, before, request.trained),
-        variance=request.variance,
-        graded=request.graded,
-        empties=request.empties,
-        earlier=None if request.earlier is None else _earlier(request, request.earlier),
+def _situation(request: Request, before: Mapping[str, Array], made: dict[Any, Situation]) -> Situation:
+    """Return the situation of the step, with the arrays of one that was `made` where there is one."""
+    configuration = request.configuration
+    key = (
+        configuration.feature_axes,
+        configuration.dtype,
+        configuration.parameter_dtype,
+        configuration.shape,
+        request.inputs.upstream is None,
     )
+    if key not in made:
+        situation = situate(configuration, request.dialect, request.inputs, before, request.trained)
+        earlier = None if request.earlier is None else _earlier(request, request.earlier)
+        made[key] = replace(situation, graded=request.graded, empties=request.empties, earlier=earlier)
+    return replace(made[key], configuration=configuration, dialect=request.dialect, variance=request.variance)
 
 
 def _earlier(request: Request, past: Past) -> Earlier:
@@ -274,26 +402,24 @@ def _earlier(request: Request, past: Past) -> Earlier:
 
 
 def _performed(
-    operation: Operation, situation: Situation, trains: bool, request: Request, right: Mapping[str, Expected] | None
+    operation: Operation,
+    situation: Situation,
+    trains: bool,
+    request: Request,
+    right: dict[str, Expected] | None,
 ) -> dict[str, Expected]:
-    """Return what the pass should give, or would give if the request's hypothesis were true."""
-    hypothesis = request.hypothesis
-    if hypothesis is not None and hypothesis.change_state is not None:
-        return {}
-    if hypothesis is None:
-        return (operation.train if trains else operation.infer)(situation, request.worked)
-    if hypothesis.change_situation is not None:
-        changed = hypothesis.change_situation(situation)
-        if changed is None:
-            return {}
-        situation = changed
-    worked = request.worked
-    if situation.overflow is not None and situation.overflow.arithmetic is not None:
-        worked = situation.overflow.arithmetic
-    trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
-    quantities = (
-        dict(right) if right is not None else (operation.train if trains else operation.infer)(situation, worked)
-    )
+    """Return what the pass would give in the situation that the request's hypothesis makes of its own.
+
+    `right` is what it would give before its results are changed, where that is known.
+    """
+    hypothesis, quantities = request.hypothesis, right
+    assert hypothesis is not None
+    if quantities is None:
+        worked = request.worked
+        if situation.overflow is not None and situation.overflow.arithmetic is not None:
+            worked = situation.overflow.arithmetic
+        trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
+        quantities = (operation.train if trains else operation.infer)(situation, worked)
     if hypothesis.change_results is not None:
         quantities = hypothesis.change_results(situation, quantities)
     return {name: quantity for name, quantity in quantities.items() if not hypothesis.only or name in hypothesis.only}
@@ -302,11 +428,6 @@ def _performed(
 def too_narrow(configuration: Configuration) -> bool:
     """Return whether the case is in float64 on a platform that has no wider float type to judge it by."""
     return "float64" in (configuration.dtype, configuration.parameter_dtype) and wide() is np.float64
-
-
-def _kept(right: Mapping[str, Expected], before: Mapping[str, Array]) -> dict[str, Expected]:
-    """Return the state as the step should leave it; the results of the pass then replace what the pass moves."""
-    return {name: right[name] for name in before}
 
 
 def _unchanged(value: Array) -> Expected:
