@@ -39,6 +39,8 @@ class StepEvidence:
     hypotheses: tuple[Hypothesis, ...]
     #: Returns what the step would give if a hypothesis were true, in an arithmetic: at least the named quantities.
     under: Callable[[Hypothesis, Precision, frozenset[str]], Mapping[str, Expected]]
+    #: How much it takes to compute a quantity, by name, as an order.
+    costs: Mapping[str, int] = field(default_factory=dict)
     #: What the step should have given.
     expected: Mapping[str, Expected]
     #: Returns, for each quantity, the terms that its formula adds up.
@@ -63,11 +65,17 @@ class StepEvidence:
     def explaining(self, hypothesis: Hypothesis, names: Collection[str], worked: Precision | None = None) -> float:
         """Return the largest score of the named quantities if the hypothesis explains them all, else infinity.
 
-        One look at the element of each that is farthest off spares the rest of most hypotheses.
+        One look at the element of each that is farthest off spares the rest of most hypotheses; of several quantities
+        the one that takes least to compute is looked at alone, before the others are computed.
         """
         arithmetic = self.worked if worked is None else worked
-        if any(self._is_off(hypothesis, name, arithmetic) for name in names):
-            return math.inf
+        # The bound of a one-pass variance may be infinite, which is judged apart.
+        if hypothesis.variance != "one_pass":
+            first = min(names, key=lambda name: self.costs.get(name, 0), default="")
+            if len(names) > 1 and self._is_off(hypothesis, first, arithmetic, alone=True):
+                return math.inf
+            if any(self._is_off(hypothesis, name, arithmetic) for name in names):
+                return math.inf
         score = self.score(hypothesis, names, arithmetic)
         return score if score <= 1 else math.inf
 
@@ -79,14 +87,16 @@ class StepEvidence:
         """Return what the hypothesis, if it were true, would give of the deviating quantities that it is about."""
         key = (hypothesis, worked.name)
         if key not in self._expected:
-            names = self.deviating & hypothesis.only if hypothesis.only else self.deviating
-            if hypothesis.representable:
-                names = frozenset(
-                    name for name in names if _representable(self.observed[name], hypothesis.representable)
-                )
-            expected = self.under(hypothesis, worked, names) if names else {}
-            self._expected[key] = {name: expected[name] for name in names if name in expected}
+            self._expected[key] = self._of(hypothesis, worked, self.deviating)
         return self._expected[key]
+
+    def _of(self, hypothesis: Hypothesis, worked: Precision, names: frozenset[str]) -> Mapping[str, Expected]:
+        """Return what the hypothesis, if it were true, would give of those of the named quantities that it is about."""
+        names = names & hypothesis.only if hypothesis.only else names
+        if hypothesis.representable:
+            names = frozenset(name for name in names if _representable(self.observed[name], hypothesis.representable))
+        expected = self.under(hypothesis, worked, names) if names else {}
+        return {name: expected[name] for name in names if name in expected}
 
     def _score(self, hypothesis: Hypothesis, name: str, worked: Precision) -> float:
         """Return the score of a quantity if the hypothesis were true, infinity where that would not be shown."""
@@ -102,20 +112,22 @@ class StepEvidence:
             self._scores[key] = quantity_fit.score if quantity_fit is not None and shown else math.inf
         return self._scores[key]
 
-    def _is_off(self, hypothesis: Hypothesis, name: str, worked: Precision) -> bool:
-        """Return whether one element shows that the hypothesis does not explain the quantity."""
-        expected = self._supposed(hypothesis, worked).get(name)
+    def _is_off(self, hypothesis: Hypothesis, name: str, worked: Precision, *, alone: bool = False) -> bool:
+        """Return whether one element shows that the hypothesis does not explain the quantity.
+
+        With `alone` nothing else is computed, unless it is known already.
+        """
+        key = (hypothesis, worked.name)
+        if key in self._expected or not alone:
+            expected = self._supposed(hypothesis, worked).get(name)
+        else:
+            expected = self._of(hypothesis, worked, frozenset({name})).get(name)
         if expected is None:
             return True
         if name not in self._elements:
             self._elements[name] = self._farthest(name)
         element = self._elements[name]
-        # The bound of a one-pass variance may be infinite, which is judged apart.
-        return (
-            element is not None
-            and hypothesis.variance != "one_pass"
-            and element.is_off(expected, self.observed[name], worked)
-        )
+        return element is not None and element.is_off(expected, self.observed[name], worked)
 
     def _farthest(self, name: str) -> Element | None:
         """Return the element of a deviating quantity that is farthest off, None where there is none."""

@@ -107,6 +107,27 @@ class Target:
 
     def under(self, hypothesis: Hypothesis, worked: Precision, names: Collection[str]) -> Mapping[str, Expected]:
         """Return what the whole step would give if the hypothesis were true: at least the named quantities."""
+        if not self._supposed:
+            self._supposed.append(self.references.suppositions(self.request, self.before, self.gradients))
+        kept = self._supposed[0]
+        operation = self.operation
+        heeds = hypothesis.selects if hypothesis.change_results else operation.selects
+        wanted = frozenset(names) if heeds and hypothesis.variance == "welford" else frozenset()
+        differentiated = not operation.gradients.isdisjoint(names)
+        key = (hypothesis, worked.name, wanted or differentiated)
+        if key not in kept.supposed:
+            kept.supposed[key] = self._under(hypothesis, worked, wanted, kept, differentiated=differentiated)
+        return kept.supposed[key]
+
+    def _under(
+        self,
+        hypothesis: Hypothesis,
+        worked: Precision,
+        wanted: frozenset[str],
+        kept: Suppositions,
+        *,
+        differentiated: bool,
+    ) -> Mapping[str, Expected]:
         request = replace(
             self.request,
             configuration=hypothesis.configuration,
@@ -114,14 +135,12 @@ class Target:
             worked=worked,
             variance=hypothesis.variance,
             hypothesis=hypothesis,
+            wanted=wanted,
         )
-        differentiated = any(self.operation.quantities[name].role == "gradient" for name in names)
         if not differentiated and not changes_results_alone(request):
-            request = replace(request, inputs=replace(request.inputs, upstream=None))
-        if not self._supposed:
-            self._supposed.append(self.references.suppositions(self.request, self.before, self.gradients))
+            request = replace(request, inputs=kept.forward())
         with np.errstate(all="ignore"):
-            return self.references.under(request, self.before, self.gradients, self._supposed[0])
+            return self.references.under(request, self.before, self.gradients, kept)
 
     def terms(self, dialect: Dialect) -> Mapping[str, Mapping[str, Array]]:
         """Return the terms that each quantity of the whole step adds up."""

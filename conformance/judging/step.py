@@ -131,6 +131,7 @@ class StepJudge:
             base=unchanged(target.request.configuration, self.dialect),
             hypotheses=hypotheses(target.request.configuration, self.dialect),
             under=target.under,
+            costs=self.operation.costs,
             expected=target.expected(self.dialect, self.worked),
             terms=lambda: target.terms(self.dialect),
             # A hypothesis is about the part of a large step that it was made for, and a later step may look at another.

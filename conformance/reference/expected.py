@@ -65,6 +65,8 @@ class Request:
     empties: int = 0
     variance: VarianceAlgorithm = "welford"
     hypothesis: Hypothesis | None = None
+    #: Under a hypothesis, the quantities asked for; empty: all.
+    wanted: frozenset[str] = frozenset()
     #: The last train step, for the hypotheses that look back at it.
     earlier: Past | None = None
     #: Where the step is one part of a large one: the number of its first feature, and one more than that of its last.
@@ -95,9 +97,15 @@ class Suppositions:
     right: dict[tuple[Configuration, Dialect, str], Mapping[str, Expected]] = field(default_factory=dict)
     #: The expectation that the state stays as it is.
     state: dict[str, Expected] = field(default_factory=dict)
-    #: By hypothesis, arithmetic, and whether gradients are asked for.
-    supposed: dict[tuple[Hypothesis, str, bool], Mapping[str, Expected]] = field(default_factory=dict)
+    #: By hypothesis, arithmetic, and what is asked for.
+    supposed: dict[tuple[Hypothesis, str, Any], Mapping[str, Expected]] = field(default_factory=dict)
+    #: Whether it is among those that are kept, and of how many elements.
+    kept: bool = False
     elements: int = 0
+
+    def forward(self) -> StepInputs:
+        """Return the step's arrays without its upstream gradient."""
+        return replace(self.request.inputs, upstream=None)
 
     def unchanged(self, before: Mapping[str, Array]) -> dict[str, Expected]:
         """Return the expectation that the state `before` the step stays as it is."""
@@ -113,6 +121,7 @@ class References:
         self._known: OrderedDict[Any, dict[str, Expected]] = OrderedDict()
         self._elements = 0
         self._supposed: OrderedDict[Any, Suppositions] = OrderedDict()
+        self._supposed_elements = 0
 
     def expected(
         self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array]
@@ -144,26 +153,30 @@ class References:
         earlier = None if past is None else (past.inputs.checksum, _digest(past.state, past.gradients))
         key = (_key(request, before, gradients), request.dialect, request.empties, earlier)
         if key not in self._supposed:
-            self._supposed[key] = Suppositions(request=request)
+            self._supposed[key] = Suppositions(request=request, kept=True)
         self._supposed.move_to_end(key)
         kept = self._supposed[key]
         while len(self._supposed) > _SUPPOSED_STEPS or (
-            len(self._supposed) > 1 and sum(one.elements for one in self._supposed.values()) > _SUPPOSED_ELEMENTS
+            len(self._supposed) > 1 and self._supposed_elements > _SUPPOSED_ELEMENTS
         ):
-            self._supposed.popitem(last=False)
+            _, oldest = self._supposed.popitem(last=False)
+            self._supposed_elements -= oldest.elements
+            oldest.kept = False
         return kept
 
     def under(
         self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array], kept: Suppositions
     ) -> Mapping[str, Expected]:
-        """Return what the step would give if the request's hypothesis were true; `kept` are its suppositions."""
-        hypothesis = request.hypothesis
-        assert hypothesis is not None
-        key = (hypothesis, request.worked.name, request.inputs.upstream is not None)
-        if key not in kept.supposed:
-            kept.supposed[key] = self._computed(request, before, gradients, kept)
-            kept.elements += _size(kept.supposed[key])
-        return kept.supposed[key]
+        """Return what the step would give if the request's hypothesis were true; `kept` are its suppositions.
+
+        It is put among these by whoever asks, under whatever it was asked for.
+        """
+        supposed = self._computed(request, before, gradients, kept)
+        if kept.kept:
+            size = _size(supposed)
+            kept.elements += size
+            self._supposed_elements += size
+        return supposed
 
     def _computed(
         self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array], kept: Suppositions
@@ -202,7 +215,8 @@ class References:
         """Return what the step should give in the configuration and dialect of the request, and in that arithmetic."""
         key = (request.configuration, request.dialect, worked.name)
         if key not in kept.right:
-            kept.right[key] = self.expected(replace(request, hypothesis=None, worked=worked), before, gradients)
+            right = replace(request, hypothesis=None, worked=worked, wanted=frozenset())
+            kept.right[key] = self.expected(right, before, gradients)
         return kept.right[key]
 
 
@@ -388,11 +402,21 @@ def _situation(request: Request, before: Mapping[str, Array], made: dict[Any, Si
         configuration.shape,
         request.inputs.upstream is None,
     )
+    whole = (*key, configuration, request.dialect, request.variance, request.wanted)
     if key not in made:
         situation = situate(configuration, request.dialect, request.inputs, before, request.trained)
+        situation.x.flags.writeable = False
         earlier = None if request.earlier is None else _earlier(request, request.earlier)
         made[key] = replace(situation, graded=request.graded, empties=request.empties, earlier=earlier)
-    return replace(made[key], configuration=configuration, dialect=request.dialect, variance=request.variance)
+    if whole not in made:
+        made[whole] = replace(
+            made[key],
+            configuration=configuration,
+            dialect=request.dialect,
+            variance=request.variance,
+            wanted=request.wanted,
+        )
+    return made[whole]
 
 
 def _earlier(request: Request, past: Past) -> Earlier:

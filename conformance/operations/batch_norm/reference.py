@@ -6,6 +6,7 @@ and section 3; the gradients keep epsilon, which the paper's own form does too.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,8 +90,34 @@ def batch_mean(x: Array) -> Array:
     return np.asarray(mean + total(x - mean) / x.shape[0])
 
 
+class _ByIdentity:
+    """An array that nobody can write to, as the key of a cache, compared by identity."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    def __hash__(self) -> int:
+        return id(self.array)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and other.array is self.array
+
+
 def batch_statistics(x: Array) -> Statistics:
     """Return count, mean and variance (correction 0) of each feature of the batch.
+
+    Those of an array that is read-only are kept for the next hypotheses, which have it too.
+    """
+    return _measured(x) if x.flags.writeable else _kept_statistics(_ByIdentity(x))
+
+
+@functools.lru_cache(maxsize=4)
+def _kept_statistics(key: _ByIdentity) -> Statistics:
+    return _measured(key.array)
+
+
+def _measured(x: Array) -> Statistics:
+    """Return the statistics of the batch.
 
     With d the remainders about a first mean: μ = first + Σd/m and σ² = (Σd² - (Σd)²/m)/m. Chan, Golub and LeVeque
     1983, equation 1.7: the second term removes the error of the first mean.
@@ -203,8 +230,12 @@ def moving_values(situation: Situation, statistics: Statistics) -> tuple[Array, 
     return mean, variance
 
 
+@functools.lru_cache(maxsize=2)
 def training(situation: Situation) -> tuple[Statistics, tuple[Array, Array], Normalization]:
-    """Return the batch's statistics, the moving values after the step, and the transform of one train step."""
+    """Return the batch's statistics, the moving values after the step, and the transform of one train step.
+
+    Those of the last situations are kept: many hypotheses start from the same.
+    """
     dialect = situation.dialect
     statistics = batch_statistics(situation.x)
     statistics = replace(statistics, variance=overflow.clipped(situation, statistics.variance))
@@ -230,6 +261,7 @@ def _weights(situation: Situation) -> Weights:
     return weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
 
 
+@functools.lru_cache(maxsize=2)
 def inference(situation: Situation) -> Normalization:
     """Return the transform of one inference step: by the moving values, which stay."""
     return normalize(situation, situation.state["moving_mean"], situation.state["moving_variance"], 0.0)
