@@ -405,7 +405,10 @@ def _situation(request: Request, before: Mapping[str, Array], made: dict[Any, Si
     whole = (*key, configuration, request.dialect, request.variance, request.wanted)
     if key not in made:
         situation = situate(configuration, request.dialect, request.inputs, before, request.trained)
-        situation.x.flags.writeable = False
+        # What is computed of arrays that nobody can write to is kept.
+        for array in (situation.x, situation.upstream):
+            if array is not None:
+                array.flags.writeable = False
         earlier = None if request.earlier is None else _earlier(request, request.earlier)
         made[key] = replace(situation, graded=request.graded, empties=request.empties, earlier=earlier)
     if whole not in made:

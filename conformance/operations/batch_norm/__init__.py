@@ -17,6 +17,7 @@ from conformance.operations.batch_norm.expectations import MOVING
 from conformance.operations.batch_norm.overflow import Reach, domains
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, Sizes, StatisticsBound
+from conformance.operations.kept import kept
 from conformance.operations.moving import debiasing, moved_bound, weights
 from conformance.operations.operation import Expected, Operation, Quantity, Situation, Traffic
 from conformance.operations.operation import Hypothesis as Hypothesis
@@ -180,7 +181,7 @@ def expected(
     sizes: Mapping[str, Array] | None = None,
 ) -> dict[str, Expected]:
     """Return the values with their bounds by class, the widest under ""; `sizes` are magnitudes of an operation's own."""
-    squares = reference.dot(step.situation.x, step.situation.x)
+    squares = _squares(step.situation.x)
     held = _magnitudes(step, squares) | dict(sizes or {})
     wanted = step.situation.wanted or values.keys()
     inside = {"": _ANYWHERE} if step.situation.wanted else _domains(step, squares, values, worked)
@@ -195,6 +196,11 @@ def expected(
         for name, value in values.items()
         if name in wanted
     }
+
+
+@kept
+def _squares(x: Array) -> Array:
+    return reference.dot(x, x)
 
 
 def _magnitudes(step: Step, squares: Array) -> dict[str, Array]:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from conformance.operations.batch_norm import overflow
+from conformance.operations.batch_norm.expectations import MOVING
+from conformance.operations.kept import kept
 from conformance.operations.moving import Weights, moved, weights
 from conformance.operations.operation import Situation
 
@@ -90,34 +92,9 @@ def batch_mean(x: Array) -> Array:
     return np.asarray(mean + total(x - mean) / x.shape[0])
 
 
-class _ByIdentity:
-    """An array that nobody can write to, as the key of a cache, compared by identity."""
-
-    def __init__(self, array: Array) -> None:
-        self.array = array
-
-    def __hash__(self) -> int:
-        return id(self.array)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and other.array is self.array
-
-
+@kept
 def batch_statistics(x: Array) -> Statistics:
     """Return count, mean and variance (correction 0) of each feature of the batch.
-
-    Those of an array that is read-only are kept for the next hypotheses, which have it too.
-    """
-    return _measured(x) if x.flags.writeable else _kept_statistics(_ByIdentity(x))
-
-
-@functools.lru_cache(maxsize=4)
-def _kept_statistics(key: _ByIdentity) -> Statistics:
-    return _measured(key.array)
-
-
-def _measured(x: Array) -> Statistics:
-    """Return the statistics of the batch.
 
     With d the remainders about a first mean: μ = first + Σd/m and σ² = (Σd² - (Σd)²/m)/m. Chan, Golub and LeVeque
     1983, equation 1.7: the second term removes the error of the first mean.
@@ -219,7 +196,9 @@ def moving_variance_batch(situation: Situation, statistics: Statistics) -> Array
 
 
 def moving_values(situation: Situation, statistics: Statistics) -> tuple[Array, Array]:
-    """Return the moving mean and variance after the step."""
+    """Return the moving mean and variance after the step, those before it where they are neither wanted nor used."""
+    if situation.wanted.isdisjoint(MOVING) and situation.wanted and situation.dialect.normalizes_with != "moving_after":
+        return situation.state["moving_mean"], situation.state["moving_variance"]
     weight = _weights(situation)
     old_mean, old_variance = situation.state["moving_mean"], situation.state["moving_variance"]
     mean = moved(old_mean, statistics.mean, weight)
