@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +36,12 @@ class Element:
         quantity's, or the quantity is not decidable. Where the element shows nothing, the quantity may be off even so.
         """
         if expected.value.shape != quantity.shape or expected.bound.shape != quantity.shape:
-            return expected.value.shape != quantity.shape
+            return bool(expected.value.shape != quantity.shape)
         value, bound = expected.value[self.index], float(expected.bound[self.index])
         if not abs(value) < _LARGE:
             return False
         if not self.finite:
-            return not np.isfinite(self.observed)
+            return not math.isfinite(self.observed)
         difference = self.observed - value
         if expected.rest is not None:
             difference = difference - expected.rest[self.index]

@@ -189,19 +189,22 @@ class References:
         if hypothesis.change_state is not None:
             return {}
         trains = effect.performs == "train"
-        situation = changed = _situation(request, before, kept.situations)
-        if hypothesis.change_situation is not None:
-            changed = hypothesis.change_situation(situation)
-            if changed is None:
-                return {}
-        alone = changes_results_alone(request)
+        situation = _situation(request, before, kept.situations)
+        changed = situation if hypothesis.change_situation is None else hypothesis.change_situation(situation)
+        if changed is None:
+            return {}
+        state: Mapping[str, Expected] = kept.unchanged(before)
         quantities: dict[str, Expected] | None = None
+        alone = changes_results_alone(request)
         if alone or _is_same(kept.request, request, situation, changed):
             right = self._right(request if alone else kept.request, request.worked, before, gradients, kept)
             quantities = {name: quantity for name, quantity in right.items() if trains or name not in before}
+            state = {name: right[name] for name in before} if alone else state
         quantities = _performed(OPERATIONS[request.configuration.op], changed, trains, request, quantities)
+        if not quantities and request.wanted:
+            # What is wanted may be the state alone, and the pass leave it.
+            return self._computed(replace(request, wanted=frozenset()), before, gradients, kept)
         # A hypothesis that gives no quantity does not apply to this step; it does not claim that the state stays.
-        state = {name: right[name] for name in before} if alone else kept.unchanged(before)
         return {**state, **quantities} if quantities else {}
 
     def _right(
@@ -407,7 +410,7 @@ def _situation(request: Request, before: Mapping[str, Array], made: dict[Any, Si
         situation = situate(configuration, request.dialect, request.inputs, before, request.trained)
         # What is computed of arrays that nobody can write to is kept.
         for array in (situation.x, situation.upstream):
-            if array is not None:
+            if array is not None and array.size <= _SUPPOSED_VALUES:
                 array.flags.writeable = False
         earlier = None if request.earlier is None else _earlier(request, request.earlier)
         made[key] = replace(situation, graded=request.graded, empties=request.empties, earlier=earlier)

@@ -6,7 +6,6 @@ and section 3; the gradients keep epsilon, which the paper's own form does too.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from conformance.operations.batch_norm import overflow
 from conformance.operations.batch_norm.expectations import MOVING
-from conformance.operations.kept import kept
+from conformance.operations.kept import kept, kept_by_situation
 from conformance.operations.moving import Weights, moved, weights
 from conformance.operations.operation import Situation
 
@@ -209,12 +208,9 @@ def moving_values(situation: Situation, statistics: Statistics) -> tuple[Array, 
     return mean, variance
 
 
-@functools.lru_cache(maxsize=2)
+@kept_by_situation
 def training(situation: Situation) -> tuple[Statistics, tuple[Array, Array], Normalization]:
-    """Return the batch's statistics, the moving values after the step, and the transform of one train step.
-
-    Those of the last situations are kept: many hypotheses start from the same.
-    """
+    """Return the batch's statistics, the moving values after the step, and the transform of one train step."""
     dialect = situation.dialect
     statistics = batch_statistics(situation.x)
     statistics = replace(statistics, variance=overflow.clipped(situation, statistics.variance))
@@ -240,7 +236,7 @@ def _weights(situation: Situation) -> Weights:
     return weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
 
 
-@functools.lru_cache(maxsize=2)
+@kept_by_situation
 def inference(situation: Situation) -> Normalization:
     """Return the transform of one inference step: by the moving values, which stay."""
     return normalize(situation, situation.state["moving_mean"], situation.state["moving_variance"], 0.0)
