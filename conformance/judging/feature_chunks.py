@@ -19,15 +19,8 @@ from conformance.operations.operation import Expected, Hypothesis, Operation, fl
 from conformance.operations.score import Fit, fit, joined
 from conformance.precision import Precision
 from conformance.protocol import Configuration
-from conformance.reference.expected import (
-    Past,
-    References,
-    Request,
-    Suppositions,
-    changes_results_alone,
-    compute,
-    terms,
-)
+from conformance.reference.computed import Past, Request, compute, terms
+from conformance.reference.expected import References, Suppositions, changes_results_alone
 from conformance.reference.inputs import StepInputs
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -27,7 +27,8 @@ from conformance.operations.score import Fit, may_be_infinite
 from conformance.outcome import Produced
 from conformance.planning.plan import Cell
 from conformance.precision import Precision, dtype_name, working
-from conformance.reference.expected import References, Request, hypotheses, numbers, unchanged
+from conformance.reference.computed import Request, numbers
+from conformance.reference.expected import References, hypotheses, unchanged
 from conformance.reference.inputs import StepInputs, states_of
 from conformance.spec.case import Infer, Train
 from conformance.verdict import Verdict, worst
