@@ -15,7 +15,8 @@ from benchmarks import judging
 from conformance.compare.comparison import compare
 from conformance.judging.judge import judge
 from conformance.planning.plan import Selection, plan
-from conformance.reference.expected import References, compute
+from conformance.reference.computed import compute
+from conformance.reference.expected import References
 from conformance.report import write
 from conformance.runfile.reading import read, read_all
 from conformance.runfile.results_reading import load as load_results

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from conformance.dialect import CANONICAL
 from conformance.judging.feature_chunks import Target
 from conformance.precision import working
-from conformance.reference.expected import References, Request
+from conformance.reference.computed import Request
+from conformance.reference.expected import References
 from conformance.reference.inputs import StepInputs
 from tests.cells import TRAIN, case
 

@@ -12,7 +12,8 @@ from conformance.operations import OPERATIONS
 from conformance.operations.operation import Expected, Situation
 from conformance.precision import Precision, working
 from conformance.protocol import Declared
-from conformance.reference.expected import References, Request
+from conformance.reference.computed import Request
+from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of, states_of
 from conformance.spec.locations import spec_folder
 from tests.cells import INFER, case

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from conformance.operations.element import Element, farthest
 from conformance.operations.operation import Expected, Hypothesis, both
 from conformance.operations.score import Fit, fit
 from conformance.precision import Precision, rounded
@@ -38,6 +39,8 @@ class StepEvidence:
     hypotheses: tuple[Hypothesis, ...]
     #: Returns what the step would give if a hypothesis were true, in an arithmetic: at least the named quantities.
     under: Callable[[Hypothesis, Precision, frozenset[str]], Mapping[str, Expected]]
+    #: How much it takes to compute a quantity, by name, as an order.
+    costs: Mapping[str, int] = field(default_factory=dict)
     #: What the step should have given.
     expected: Mapping[str, Expected]
     #: Returns, for each quantity, the terms that its formula adds up.
@@ -45,8 +48,10 @@ class StepEvidence:
     #: The hypotheses that explained an earlier step of this kind in the cell, by the quantities that they explained.
     #: Shared by the cell's steps of one kind: each explained step adds its own.
     fitted: dict[frozenset[str], tuple[Hypothesis, ...]] = field(default_factory=dict)
-    _scores: dict[tuple[Hypothesis, str], Mapping[str, float]] = field(default_factory=dict)
-    _joint: dict[tuple[Hypothesis, Hypothesis], Hypothesis | None] = field(default_factory=dict)
+    _expected: dict[tuple[Hypothesis, str], Mapping[str, Expected]] = field(default_factory=dict)
+    _scores: dict[tuple[Hypothesis, str, str], float] = field(default_factory=dict)
+    _elements: dict[str, Element | None] = field(default_factory=dict)
+    _contradictions: dict[Hypothesis, int] = field(default_factory=dict)
 
     def score(self, hypothesis: Hypothesis, names: Iterable[str], worked: Precision | None = None) -> float:
         """Return the largest score of the named quantities if the hypothesis were true.
@@ -54,34 +59,82 @@ class StepEvidence:
         It is infinite where it would not be shown to be true: it is not about one of them, or the bound of one is so
         wide that it admits anything.
         """
-        scores = self._scored(hypothesis, self.worked if worked is None else worked)
-        return max((scores.get(name, math.inf) for name in names), default=math.inf)
+        arithmetic = self.worked if worked is None else worked
+        return max((self._score(hypothesis, name, arithmetic) for name in names), default=math.inf)
+
+    def explaining(self, hypothesis: Hypothesis, names: Collection[str], worked: Precision | None = None) -> float:
+        """Return the largest score of the named quantities if the hypothesis explains them all, else infinity.
+
+        One look at the element of each that is farthest off spares the rest of most hypotheses; of several quantities
+        the one that takes least to compute is looked at alone, before the others are computed.
+        """
+        arithmetic = self.worked if worked is None else worked
+        # The bound of a one-pass variance may be infinite, which is judged apart.
+        if hypothesis.variance != "one_pass":
+            first = min(names, key=lambda name: self.costs.get(name, 0), default="")
+            if len(names) > 1 and self._is_off(hypothesis, first, arithmetic, alone=True):
+                return math.inf
+            if any(self._is_off(hypothesis, name, arithmetic) for name in names):
+                return math.inf
+        score = self.score(hypothesis, names, arithmetic)
+        return score if score <= 1 else math.inf
 
     def joint(self, first: Hypothesis, second: Hypothesis) -> Hypothesis | None:
         """Return the hypothesis that both are true, None where they exclude each other."""
-        pair = (first, second)
-        if pair not in self._joint:
-            self._joint[pair] = both(first, second, self.base)
-        return self._joint[pair]
+        return both(first, second, self.base)
 
-    def _scored(self, hypothesis: Hypothesis, worked: Precision) -> Mapping[str, float]:
-        """Return the score of each deviating quantity that the hypothesis is about."""
+    def _supposed(self, hypothesis: Hypothesis, worked: Precision) -> Mapping[str, Expected]:
+        """Return what the hypothesis, if it were true, would give of the deviating quantities that it is about."""
         key = (hypothesis, worked.name)
+        if key not in self._expected:
+            self._expected[key] = self._of(hypothesis, worked, self.deviating)
+        return self._expected[key]
+
+    def _of(self, hypothesis: Hypothesis, worked: Precision, names: frozenset[str]) -> Mapping[str, Expected]:
+        """Return what the hypothesis, if it were true, would give of those of the named quantities that it is about."""
+        names = names & hypothesis.only if hypothesis.only else names
+        if hypothesis.representable:
+            names = frozenset(name for name in names if _representable(self.observed[name], hypothesis.representable))
+        expected = self.under(hypothesis, worked, names) if names else {}
+        return {name: expected[name] for name in names if name in expected}
+
+    def _score(self, hypothesis: Hypothesis, name: str, worked: Precision) -> float:
+        """Return the score of a quantity if the hypothesis were true, infinity where that would not be shown."""
+        key = (hypothesis, name, worked.name)
         if key not in self._scores:
-            names = self.deviating & hypothesis.only if hypothesis.only else self.deviating
-            if hypothesis.representable:
-                names = frozenset(
-                    name for name in names if _representable(self.observed[name], hypothesis.representable)
-                )
-            expected = self.under(hypothesis, worked, names) if names else {}
-            fits = {name: self._fit(hypothesis, name, expected[name], worked) for name in names if name in expected}
-            shown = hypothesis.variance == "one_pass" and self._shows_one_pass(fits, worked)
-            self._scores[key] = {
-                name: quantity_fit.score if quantity_fit.decidable or shown else math.inf
-                for name, quantity_fit in fits.items()
-                if quantity_fit is not None and self._differs(hypothesis, name, expected[name], worked)
-            }
+            expected = self._supposed(hypothesis, worked)
+            quantity_fit = self._fit(hypothesis, name, expected[name], worked) if name in expected else None
+            shown = (
+                quantity_fit is not None
+                and (quantity_fit.decidable or self._shows_one_pass(hypothesis, worked))
+                and self._differs(hypothesis, name, expected[name], worked)
+            )
+            self._scores[key] = quantity_fit.score if quantity_fit is not None and shown else math.inf
         return self._scores[key]
+
+    def _is_off(self, hypothesis: Hypothesis, name: str, worked: Precision, *, alone: bool = False) -> bool:
+        """Return whether one element shows that the hypothesis does not explain the quantity.
+
+        With `alone` nothing else is computed, unless it is known already.
+        """
+        key = (hypothesis, worked.name)
+        if key in self._expected or not alone:
+            expected = self._supposed(hypothesis, worked).get(name)
+        else:
+            expected = self._of(hypothesis, worked, frozenset({name})).get(name)
+        if expected is None:
+            return True
+        if name not in self._elements:
+            self._elements[name] = self._farthest(name)
+        element = self._elements[name]
+        return element is not None and element.is_off(expected, self.observed[name], worked)
+
+    def _farthest(self, name: str) -> Element | None:
+        """Return the element of a deviating quantity that is farthest off, None where there is none."""
+        expected, observed = self.expected.get(name), self.observed[name]
+        if expected is None or expected.value.shape != observed.shape:
+            return None
+        return farthest(observed, expected, self.worked)
 
     def _differs(self, hypothesis: Hypothesis, name: str, expected: Expected, worked: Precision) -> bool:
         """Return whether a hypothesis expects other numbers than are right, so that it may explain why they are not.
@@ -106,22 +159,24 @@ class StepEvidence:
                 observed = np.where(admitted, expected.value.astype(observed.dtype), observed)
         return fit(observed, expected, worked)
 
-    def _shows_one_pass(self, fits: Mapping[str, Fit | None], worked: Precision) -> bool:
+    def _shows_one_pass(self, hypothesis: Hypothesis, worked: Precision) -> bool:
         """Return whether a one-pass variance, E[x²] - E[x]², may explain what its bound alone would not tell from any number.
 
         It loses so many digits that the bounds of what follows from it admit anything. So a variance must deviate, and as
         it would; or the step gave no variance to look at. Narrower arithmetic, where it explains everything, is the likelier
         cause; where it is a second cause, the variance's own bound must tell.
         """
+        if hypothesis.variance != "one_pass":
+            return False
         variances = VARIANCES & self.deviating
         if not variances:
             return not VARIANCES & set(self.observed)
         told = worked.name == self.worked.name
         if told and self.narrowed and all(name in self.narrowed or self.admits_narrow(name) for name in self.deviating):
             return False
-        fitting = {
-            name for name in variances if (one := fits.get(name)) is not None and one.within and (told or one.decidable)
-        }
+        expected = self._supposed(hypothesis, worked)
+        fits = {name: self._fit(hypothesis, name, expected[name], worked) for name in variances & expected.keys()}
+        fitting = {name for name, one in fits.items() if one is not None and one.within and (told or one.decidable)}
         return bool(fitting) and variances - self.narrowed <= fitting
 
     @property
@@ -152,14 +207,16 @@ class StepEvidence:
 
     def contradictions(self, hypothesis: Hypothesis) -> int:
         """Return how many quantities are right although they would be wrong if the hypothesis were true."""
-        agreeing = self.agreeing & hypothesis.only if hypothesis.only else self.agreeing
-        expected = self.under(hypothesis, self.worked, agreeing) if agreeing else {}
-        return sum(
-            expected[name].value.shape != self.observed[name].shape
-            or not fit(self.observed[name], expected[name], self.worked).within
-            for name in agreeing
-            if name in expected
-        )
+        if hypothesis not in self._contradictions:
+            agreeing = self.agreeing & hypothesis.only if hypothesis.only else self.agreeing
+            expected = self.under(hypothesis, self.worked, agreeing) if agreeing else {}
+            self._contradictions[hypothesis] = sum(
+                expected[name].value.shape != self.observed[name].shape
+                or not fit(self.observed[name], expected[name], self.worked).within
+                for name in agreeing
+                if name in expected
+            )
+        return self._contradictions[hypothesis]
 
 
 def _representable(observed: Array, dtype: str) -> bool:

@@ -140,7 +140,7 @@ def _fits(names: frozenset[str], evidence: StepEvidence) -> tuple[Hypothesis, ..
 def _scores(tried: Iterable[Hypothesis], names: frozenset[str], evidence: StepEvidence) -> dict[Hypothesis, float]:
     """Return the hypotheses under which every one of the named quantities would be right, each with its largest score."""
     about = (hypothesis for hypothesis in tried if not hypothesis.only or hypothesis.only >= names)
-    scores = {hypothesis: evidence.score(hypothesis, names) for hypothesis in about}
+    scores = {hypothesis: evidence.explaining(hypothesis, names) for hypothesis in about}
     return {hypothesis: score for hypothesis, score in scores.items() if score <= 1}
 
 
@@ -165,7 +165,7 @@ def _most(names: frozenset[str], evidence: StepEvidence) -> tuple[tuple[Hypothes
     """Return the hypotheses that explain the most of the named quantities, and which: nothing where none explains one."""
     by_covered: dict[frozenset[str], list[Hypothesis]] = {}
     for hypothesis in evidence.hypotheses:
-        covered = frozenset(name for name in names if evidence.score(hypothesis, (name,)) <= 1)
+        covered = frozenset(name for name in names if evidence.explaining(hypothesis, (name,)) <= 1)
         # Of numbers that are NaN, a change that makes them so tells nothing: many do.
         if covered - evidence.spoiled:
             by_covered.setdefault(covered, []).append(hypothesis)
@@ -192,14 +192,14 @@ def _two(name: str, parts: Sequence[_Part], evidence: StepEvidence, *, alone: bo
         return None
     tried = [hypothesis for hypothesis in evidence.hypotheses if not hypothesis.only or name in hypothesis.only]
     if evidence.narrow is not None:
-        scores = {hypothesis: evidence.score(hypothesis, (name,), evidence.narrow) for hypothesis in tried}
+        scores = {hypothesis: evidence.explaining(hypothesis, (name,), evidence.narrow) for hypothesis in tried}
         fitting = {hypothesis: score for hypothesis, score in scores.items() if score <= 1}
         if fitting:
             return _Part(hypotheses=_plausible(fitting, evidence), also=(_narrower(evidence),))
     for partner in (*_known(parts, tried, evidence), *(_nearest(name, tried, evidence) if alone else ())):
         joint = {hypothesis: evidence.joint(partner, hypothesis) for hypothesis in tried if not hypothesis.last}
         scores = {
-            hypothesis: evidence.score(together, (name,))
+            hypothesis: evidence.explaining(together, (name,))
             for hypothesis, together in joint.items()
             if together is not None
         }

@@ -19,7 +19,8 @@ from conformance.operations.operation import Expected, Hypothesis, Operation, fl
 from conformance.operations.score import Fit, fit, joined
 from conformance.precision import Precision
 from conformance.protocol import Configuration
-from conformance.reference.expected import Past, References, Request, changes_results_alone, compute, terms
+from conformance.reference.computed import Past, Request, compute, terms
+from conformance.reference.expected import References, Suppositions, changes_results_alone
 from conformance.reference.inputs import StepInputs
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -46,6 +47,8 @@ class Target:
     observed: Mapping[str, Array]
     _known: dict[Any, Mapping[str, Expected]] = field(default_factory=dict)
     _fitted: dict[Any, dict[str, Fit]] = field(default_factory=dict)
+    #: What is kept of the step under hypotheses, once one was asked for.
+    _supposed: list[Suppositions] = field(default_factory=list)
 
     @property
     def operation(self) -> Operation:
@@ -97,6 +100,27 @@ class Target:
 
     def under(self, hypothesis: Hypothesis, worked: Precision, names: Collection[str]) -> Mapping[str, Expected]:
         """Return what the whole step would give if the hypothesis were true: at least the named quantities."""
+        if not self._supposed:
+            self._supposed.append(self.references.suppositions(self.request, self.before, self.gradients))
+        kept = self._supposed[0]
+        operation = self.operation
+        heeds = hypothesis.selects if hypothesis.change_results else operation.selects
+        wanted = frozenset(names) if heeds and hypothesis.variance == "welford" else frozenset()
+        differentiated = not operation.gradients.isdisjoint(names)
+        key = (hypothesis, worked.name, wanted or differentiated)
+        if key not in kept.supposed:
+            kept.supposed[key] = self._under(hypothesis, worked, wanted, kept, differentiated=differentiated)
+        return kept.supposed[key]
+
+    def _under(
+        self,
+        hypothesis: Hypothesis,
+        worked: Precision,
+        wanted: frozenset[str],
+        kept: Suppositions,
+        *,
+        differentiated: bool,
+    ) -> Mapping[str, Expected]:
         request = replace(
             self.request,
             configuration=hypothesis.configuration,
@@ -104,12 +128,12 @@ class Target:
             worked=worked,
             variance=hypothesis.variance,
             hypothesis=hypothesis,
+            wanted=wanted,
         )
-        differentiated = any(self.operation.quantities[name].role == "gradient" for name in names)
         if not differentiated and not changes_results_alone(request):
-            request = replace(request, inputs=replace(request.inputs, upstream=None))
+            request = replace(request, inputs=kept.forward())
         with np.errstate(all="ignore"):
-            return self.references.expected(request, self.before, self.gradients)
+            return self.references.under(request, self.before, self.gradients, kept)
 
     def terms(self, dialect: Dialect) -> Mapping[str, Mapping[str, Array]]:
         """Return the terms that each quantity of the whole step adds up."""
@@ -149,6 +173,7 @@ class Target:
             },
             _known={},
             _fitted={},
+            _supposed=[],
         )
 
     def _spans(self, values: int) -> Iterator[range]:

@@ -22,12 +22,13 @@ from conformance.judging.feature_chunks import Target
 from conformance.judging.judgement import Judged, StepJudgement
 from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Hypothesis, shape_of
+from conformance.operations.operation import shape_of
 from conformance.operations.score import Fit, may_be_infinite
 from conformance.outcome import Produced
 from conformance.planning.plan import Cell
 from conformance.precision import Precision, dtype_name, working
-from conformance.reference.expected import References, Request, hypotheses, numbers
+from conformance.reference.computed import Request, numbers
+from conformance.reference.expected import References, hypotheses, unchanged
 from conformance.reference.inputs import StepInputs, states_of
 from conformance.spec.case import Infer, Train
 from conformance.verdict import Verdict, worst
@@ -128,9 +129,10 @@ class StepJudge:
             agreeing=frozenset(judged.quantity for judged in quantities if judged.verdict.agrees),
             worked=self.worked,
             narrow=next((one.worked for one in self.candidates if one.worked != self.worked), None),
-            base=Hypothesis(configuration=target.request.configuration, dialect=self.dialect),
+            base=unchanged(target.request.configuration, self.dialect),
             hypotheses=hypotheses(target.request.configuration, self.dialect),
             under=target.under,
+            costs=self.operation.costs,
             expected=target.expected(self.dialect, self.worked),
             terms=lambda: target.terms(self.dialect),
             # A hypothesis is about the part of a large step that it was made for, and a later step may look at another.

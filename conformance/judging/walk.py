@@ -13,7 +13,7 @@ from conformance.dialect import Dialect
 from conformance.operations.operation import Hypothesis, Operation
 from conformance.outcome import Produced
 from conformance.protocol import Configuration
-from conformance.reference.expected import Past
+from conformance.reference.computed import Past
 from conformance.reference.inputs import StepInputs
 from conformance.reference.step_state import StepState
 from conformance.spec.case import Train

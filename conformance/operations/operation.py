@@ -84,6 +84,9 @@ class Situation:
     overflow: Overflow | None = None
     #: Whether the bounds of narrower classes are asked for too.
     graded: bool = False
+    #: Under a hypothesis, the quantities asked for; empty: all. A pass that an operation does not list among those that
+    #: select gives all even so.
+    wanted: frozenset[str] = frozenset()
     #: The shape of the step's input, in the axes of the configuration.
     shape: tuple[int, ...] = ()
     earlier: Earlier | None = None
@@ -147,6 +150,8 @@ class Hypothesis:
     only: frozenset[str] = frozenset()
     #: It explains only numbers that this dtype can hold exactly; empty where it explains any.
     representable: str = ""
+    #: Whether `change_results` computes what is wanted in the situation alone.
+    selects: bool = False
     #: Whether it is a last resort: it explains nearly anything, and is named only where nothing else explains as much.
     last: bool = False
 
@@ -159,6 +164,7 @@ class Hypothesis:
         return replace(self, cause=cause, dialect=replace(self.dialect, **fields))
 
 
+@functools.lru_cache(maxsize=2**13)
 def both(first: Hypothesis, second: Hypothesis, base: Hypothesis) -> Hypothesis | None:
     """Return the hypothesis that both changes of `base` were made, `first` before `second`; None where they exclude each other.
 
@@ -277,7 +283,7 @@ class Traffic:
     streaming: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """One operation of the spec."""
 
@@ -314,6 +320,8 @@ class Operation:
     needs: frozenset[str] = frozenset()
     #: Whether every number of a pass depends on its own feature alone, so that a large step may be judged in parts.
     by_feature: bool = False
+    #: Its passes that give only what is wanted in the situation, and then nothing of the domain.
+    selecting: frozenset[Reference] = frozenset()
     #: By pass that throughput times (infer, train_forward, train); empty where none is timed.
     traffic: Mapping[str, Traffic] = field(default_factory=dict)
 
@@ -335,10 +343,26 @@ class Operation:
         gradients = {quantity.by: name for name, quantity in self.quantities.items() if quantity.role == "gradient"}
         return {name: gradients[name] for name in learned if name in gradients}
 
-    @property
+    @functools.cached_property
     def shaped_like_input(self) -> frozenset[str]:
         """The quantities that have the input's shape."""
         return frozenset(name for name, quantity in self.quantities.items() if quantity.shape == "input")
+
+    @functools.cached_property
+    def selects(self) -> bool:
+        """Whether its passes give only what is wanted in the situation."""
+        return {self.train, self.infer} <= self.selecting
+
+    @functools.cached_property
+    def costs(self) -> Mapping[str, int]:
+        """How much it takes to compute each quantity, as an order: gradients take all that the others do."""
+        order = ("statistic", "state", "learned", "output", "gradient")
+        return {name: order.index(quantity.role) for name, quantity in self.quantities.items()}
+
+    @functools.cached_property
+    def gradients(self) -> frozenset[str]:
+        """The quantities that are derivatives."""
+        return frozenset(name for name, quantity in self.quantities.items() if quantity.role == "gradient")
 
 
 def shape_of(shape: Shape, configuration: Configuration, input_shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -20,7 +20,8 @@ from conformance.errors import SuiteError
 from conformance.operations import OPERATIONS, rational
 from conformance.operations.operation import Expected, Operation, Situation
 from conformance.precision import Precision, extended, precision, rounded, working
-from conformance.reference.expected import References, Request, too_narrow
+from conformance.reference.computed import Request, too_narrow
+from conformance.reference.expected import References
 from conformance.reference.inputs import beginnings_of, inputs_of, situate
 from conformance.reference.rational import rule_of, spread
 from conformance.reference.step_state import StepState

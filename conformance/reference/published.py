@@ -19,7 +19,8 @@ from conformance.errors import Place, SpecError, SpecErrors
 from conformance.operations import OPERATIONS
 from conformance.operations.operation import Expected, flattened, index_of, shape_of
 from conformance.precision import storage_rounding, working
-from conformance.reference.expected import References, Request
+from conformance.reference.computed import Request
+from conformance.reference.expected import References
 from conformance.reference.inputs import beginnings_of, inputs_of
 from conformance.spec.case import Case, Published
 from conformance.spec.loader import Spec

@@ -13,8 +13,9 @@ from conformance.operations import OPERATIONS
 from conformance.operations.operation import shape_of, unflatten
 from conformance.outcome import Produced
 from conformance.precision import dtype_named, working
+from conformance.reference.computed import Request
 from conformance.reference.crosscheck import crosscheck
-from conformance.reference.expected import References, Request
+from conformance.reference.expected import References
 from conformance.reference.inputs import beginnings_of, inputs_of
 from conformance.runfile.lines import record_line
 from conformance.spec.case import Case

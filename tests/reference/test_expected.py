@@ -12,7 +12,8 @@ from conformance.operations import OPERATIONS
 from conformance.operations.operation import Expected
 from conformance.precision import working
 from conformance.reference import expected as module
-from conformance.reference.expected import References, Request
+from conformance.reference.computed import Request, compute
+from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of, states_of
 from conformance.spec.case import Case
 from tests.cells import FREEZE, INFER, RELOAD, SGD, TRAIN, case
@@ -117,7 +118,6 @@ def test_freezing_implies_inference_where_the_dialect_says_so(
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """The requests that were computed and not remembered."""
     asked: list[Request] = []
-    compute = module.compute
 
     def counting(request: Request, *rest: Any) -> dict[str, Expected]:
         asked.append(request)
@@ -177,7 +177,7 @@ def test_a_choice_that_moves_no_number_is_not_computed_anew(
     references.expected(request(made), STATE, {})
     remembered = references.expected(request(made, dialect=Dialect(**fields)), STATE, {})
     assert len(computed) == 1
-    anew = module.compute(request(made, dialect=Dialect(**fields)), STATE, {})
+    anew = compute(request(made, dialect=Dialect(**fields)), STATE, {})
     assert all(np.array_equal(remembered[name].value, each.value) for name, each in anew.items())
     assert all(np.array_equal(remembered[name].bound, each.bound) for name, each in anew.items())
 

@@ -14,7 +14,8 @@ from conformance.judging.judgement import Judgement
 from conformance.operations import OPERATIONS
 from conformance.precision import Extended, extended
 from conformance.reference import crosscheck, rational
-from conformance.reference.expected import References, Request
+from conformance.reference.computed import Request
+from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of, states_of
 from conformance.reference.rational import split
 from conformance.spec.case import Case

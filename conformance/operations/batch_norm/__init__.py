@@ -13,9 +13,11 @@ from conformance.dialect import CANONICAL
 from conformance.dialect import Dialect as Dialect
 from conformance.operations import observers
 from conformance.operations.batch_norm import diagnosis, probe, rational, reference, terms, tolerance
+from conformance.operations.batch_norm.expectations import MOVING
 from conformance.operations.batch_norm.overflow import Reach, domains
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, Sizes, StatisticsBound
+from conformance.operations.kept import kept
 from conformance.operations.moving import debiasing, moved_bound, weights
 from conformance.operations.operation import Expected, Operation, Quantity, Situation, Traffic
 from conformance.operations.operation import Hypothesis as Hypothesis
@@ -33,6 +35,13 @@ class Step:
     normalization: Normalization
     gradients: Gradients | None
     sizes: Sizes
+
+
+_GRADIENTS = frozenset({"grad_input", "grad_gamma", "grad_beta"})
+_OUTPUT = frozenset({"output"})
+_TRANSFORMED = _GRADIENTS | _OUTPUT
+#: Where the domain is not asked for.
+_ANYWHERE = np.ones((), dtype=np.bool_)
 
 
 def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
@@ -90,11 +99,16 @@ def classes_of(situation: Situation, worked: Precision) -> dict[str, Algorithm]:
 
 
 def _outputs(situation: Situation, normalization: Normalization) -> tuple[dict[str, Array], Gradients | None]:
-    if situation.upstream is None:
+    if situation.upstream is None or not _wanted(situation, _GRADIENTS):
         return {"output": normalization.output}, None
     gradients = reference.gradients(normalization, situation.upstream, situation.x)
     values = {"grad_input": gradients.input, "grad_gamma": gradients.gamma, "grad_beta": gradients.beta}
     return {"output": normalization.output, **values}, gradients
+
+
+def _wanted(situation: Situation, names: frozenset[str]) -> bool:
+    """Return whether any of the named quantities is wanted."""
+    return not situation.wanted or not situation.wanted.isdisjoint(names)
 
 
 def _train_bounds(
@@ -103,7 +117,13 @@ def _train_bounds(
     situation, worked = step.situation, algorithm.worked
     dialect, count = situation.dialect, statistics.count
     bound = tolerance.statistics_bound(step.sizes, statistics.mean, statistics.variance, algorithm)
-    moving_mean, moving_variance = _moving_bounds(situation, statistics, after, bound, worked)
+    bounds = {"batch_mean": bound.mean, "batch_variance": bound.variance}
+    moving_mean, moving_variance = bound.mean, bound.variance
+    if _wanted(situation, MOVING) or dialect.normalizes_with == "moving_after":
+        moving_mean, moving_variance = _moving_bounds(situation, statistics, after, bound, worked)
+        bounds |= {"moving_mean": moving_mean, "moving_variance": moving_variance}
+    if not _wanted(situation, _TRANSFORMED):
+        return bounds
     normalizing = bound
     match dialect.normalizes_with:
         case "batch":
@@ -115,13 +135,7 @@ def _train_bounds(
             # The gradient goes through the batch mean as well, whose error may be the larger.
             either = np.maximum(moving_mean, bound.mean)
             normalizing = StatisticsBound(mean=either, above=moving_variance, below=moving_variance)
-    return {
-        "batch_mean": bound.mean,
-        "batch_variance": bound.variance,
-        "moving_mean": moving_mean,
-        "moving_variance": moving_variance,
-        **_transform_bounds(step, normalizing, algorithm),
-    }
+    return bounds | _transform_bounds(step, normalizing, algorithm)
 
 
 def _moving_bounds(
@@ -150,7 +164,9 @@ def _moving_bounds(
 def _transform_bounds(step: Step, bound: StatisticsBound, algorithm: Algorithm) -> dict[str, Array]:
     worked, epsilon = algorithm.worked, step.situation.configuration.epsilon
     root = tolerance.root_bound(step.normalization.variance, epsilon, bound, worked.unit)
-    bounds = {"output": tolerance.output_bound(step.sizes, root, bound, worked)}
+    bounds = {}
+    if _wanted(step.situation, _OUTPUT):
+        bounds["output"] = tolerance.output_bound(step.sizes, root, bound, worked)
     if step.gradients is not None:
         limits = tolerance.gradients_bound(step.sizes, step.normalization, step.gradients, root, bound, algorithm)
         bounds |= {"grad_input": limits.input, "grad_gamma": limits.gamma, "grad_beta": limits.beta}
@@ -165,9 +181,10 @@ def expected(
     sizes: Mapping[str, Array] | None = None,
 ) -> dict[str, Expected]:
     """Return the values with their bounds by class, the widest under ""; `sizes` are magnitudes of an operation's own."""
-    squares = reference.dot(step.situation.x, step.situation.x)
+    squares = _squares(step.situation.x)
     held = _magnitudes(step, squares) | dict(sizes or {})
-    inside = _domains(step, squares, values, worked)
+    wanted = step.situation.wanted or values.keys()
+    inside = {"": _ANYWHERE} if step.situation.wanted else _domains(step, squares, values, worked)
     return {
         name: Expected(
             value=value,
@@ -177,7 +194,13 @@ def expected(
             narrower={grade: bounds[name] for grade, bounds in classes.items() if grade},
         )
         for name, value in values.items()
+        if name in wanted
     }
+
+
+@kept
+def _squares(x: Array) -> Array:
+    return reference.dot(x, x)
 
 
 def _magnitudes(step: Step, squares: Array) -> dict[str, Array]:
@@ -323,6 +346,7 @@ BATCH_NORM = Operation(
         "precision": lambda passes, worked: observers.statistics_dtype(passes),  # noqa: ARG005 - dtypes are exact
     },
     hypotheses=diagnosis.hypotheses,
+    selecting=frozenset({train, infer}),
     train_terms=terms.train_terms,
     infer_terms=terms.infer_terms,
     by_feature=True,

@@ -25,6 +25,14 @@ def changed_to(expected: Expected, value: Array, count: int = 0) -> Expected:
     """
     roundings = (_EXTRA + _EXTRA_OF_SUM * math.sqrt(count)) * 2.0**-24
     change = np.abs(value - expected.value).astype(np.float64)
+    if np.isfinite(change).all():
+        return Expected(
+            value=value,
+            bound=expected.bound + roundings * change,
+            magnitude=expected.magnitude,
+            in_domain=expected.in_domain,
+            rest=expected.rest,
+        )
     bound = expected.bound + roundings * np.where(np.isfinite(change), change, 0.0)
     magnitude = expected.magnitude
     unbounded = np.isfinite(value) & ~np.isfinite(expected.value)

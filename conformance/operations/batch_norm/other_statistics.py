@@ -12,7 +12,7 @@ import numpy as np
 
 from conformance.cause import Cause, because
 from conformance.operations.batch_norm import reference
-from conformance.operations.batch_norm.expectations import changed_to
+from conformance.operations.batch_norm.expectations import MOVING, changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
@@ -57,7 +57,7 @@ def _hypothesis(base: Hypothesis, cause: Cause, change: Callable[[Situation], _O
         statistics = change(situation)
         return {} if statistics is None else _from(situation, statistics, results)
 
-    return replace(base, cause=cause, change_results=change_results)
+    return replace(base, cause=cause, change_results=change_results, selects=True)
 
 
 def _cuts(rows: int, positions: int) -> Iterator[int]:
@@ -243,22 +243,25 @@ def _per_half(situation: Situation) -> Grouping | None:
 
 def _from(situation: Situation, statistics: _OtherStatistics, results: Results) -> Results:
     """Return what a train step gives from other statistics than the batch's, by the closed form."""
-    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
-    normalization = reference.normalize(situation, statistics.mean, statistics.variance, 1.0)
-    old_mean, old_variance = situation.state["moving_mean"], situation.state["moving_variance"]
-    entering = reference.corrected(statistics.entering, situation.dialect.moving_correction)
-    values = {
-        "batch_mean": statistics.entering.mean,
-        "batch_variance": statistics.entering.variance,
-        "moving_mean": moved(old_mean, statistics.entering.mean, weight),
-        "moving_variance": moved(old_variance, entering, weight),
-        "output": normalization.output,
-    }
-    if situation.upstream is not None:
-        gradients = _gradients(situation, situation.upstream, normalization, statistics.grouping)
-        values |= {"grad_input": gradients.input, "grad_gamma": gradients.gamma, "grad_beta": gradients.beta}
+    names = situation.wanted or results.keys()
+    values = {"batch_mean": statistics.entering.mean, "batch_variance": statistics.entering.variance}
+    if not MOVING.isdisjoint(names):
+        weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
+        entering = reference.corrected(statistics.entering, situation.dialect.moving_correction)
+        values["moving_mean"] = moved(situation.state["moving_mean"], statistics.entering.mean, weight)
+        values["moving_variance"] = moved(situation.state["moving_variance"], entering, weight)
+    if names - values.keys():
+        normalization = reference.normalize(situation, statistics.mean, statistics.variance, 1.0)
+        values["output"] = normalization.output
+        if situation.upstream is not None and names - values.keys():
+            gradients = _gradients(situation, situation.upstream, normalization, statistics.grouping)
+            values |= {"grad_input": gradients.input, "grad_gamma": gradients.gamma, "grad_beta": gradients.beta}
     count = len(situation.x)
-    return {name: changed_to(results[name], value, count) for name, value in values.items() if name in results}
+    return {
+        name: changed_to(results[name], value, count)
+        for name, value in values.items()
+        if name in results and name in names
+    }
 
 
 def _gradients(

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from conformance.operations.batch_norm import overflow
+from conformance.operations.batch_norm.expectations import MOVING
+from conformance.operations.kept import kept, kept_by_situation
 from conformance.operations.moving import Weights, moved, weights
 from conformance.operations.operation import Situation
 
@@ -89,6 +91,7 @@ def batch_mean(x: Array) -> Array:
     return np.asarray(mean + total(x - mean) / x.shape[0])
 
 
+@kept
 def batch_statistics(x: Array) -> Statistics:
     """Return count, mean and variance (correction 0) of each feature of the batch.
 
@@ -192,7 +195,9 @@ def moving_variance_batch(situation: Situation, statistics: Statistics) -> Array
 
 
 def moving_values(situation: Situation, statistics: Statistics) -> tuple[Array, Array]:
-    """Return the moving mean and variance after the step."""
+    """Return the moving mean and variance after the step, those before it where they are neither wanted nor used."""
+    if situation.wanted.isdisjoint(MOVING) and situation.wanted and situation.dialect.normalizes_with != "moving_after":
+        return situation.state["moving_mean"], situation.state["moving_variance"]
     weight = _weights(situation)
     old_mean, old_variance = situation.state["moving_mean"], situation.state["moving_variance"]
     mean = moved(old_mean, statistics.mean, weight)
@@ -203,6 +208,7 @@ def moving_values(situation: Situation, statistics: Statistics) -> tuple[Array, 
     return mean, variance
 
 
+@kept_by_situation
 def training(situation: Situation) -> tuple[Statistics, tuple[Array, Array], Normalization]:
     """Return the batch's statistics, the moving values after the step, and the transform of one train step."""
     dialect = situation.dialect
@@ -230,6 +236,7 @@ def _weights(situation: Situation) -> Weights:
     return weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
 
 
+@kept_by_situation
 def inference(situation: Situation) -> Normalization:
     """Return the transform of one inference step: by the moving values, which stay."""
     return normalize(situation, situation.state["moving_mean"], situation.state["moving_variance"], 0.0)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from conformance.operations.batch_norm.reference import Gradients, Normalization, dot
+from conformance.operations.kept import kept
 from conformance.operations.operation import Situation, VarianceAlgorithm
 from conformance.precision import Precision, theta
 
@@ -78,12 +79,12 @@ class Sizes:
 
 def sizes(situation: Situation, n: Normalization) -> Sizes:
     """Return the sizes of a step."""
-    x = size(situation.x)
-    pull = None if situation.upstream is None else size(situation.upstream)
+    x, level, largest = _sizes_of(situation.x)
+    pull, total = (None, None) if situation.upstream is None else _pull_of(situation.upstream)
     return Sizes(
         x=x,
-        level=np.add.reduce(x, axis=0) / max(1, len(x)),
-        largest=np.maximum.reduce(x, axis=0, initial=0),
+        level=level,
+        largest=largest,
         normalized=size(n.normalized),
         output=size(n.output),
         gamma=size(n.gamma),
@@ -91,8 +92,23 @@ def sizes(situation: Situation, n: Normalization) -> Sizes:
         center=size(n.center),
         inverse_root=size(n.inverse_root),
         pull=pull,
-        total=None if pull is None else np.add.reduce(pull, axis=0),
+        total=total,
     )
+
+
+@kept
+def _sizes_of(x: Array) -> tuple[Float64, Float64, Float64]:
+    """Return |x|, and its mean and largest over the rows."""
+    absolute = size(x)
+    level = np.add.reduce(absolute, axis=0) / max(1, len(absolute))
+    return absolute, level, np.maximum.reduce(absolute, axis=0, initial=0)
+
+
+@kept
+def _pull_of(upstream: Array) -> tuple[Float64, Float64]:
+    """Return |g| and its sum over the rows."""
+    absolute = size(upstream)
+    return absolute, np.add.reduce(absolute, axis=0)
 
 
 def size(array: Array) -> Float64:
