@@ -89,6 +89,8 @@ REFUSED = (
     ("keras.layers.BatchNormalization+RematScope+jax-*", "*"),
     ("keras.layers.BatchNormalization+RematScope+tensorflow-[cx]*", "*"),
     ("torch.nn.SyncBatchNorm+DistributedDataParallel-*", "*"),
+    ("torch.ao.nn.intrinsic.qat.ConvBn-*", "float64"),
+    ("torch.ao.nn.intrinsic.qat.ConvBn-*", "*float16"),
 )
 #: Columns whose file has the values of one replica alone, as is listed there too.
 OF_ONE_REPLICA = ("keras.layers.BatchNormalization+replicated+tensorflow-*", "tf_keras.*+replicated-*")
