@@ -325,6 +325,19 @@ def test_the_script_of_a_cell_gives_the_recorded_numbers(column: str, complaints
     assert complaints[column].result() == ""
 
 
+@pytest.mark.parametrize("mode", ["eager", "compiled"])
+@pytest.mark.parametrize("further", ["", "+two_pass"])
+def test_flax_s_two_layers_give_the_same_bits(mode: str, further: str) -> None:
+    """Linen and nnx compute the statistics by one function, and with its results the same numbers."""
+    if "jax" not in interpreters():
+        pytest.skip("of the group jax")
+    _, linen = produced(f"flax.linen.BatchNorm{further}-{mode}-cpu", "steps")
+    _, nnx = produced(f"flax.nnx.BatchNorm{further}-{mode}-cpu", "steps")
+    for of_linen, of_nnx in zip(linen, nnx, strict=True):
+        assert same_bits(of_linen.quantities, of_nnx.quantities)
+        assert same_bits(of_linen.state, of_nnx.state)
+
+
 def test_what_cannot_be_expressed_is_said_and_never_crashes(column: str) -> None:
     """Rare ranks, axes and dtypes are unsupported with a reason, or they run."""
     cells, outcomes = offers_and_outcomes()
