@@ -1,4 +1,4 @@
-"""Flax's `flax.nnx.BatchNorm`, which keeps its state, through the transformations of nnx: remat, and vmap over a stack."""
+"""Flax's `flax.nnx.BatchNorm`, which keeps its state, through the transformations of nnx: remat, vmap over a stack; and called twice."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from conformance.protocol import Call, Configuration, Quantities
@@ -67,6 +68,21 @@ def forward(layer: Any, x: Any) -> Any:
     return layer(x)
 
 
+def start_shared(build: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    size = configuration.options["virtual_batch"]
+    return start(build, configuration, state, mode, device, functools.partial(shared, size))
+
+
+def shared(size: int, layer: Any, x: Any, upstream: Any) -> Any:
+    """One step that calls the layer on one part after another."""
+    count = 1 if layer.use_running_average else max(x.shape[0] // size, 1)
+
+    def in_parts(layer: Any, x: Any) -> Any:
+        return jnp.concatenate([layer(part) for part in jnp.split(x, count)])
+
+    return differentiate_nnx(in_parts, layer, x, upstream)
+
+
 DOCUMENTATION = "https://flax.readthedocs.io/en/latest/api_reference/flax.nnx/transforms.html#"
 REMAT = row(
     name="flax.nnx.BatchNorm+remat",
@@ -91,5 +107,13 @@ ADAPTER = adapter(
         supports=supports_stack,
         start=functools.partial(start, transform=mapped),
         documentation=DOCUMENTATION + "flax.nnx.vmap",
+    ),
+    replace(
+        REMAT,
+        name="flax.nnx.BatchNorm+shared",
+        op="virtual_batch_norm",
+        modes=("compiled",),
+        start=start_shared,
+        documentation=DOCUMENTATION + "flax.nnx.vjp",
     ),
 )

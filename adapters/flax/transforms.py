@@ -1,6 +1,6 @@
 """Flax's `flax.linen.BatchNorm`, a pure function of its variables, through JAX's transformations.
 
-Checkpoints, donated buffers, stacks, accumulated gradients, further derivatives.
+Checkpoints, donated buffers, stacks, accumulated gradients, a layer called twice, an exported program, further derivatives.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import flax.linen
 import jax
+import jax.export
 import jax.numpy as jnp
 
 from conformance.protocol import Call, Configuration, Implementation, Quantities
@@ -101,6 +103,29 @@ def accumulated(layer: Any, size: int, variables: Any, x: Any, upstream: Any, tr
     return jax.tree.map(lambda array: array.reshape(x.shape), quantities), gradients, variables
 
 
+def shared(layer: Any, size: int, variables: Any, x: Any, upstream: Any, training: bool) -> Any:
+    """One step that calls the layer on one part after another."""
+
+    def in_parts(layer: Any, x: Any) -> Any:
+        parts = jnp.split(x, x.shape[0] // size) if training and x.shape[0] else [x]
+        return jnp.concatenate([layer(part, use_running_average=not training) for part in parts])
+
+    apply = flax.linen.apply(in_parts, layer, mutable=["batch_stats"])
+    return differentiate_linen(lambda params, x: apply({**variables, "params": params}, x), variables, x, upstream)
+
+
+def exported(layer: Any, variables: Any, x: Any, upstream: Any, training: bool) -> Any:
+    """The call as a program of StableHLO, as another process would get it, and called."""
+
+    def apply(variables: Any, x: Any) -> Any:
+        return layer.apply(variables, x, use_running_average=not training, mutable=["batch_stats"])
+
+    program = jax.export.export(jax.jit(apply))(variables, x)
+    return differentiate_linen(
+        lambda params, x: program.call({**variables, "params": params}, x), variables, x, upstream
+    )
+
+
 def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Quantities:
     arrays = jax.device_put((x, upstream, tangent), live.device)
     quantities, gradients, second, live.variables = live.step(live.variables, *arrays, training=training)
@@ -174,5 +199,7 @@ ADAPTER = adapter(
     through(step_linen, "donated", "jax.jit", jit=DONATING_JIT, modes=("compiled",)),
     through(stacked, "vmap", "jax.vmap", supports=supports_stack),
     through(accumulated, "accumulation", "jax.lax.scan", op="virtual_batch_norm"),
+    through(shared, "shared", "jax.vjp", op="virtual_batch_norm"),
+    through(exported, "export", "jax.export.export", modes=("compiled",)),
     through(derivatives, "derivatives", "jax.jvp", op="differentiated_batch_norm", steps=FURTHER),
 )

@@ -6,6 +6,7 @@ Beside them `keras.layers.Normalization`, which takes its statistics by `adapt` 
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,24 @@ from conformance_adapters.keras._native import DOCUMENTATION, LAYER, adapter, ar
 from conformance_adapters.tensorflow._process import once
 
 PROCESSES = "keras"
+
+#: How many samples a batch of a dataset has.
+BATCH = 5
+
+
+class Batches(keras.utils.PyDataset):
+    """The samples of an array, some at a time."""
+
+    def __init__(self, x: Any) -> None:
+        super().__init__()
+        self.x = x
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.x) / BATCH)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.x[index * BATCH : (index + 1) * BATCH]
+
 
 #: Our name -> the name of the layer's variable.
 ADAPTED = {"moving_mean": "adapt_mean", "moving_variance": "adapt_variance"}
@@ -161,7 +180,14 @@ def adapt(live: Any, x: Any, upstream: Any) -> Quantities:
     """Takes the statistics of x, and normalizes with them; they are constants, and nothing is differentiated."""
     with keras.device(live.device):
         live.layer.adapt(x)
-        return {"output": array(live.layer(tensor(x)))}
+    return apply(live, x, upstream)
+
+
+def adapt_to_batches(live: Any, x: Any, upstream: Any) -> Quantities:
+    """The same of a dataset, whose batches have statistics of their own that the layer merges."""
+    with keras.device(live.device):
+        live.layer.adapt(Batches(x))
+    return apply(live, x, upstream)
 
 
 def apply(live: Any, x: Any, upstream: Any) -> Quantities:
@@ -179,6 +205,29 @@ CALLER_STATE = Declared(
     value="caller",
     source="documentation",
     where="keras.ops.batch_normalization: mean and variance are arguments",
+)
+
+NORMALIZATION = Implementation(
+    name=f"keras.layers.Normalization+{BACKEND}",
+    op="batch_norm",
+    profile=(),
+    modes=("eager",),
+    dtypes=DTYPES,
+    supports=supports_normalization,
+    call=call_normalization,
+    start=start_normalization,
+    state=state_normalization,
+    steps={"train": adapt, "infer": apply, "reload": reload},
+    lacks=GRADIENTS,
+    documentation=DOCUMENTATION + "layers/preprocessing_layers/numerical/normalization/",
+)
+#: Other backends ask for TensorFlow there: `This requires the tensorflow module`.
+DATASETS = (
+    replace(
+        NORMALIZATION,
+        name=f"keras.layers.Normalization+PyDataset+{BACKEND}",
+        steps={**NORMALIZATION.steps, "train": adapt_to_batches},
+    ),
 )
 
 ADAPTER = adapter(
@@ -207,18 +256,6 @@ ADAPTER = adapter(
         steps={"infer": take_moments},
         documentation=DOCUMENTATION + "ops/nn/",
     ),
-    Implementation(
-        name=f"keras.layers.Normalization+{BACKEND}",
-        op="batch_norm",
-        profile=(),
-        modes=("eager",),
-        dtypes=DTYPES,
-        supports=supports_normalization,
-        call=call_normalization,
-        start=start_normalization,
-        state=state_normalization,
-        steps={"train": adapt, "infer": apply, "reload": reload},
-        lacks=GRADIENTS,
-        documentation=DOCUMENTATION + "layers/preprocessing_layers/numerical/normalization/",
-    ),
+    NORMALIZATION,
+    *(DATASETS if BACKEND == "tensorflow" else ()),
 )

@@ -1,4 +1,4 @@
-"""Keras 3's batch normalization computed again in the backward pass, and on TensorFlow and PyTorch as a stateless call."""
+"""Keras 3's batch normalization computed again in the backward pass, called twice, and as a stateless call."""
 
 from __future__ import annotations
 
@@ -47,6 +47,40 @@ def differentiate_remat_pure(layer: Any, trainable: Any, others: Any, x: Any, up
         return layer.stateless_call(trainable, others, x, training=training)
 
     return pulled(layer, keras.remat(forward), x, upstream, trainable)
+
+
+def start_shared(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    size = configuration.options["virtual_batch"]
+    return start_layer(layer, configuration, state, mode, device, functools.partial(prepare_shared, size))
+
+
+def prepare_shared(size: int, layer: Any, mode: str) -> Any:
+    return prepare(
+        layer, mode, functools.partial(differentiate_shared, size), functools.partial(differentiate_shared_pure, size)
+    )
+
+
+def in_parts(size: int, layer: Any, training: bool, x: Any) -> Any:
+    """One step that calls the layer on one part after another."""
+    parts = keras.ops.split(x, x.shape[0] // size) if training and x.shape[0] else [x]
+    return {"output": keras.ops.concatenate([layer(part, training=training) for part in parts])}
+
+
+def differentiate_shared(size: int, layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return differentiate(functools.partial(in_parts, size, layer, training), x, upstream, learned(layer))
+
+
+def differentiate_shared_pure(
+    size: int, layer: Any, trainable: Any, others: Any, x: Any, upstream: Any, training: bool
+) -> Any:
+    variables = [*layer.trainable_variables, *layer.non_trainable_variables]
+
+    def forward(x: Any, trainable: Any) -> Any:
+        with keras.StatelessScope(zip(variables, [*trainable, *others], strict=True)) as scope:
+            output = in_parts(size, layer, training, x)["output"]
+        return output, [scope.get_current_value(variable) for variable in layer.non_trainable_variables]
+
+    return pulled(layer, forward, x, upstream, trainable)
 
 
 def start_scope(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -106,6 +140,14 @@ STATELESS = replace(
     steps={"train": train_stateless, "infer": infer_stateless, "sgd": sgd},
     documentation=DOCUMENTATION + "layers/base_layer/",
 )
+SHARED = replace(
+    REMAT,
+    name=f"keras.layers.BatchNormalization+shared+{BACKEND}",
+    op="virtual_batch_norm",
+    modes=("eager",),
+    start=start_shared,
+    documentation=LAYER.documentation,
+)
 
 ADAPTER = Adapter(
     library="keras",
@@ -120,5 +162,5 @@ ADAPTER = Adapter(
     },
     pool=pool(),
     # On JAX the ordinary rows are stateless calls already.
-    implementations=(REMAT, SCOPE) if BACKEND == "jax" else (REMAT, SCOPE, STATELESS),
+    implementations=(REMAT, SCOPE, SHARED) if BACKEND == "jax" else (REMAT, SCOPE, SHARED, STATELESS),
 )

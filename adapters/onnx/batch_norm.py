@@ -1,4 +1,4 @@
-"""ONNX: a `BatchNormalization` node of opset 15, run by ONNX Runtime and by ONNX's own reference evaluator."""
+"""ONNX: a `BatchNormalization` node, run by ONNX Runtime and by ONNX's own reference evaluator; of opset 15 and of earlier ones."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from conformance.protocol import Adapter, Call, Configuration, Implementation, Q
 PROCESSES = "portable"
 
 OPSET = 15
-#: The IR version that came with that opset.
-IR_VERSION = 8
+#: The opsets that changed the node, with the IR version that came with each.
+IR_VERSIONS = {7: 3, 9: 4, 14: 7, OPSET: 8}
 #: Our name -> the name of the node's input.
 NAMES = {"gamma": "scale", "beta": "B", "moving_mean": "input_mean", "moving_variance": "input_var"}
 #: Our name -> the name of the node's output in training mode.
 UPDATED = {"moving_mean": "running_mean", "moving_variance": "running_var"}
+#: Before opset 14 the node gave the statistics of the batch too, and trained where it was asked for more than Y.
+SAVED = {"batch_mean": "saved_mean", "batch_variance": "saved_var"}
 TYPES = {
     "float64": onnx.TensorProto.DOUBLE,
     "float32": onnx.TensorProto.FLOAT,
@@ -51,28 +53,47 @@ def supports_runtime(configuration: Configuration) -> str | None:
     return supports(configuration)
 
 
+def supports_earlier(configuration: Configuration) -> str | None:
+    if configuration.parameter_dtype != configuration.dtype:
+        return "before opset 15 `scale` and `B` are of the type of X"
+    return supports(configuration)
+
+
+def supports_folded(configuration: Configuration) -> str | None:
+    if configuration.rank < 3 or configuration.parameter_dtype != configuration.dtype:
+        return "a Conv takes (N x C x D1 ... Dn) with n of at least 1, and weights of the type of X"
+    return supports(configuration)
+
+
 def call(configuration: Configuration) -> Call:
-    """The node, of which training and inference differ in `training_mode` and the outputs alone."""
+    """The node, of which training and inference differ in the outputs, and since opset 14 in `training_mode`."""
     attributes = {"epsilon": configuration.epsilon, "momentum": configuration.decay}
     keywords: dict[str, Any] = {"op_type": "BatchNormalization", "inputs": ["X", *NAMES.values()], **attributes}
     return Call(path="onnx.helper.make_node", keywords=keywords, function=True)
 
 
-def model(node: Any, configuration: Configuration, training: bool) -> Any:
+def model(node: Any, opset: int, configuration: Configuration, training: bool) -> bytes:
     """The model of that one node; the sizes are left open."""
-    outputs = list(UPDATED.values()) if training else []
+    told = {"training_mode": int(training)} if opset >= 14 else {}
+    given = {**UPDATED, **({} if told else SAVED)}
+    outputs = list(given.values()) if training else []
     x, parameters = TYPES[configuration.dtype], TYPES[configuration.parameter_dtype]
     image, vector = [None] * configuration.rank, [configuration.feature_count]
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [node(outputs=["Y", *outputs], training_mode=int(training))],
+        [node(outputs=["Y", *outputs], **told)],
         "batch_normalization",
         [value("X", x, image), *(value(name, parameters, vector) for name in NAMES.values())],
         [value("Y", x, image), *(value(name, parameters, vector) for name in outputs)],
     )
-    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    return checked(graph, opset)
+
+
+def checked(graph: Any, opset: int) -> bytes:
+    imports = [onnx.helper.make_opsetid("", opset)]
+    made = onnx.helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSIONS[opset])
     onnx.checker.check_model(made, full_check=True)
-    return made
+    return bytes(made.SerializeToString())
 
 
 # Equal models are loaded once per process.
@@ -86,10 +107,34 @@ def reference(model: bytes, device: str) -> Any:
     return onnx.reference.ReferenceEvaluator(onnx.load_model_from_string(model))
 
 
-def start(evaluator: Any, node: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    models = {training: model(node, configuration, training).SerializeToString() for training in (True, False)}
+def start(
+    evaluator: Any, opset: int, node: Any, configuration: Configuration, state: Quantities, mode: str, device: str
+) -> Any:
+    models = {training: model(node, opset, configuration, training) for training in (True, False)}
     sessions = {training: evaluator(serialized, device) for training, serialized in models.items()}
     return SimpleNamespace(state=dict(state), sessions=sessions)
+
+
+def start_folded(node: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    """After a Conv that changes nothing, with parameters and statistics as constants: the runtime makes one Conv of both."""
+    initializers = {theirs: state[ours] for ours, theirs in NAMES.items()}
+    initializers["W"] = np.ones((configuration.feature_count, *(1,) * (configuration.rank - 1)), configuration.dtype)
+    images = [
+        onnx.helper.make_tensor_value_info(name, TYPES[configuration.dtype], [None] * configuration.rank)
+        for name in ("input", "Y")
+    ]
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Conv", ["input", "W"], ["X"], group=configuration.feature_count),
+            node(outputs=["Y"], training_mode=0),
+        ],
+        "folded",
+        images[:1],
+        images[1:],
+        [onnx.numpy_helper.from_array(value, name) for name, value in initializers.items()],
+    )
+    session = runtime(checked(graph, OPSET), device)
+    return SimpleNamespace(state=dict(state), session=session)
 
 
 def state(live: Any) -> Quantities:
@@ -98,12 +143,18 @@ def state(live: Any) -> Quantities:
 
 def train(live: Any, x: Any, upstream: Any) -> Quantities:
     output, *updated = run(live, x, training=True)
-    live.state.update(zip(UPDATED, updated, strict=True))
-    return {"output": output}
+    moved = len(UPDATED)
+    live.state.update(zip(UPDATED, updated[:moved], strict=True))
+    # What an earlier opset gives beside them.
+    return {"output": output, **dict(zip(SAVED, updated[moved:], strict=False))}
 
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     return {"output": run(live, x, training=False)[0]}
+
+
+def infer_folded(live: Any, x: Any, upstream: Any) -> Quantities:
+    return {"output": live.session.run(None, {"input": x})[0]}
 
 
 def run(live: Any, x: Any, training: bool) -> Any:
@@ -131,7 +182,7 @@ RUNTIME = Implementation(
     dtypes=("float64", "float32", "float16"),
     supports=supports_runtime,
     call=call,
-    start=functools.partial(start, runtime),
+    start=functools.partial(start, runtime, OPSET),
     state=state,
     steps={"train": train, "infer": infer, "reload": reload},
     timed={**TIMED, "infer": infer, "train_forward": train},
@@ -140,25 +191,54 @@ RUNTIME = Implementation(
     names={ours: f"*.{theirs}" for ours, theirs in NAMES.items()},
 )
 
+REFERENCE = replace(
+    RUNTIME,
+    name="onnx.reference.BatchNormalization",
+    devices=("cpu",),
+    dtypes=tuple(TYPES),
+    supports=supports,
+    start=functools.partial(start, reference, OPSET),
+    documentation="https://onnx.ai/onnx/api/reference.html",
+)
+#: A node of another opset, of which no more is asked than whether it is the same operation.
+EARLIER = replace(RUNTIME, op="transformed_batch_norm", devices=("cpu",), supports=supports_earlier, timed={})
+FOLDED = replace(
+    RUNTIME,
+    name="onnxruntime.BatchNormalization+Conv",
+    devices=("cpu",),
+    # Could not find an implementation for Conv(11) node, with float64.
+    dtypes=("float32", "float16"),
+    supports=supports_folded,
+    start=start_folded,
+    steps={"infer": infer_folded},
+    timed={},
+    documentation="https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html",
+)
+
 ADAPTER = Adapter(
     library="onnx",
     versions={"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
     settings={
-        "opset": str(OPSET),
+        "opset": str(OPSET) + " where the name has no other",
         "providers": ", ".join(onnxruntime.get_available_providers()),
         "graph optimizations": str(onnxruntime.SessionOptions().graph_optimization_level),
         "threads within an op": str(onnxruntime.SessionOptions().intra_op_num_threads or "automatic"),
     },
     implementations=(
         RUNTIME,
+        REFERENCE,
+        FOLDED,
+        *(
+            replace(EARLIER, name=f"{RUNTIME.name}+opset_{opset}", start=functools.partial(start, runtime, opset))
+            for opset in (7, 9, 14)
+        ),
         replace(
-            RUNTIME,
-            name="onnx.reference.BatchNormalization",
-            devices=("cpu",),
-            dtypes=tuple(TYPES),
-            supports=supports,
-            start=functools.partial(start, reference),
-            documentation="https://onnx.ai/onnx/api/reference.html",
+            EARLIER,
+            name=f"{REFERENCE.name}+opset_9",
+            start=functools.partial(start, reference, 9),
+            # The evaluator gives one output whatever is asked for: no training.
+            steps={"infer": infer},
+            documentation=REFERENCE.documentation,
         ),
     ),
 )

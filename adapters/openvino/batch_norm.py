@@ -1,9 +1,11 @@
-"""OpenVINO: the `BatchNormInference` operation with its statistics and parameters as constants of the model."""
+"""OpenVINO: the `BatchNormInference` operation with its statistics and parameters as constants, alone and after a convolution."""
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,17 +33,37 @@ def supports(configuration: Configuration) -> str | None:
     return None
 
 
+def supports_folded(configuration: Configuration) -> str | None:
+    if configuration.rank < 3:
+        return "a Convolution takes data of rank 3 to 5"
+    return supports(configuration)
+
+
 def call(configuration: Configuration) -> Call:
     keywords = {"epsilon": configuration.epsilon}
     return Call(path="openvino.opset15.batch_norm_inference", keywords=keywords, function=True)
 
 
-def start(operation: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+def itself(data: Any, configuration: Configuration) -> Any:
+    return data
+
+
+def convolved(data: Any, configuration: Configuration) -> Any:
+    """A convolution that changes nothing, into whose weights the optimizer of the model puts what follows."""
+    count, spatial = configuration.feature_count, configuration.rank - 2
+    weights = np.eye(count, dtype=configuration.dtype).reshape(count, count, *(1,) * spatial)
+    ones, zeros = [1] * spatial, [0] * spatial
+    return openvino.opset15.convolution(
+        data, openvino.opset15.constant(weights), strides=ones, pads_begin=zeros, pads_end=zeros, dilations=ones
+    )
+
+
+def start(before: Any, operation: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     element = openvino.Type(configuration.dtype)
     sizes = [size if axis in configuration.feature_axes else -1 for axis, size in enumerate(configuration.shape)]
     data = openvino.opset15.parameter(sizes, element)
     constants = {NAMES[name]: openvino.opset15.constant(value) for name, value in state.items()}
-    model = openvino.Model([operation(data, **constants)], [data])
+    model = openvino.Model([operation(before(data, configuration), **constants)], [data])
     return SimpleNamespace(state=dict(state), compiled=CORE.compile_model(model, DEVICES[device]))
 
 
@@ -61,6 +83,24 @@ def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
 #: Arrays are NumPy's, computed when the call returns.
 TIMED: dict[str, Callable[..., Any]] = {"put": lambda array, device: array, "get": np.array, "wait": lambda *_: None}
 
+INFERENCE = Implementation(
+    name="openvino.BatchNormInference",
+    op="batch_norm",
+    profile=(),
+    modes=("eager",),
+    devices=tuple(ours for ours, theirs in DEVICES.items() if theirs in CORE.available_devices),
+    # NumPy arrays of bfloat16 are not taken: its Python interface has no such array type.
+    dtypes=("float64", "float32", "float16"),
+    supports=supports,
+    call=call,
+    start=functools.partial(start, itself),
+    state=state,
+    steps={"infer": infer},
+    timed={**TIMED, "infer_into": timed_infer},
+    lacks=("grad_input", "grad_gamma", "grad_beta"),
+    documentation="https://docs.openvino.ai/2026/documentation/openvino-ir-format/operation-sets/operation-specs/normalization/batch-norm-inference-5.html",
+)
+
 ADAPTER = Adapter(
     library="openvino",
     versions={"openvino": importlib.metadata.version("openvino")},
@@ -70,22 +110,13 @@ ADAPTER = Adapter(
         "execution mode": str(CORE.get_property("CPU", "EXECUTION_MODE_HINT")),
     },
     implementations=(
-        Implementation(
-            name="openvino.BatchNormInference",
-            op="batch_norm",
-            profile=(),
-            modes=("eager",),
-            devices=tuple(ours for ours, theirs in DEVICES.items() if theirs in CORE.available_devices),
-            # NumPy arrays of bfloat16 are not taken: its Python interface has no such array type.
-            dtypes=("float64", "float32", "float16"),
-            supports=supports,
-            call=call,
-            start=start,
-            state=state,
-            steps={"infer": infer},
-            timed={**TIMED, "infer_into": timed_infer},
-            lacks=("grad_input", "grad_gamma", "grad_beta"),
-            documentation="https://docs.openvino.ai/2026/documentation/openvino-ir-format/operation-sets/operation-specs/normalization/batch-norm-inference-5.html",
+        INFERENCE,
+        replace(
+            INFERENCE,
+            name="openvino.BatchNormInference+Convolution",
+            supports=supports_folded,
+            start=functools.partial(start, convolved),
+            timed={},
         ),
     ),
 )

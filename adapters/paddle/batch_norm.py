@@ -47,6 +47,11 @@ def call(configuration: Configuration) -> Call:
     )
 
 
+def call_global(configuration: Configuration) -> Call:
+    trained = call(configuration)
+    return replace(trained, keywords={**trained.keywords, "use_global_stats": True})
+
+
 def call_function(configuration: Configuration) -> Call:
     keywords = {name: call(configuration).keywords[name] for name in ("momentum", "epsilon", "data_format")}
     return Call(path="paddle.nn.functional.batch_norm", keywords=keywords, function=True)
@@ -183,6 +188,20 @@ SINGLE_VALUE = Declared(
     source="source code",
     where="paddle/phi/kernels/cpu/batch_norm_kernel.cc: Only 1 element in normalization dimension, we skip the batch norm",
 )
+GLOBAL = (
+    Declared(
+        field="normalizes_with",
+        value="moving_before",
+        source="documentation",
+        where="paddle.nn.BatchNorm2D: use_global_stats: Whether to use global mean and variance",
+    ),
+    Declared(
+        field="update",
+        value="none",
+        source="documentation",
+        where="paddle.nn.BatchNorm2D: use_global_stats: if True, use the global statistics, as in the test phase",
+    ),
+)
 DOCUMENTATION = "https://www.paddlepaddle.org.cn/documentation/docs/en/api/paddle/nn/"
 
 TIMED = {"put": put, "get": paddle.Tensor.numpy, "wait": wait}
@@ -240,5 +259,18 @@ ADAPTER = Adapter(
         "oneDNN": str(paddle.get_flags("FLAGS_use_mkldnn")["FLAGS_use_mkldnn"]),
         "threads within an op": str(paddle.get_flags("FLAGS_paddle_num_threads")["FLAGS_paddle_num_threads"]),
     },
-    implementations=(LAYER, FUNCTION),
+    implementations=(
+        LAYER,
+        replace(
+            LAYER,
+            name="paddle.nn.BatchNorm+use_global_stats",
+            op="transformed_batch_norm",
+            profile=GLOBAL,
+            modes=("eager",),
+            call=call_global,
+            timed={},
+            compilations=None,
+        ),
+        FUNCTION,
+    ),
 )

@@ -94,6 +94,12 @@ def accumulate(live: Any, x: Any, upstream: Any) -> Quantities:
     return {"output": array(torch.cat(outputs)), "grad_input": array(x.grad), **gradients(live.parameters)}
 
 
+def shared(live: Any, x: Any, upstream: Any) -> Quantities:
+    """One train step that calls the layer on one part after another, and goes backward once."""
+    live.layer.train()
+    return differentiated(live, lambda x: torch.cat([live.layer(part) for part in x.split(live.parts)]), x, upstream)
+
+
 def step_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Quantities:
     """One forward pass of dual tensors; backward, and through the graph of that backward again."""
     live.layer.train(training)
@@ -186,6 +192,7 @@ ADAPTER = Adapter(
             documentation=DOCUMENTATION + "generated/torch.func.vmap.html",
         ),
         ACCUMULATION,
+        replace(ACCUMULATION, name="torch.nn.BatchNorm+shared", steps={**ACCUMULATION.steps, "train": shared}),
         replace(ACCUMULATION, name="torch.nn.BatchNorm+untracked", op="untracked_batch_norm", call=call_untracked),
         replace(
             CHECKPOINT,

@@ -89,6 +89,8 @@ REFUSED = (
     ("keras.layers.BatchNormalization+RematScope+jax-*", "*"),
     ("keras.layers.BatchNormalization+RematScope+tensorflow-[cx]*", "*"),
     ("torch.nn.SyncBatchNorm+DistributedDataParallel-*", "*"),
+    ("torch.ao.nn.intrinsic.qat.ConvBn-*", "float64"),
+    ("torch.ao.nn.intrinsic.qat.ConvBn-*", "*float16"),
 )
 #: Columns whose file has the values of one replica alone, as is listed there too.
 OF_ONE_REPLICA = ("keras.layers.BatchNormalization+replicated+tensorflow-*", "tf_keras.*+replicated-*")
@@ -321,6 +323,19 @@ def complaint_of(column: str, folder: Path, hosts: Hosts) -> str:
 def test_the_script_of_a_cell_gives_the_recorded_numbers(column: str, complaints: Mapping[str, Future[str]]) -> None:
     """Every kind of step it has, in the framework's own interpreter, with nothing of ours to import."""
     assert complaints[column].result() == ""
+
+
+@pytest.mark.parametrize("mode", ["eager", "compiled"])
+@pytest.mark.parametrize("further", ["", "+two_pass"])
+def test_flax_s_two_layers_give_the_same_bits(mode: str, further: str) -> None:
+    """Linen and nnx compute the statistics by one function, and with its results the same numbers."""
+    if "jax" not in interpreters():
+        pytest.skip("of the group jax")
+    _, linen = produced(f"flax.linen.BatchNorm{further}-{mode}-cpu", "steps")
+    _, nnx = produced(f"flax.nnx.BatchNorm{further}-{mode}-cpu", "steps")
+    for of_linen, of_nnx in zip(linen, nnx, strict=True):
+        assert same_bits(of_linen.quantities, of_nnx.quantities)
+        assert same_bits(of_linen.state, of_nnx.state)
 
 
 def test_what_cannot_be_expressed_is_said_and_never_crashes(column: str) -> None:

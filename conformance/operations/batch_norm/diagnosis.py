@@ -95,6 +95,12 @@ def _data(base: Hypothesis) -> Iterator[Hypothesis]:
         only=frozenset({"batch_variance"}),
         change_results=_returned_corrected,
     )
+    yield replace(
+        base,
+        cause=because("inverse-root-returned"),
+        only=frozenset({"batch_variance"}),
+        change_results=_inverse_root_returned,
+    )
 
 
 def _input_in(dtype: str, situation: Situation) -> Situation | None:
@@ -109,6 +115,14 @@ def _returned_corrected(situation: Situation, results: Results) -> Results:
         return {}
     right = results["batch_variance"]
     return {"batch_variance": changed_to(right, right.value * (situation.x.dtype.type(count) / (count - 1)))}
+
+
+def _inverse_root_returned(situation: Situation, results: Results) -> Results:
+    if "batch_variance" not in results or not len(situation.x):
+        return {}
+    root = reference.training(situation)[2].inverse_root
+    # A variance of 0 has no size to which the bound of its root would be small.
+    return {"batch_variance": replace(changed_to(results["batch_variance"], root), magnitude=np.abs(root))}
 
 
 def parameters(base: Hypothesis) -> Iterator[Hypothesis]:

@@ -96,6 +96,18 @@ def test_a_returned_variance_with_correction_1_is_named_in_half_precision_too() 
         assert diagnosed(judged(made, given)) == "batch variance returned with correction 1"
 
 
+def test_an_inverse_root_returned_for_the_variance_is_named() -> None:
+    of_one_value = {**TRAIN, "input": {"kind": "literal", "values": [[0, 3], [0, 5]]}}
+    made = case(of_one_value, shape=[2, 2], dtype="float32", epsilon=0.5)
+    given = outcomes(ExactLayer(case=made))
+    batch = inputs_of(made).steps[0].input
+    assert batch is not None
+    saved = (1 / np.sqrt(batch.astype(np.float64).var(axis=0) + 0.5)).astype(np.float32)
+    quantities = {**given[1].quantities, "batch_variance": saved}
+    given[1] = Produced(quantities=quantities, state=given[1].state, seconds=0.0, compilations=None)
+    assert diagnosed(judged(made, given)) == "inverse root of variance and epsilon returned as the batch variance"
+
+
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_a_nan_from_a_negative_variance_is_traced_to_the_one_pass_variance() -> None:
     steep = {**TRAIN, "input": {"kind": "ill_conditioned", "seed": 5, "ratio": 2.0**13}}
