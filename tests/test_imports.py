@@ -32,7 +32,7 @@ LAYERS = (
     ("runfile",),
     ("run",),
     ("throughput",),
-    ("compare", "report", "reproduce"),
+    ("answers", "compare", "report", "reproduce"),
     ("publish", "regression"),
     ("cli",),
     ("__main__",),

@@ -122,6 +122,10 @@ def _checked(settings: Settings) -> Operation:
     data, epsilon, decay = settings.data, settings.epsilon, settings.decay
     if settings.op not in OWN:
         raise UsageError(f"--op: expected one of {', '.join(OWN)}, got {settings.op!r}{hint(settings.op, OWN)}")
+    if settings.mode not in (None, *MODES):
+        raise UsageError(f"--mode: expected train or infer, got {settings.mode!r}{hint(str(settings.mode), MODES)}")
+    if settings.dtype not in DTYPES:
+        raise UsageError(f"--dtype: expected one of {', '.join(DTYPES)}, got {settings.dtype!r}{hint(settings.dtype, DTYPES)}")
     if not 1 <= data.ndim <= 8:
         raise UsageError(f"--data: expected 1 to 8 axes, such as '[[1], [5]]', got {data.ndim}")
     if data.nbytes > MEMORY_BUDGET:

@@ -6,7 +6,7 @@ before), then every change of the formula that the operation knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from conformance.answers.mixup_hypotheses import PRICE, by_hypotheses
 from conformance.answers.mixup_line import line_text
 from conformance.answers.mixup_reading import Found, Performs, fitting, mode_choice, nearest, told
 from conformance.answers.mixup_variants import Scene, Variants, scene_of
-from conformance.answers.typed_numbers import Typed
+from conformance.answers.typed_numbers import Typed, typed
 from conformance.dialect import Dialect
 from conformance.errors import UsageError
 from conformance.reference.inputs import StepInputs, beginnings_of, inputs_of
@@ -40,12 +40,11 @@ _MOVING_CORRECTED = Difference(id="moving-correction", words="the variance that 
 
 
 def diagnosed(subject: Subject, kind: Literal["got", "expected"], asked: Mapping[str, Typed]) -> Diagnosed:
-    """Return the readings of the numbers that fit, or those that come nearest. Raises `UsageError` on wrong counts.
+    """Return the readings of the numbers that fit, or those that come nearest.
 
     Whole numbers are taken at their word, and only where nothing fits for rounded ones.
     """
     start, inputs = _start(subject)
-    _check(subject, kind, asked, inputs)
     readings = _sought(subject, start, inputs, asked)
     fits = fitting(readings)
     if not fits and any((one.slack == 0).any() for one in asked.values()):
@@ -60,9 +59,21 @@ def diagnosed(subject: Subject, kind: Literal["got", "expected"], asked: Mapping
     )
 
 
-def check(subject: Subject, kind: str, asked: Mapping[str, Typed]) -> None:
-    """Raise `UsageError` where such numbers cannot be of the subject's last pass."""
-    _check(subject, kind, asked, _start(subject)[1])
+def asked_of(
+    subject: Subject, texts: Mapping[Literal["got", "expected"], Sequence[str]]
+) -> dict[Literal["got", "expected"], dict[str, Typed]]:
+    """Return the numbers of `QUANTITY=NUMBERS` and `NUMBERS`, which are of the output. Raises `UsageError`."""
+    asked: dict[Literal["got", "expected"], dict[str, Typed]] = {}
+    for kind, given in texts.items():
+        for text in given:
+            name, equals, rest = text.partition("=")
+            quantity, numbers = (name.strip(), rest) if equals and name.strip().isidentifier() else ("output", text)
+            if quantity in asked.get(kind, {}):
+                raise UsageError(f"--{kind}: numbers of the {quantity} are given twice")
+            asked.setdefault(kind, {})[quantity] = typed(f"--{kind}", numbers)
+        if kind in asked:
+            _check(subject, kind, asked[kind], _start(subject)[1])
+    return asked
 
 
 def _start(subject: Subject) -> tuple[Mapping[str, Array], StepInputs]:
