@@ -103,9 +103,7 @@ def as_given(subject: Subject, quantity: str, expected: Expected, shape: tuple[i
     return values_of(quantity, laid, stored)
 
 
-def _step(
-    subject: Subject, dialect: Dialect, position: int, inputs: StepInputs, beginning: Beginning
-) -> ExplainedStep:
+def _step(subject: Subject, dialect: Dialect, position: int, inputs: StepInputs, beginning: Beginning) -> ExplainedStep:
     case, operation = subject.case, subject.operation
     request = request_of(subject, dialect, position, inputs, beginning)
     shape = case.step_shape(inputs.step)
@@ -159,5 +157,3 @@ def _reduced(shape: tuple[int, ...], axes: Sequence[int]) -> int:
     for axis in axes:
         count *= shape[axis]
     return count
-
-

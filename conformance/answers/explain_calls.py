@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from conformance.answers.explain_subject import Subject
 from conformance.answers.explanation import NativeCall
 from conformance.answers.native_calls import Told, call_of, implementations
-from conformance.dialect import Dialect, apply, declared_at
+from conformance.dialect import Dialect, apply, declared_at, meanings
 from conformance.errors import UsageError
 from conformance.protocol import Declared
 
@@ -35,12 +35,16 @@ def native_calls(told: Sequence[Told], subject: Subject) -> Iterator[NativeCall]
             implementation=one.name,
             call=call.text,
             reason=call.reason,
-            conventions=tuple(
-                f"{convention.field} {convention.value} ({convention.source})"
-                for convention in one.conventions
-                if convention.ranks is None or subject.case.configuration.rank in convention.ranks
-            ),
+            conventions=tuple(_conventions(one, subject)),
         )
+
+
+def _conventions(told: Told, subject: Subject) -> Iterator[str]:
+    """Yield each convention of its own on which numbers depend, at the rank of the subject."""
+    for one in told.conventions:
+        applies = one.ranks is None or subject.case.configuration.rank in one.ranks
+        if applies and meanings()[one.field].changes:
+            yield f"{one.field} {one.value} ({one.source})"
 
 
 def dialect_of(told: Sequence[Told], subject: Subject) -> Dialect:

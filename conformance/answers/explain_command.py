@@ -5,25 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard
 
 import typer
 
 from conformance.errors import UsageError
 
 if TYPE_CHECKING:
-    from conformance.answers.explain_subject import Settings
-    from conformance.answers.explanation import Explanation
+    from conformance.answers.explain_subject import Settings, Subject
+    from conformance.answers.explanation import Diagnosed, Explanation
 
 _Case = Annotated[
-    str | None, typer.Argument(metavar="CASE", help="A case of the spec, as `list cases` has it; or --data in its place.")
+    str | None,
+    typer.Argument(metavar="CASE", help="A case of the spec, as `list cases` has it; or --data in its place."),
 ]
 _Implementation = Annotated[
     list[str] | None,
     typer.Option(metavar="GLOB", help="Whose own words are shown; one alone: by whose conventions it is explained."),
 ]
 _Data = Annotated[
-    str | None, typer.Option(metavar="NUMBERS", help="Your input, such as '[[1], [5]]', or as NumPy or PyTorch print it.")
+    str | None,
+    typer.Option(metavar="NUMBERS", help="Your input, such as '[[1], [5]]', or as NumPy or PyTorch print it."),
 ]
 _Npy = Annotated[Path | None, typer.Option(metavar="FILE", help="The same as a .npy file.")]
 _Op = Annotated[str, typer.Option(metavar="OPERATION", help="batch_norm, centering or untracked_batch_norm.")]
@@ -35,7 +37,9 @@ _Decay = Annotated[
     float | None, typer.Option(metavar="X", help="The weight of the old moving value: 1 - momentum in PyTorch.")
 ]
 _Mode = Annotated[str | None, typer.Option(metavar="train|infer", help="Omitted: both.")]
-_Trained = Annotated[int | None, typer.Option(min=0, metavar="N", help="Train steps on these data before the inference.")]
+_Trained = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="Train steps on these data before the inference.")
+]
 _Dtype = Annotated[str, typer.Option(metavar="DTYPE", help="float64, float32, float16 or bfloat16.")]
 _Scale = Annotated[bool, typer.Option("--scale/--no-scale", help="Whether there is a gamma.")]
 _Center = Annotated[bool, typer.Option("--center/--no-center", help="Whether there is a beta.")]
@@ -43,11 +47,11 @@ _State = Annotated[str | None, typer.Option(metavar="NUMBERS", help="One for all
 _Upstream = Annotated[str | None, typer.Option(metavar="NUMBERS", help="The gradient with respect to the output.")]
 _Got = Annotated[
     list[str] | None,
-    typer.Option(metavar="[QUANTITY=]NUMBERS", help="What you got: the output, or QUANTITY such as moving_mean; repeats."),
+    typer.Option(
+        metavar="[QUANTITY=]NUMBERS", help="What you got: the output, or QUANTITY such as moving_mean; repeats."
+    ),
 ]
-_Expected = Annotated[
-    list[str] | None, typer.Option(metavar="[QUANTITY=]NUMBERS", help="What you expected, likewise.")
-]
+_Expected = Annotated[list[str] | None, typer.Option(metavar="[QUANTITY=]NUMBERS", help="What you expected, likewise.")]
 _Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page of HTML in place of text.")]
 _Json = Annotated[bool, typer.Option("--json", help="For a program: spec/explanation.schema.json.")]
 
@@ -83,8 +87,7 @@ def explain(
     """
     from conformance.answers.explain import explanation
     from conformance.answers.explain_calls import chosen, dialect_of, native_calls
-    from conformance.answers.explain_subject import Subject, of_case, of_settings
-    from conformance.answers.mixups import asked_of, diagnosed
+    from conformance.answers.explain_subject import of_case, of_settings
 
     options = {
         "data": data,
@@ -105,10 +108,9 @@ def explain(
         "upstream": upstream,
     }
     said = {name: value for name, value in options.items() if value is not None}
-    subject: Subject = of_case(case) if _alone(case, said) else of_settings(_settings(said))
+    subject = of_case(case) if _alone(case, said) else of_settings(_settings(said))
     told = chosen(implementation or (), subject)
-    asked = asked_of(subject, {"got": got or (), "expected": expected or ()})
-    answers = [diagnosed(subject, kind, numbers) for kind, numbers in asked.items()]
+    answers = _diagnosed(subject, {"got": got or [], "expected": expected or []}) if got or expected else []
     whole = explanation(subject, dialect_of(told, subject), list(native_calls(told, subject)), answers)
     _give(whole, html, as_json=as_json)
 
@@ -142,6 +144,13 @@ def _settings(said: Mapping[str, Any]) -> Settings:
         upstream=typed("--upstream", said["upstream"]) if "upstream" in said else None,
         **{name: said[name] for name in ("op", "epsilon", "decay", "mode", "trained", "dtype") if name in said},
     )
+
+
+def _diagnosed(subject: Subject, texts: Mapping[Literal["got", "expected"], list[str]]) -> list[Diagnosed]:
+    """Return what the numbers are that were got and expected."""
+    from conformance.answers.mixups import asked_of, diagnosed
+
+    return [diagnosed(subject, kind, numbers) for kind, numbers in asked_of(subject, texts).items()]
 
 
 def _axes(text: str) -> tuple[int, ...]:

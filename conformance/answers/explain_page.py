@@ -13,7 +13,6 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 .scroll { overflow-x: auto; margin: 0.75rem 0; }
 table { border-collapse: collapse; }
-caption { text-align: left; font-weight: 600; }
 th, td { border-bottom: 1px solid color-mix(in srgb, currentcolor 25%, transparent); padding: 0.25rem 1rem 0.25rem 0;
   text-align: left; vertical-align: top; font-variant-numeric: tabular-nums; }
 td { font-family: ui-monospace, monospace; font-size: 0.9em; overflow-wrap: anywhere; }

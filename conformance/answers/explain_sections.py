@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from conformance.answers.explanation import Diagnosed, ExplainedStep, Explanation, NativeCall, Values
+from conformance.answers.explanation import Diagnosed, ExplainedStep, Explanation, NativeCall, Reading, Values
 from conformance.operations.written import short
 
 #: Of a quantity, how many values are shown in a line.
@@ -49,19 +49,22 @@ def heading(explanation: Explanation) -> str:
 
 def _of_numbers(diagnosed: Diagnosed) -> Section:
     """Return what the person's numbers are."""
-    numbers = "; ".join(f"{one.quantity} {_listed(one.texts)}" for one in diagnosed.numbers)
     verb = {"got": "What you got", "expected": "What you expected"}[diagnosed.asked]
+    numbers = "; ".join(f"{one.quantity} {_listed(one.texts)}" for one in diagnosed.numbers)
+    best, *others = [_told(one) for one in diagnosed.readings] or [""]
     if diagnosed.fits:
-        best, *others = diagnosed.readings
-        sentences = [f"{verb}, {numbers}, is {best.words}."]
-        sentences += [f"It would also fit {one.words}." for one in others]
+        sentences = [f"{verb}, {numbers}, is {best}.", *(f"It would also fit {one}." for one in others)]
     else:
         sentences = [f"{verb}, {numbers}, fits nothing that is known here."]
-        sentences += [f"Nearest, {_times(one.off)} what is left open: {one.words}." for one in diagnosed.readings]
-        sentences += [f"By feature a straight line of x: {diagnosed.note}."] if diagnosed.note else []
-    rows = [(one.words, *_row(value)) for one in diagnosed.readings for value in one.gives]
-    table = Table(header=("reading", "quantity", "gives"), rows=tuple(rows))
-    return Section(title=f"{verb}", sentences=tuple(sentences), tables=(table,) if rows else ())
+        near = zip(diagnosed.readings, [best, *others], strict=False)
+        sentences += [f"Nearest, off by {_times(one.off)} what is left open: {told}." for one, told in near]
+    sentences += [f"By feature it is a straight line of x: {diagnosed.note}."] if diagnosed.note else []
+    return Section(title=verb, sentences=tuple(sentences))
+
+
+def _told(reading: Reading) -> str:
+    gives = "; ".join(f"{one.quantity} {_listed(one.texts)}" for one in reading.gives)
+    return f"{reading.words} ({gives})"
 
 
 def _times(off: float | str) -> str:
@@ -101,8 +104,8 @@ def _of_step(step: ExplainedStep) -> Section:
     if step.gives:
         tables.append(Table(header=("gives", "shape", "values"), rows=tuple(_shaped(one) for one in step.gives)))
     if step.printed:
-        rows = tuple((one.quantity, _listed(one.texts)) for one in step.printed)
-        tables.append(Table(header=("as its source printed it", "values"), rows=rows))
+        printed = tuple((one.quantity, _listed(one.texts)) for one in step.printed)
+        tables.append(Table(header=("as its source printed it", "values"), rows=printed))
     if step.instead:
         rows = tuple((one.words, *_row(value)) for one in step.instead for value in one.gives)
         tables.append(Table(header=("if instead", "quantity", "gives"), rows=rows))

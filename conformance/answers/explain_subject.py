@@ -125,7 +125,9 @@ def _checked(settings: Settings) -> Operation:
     if settings.mode not in (None, *MODES):
         raise UsageError(f"--mode: expected train or infer, got {settings.mode!r}{hint(str(settings.mode), MODES)}")
     if settings.dtype not in DTYPES:
-        raise UsageError(f"--dtype: expected one of {', '.join(DTYPES)}, got {settings.dtype!r}{hint(settings.dtype, DTYPES)}")
+        raise UsageError(
+            f"--dtype: expected one of {', '.join(DTYPES)}, got {settings.dtype!r}{hint(settings.dtype, DTYPES)}"
+        )
     if not 1 <= data.ndim <= 8:
         raise UsageError(f"--data: expected 1 to 8 axes, such as '[[1], [5]]', got {data.ndim}")
     if data.nbytes > MEMORY_BUDGET:
@@ -156,7 +158,9 @@ def _steps(settings: Settings) -> list[dict[str, Any]]:
     data = {"kind": "literal", "values": settings.data.tolist()}
     upstream: dict[str, Any] = {}
     if settings.upstream is not None:
-        upstream = {"upstream": {"kind": "literal", "values": settings.upstream.values.reshape(settings.data.shape).tolist()}}
+        upstream = {
+            "upstream": {"kind": "literal", "values": settings.upstream.values.reshape(settings.data.shape).tolist()}
+        }
     infer, train = {"step": "infer", "input": data, **upstream}, {"step": "train", "input": data, **upstream}
     match settings.mode, settings.trained:
         case "train", _:

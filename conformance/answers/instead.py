@@ -52,11 +52,11 @@ def instead(
     """Return what the step would give otherwise, as far as it differs from the `right` numbers."""
     if request.inputs.input is None or not request.inputs.input.size:
         return ()
-    return tuple([
+    return (
         *_by_causes(subject, request, beginning, right),
         *_along_other_axes(subject, request),
         *_by_another_operation(subject, request, beginning, right),
-    ])
+    )
 
 
 def _by_causes(
@@ -97,13 +97,15 @@ def _seen(value: Array, right: Array) -> bool:
     return not bool((close | (np.isnan(value) & np.isnan(right)) | (value == right)).all())
 
 
-def _laid_out(
-    operation: Operation, configuration: Configuration, request: Request, name: str, value: Array
-) -> Values:
+def _laid_out(operation: Operation, configuration: Configuration, request: Request, name: str, value: Array) -> Values:
     """Return a quantity in its own layout."""
     assert request.inputs.input is not None
     shape, form = request.inputs.input.shape, operation.quantities[name].shape
-    laid = unflatten(value, configuration, shape) if form == "input" else value.reshape(shape_of(form, configuration, shape))
+    laid = (
+        unflatten(value, configuration, shape)
+        if form == "input"
+        else value.reshape(shape_of(form, configuration, shape))
+    )
     return values_of(name, laid, configuration.dtype if form == "input" else configuration.parameter_dtype)
 
 

@@ -83,7 +83,9 @@ def axes_choices(subject: Subject) -> Iterator[AxesChoice]:
             axes=axes, price=(1.0 if said else unusual) + 0.01 * position, differences=(_said("axis", words),)
         )
     if math.prod(shape[axis] for axis in own) > 1:
-        yield AxesChoice(axes=(), price=1.25 if said else 0.75, differences=(_said("axis", "one statistic over all values"),))
+        yield AxesChoice(
+            axes=(), price=1.25 if said else 0.75, differences=(_said("axis", "one statistic over all values"),)
+        )
 
 
 def epsilon_choices(subject: Subject) -> Iterator[EpsilonChoice]:
@@ -98,7 +100,9 @@ def epsilon_choices(subject: Subject) -> Iterator[EpsilonChoice]:
         if value != own:
             usual = value in DEFAULT_EPSILONS
             price = (1.0 if said else 0.05) if usual else (1.25 if said else 0.4)
-            yield EpsilonChoice(value=value, price=price, differences=(_said("epsilon", f"epsilon {value:g}{instead}"),))
+            yield EpsilonChoice(
+                value=value, price=price, differences=(_said("epsilon", f"epsilon {value:g}{instead}"),)
+            )
     if own:
         yield EpsilonChoice(
             value=0.0, price=1.0 if said else 0.2, differences=(_said("epsilon-dropped", "without epsilon"),)
@@ -135,19 +139,23 @@ def moved_choices(subject: Subject) -> Iterator[MovedChoice]:
             if plain and not differences:
                 continue
             base = 0.0 if plain else (1.0 if said else 0.3) + 0.1 * math.log10(count)
-            steps = "" if plain else f"after {count} train step{'s' if count > 1 else ''} on these data at decay {decay:.6g}"
-            stepped = (_said("steps", steps),) if steps else ()
-            yield MovedChoice(
-                trained=count, decay=decay, price=base + price, differences=(*stepped, *differences)
+            steps = (
+                ""
+                if plain
+                else f"after {count} train step{'s' if count > 1 else ''} on these data at decay {decay:.6g}"
             )
+            stepped = (_said("steps", steps),) if steps else ()
+            yield MovedChoice(trained=count, decay=decay, price=base + price, differences=(*stepped, *differences))
 
 
 def _decays(subject: Subject) -> dict[float, tuple[float, tuple[Difference, ...]]]:
     """Return the decays that may have been taken, each with its price and what it does otherwise."""
     own, said = subject.case.decay, "decay" in subject.given
-    usual = {value: (1.0, (_said("decay", f"decay {value:g} in place of {own:g}"),)) for value in DEFAULT_DECAYS}
+    usual: dict[float, tuple[float, tuple[Difference, ...]]] = {
+        value: (1.0, (_said("decay", f"decay {value:g} in place of {own:g}"),)) for value in DEFAULT_DECAYS
+    }
     if not said:
-        usual = dict.fromkeys(DEFAULT_DECAYS, (0.0, ()))
+        usual = {value: (0.0, ()) for value in DEFAULT_DECAYS}
     inverted = [own] if said else DEFAULT_DECAYS
     swapped = {
         round(1 - value, 12): (0.9 if said else 0.3, (_said("decay-inverted", _inverted(value)),)) for value in inverted

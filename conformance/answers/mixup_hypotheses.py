@@ -25,12 +25,10 @@ from conformance.spec.causes import catalogue
 Array = np.ndarray[Any, np.dtype[Any]]
 
 #: What a hypothesis costs, and what one of the last resort, which explains nearly anything.
-PRICE, _LAST_RESORT = 1.0, 2.5
+PRICE, _LAST_RESORT = 1.1, 2.5
 
 
-def by_hypotheses(
-    subject: Subject, scene: Scene, start: Mapping[str, Array], inputs: StepInputs
-) -> Iterator[Found]:
+def by_hypotheses(subject: Subject, scene: Scene, start: Mapping[str, Array], inputs: StepInputs) -> Iterator[Found]:
     """Yield a reading for each hypothesis and pass, with every setting as it was said or is usual."""
     for performs in ("infer", "train"):
         request = _request(subject, inputs, performs)
@@ -43,7 +41,11 @@ def by_hypotheses(
             if any(value.shape != scene.asked[name].values.shape for name, (value, _) in values.items()):
                 continue
             off = max(
-                float(off_of(value[..., None, :], bound[..., None, :], scene.asked[name], subject.case.dtype, request.worked)[0])
+                float(
+                    off_of(
+                        value[..., None, :], bound[..., None, :], scene.asked[name], subject.case.dtype, request.worked
+                    )[0]
+                )
                 for name, (value, bound) in values.items()
             )
             yield Found(

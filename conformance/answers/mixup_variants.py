@@ -137,9 +137,7 @@ class Variants:
 
     def _performed(self, performs: PassName, epsilon: EpsilonChoice, dialect: Dialect) -> Mapping[str, Expected]:
         operation, x = self.subject.operation, np.tile(self.scene.x, (1, self.count))
-        configuration = replace(
-            self.scene.configuration, shape=x.shape, feature_axes=(1,), epsilon=epsilon.value
-        )
+        configuration = replace(self.scene.configuration, shape=x.shape, feature_axes=(1,), epsilon=epsilon.value)
         situation = Situation(
             configuration=configuration,
             dialect=dialect,
@@ -153,20 +151,21 @@ class Variants:
             return (operation.train if performs == "train" else operation.infer)(situation, self.worked)
 
     def _states(self, dialect: Dialect) -> dict[str, Array]:
-        """Return the state of every variant, one after another."""
-        operation, scene = self.subject.operation, self.scene
+        """Return the state of every variant, one after another: by what is ignored, then by how the moving values came."""
         batch = self._batch(dialect)
-        rows: dict[str, list[Array]] = {name: [] for name in scene.state}
-        for ignoring in self.ignored:
-            for move in self.moves:
-                for name, value in scene.state.items():
-                    if name in ignoring.ignored:
-                        value = np.full_like(value, operation.initial[name])
-                    elif name in batch:
-                        kept = value.dtype.type(move.kept)
-                        value = moved(value, batch[name], (kept, 1 - kept))
-                    rows[name].append(value)
-        return {name: np.concatenate(values) for name, values in rows.items()}
+        states = {}
+        for name, start in self.scene.state.items():
+            came = [self._came(start, batch.get(name), move) for move in self.moves]
+            neutral = [np.full_like(start, self.subject.operation.initial[name])] * len(came)
+            states[name] = np.concatenate(
+                [one for ignoring in self.ignored for one in (neutral if name in ignoring.ignored else came)]
+            )
+        return states
+
+    def _came(self, start: Array, batch: Array | None, move: MovedChoice) -> Array:
+        """Return what a value of the state has come to; what no batch moves stays."""
+        kept = start.dtype.type(move.kept)
+        return start if batch is None else moved(start, batch, (kept, 1 - kept))
 
     def _batch(self, dialect: Dialect) -> dict[str, Array]:
         """Return what the batch would put in the place of the moving values."""

@@ -36,7 +36,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 #: The dearest choices are left out where the variants of the data would have more values than this together.
 _LARGEST = 1_000_000
 _CORRECTED = Difference(id="normalizing-correction", words="the variance that normalizes divided by m - 1")
-_MOVING_CORRECTED = Difference(id="moving-correction", words="the variance that enters the moving variance divided by m - 1")
+_MOVING_CORRECTED = Difference(
+    id="moving-correction", words="the variance that enters the moving variance divided by m - 1"
+)
 
 
 def diagnosed(subject: Subject, kind: Literal["got", "expected"], asked: Mapping[str, Typed]) -> Diagnosed:
@@ -99,7 +101,9 @@ def _check(subject: Subject, kind: str, asked: Mapping[str, Typed], inputs: Step
         like_input = subject.operation.quantities[name].shape == "input"
         if like_input and numbers.values.size != inputs.input.size:
             count = inputs.input.size
-            raise UsageError(f"--{kind}: expected {count} numbers of the {name}, as the data has, got {numbers.values.size}")
+            raise UsageError(
+                f"--{kind}: expected {count} numbers of the {name}, as the data has, got {numbers.values.size}"
+            )
 
 
 def _sought(

@@ -126,7 +126,9 @@ def call_of(told: Told, configuration: Configuration) -> Call:
     if configuration.dtype not in told.dtypes:
         return Call(reason=f"does not take {configuration.dtype}")
     if configuration.parameter_dtype != configuration.dtype:
-        return Call(reason="its words for parameters of another dtype are not held here; `conformance reproduce` writes them")
+        return Call(
+            reason="its words for parameters of another dtype are not held here; `conformance reproduce` writes them"
+        )
     where = where_of(configuration)
     form = next((form for form in told.forms if where in form.where), None)
     if form is None:

@@ -43,7 +43,9 @@ def alone(situation: Situation, feature: int) -> Situation:
 
 def implied(situation: Situation, feature: int, slope: float, offset: float) -> Mapping[str, float]:
     """Return the moving values of which inference makes slope·x + offset: V = (γ/slope)² - ε, M = (β - offset)/slope."""
-    gamma, beta = (float(situation.state[name][feature]) if name in situation.state else neutral for name, neutral in _NEUTRAL)
+    gamma, beta = (
+        float(situation.state[name][feature]) if name in situation.state else neutral for name, neutral in _NEUTRAL
+    )
     if not slope:
         return {"moving_mean": np.nan, "moving_variance": np.nan}
     variance = (gamma / slope) ** 2 - situation.configuration.epsilon

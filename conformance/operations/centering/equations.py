@@ -51,7 +51,7 @@ def _written(situation: Situation, performs: PassName, feature: int) -> Iterator
 def _differentiated(g: np.ndarray[tuple[int], np.dtype[np.floating]], performs: PassName) -> Iterator[Equation]:
     """Yield the gradient of the first value."""
     if performs == "infer":
-        yield Equation(symbol="dx₁", numbers=factor(g[0]), value=float(g[0]))
+        yield Equation(symbol="dx₁", numbers=factor(float(g[0])), value=float(g[0]))
         return
-    terms = total([factor(one) for one in g])
-    yield Equation(symbol="dx₁", numbers=f"{factor(g[0])} - ({terms})/{len(g)}", value=float(g[0] - g.mean()))
+    terms = total([factor(float(one)) for one in g])
+    yield Equation(symbol="dx₁", numbers=f"{factor(float(g[0]))} - ({terms})/{len(g)}", value=float(g[0] - g.mean()))
