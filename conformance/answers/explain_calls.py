@@ -19,6 +19,10 @@ def chosen(globs: Sequence[str], subject: Subject) -> tuple[Told, ...]:
     own = [told for told in implementations() if told.op == subject.case.op]
     if not globs:
         return tuple(own)
+    if not own:
+        raise UsageError(
+            f"--implementation: no native calls of {subject.case.op} are held; `conformance reproduce` writes them"
+        )
     for glob in globs:
         if not any(fnmatchcase(told.name, glob) for told in own):
             near = difflib.get_close_matches(glob, [told.name for told in own], n=1, cutoff=0.3)

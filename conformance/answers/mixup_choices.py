@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -148,23 +148,24 @@ def moved_choices(subject: Subject) -> Iterator[MovedChoice]:
             yield MovedChoice(trained=count, decay=decay, price=base + price, differences=(*stepped, *differences))
 
 
-def _decays(subject: Subject) -> dict[float, tuple[float, tuple[Difference, ...]]]:
+_Decay: TypeAlias = tuple[float, tuple[Difference, ...]]
+#: The price of a decay that is not otherwise than was said, and its differences.
+_AS_SAID: _Decay = (0.0, ())
+
+
+def _decays(subject: Subject) -> dict[float, _Decay]:
     """Return the decays that may have been taken, each with its price and what it does otherwise."""
-    own, said = subject.case.decay, "decay" in subject.given
-    usual: dict[float, tuple[float, tuple[Difference, ...]]] = {
-        value: (1.0, (_said("decay", f"decay {value:g} in place of {own:g}"),)) for value in DEFAULT_DECAYS
-    }
-    if not said:
-        usual = {value: (0.0, ()) for value in DEFAULT_DECAYS}
-    inverted = [own] if said else DEFAULT_DECAYS
-    swapped = {
-        round(1 - value, 12): (0.9 if said else 0.3, (_said("decay-inverted", _inverted(value)),)) for value in inverted
-    }
-    return {**usual, **swapped, **({own: (0.0, ())} if said else {})}
+    own = subject.case.decay
+    if "decay" not in subject.given:
+        swapped = {round(1 - value, 12): (0.3, (_inverted(value),)) for value in DEFAULT_DECAYS}
+        return {**dict.fromkeys(DEFAULT_DECAYS, _AS_SAID), **swapped}
+    others = {value: (1.0, (_said("decay", f"decay {value:g} in place of {own:g}"),)) for value in DEFAULT_DECAYS}
+    return {**others, round(1 - own, 12): (0.9, (_inverted(own),)), own: _AS_SAID}
 
 
-def _inverted(decay: float) -> str:
-    return f"{decay:.6g} taken for the weight of the new value, where it is that of the old one"
+def _inverted(decay: float) -> Difference:
+    words = f"{decay:.6g} taken for the weight of the new value, where it is that of the old one"
+    return _said("decay-inverted", words)
 
 
 def _said(id_: str, words: str) -> Difference:

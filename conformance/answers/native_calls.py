@@ -129,13 +129,18 @@ def call_of(told: Told, configuration: Configuration) -> Call:
         return Call(
             reason="its words for parameters of another dtype are not held here; `conformance reproduce` writes them"
         )
-    where = where_of(configuration)
-    form = next((form for form in told.forms if where in form.where), None)
+    form = form_of(told, configuration)
     if form is None:
         return Call(reason="no such call is held here; `conformance run` asks the library itself")
     if form.reason:
         return Call(reason=form.reason)
     return Call(text=text_of(form, configuration))
+
+
+def form_of(told: Told, configuration: Configuration) -> Form | None:
+    """Return the form that holds for the configuration; None where none was seen."""
+    where = where_of(configuration)
+    return next((form for form in told.forms if where in form.where), None)
 
 
 def text_of(form: Form, configuration: Configuration) -> str:

