@@ -73,14 +73,12 @@ def _times(off: float | str) -> str:
 
 def _of_axes(explanation: Explanation) -> Section:
     """Return which axes collapse, and what was taken for granted."""
-    shape, reduced = list(explanation.shape), list(explanation.reduction_axes)
-    kept = list(explanation.feature_axes)
-    features = " × ".join(map(str, explanation.features))
+    kept, reduced = list(explanation.feature_axes), list(explanation.reduction_axes)
+    features = f"{' × '.join(map(str, explanation.features))} feature{'' if explanation.features == (1,) else 's'}"
+    axes = f"Axis {kept[0]} is kept" if len(kept) == 1 else f"Axes {kept} are kept"
     sentences = [
         *([f"{explanation.title} ({explanation.source})"] if explanation.title else []),
-        f"The data have shape {shape}. Axes {kept} are kept, the features: {features} of them."
-        if len(kept) > 1
-        else f"The data have shape {shape}. Axis {kept[0]} is kept, the features: {features} of them.",
+        f"The data have shape {list(explanation.shape)}. {axes}: {features}.",
         f"Axes {reduced} are reduced: each statistic is over {explanation.reduced} values, and has shape"
         f" {list(explanation.features)}."
         if reduced

@@ -129,7 +129,12 @@ def _by_settings(subject: Subject, scene: Scene) -> Iterator[Found]:
 
 def _varied(subject: Subject, scene: Scene, dialect: Dialect, performs: Performs) -> Iterator[Found]:
     """Yield the readings of one pass, over epsilons and corrections, and over every variant of the state at once."""
-    ignored = list(ignored_choices(subject, scene.state))
+    # Of what a batch measures and what is kept of it, nothing depends on epsilon or on a learned parameter.
+    transforms = any(subject.operation.quantities[name].role == "output" for name in scene.asked)
+    if performs == "infer" and not transforms:
+        return
+    of_output = slice(None) if transforms else slice(1)
+    ignored = list(ignored_choices(subject, scene.state))[of_output]
     moves = [one for one in moved_choices(subject) if not dialect.moving_correction or one.trained]
     state = set(subject.operation.named(scene.configuration, "state"))
     if performs == "train" and not state & scene.asked.keys():
@@ -140,9 +145,10 @@ def _varied(subject: Subject, scene: Scene, dialect: Dialect, performs: Performs
     if not moves:
         return
     variants = Variants(subject, scene, dialect, ignored, moves)
-    corrections = (0, 1) if performs == "train" and "moving_variance" in subject.operation.quantities else (0,)
+    divides = performs == "train" and "moving_variance" in subject.operation.quantities
+    corrections = ((0, 1) if divides else (0,))[of_output]
     entering = Choice(price=0.2, differences=(_MOVING_CORRECTED,)) if dialect.moving_correction else Choice()
-    for epsilon in epsilon_choices(subject):
+    for epsilon in list(epsilon_choices(subject))[of_output]:
         for correction in corrections:
             off, gives = variants.judged(performs, epsilon, replace(dialect, normalizing_correction=correction))
             corrected = Choice(price=1.0, differences=(_CORRECTED,)) if correction else Choice()
