@@ -146,7 +146,7 @@ def _varied(subject: Subject, scene: Scene, dialect: Dialect, performs: Performs
         return
     variants = Variants(subject, scene, dialect, ignored, moves)
     divides = performs == "train" and "moving_variance" in subject.operation.quantities
-    corrections = ((0, 1) if divides else (0,))[of_output]
+    corrections = [0, 1] if divides and transforms else [0]
     entering = Choice(price=0.2, differences=(_MOVING_CORRECTED,)) if dialect.moving_correction else Choice()
     for epsilon in list(epsilon_choices(subject))[of_output]:
         for correction in corrections:
