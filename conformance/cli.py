@@ -1,4 +1,4 @@
-"""The command line: `conformance list | check | run | report | compare | reproduce`.
+"""The command line: `conformance list | check | run | report | compare | reproduce | explain`.
 
 Exit codes: 0; 1 unexpected verdicts; 2 the user's mistake, or nothing selected; 3 the suite failed, or
 planned is not recorded; 130 interrupted.
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
 
+from conformance.answers.explain_command import explain
 from conformance.answers.translation_command import SETTINGS as TRANSLATE_SETTINGS
 from conformance.answers.translation_command import translate
 from conformance.answers.vectors_command import export, judge
@@ -107,6 +108,10 @@ def list_(
 def check(
     files: _Files = None,
     write_schema: Annotated[bool, typer.Option(help="Write the published JSON Schemas beside the spec.")] = False,
+    write_calls: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Write spec/calls.json anew from runs of spec/calls.yaml."),
+    ] = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Compare the reference with exact rational arithmetic as well.")
     ] = False,
@@ -125,6 +130,12 @@ def check(
         from conformance.publish.schemas import write_schemas
 
         print(*write_schemas(spec_folder()), sep="\n")
+        return
+    if write_calls:
+        from conformance.answers.native_learning import write_calls as write_native_calls
+        from conformance.runfile.reading import read
+
+        print(write_native_calls(spec_folder(), [read(path) for path in write_calls]))
         return
     spec = load(spec_folder(), case_files(files or []))
     for warning in check_published(spec):
@@ -240,6 +251,7 @@ app.command()(publish)
 app.command()(export)
 app.command()(judge)
 app.command(context_settings=TRANSLATE_SETTINGS)(translate)
+app.command()(explain)
 
 
 @app.command()

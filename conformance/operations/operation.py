@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from conformance.cause import UNCHANGED, Cause
-from conformance.dialect import Dialect
+from conformance.dialect import Dialect, PassName
 from conformance.operations.rational import Passes
 from conformance.precision import Precision
 from conformance.protocol import Configuration
@@ -247,6 +247,20 @@ class Pass:
     refused: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equation:
+    """One equation of a pass with its numbers put in: `symbol` = `numbers` = `value`."""
+
+    symbol: str
+    numbers: str
+    value: float
+
+
+#: The equations of a pass for one feature, by its number, in the order in which they are computed.
+Equations = Callable[[Situation, PassName, int], tuple[Equation, ...]]
+#: What the state of a feature must have been for inference to give slope · x + offset, by name; NaN where nothing does.
+Implied = Callable[[Situation, int, float, float], Mapping[str, float]]
+
 #: What a quantity is: what comes out of a pass, what the pass measures of its batch, what is kept from step to step and
 #: moved by batches, what is kept and moved by gradients, or a derivative.
 Role = Literal["output", "statistic", "state", "learned", "gradient"]
@@ -322,6 +336,10 @@ class Operation:
     by_feature: bool = False
     #: Its passes that give only what is wanted in the situation, and then nothing of the domain.
     selecting: frozenset[Reference] = frozenset()
+    #: The equations of a pass with their numbers put in; None where it has none of its own.
+    equations: Equations | None = None
+    #: What an inference must have started from; None where nobody has written it down.
+    implied: Implied | None = None
     #: By pass that throughput times (infer, train_forward, train); empty where none is timed.
     traffic: Mapping[str, Traffic] = field(default_factory=dict)
 

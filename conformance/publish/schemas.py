@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from conformance.answers.explanation import Explanation
 from conformance.compare.values import Comparison
 from conformance.runfile.results import Results
 from conformance.spec import loader
@@ -30,6 +31,11 @@ def speed_schema() -> dict[str, Any]:
     return _schema(Speed, "How fast one interpreter is beside another")
 
 
+def explanation_schema() -> dict[str, Any]:
+    """Return the JSON Schema of what `conformance explain --json` writes."""
+    return _schema(Explanation, "What a case, or a person's own data, gives and why")
+
+
 def _schema(document: type, title: str) -> dict[str, Any]:
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, **TypeAdapter(document).json_schema(), "title": title}
@@ -39,6 +45,7 @@ def _schema(document: type, title: str) -> dict[str, Any]:
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "cases.schema.json": loader.file_schema,
     "comparison.schema.json": comparison_schema,
+    "explanation.schema.json": explanation_schema,
     "results.schema.json": results_schema,
     "speed.schema.json": speed_schema,
 }

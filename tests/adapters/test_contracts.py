@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.answers.native_calls import form_of, implementations
+from conformance.answers.native_learning import holds
 from conformance.errors import Place, WorkerError
 from conformance.execution.execute import Outcomes, execute
 from conformance.execution.pool import Workers
@@ -32,6 +34,7 @@ from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of
 from conformance.reproduce import Evidence
 from conformance.runfile import lines
+from conformance.runfile.structs import NativeCall
 from conformance.spec.case import Case
 from conformance.spec.divergences import Known
 from conformance.spec.loader import Located
@@ -280,6 +283,20 @@ def test_the_call_is_data(column: str) -> None:
     _, outcomes = produced(column, "steps")
     assert outcomes[0].call is not None
     assert outcomes[0].call["path"]
+
+
+def test_the_call_that_is_held_for_explanations_is_the_one_that_is_made(column: str) -> None:
+    """`spec/calls.json`, which `conformance check --write-calls` writes, says what the adapter says."""
+    cells, outcomes = offers_and_outcomes()
+    held = {told.name: told for told in implementations()}
+    for cell in cells.values():
+        told, configuration = held.get(cell.implementation.name), cell.case.configuration
+        call = getattr(outcomes[cell.id][0], "call", None)
+        if cell.column != column or told is None or call is None:
+            continue
+        form = form_of(told, configuration)
+        same_dtype = configuration.parameter_dtype == configuration.dtype
+        assert form is None or not same_dtype or holds(form, NativeCall(**call), configuration), (cell.id, call)
 
 
 def test_the_functions_are_in_the_adapter_s_file(column: str) -> None:

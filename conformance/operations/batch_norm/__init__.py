@@ -12,7 +12,7 @@ import numpy as np
 from conformance.dialect import CANONICAL
 from conformance.dialect import Dialect as Dialect
 from conformance.operations import observers
-from conformance.operations.batch_norm import diagnosis, probe, rational, reference, terms, tolerance
+from conformance.operations.batch_norm import diagnosis, equations, probe, rational, reference, terms, tolerance
 from conformance.operations.batch_norm.expectations import MOVING
 from conformance.operations.batch_norm.overflow import Reach, domains
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
@@ -350,6 +350,8 @@ BATCH_NORM = Operation(
     train_terms=terms.train_terms,
     infer_terms=terms.infer_terms,
     by_feature=True,
+    equations=equations.equations,
+    implied=equations.implied,
     # Forward: x in, y out, x a second time for its statistics. Backward: x and g in, dx out, x and g a second time.
     traffic={"infer": Traffic(2, 2), "train_forward": Traffic(2, 3), "train": Traffic(2 + 3, 3 + 5)},
 )

@@ -13,7 +13,7 @@ import numpy as np
 from conformance.dialect import Dialect
 from conformance.operations import observers
 from conformance.operations.batch_norm.reference import batch_mean
-from conformance.operations.centering import diagnosis, rational
+from conformance.operations.centering import diagnosis, equations, rational
 from conformance.operations.moving import debiasing, moved, moved_bound, weights
 from conformance.operations.operation import Expected, Operation, Quantity, Situation, Traffic
 from conformance.precision import Precision, theta
@@ -168,6 +168,8 @@ CENTERING = Operation(
     train_terms=lambda situation: _terms(situation, batch_mean(situation.x)),
     infer_terms=lambda situation: _terms(situation, situation.state["moving_mean"]),
     by_feature=True,
+    equations=equations.equations,
+    implied=equations.implied,
     # Two or three each way: what comes in, what goes out, and what comes in a second time for its mean.
     traffic={"infer": Traffic(2, 2), "train_forward": Traffic(2, 3), "train": Traffic(2 + 2, 3 + 3)},
 )

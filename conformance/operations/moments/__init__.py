@@ -114,6 +114,8 @@ MOMENTS = replace(
     train_terms=_terms,
     infer_terms=_terms,
     options=Options,
+    equations=None,
+    implied=None,
     misfit=_misfit,
     traffic={},
 )

@@ -114,6 +114,8 @@ SYNCHRONIZED_BATCH_NORM = replace(
     observers={},
     hypotheses=_synchronized_hypotheses,
     infer_terms=functools.partial(_rows_terms, BATCH_NORM, "infer"),
+    equations=None,
+    implied=None,
 )
 
 REPLICATED_BATCH_NORM = replace(
@@ -156,6 +158,8 @@ REPLICATED_CENTERING = replace(
     hypotheses=_centering_hypotheses,
     train_terms=functools.partial(_rows_terms, CENTERING, "train"),
     infer_terms=functools.partial(_rows_terms, CENTERING, "infer"),
+    equations=None,
+    implied=None,
 )
 
 REPLICAS = (SYNCHRONIZED_BATCH_NORM, REPLICATED_BATCH_NORM, REPLICATED_CENTERING)

@@ -86,4 +86,6 @@ UNTRACKED_BATCH_NORM = replace(
     hypotheses=_hypotheses,
     train_terms=_terms,
     infer_terms=_terms,
+    equations=None,
+    implied=None,
 )

@@ -49,6 +49,8 @@ VIRTUAL_BATCH_NORM = replace(
     observers={},
     hypotheses=diagnosis.hypotheses,
     train_terms=reference.train_terms,
+    equations=None,
+    implied=None,
     options=Options,
     misfit=_misfit,
 )

@@ -1,0 +1,36 @@
+"""What a step would give if one change of the formula, a hypothesis, were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from conformance.operations.operation import Expected, Hypothesis
+from conformance.reference.expected import Request, changes_results_alone, compute
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def supposed(
+    hypothesis: Hypothesis, request: Request, before: Mapping[str, Array], right: Mapping[str, Expected]
+) -> dict[str, Expected]:
+    """Return the quantities that the hypothesis is about, as it would have them; `right` is what the step should give.
+
+    Gradients are left out.
+    """
+    changed = replace(
+        request,
+        configuration=hypothesis.configuration,
+        dialect=hypothesis.dialect,
+        variance=hypothesis.variance,
+        hypothesis=hypothesis,
+        inputs=replace(request.inputs, upstream=None),
+    )
+    known = right if changes_results_alone(changed) else None
+    with np.errstate(all="ignore"):
+        results = compute(changed, before, {}, known)
+    about = hypothesis.only or results.keys()
+    return {name: one for name, one in results.items() if name in about and not name.startswith("grad_")}
