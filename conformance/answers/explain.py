@@ -24,7 +24,7 @@ from conformance.answers.shown import values_of
 from conformance.dialect import Dialect
 from conformance.operations.operation import Expected, shape_of, unflatten
 from conformance.precision import working
-from conformance.reference.expected import Request, compute
+from conformance.reference.computed import Request, compute
 from conformance.reference.inputs import Beginning, StepInputs, beginnings_of, inputs_of, situate
 from conformance.runfile.numbers import number
 

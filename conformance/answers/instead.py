@@ -18,7 +18,8 @@ from conformance.cause import text_of
 from conformance.operations import OPERATIONS
 from conformance.operations.operation import Expected, Operation, shape_of, unflatten
 from conformance.protocol import Configuration
-from conformance.reference.expected import Request, compute, hypotheses
+from conformance.reference.computed import Request, compute
+from conformance.reference.expected import References, hypotheses
 from conformance.reference.inputs import Beginning
 from conformance.spec.causes import catalogue
 
@@ -63,10 +64,10 @@ def _by_causes(
     subject: Subject, request: Request, beginning: Beginning, right: Mapping[str, Expected]
 ) -> Iterator[Instead]:
     plain = replace(request, inputs=replace(request.inputs, upstream=None))
-    forward = compute(plain, beginning.state, {})
+    references = References()
     tried = [one for one in hypotheses(request.configuration, request.dialect) if one.cause.id in _EXPECTED]
     for hypothesis in sorted(tried, key=lambda one: _EXPECTED.index(one.cause.id)):
-        changed = supposed(hypothesis, plain, beginning.state, forward)
+        changed = supposed(hypothesis, plain, beginning.state, references)
         gives = _differing(subject.operation, request.configuration, request, changed, right)
         if gives:
             words = text_of((hypothesis.cause,), catalogue())

@@ -17,7 +17,8 @@ from conformance.answers.supposed import supposed
 from conformance.cause import text_of
 from conformance.operations.operation import Hypothesis
 from conformance.precision import working
-from conformance.reference.expected import Request, compute, hypotheses
+from conformance.reference.computed import Request
+from conformance.reference.expected import References, hypotheses
 from conformance.reference.inputs import StepInputs
 from conformance.spec.case import Infer, Train
 from conformance.spec.causes import catalogue
@@ -32,9 +33,9 @@ def by_hypotheses(subject: Subject, scene: Scene, start: Mapping[str, Array], in
     """Yield a reading for each hypothesis and pass, with every setting as it was said or is usual."""
     for performs in ("infer", "train"):
         request = _request(subject, inputs, performs)
-        right = compute(request, start, {})
+        references = References()
         for hypothesis in hypotheses(request.configuration, request.dialect):
-            results = {} if hypothesis.representable else supposed(hypothesis, request, start, right)
+            results = {} if hypothesis.representable else supposed(hypothesis, request, start, references)
             if not scene.asked.keys() <= results.keys():
                 continue
             values = {name: (results[name].value, results[name].bound) for name in scene.asked}

@@ -21,7 +21,7 @@ from conformance.operations import OPERATIONS
 from conformance.operations.operation import Expected, unflatten
 from conformance.precision import dtype_name, in_dtype, rounded, storage_rounding, working
 from conformance.protocol import Configuration
-from conformance.reference.expected import Request, compute
+from conformance.reference.computed import Request, compute
 from conformance.reference.inputs import beginnings_of, inputs_of
 from conformance.spec.case import Case, Infer, Train
 

@@ -9,18 +9,16 @@ from typing import Any
 import numpy as np
 
 from conformance.operations.operation import Expected, Hypothesis
-from conformance.reference.expected import Request, changes_results_alone, compute
+from conformance.reference.computed import Request
+from conformance.reference.expected import References
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def supposed(
-    hypothesis: Hypothesis, request: Request, before: Mapping[str, Array], right: Mapping[str, Expected]
+    hypothesis: Hypothesis, request: Request, before: Mapping[str, Array], references: References
 ) -> dict[str, Expected]:
-    """Return the quantities that the hypothesis is about, as it would have them; `right` is what the step should give.
-
-    Gradients are left out.
-    """
+    """Return the quantities that the hypothesis is about, as it would have them; gradients are left out."""
     changed = replace(
         request,
         configuration=hypothesis.configuration,
@@ -29,8 +27,7 @@ def supposed(
         hypothesis=hypothesis,
         inputs=replace(request.inputs, upstream=None),
     )
-    known = right if changes_results_alone(changed) else None
     with np.errstate(all="ignore"):
-        results = compute(changed, before, {}, known)
+        results = references.under(changed, before, {}, references.suppositions(request, before, {}))
     about = hypothesis.only or results.keys()
     return {name: one for name, one in results.items() if name in about and not name.startswith("grad_")}

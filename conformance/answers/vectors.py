@@ -23,7 +23,7 @@ from conformance.operations.operation import Expected, shape_of, unflatten
 from conformance.operations.score import may_be_infinite
 from conformance.precision import dtype_name, storage_rounding, working
 from conformance.protocol import Configuration
-from conformance.reference.expected import Request, compute, numbers
+from conformance.reference.computed import Request, compute, numbers
 from conformance.reference.inputs import Beginning, StepInputs, beginnings_of, inputs_of
 from conformance.runfile.lines import case_line
 from conformance.spec.case import Case, Sgd
