@@ -57,6 +57,7 @@ CORE_PACKAGES = {
 }
 #: Of our own, what a report is made from: vocabulary, the run file, the place of the shipped files.
 REPORT_OURS = {
+    "conformance.cause",
     "conformance.dialect",
     "conformance.errors",
     "conformance.json_text",
