@@ -33,7 +33,7 @@ LAYERS = (
     ("run",),
     ("throughput",),
     ("compare", "report", "reproduce"),
-    ("publish", "regression"),
+    ("publish", "regression", "search"),
     ("cli",),
     ("__main__",),
 )
@@ -42,6 +42,7 @@ FLOORS = {name: floor for floor, names in enumerate(LAYERS) for name in names}
 #: What the core may import beside the standard library: the dependencies of pyproject.toml and what comes with pytest.
 CORE_PACKAGES = {
     "filelock",
+    "hypothesis",  # of the extra `search`, imported when a search is asked for
     "ml_dtypes",
     "msgspec",
     "numpy",
