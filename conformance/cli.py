@@ -24,7 +24,7 @@ from conformance.errors import ConformanceError, SuiteError
 from conformance.publish.command import publish
 from conformance.regression.command import regression
 from conformance.run.interpreters import pairs
-from conformance.search.command import fuzz
+from conformance.search.command import fuzz, properties
 from conformance.spec.tiers import Tier
 from conformance.throughput.command import throughput
 
@@ -236,6 +236,7 @@ app.command()(compare)
 app.command()(regression)
 app.command()(publish)
 app.command()(fuzz)
+app.command()(properties)
 
 
 @app.command()

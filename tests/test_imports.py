@@ -34,6 +34,7 @@ LAYERS = (
     ("throughput",),
     ("compare", "report", "reproduce"),
     ("publish", "regression", "search"),
+    ("testing",),
     ("cli",),
     ("__main__",),
 )

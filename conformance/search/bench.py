@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from conformance.errors import Place, WorkerError
-from conformance.execution.execute import execute
+from conformance.execution.execute import Outcomes, execute
 from conformance.execution.pool import Workers, converse
 from conformance.judging.judge import judge
 from conformance.planning.plan import Cell, Offer, Selection, plan
@@ -75,19 +75,23 @@ class Bench:
 
         What cannot express the case is left out. Raises `WorkerError` where the process does not start again.
         """
-        cells = [cell for cell in self.cells(case) if only is None or cell.implementation.name == only]
-        able = [cell for cell in cells if cell.unsupported is None]
         references = References()
         result = []
-        for cell, outcomes in execute(able, self.workers):
+        for cell, outcomes in self.performed(case, only):
             judgement = judge(cell, outcomes, references)
             known = known_of(cell, judgement, self._entries[cell.implementation.name], self.offer.versions)
             result.append(Trial(cell=cell, outcomes=outcomes, judgement=judgement, known=known))
+        return result
+
+    def performed(self, case: Case, only: str | None = None) -> Iterator[tuple[Cell, Outcomes]]:
+        """Yield the cells of a case, or the one of the implementation named, with what happened in each."""
+        cells = [cell for cell in self.cells(case) if only is None or cell.implementation.name == only]
+        able = [cell for cell in cells if cell.unsupported is None]
+        yield from execute(able, self.workers)
         self._since += len(able)
         if self._since > _REMEMBERED:
             self._since = 0
             self.workers.forget()
-        return result
 
     def cells(self, case: Case) -> list[Cell]:
         """Return the cells of a case, those that are unsupported among them."""

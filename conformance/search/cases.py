@@ -44,8 +44,13 @@ _PASSES = ("train", "infer")
 
 
 @st.composite
-def cases(draw: Any, operations: Sequence[str] = ("batch_norm",), dtypes: Sequence[str] = DTYPES) -> Case:
-    """Draw a case of one of those operations in one of those dtypes."""
+def cases(
+    draw: Any,
+    operations: Sequence[str] = ("batch_norm",),
+    dtypes: Sequence[str] = DTYPES,
+    steps: Sequence[str] = tuple(_OFTEN),
+) -> Case:
+    """Draw a case of one of those operations, in one of those dtypes, with steps of those kinds."""
     picks = Picks(draw)
     operation = OPERATIONS[picks.one(tuple(operations))]
     large = picks.rarely(32) and "input_dtype" not in names(operation)
@@ -66,7 +71,7 @@ def cases(draw: Any, operations: Sequence[str] = ("batch_norm",), dtypes: Sequen
     configuration = _configured(raw)
     picks.begin()
     raw["initial"] = _initial(picks, operation, configuration)
-    raw["steps"] = _Steps(picks, operation, configuration, large=large).drawn()
+    raw["steps"] = _Steps(picks, operation, configuration, large=large, allowed=frozenset(steps)).drawn()
     raw["clauses"] = clauses_of(raw)
     return Case.model_validate(raw)
 
@@ -126,8 +131,17 @@ def _literal(array: values.Values) -> Raw:
 class _Steps:
     """Draws the steps of a case one after another, each possible after those before it."""
 
-    def __init__(self, picks: Picks, operation: Operation, configuration: Configuration, *, large: bool) -> None:
+    def __init__(
+        self,
+        picks: Picks,
+        operation: Operation,
+        configuration: Configuration,
+        *,
+        large: bool,
+        allowed: frozenset[str],
+    ) -> None:
         self.picks, self.operation, self.configuration, self.large = picks, operation, configuration, large
+        self.allowed = allowed
         self.differentiated = False
 
     def drawn(self) -> list[Raw]:
@@ -137,7 +151,7 @@ class _Steps:
 
     def _step(self, *, first: bool, last: bool) -> Raw:
         self.picks.begin()
-        kind = self.picks.one(_kinds(self.operation.name, first, first and last, self.differentiated))
+        kind = self.picks.one(_kinds(self.operation.name, self.allowed, first, first and last, self.differentiated))
         match kind:
             case "train" | "infer":
                 return self._pass(kind)
@@ -197,9 +211,9 @@ class _Steps:
 
 
 @functools.cache
-def _kinds(operation: str, first: bool, alone: bool, differentiated: bool) -> tuple[str, ...]:
+def _kinds(operation: str, steps: frozenset[str], first: bool, alone: bool, differentiated: bool) -> tuple[str, ...]:
     """Return the kinds of steps that may come, each as often as it is to be drawn; a step that is `alone` is a pass."""
-    formulas = OPERATIONS[operation].formulas
+    formulas = OPERATIONS[operation].formulas.keys() & steps
     allowed = _PASSES if alone else (*_PASSES, "freeze") if first else tuple(_OFTEN)
     may = (kind for kind in allowed if kind in formulas and (kind != "sgd" or differentiated))
     return tuple(kind for kind in may for _ in range(_OFTEN[kind]))
