@@ -121,10 +121,18 @@ def check(bench: Bench, examples: int, *, number: int | None = None) -> Iterator
 
     They are the same in every run unless there is a seed, `number`.
     """
+    for operation in (operation for operation in bench.operations if operation in PROPERTIES):
+        for identity in PROPERTIES[operation]:
+            yield from check_one(bench, operation, identity, examples, number=number)
+
+
+def check_one(
+    bench: Bench, operation: str, identity: Property, examples: int, *, number: int | None = None
+) -> Iterator[Checked]:
+    """Yield the same of one property."""
     dtypes = tuple(dtype for dtype in DTYPES if dtype in bench.dtypes)
-    for operation in (operation for operation in bench.operations if operation in PROPERTIES and dtypes):
-        for property_ in PROPERTIES[operation]:
-            yield from _Check(bench=bench, operation=operation, identity=property_).run(examples, dtypes, number)
+    if dtypes:
+        yield from _Check(bench=bench, operation=operation, identity=identity).run(examples, dtypes, number)
 
 
 @dataclass(slots=True, kw_only=True)

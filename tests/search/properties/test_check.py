@@ -10,7 +10,7 @@ import pytest
 
 from conformance.search.bench import Bench
 from conformance.search.properties import PROPERTIES
-from conformance.search.properties.check import Checked, check, distance
+from conformance.search.properties.check import Checked, check_one, distance
 from conformance.search.properties.identity import near, same
 from conformance.search.properties.recorded import record_of
 from conformance.spec.loader import load_clauses
@@ -57,7 +57,16 @@ def _planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 @pytest.fixture(name="checked", scope="module")
 def _checked(planted: Bench) -> Mapping[tuple[str, str], Checked]:
-    return {(one.identity.id, one.cell.implementation.name.removeprefix("planted.")): one for one in check(planted, 2)}
+    """Check each property of the healthy layer and of the fault that breaks it, two examples each."""
+    result = {}
+    everything = planted.selection
+    for identity in PROPERTIES["batch_norm"]:
+        names = ("planted.nothing", f"planted.{BREAKS.get(identity.id, 'nothing')}")
+        planted.selection = replace(everything, implementations=names)
+        for one in check_one(planted, "batch_norm", identity, 2):
+            result[one.identity.id, one.cell.implementation.name.removeprefix("planted.")] = one
+    planted.selection = everything
+    return result
 
 
 @pytest.mark.parametrize("name", [one.id for one in PROPERTIES["batch_norm"]])
