@@ -30,7 +30,7 @@ PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 SHORT = 150
 GROUPS = ("torch", "tensorflow", "jax", "portable")
 #: What the environment of the suite has beside its own dependencies.
-EXTRAS, TOOLS = ("regression", "report", "throughput"), ("tests", "browser", "lint", "typing", "build")
+EXTRAS, TOOLS = ("regression", "report", "search", "throughput"), ("tests", "browser", "lint", "typing", "build")
 #: What no lock can hold: the index chooses between a build for the CPU and those for CUDA, which have other hashes.
 BUILT_BY_INDEX = ("torch",)
 #: What a build of those for CUDA requires, in versions that it says itself.
@@ -120,6 +120,22 @@ def timing(session: nox.Session) -> None:
     _time(session, options, timed, *options.rest)
     runs = [str(path) for path in (RESULTS / "run.jsonl", timed) if path.is_file()]
     _run(session, "conformance", "report", *runs, "--out", str(RESULTS / "report"))
+
+
+@nox.session(venv_backend="none")
+def fuzz(session: nox.Session) -> None:
+    """Search every framework group for what no case shows: exit 1 where something new was found."""
+    for group in _asked(session).group:
+        session.notify(f"environment({group})", session.posargs)
+    session.notify("search", session.posargs)
+
+
+@nox.session(venv_backend="none")
+def search(session: nox.Session) -> None:
+    """Search over the environments that are ready; `fuzz` calls it."""
+    options = _asked(session)
+    pythons = (word for pair in _built(session, options) for word in ("--python", pair))
+    _run(session, "conformance", "fuzz", "--out", str(RESULTS / "search"), *pythons, *options.rest)
 
 
 @nox.session(venv_backend="none")

@@ -28,6 +28,7 @@ from conformance.errors import ConformanceError, SuiteError
 from conformance.publish.command import publish
 from conformance.regression.command import regression
 from conformance.run.interpreters import pairs
+from conformance.search.command import fuzz, properties
 from conformance.spec.tiers import Tier
 from conformance.throughput.command import throughput
 
@@ -252,6 +253,8 @@ app.command()(export)
 app.command()(judge)
 app.command(context_settings=TRANSLATE_SETTINGS)(translate)
 app.command()(explain)
+app.command()(fuzz)
+app.command()(properties)
 
 
 @app.command()

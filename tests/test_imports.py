@@ -33,8 +33,8 @@ LAYERS = (
     ("run",),
     ("throughput",),
     ("answers", "compare", "report", "reproduce"),
-    ("publish", "regression"),
-    ("api",),
+    ("publish", "regression", "search"),
+    ("api", "testing"),
     ("cli",),
     ("__main__",),
 )
@@ -43,6 +43,7 @@ FLOORS = {name: floor for floor, names in enumerate(LAYERS) for name in names}
 #: What the core may import beside the standard library: the dependencies of pyproject.toml and what comes with pytest.
 CORE_PACKAGES = {
     "filelock",
+    "hypothesis",  # of the extra `search`, imported when a search is asked for
     "ml_dtypes",
     "msgspec",
     "numpy",

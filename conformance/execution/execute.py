@@ -46,7 +46,7 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
     while queues or busy or done:
         while (key := _next(queues, busy, workers)) is not None:
             busy[key] = begin(key, _idle(queues, busy, workers), workers)
-        for key in _idle(queues, busy, workers):
+        for key in [] if workers.kept else _idle(queues, busy, workers):
             workers.end(key)
         for key in [key for key in queues if key in workers.live and key not in busy]:
             _hand_over(queues[key], workers.live[key], workers, busy)

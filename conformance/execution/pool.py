@@ -17,6 +17,8 @@ from conformance.planning.discovery import WorkerKey
 from conformance.worker import wire
 
 _TICK = 0.25
+#: The cells before a crash that are still told after `Workers.forget`.
+_BLAMED = 20
 
 #: What a process is busy with while it brings up an adapter: in a process of its own, or after another.
 STARTING: Any = object()
@@ -34,11 +36,21 @@ class Limits:
 class Workers:
     """The worker processes alive: at most `count`, at most one per key. A context: leaving it ends them.
 
-    `folder` gets their output under `logs`, and under `caches` what they keep from run to run.
+    `folder` gets their output under `logs`, and under `caches` what they keep from run to run. `kept` processes stay
+    alive when they have nothing left to do, for cells that come later.
     """
 
-    def __init__(self, count: int, folder: Path, limits: Limits | None = None, stages: Stages | None = None) -> None:
+    def __init__(
+        self,
+        count: int,
+        folder: Path,
+        limits: Limits | None = None,
+        stages: Stages | None = None,
+        *,
+        kept: bool = False,
+    ) -> None:
         self.stages = stages or Stages()
+        self.kept = kept
         self.count = count
         self.folder = folder
         self.limits = limits or Limits()
@@ -83,6 +95,12 @@ class Workers:
         self._stop_writing(process)
         self.selector.unregister(process.answers)
         process.kill()
+
+    def forget(self) -> None:
+        """Drop what is known of the cells performed so far, so that a search of hours needs no more memory."""
+        self.stages = Stages()
+        for process in self.live.values():
+            del process.performed[:-_BLAMED]
 
     def ask(self, process: Process, message: Mapping[str, Any], seconds: float) -> None:
         """Send a request to a process, as fast as it takes it."""

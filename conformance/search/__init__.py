@@ -1,0 +1,1 @@
+"""Search: drawn cases, run against the reference, and what they leave behind. Hypothesis comes with the extra `search`."""

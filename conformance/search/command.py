@@ -1,0 +1,112 @@
+"""The options of `conformance fuzz` and `conformance properties`; what they lead to is imported when it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def fuzz(
+    implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
+    mode: Annotated[str, typer.Option(metavar="MODE", help="eager, compiled or xla.")] = "eager",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu or gpu.")] = "cpu",
+    adapter: Annotated[
+        list[str] | None, typer.Option("--adapter", metavar="FILE.py:NAME", help="Search this adapter alone.")
+    ] = None,
+    python: Annotated[
+        list[str] | None, typer.Option("--python", metavar="GROUP=PATH", help="The interpreter of a framework group.")
+    ] = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cases drawn for each process; 1000 where neither this nor --seconds is given."),
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Of the whole search.")] = None,
+    shrinking: Annotated[float, typer.Option(min=0, help="Seconds for which one find is made smaller.")] = 60.0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other cases.")] = 0,
+    cell_seconds: Annotated[float, typer.Option(min=0.1, help="A cell's deadline.")] = 60.0,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where finds go; a search goes on with what is there.")
+    ] = Path(".conformance/search"),
+) -> None:
+    """Search for inputs on which an implementation differs for a cause that nothing lists.
+
+    Whole cases are drawn, run and judged, and each find is made small and written as a case file with a script beside it.
+
+    Exit 0 where nothing new was found, 1 where something was.
+    """
+    from conformance.execution.pool import Limits
+    from conformance.planning.plan import Selection
+    from conformance.run.interpreters import pairs
+
+    try:
+        from conformance.search.fuzz import FuzzOptions
+        from conformance.search.fuzz import fuzz as search
+        from conformance.search.hunt import Effort
+    except ModuleNotFoundError as error:
+        raise _without_hypothesis(error) from error
+
+    limit = 1000 if examples is None and seconds is None else examples
+    options = FuzzOptions(
+        selection=Selection(implementations=tuple(implementation or ()), modes=(mode,), devices=(device,)),
+        interpreters=pairs("--python", python),
+        adapters=tuple(adapter or ()),
+        effort=Effort(examples=limit, seconds=seconds, shrinking=shrinking, seed=seed),
+        out=out,
+        limits=Limits(cell=cell_seconds),
+    )
+    raise SystemExit(search(options))
+
+
+def properties(
+    implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
+    mode: Annotated[str, typer.Option(metavar="MODE", help="eager, compiled or xla.")] = "eager",
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu or gpu.")] = "cpu",
+    adapter: Annotated[
+        list[str] | None, typer.Option("--adapter", metavar="FILE.py:NAME", help="Check this adapter alone.")
+    ] = None,
+    python: Annotated[
+        list[str] | None, typer.Option("--python", metavar="GROUP=PATH", help="The interpreter of a framework group.")
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Of each property.")] = 5,
+    seed: Annotated[int | None, typer.Option(min=0, help="Draws other examples; omitted: always the same.")] = None,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run file to write.")] = Path(
+        ".conformance/properties.jsonl"
+    ),
+) -> None:
+    """Check identities between the results of related inputs, and write a run file with a row for each of them.
+
+    Exit 1 where one does not hold and nothing that is known explains it.
+    """
+    from conformance.execution.pool import Limits
+    from conformance.planning.plan import Selection
+    from conformance.run.interpreters import pairs
+    from conformance.run.session import FOLDER
+
+    try:
+        from conformance.search.properties.recorded import PropertyOptions
+        from conformance.search.properties.recorded import properties as checked
+    except ModuleNotFoundError as error:
+        raise _without_hypothesis(error) from error
+
+    options = PropertyOptions(
+        selection=Selection(implementations=tuple(implementation or ()), modes=(mode,), devices=(device,)),
+        interpreters=pairs("--python", python),
+        adapters=tuple(adapter or ()),
+        examples=examples,
+        seed=seed,
+        out=out,
+        limits=Limits(cell=60.0),
+        folder=FOLDER,
+    )
+    raise SystemExit(checked(options))
+
+
+def _without_hypothesis(error: ModuleNotFoundError) -> Exception:
+    """Return what to tell where Hypothesis is not installed; any other error as it is."""
+    from conformance.errors import UsageError
+
+    if error.name != "hypothesis":
+        return error
+    return UsageError("search needs Hypothesis: pip install 'batchnorm-conformance[search]'")

@@ -1,0 +1,50 @@
+"""Drawn options: how to draw each field of the models that operations have of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from conformance.operations.operation import Operation
+from conformance.search.picks import Picks
+from conformance.search.shapes import Layout
+
+
+def _shards(picks: Picks, layout: Layout) -> list[int]:
+    """Divide the samples among two or three replicas, one of which may have none."""
+    samples = layout.shape[0]
+    first = picks.one(range(samples // 2, samples + 1))
+    if not picks.rarely(2):
+        return [first, samples - first]
+    second = picks.one(range(samples - first + 1))
+    return [first, second, samples - first - second]
+
+
+def _virtual_batch(picks: Picks, layout: Layout) -> int:
+    """Take a number of samples that divides the batch."""
+    samples = layout.shape[0]
+    return picks.one([size for size in range(1, samples + 1) if samples % size == 0] or [1])
+
+
+_FIELDS: Mapping[str, Callable[[Picks, Layout], Any]] = {
+    "shards": _shards,
+    "virtual_batch": _virtual_batch,
+    "renorm_decay": lambda picks, _layout: picks.one((0.5, 0.9, 0.75, 0.0, 1.0)),
+    "rmin": lambda picks, _layout: picks.one((None, 0.0, 0.5, 1.0)),
+    "rmax": lambda picks, _layout: picks.one((None, 1.0, 3.0, (1.0, 2.0))),
+    "dmax": lambda picks, _layout: picks.one((None, 1.0, 2.0, 0.5, (1.0, 3.0), 0.0)),
+    "input_dtype": lambda picks, _layout: picks.one(("int32", "int8", "uint8", "int64", "bool")),
+}
+#: Those of operations that divide the samples along the first axis.
+DIVIDING = frozenset({"shards", "virtual_batch"})
+
+
+def names(operation: Operation) -> tuple[str, ...]:
+    """Return the names of the operation's options."""
+    return () if operation.options is None else tuple(operation.options.model_fields)
+
+
+def options(picks: Picks, operation: Operation, layout: Layout) -> dict[str, Any]:
+    """Draw what a case tells the operation beyond its configuration. Raises `KeyError` on a field that is not known here."""
+    drawn = {name: _FIELDS[name](picks, layout) for name in names(operation)}
+    return {name: value for name, value in drawn.items() if value is not None}
