@@ -21,9 +21,9 @@ from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations.score import Worst
 from conformance.planning.discovery import keys
 from conformance.planning.plan import Offer, Selection
-from conformance.run.plugin import describe
 from conformance.run.session import check_interpreters
 from conformance.runfile import lines
+from conformance.runfile.notes import describe
 from conformance.runfile.structs import Record
 from conformance.runfile.writing import RunWriter
 from conformance.search.bench import Bench
