@@ -122,12 +122,13 @@ def _check(implementation: _Implementation, names: Sequence[str]) -> None:
     if names.count(name) > 1:
         raise UsageError(f"{name}: is the name of {names.count(name)} implementations")
     _check_known(name, "op", [implementation.op], OPERATIONS)
-    quantities = OPERATIONS[implementation.op].quantities
     for field, words in (("modes", MODES), ("devices", DEVICES), ("dtypes", DTYPES), ("steps", STEPS)):
         listed = getattr(implementation, field)
         _check_known(name, field, listed, words)
         if not listed:
             raise UsageError(f"{name}: {field}: expected some of {', '.join(words)}, got none")
+    # Rows of several operations share what their library lacks.
+    quantities = sorted({quantity for operation in OPERATIONS.values() for quantity in operation.quantities})
     _check_known(name, "lacks", implementation.lacks, quantities)
     _check_known(name, "timed", implementation.timed, (*TIMED, *TIMED_TOO))
     lacking = set(TIMED) - set(implementation.timed)
