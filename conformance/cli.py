@@ -10,12 +10,14 @@ import gc
 import json
 import os
 import sys
+import traceback
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperCommand
 
@@ -24,13 +26,18 @@ from conformance.answers.translation_command import SETTINGS as TRANSLATE_SETTIN
 from conformance.answers.translation_command import translate
 from conformance.answers.vectors_command import export, judge
 from conformance.compare.command import compare
-from conformance.errors import ConformanceError, SuiteError
+from conformance.errors import ConformanceError, StorageError, SuiteError
 from conformance.publish.command import publish
 from conformance.regression.command import regression
 from conformance.run.interpreters import pairs
+from conformance.run.number_option import SECONDS, WORKERS, decimal, whole
+from conformance.runfile.terminal import plain
 from conformance.search.command import fuzz, properties
 from conformance.spec.tiers import Tier
 from conformance.throughput.command import throughput
+
+#: What Typer raises of a command line; it has no public name, since one release takes it from Click and another has its own.
+_Misused: Any = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="conformance",
@@ -65,15 +72,27 @@ _Adapter = Annotated[
 def main() -> None:
     """Run the command line; what a person got wrong is one line and exit code 2."""
     try:
-        app()
-    except SuiteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(3) from error
+        app(standalone_mode=False)
+    except _Misused as error:
+        if not sys.argv[1:]:
+            error.show()
+            raise SystemExit(2) from error
+        _refuse(" ".join(error.format_message().split()), 2, error)
+    except (SuiteError, StorageError) as error:
+        _refuse(str(error), 3, error)
     except ConformanceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except KeyboardInterrupt:
+        _refuse(str(error), 2, error)
+    except (KeyboardInterrupt, typer.Abort):
         raise SystemExit(130) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is no verdict
+        # Python would exit with 1, by which CI takes it for an unexpected verdict.
+        traceback.print_exc()
+        _refuse(f"the suite's own fault: {type(error).__name__}", 3, error)
+
+
+def _refuse(message: str, code: int, error: Exception) -> NoReturn:
+    print(f"error: {plain(message)}", file=sys.stderr)
+    raise SystemExit(code) from error
 
 
 app.command()(throughput)
@@ -97,11 +116,11 @@ def list_(
     texts = [[", ".join(value) if isinstance(value, list) else str(value) for value in row.values()] for row in rows]
     if not sys.stdout.isatty():
         for row_texts in texts:
-            print("\t".join(" ".join(text.split()) for text in row_texts))
+            print("\t".join(plain(" ".join(text.split())) for text in row_texts))
         return
     table = Table(*rows[0] if rows else [])
     for row_texts in texts:
-        table.add_row(*row_texts)
+        table.add_row(*map(escape, map(plain, row_texts)))
     Console().print(table)
 
 
@@ -140,7 +159,7 @@ def check(
         return
     spec = load(spec_folder(), case_files(files or []))
     for warning in check_published(spec):
-        print(f"warning: {warning}", file=sys.stderr)
+        print(plain(f"warning: {warning}"), file=sys.stderr)
     ids = [] if files else [entry.case.id for entry in spec.cases]
     causes = load_causes(spec_folder() / "causes.yaml", spec.clauses)
     entries = load_divergences(spec_folder() / "divergences.yaml", ids, causes)
@@ -184,10 +203,15 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     grouped: Annotated[
         bool, typer.Option("--grouped", help="Leave out what is of no group, so that runs of several groups merge.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes alive at once; omitted: one per core.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(parser=whole(1, WORKERS), metavar="N", help="Processes alive at once; omitted: one per core."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run file to write.")] = None,
     resume: Annotated[bool, typer.Option(help="Complete the run file --out.")] = False,
-    cell_seconds: Annotated[float, typer.Option(min=0.1, help="A cell's deadline.")] = 180.0,
+    cell_seconds: Annotated[
+        float, typer.Option(parser=decimal(0.1, SECONDS), metavar="SECONDS", help="A cell's deadline.")
+    ] = 180.0,
     profile: Annotated[bool, typer.Option("--profile", help="Print at the end where the time went.")] = False,
 ) -> None:
     """Run the cells selected, of cases of your own or of the shipped ones, and write a run file.
@@ -351,7 +375,7 @@ def _implementation_rows(python: list[str] | None, adapter: list[str] | None) ->
     with Workers(os.cpu_count() or 1, FOLDER) as workers:
         for offer in survey(wanted, [], workers):
             if not isinstance(offer, Offer):
-                print(f"{offer.worker}: {offer.message.splitlines()[-1]}", file=sys.stderr)
+                print(plain(f"{offer.worker}: {offer.message.splitlines()[-1]}"), file=sys.stderr)
                 continue
             for implementation in offer.implementations:
                 row: dict[str, object] = {

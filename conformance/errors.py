@@ -1,13 +1,16 @@
 """What can go wrong, one class per failure, by whose fault it is.
 
 `SpecError`: a person's spec file. `UsageError`: a person's command line or run file. `WorkerError`: an
-adapter that could not be started or asked. `SuiteError`: the suite itself. What a framework does wrong is
+adapter that could not be started or asked. `StorageError`: a disk. `SuiteError`: the suite itself. What a framework does wrong is
 never one of these: it is an outcome.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+#: Errors of one kind that a person is shown at once.
+SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +43,14 @@ class SpecError(ConformanceError):
 
 @dataclass(eq=False)
 class SpecErrors(ConformanceError):  # noqa: N818 - several errors at once
-    """Every error found in the spec files, in the order of their places."""
+    """Every error found in the spec files, in the order of their places; as text, the first of them."""
 
     errors: tuple[SpecError, ...]
 
     def __str__(self) -> str:
-        return "\n".join(str(error) for error in self.errors)
+        lines = [str(error) for error in self.errors[:SHOWN]]
+        rest = len(self.errors) - len(lines)
+        return "\n".join([*lines, *([f"and {rest:,} more like these"] if rest else [])])
 
 
 @dataclass(eq=False)
@@ -69,6 +74,16 @@ class WorkerError(ConformanceError):
 
     def __str__(self) -> str:
         return f"{self.worker}: {self.message}"
+
+
+@dataclass(eq=False)
+class StorageError(ConformanceError):
+    """What was to be kept could not be written: a full disk, a folder that is gone. What stands there may be resumed."""
+
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(eq=False)

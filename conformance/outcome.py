@@ -77,27 +77,3 @@ class Repeated:
 
 
 Outcome: TypeAlias = Produced | Refused | Unsupported | Crashed | TimedOut | Repeated
-
-
-def outcome_from(answer: Mapping[str, Any]) -> Produced | Refused:
-    """Return the outcome that a worker's answer to one step tells."""
-    match answer:
-        case {"refused": {"types": types, "message": message, "trace": trace}, "seconds": seconds}:
-            return Refused(
-                types=tuple(types),
-                message=message,
-                trace=trace,
-                state=answer.get("state"),
-                seconds=seconds,
-                mistake=answer["refused"].get("mistake", ""),
-                call=answer.get("call"),
-            )
-        case _:
-            return Produced(
-                quantities=answer["quantities"],
-                state=answer["state"],
-                seconds=answer["seconds"],
-                compilations=answer.get("compilations"),
-                overwritten=tuple(answer.get("overwritten", ())),
-                call=answer.get("call"),
-            )

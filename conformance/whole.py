@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all."""
+"""A file that appears whole or not at all, and whether a file may be at a place."""
 
 from __future__ import annotations
 
@@ -9,8 +9,34 @@ from pathlib import Path
 from conformance.errors import UsageError
 
 
+def check_place(path: Path) -> None:
+    """Raise `UsageError` where no file can be written at `path`: asked before work that would be lost."""
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder, and a file was expected")
+        if _is_there(path) and not path.is_file():
+            raise UsageError(f"{path}: is a device or a pipe, and a file was expected")
+        above = next(folder for folder in path.absolute().parents if _is_there(folder))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    if not above.is_dir():
+        raise UsageError(f"{path}: cannot be written: {above} is no folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{path}: cannot be written: nothing can be made in {above}")
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether anything is at `path`. Raises `OSError` where nothing can be, such as of too long a name."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write the file at `path`, in place of any that is there. Raises `UsageError` where that cannot be."""
+    check_place(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

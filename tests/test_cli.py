@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -255,6 +256,66 @@ def test_a_killed_run_leaves_no_orphan_and_is_completed_by_resume(tmp_path: Path
     cells = [record["cell"] for record in records_of(tmp_path / "run.jsonl")]
     assert found.returncode in (0, 1), found.stderr
     assert len(set(cells)) == len(cells) == lines[0]["planned"] == lines[-1]["recorded"]
+
+
+def test_a_run_killed_while_it_wrote_its_head_is_completed_by_resume(case_glob: str, tmp_path: Path) -> None:
+    """Of the head there may be a part of the first line, or any number of whole lines."""
+    words = ["run", *NUMPY, "--case", case_glob, "--out", "run.jsonl"]
+    conformance(*words, folder=tmp_path)
+    whole = (tmp_path / "run.jsonl").read_bytes()
+    for kept in (40, whole.index(b"\n") + 1, whole.index(b'{"kind":"record"') - 20):
+        (tmp_path / "run.jsonl").write_bytes(whole[:kept])
+        assert conformance(*words, "--resume", folder=tmp_path).returncode == 0
+        lines = lines_of(tmp_path / "run.jsonl")
+        assert sorted(str(line["kind"]) for line in lines) == sorted(
+            json.loads(line)["kind"] for line in whole.splitlines()
+        )
+
+
+def test_a_resumed_run_exits_as_an_undisturbed_one(case_glob: str, tmp_path: Path) -> None:
+    """What failed before the interruption is a failure still, also where nothing is left to do."""
+    words = ["run", "--adapter", f"{DYING}:ADAPTER", "--implementation", "dying.drifting"]
+    words += ["--case", case_glob, "--out", "run.jsonl"]
+    assert conformance(*words, folder=tmp_path).returncode == 1
+    assert conformance(*words, "--resume", folder=tmp_path).returncode == 1
+    assert conformance("run", *NUMPY, "--case", case_glob, "--out", "fine.jsonl", folder=tmp_path).returncode == 0
+    words = ["run", *NUMPY, "--case", case_glob, "--out", "fine.jsonl", "--resume"]
+    assert conformance(*words, folder=tmp_path).returncode == 0
+
+
+def test_a_full_disk_is_one_line_and_exit_code_3_and_resume_mends_it(case_glob: str, tmp_path: Path) -> None:
+    words = ["run", *NUMPY, "--case", case_glob, "--out", "run.jsonl"]
+    full = subprocess.run(
+        [sys.executable, "-P", "-m", "conformance", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+    )
+    assert full.returncode == 3
+    assert full.stderr == "error: run.jsonl: cannot be written: File too large; --resume goes on from what is there\n"
+    assert "Traceback" not in full.stdout
+    assert conformance(*words, "--resume", folder=tmp_path).returncode == 0
+    assert lines_of(tmp_path / "run.jsonl")[-1]["kind"] == "footer"
+
+
+def test_a_place_where_no_run_file_can_be_is_told_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in ("file/run.jsonl", ".", "x" * 300):
+        refused = conformance("run", "--out", out, folder=tmp_path)
+        assert (refused.returncode, len(refused.stderr.splitlines()), refused.stdout) == (2, 1, "")
+        assert not (tmp_path / ".conformance").exists()
+
+
+def test_a_fault_of_the_suite_never_exits_as_unexpected_verdicts_do(tmp_path: Path) -> None:
+    code = "import conformance.cli as cli; cli.app = lambda **_: 1 // 0; cli.main()"
+    failed = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert failed.returncode == 3
+    assert failed.stderr.endswith("error: the suite's own fault: ZeroDivisionError\n")
 
 
 def test_resume_refuses_another_selection(case_glob: str, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from conformance.answers.typed_numbers import Typed
 from conformance.errors import UsageError
 from conformance.operations import OPERATIONS
 from conformance.operations.operation import Operation
+from conformance.spec.budgets import INPUT_BYTES
 from conformance.spec.case import Case
 from conformance.spec.complaint import hint
-from conformance.spec.loader import MEMORY_BUDGET, load_clauses, load_file
+from conformance.spec.loader import load_clauses, load_file
 from conformance.spec.locations import spec_folder
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -130,8 +131,8 @@ def _checked(settings: Settings) -> Operation:
         )
     if not 1 <= data.ndim <= 8:
         raise UsageError(f"--data: expected 1 to 8 axes, such as '[[1], [5]]', got {data.ndim}")
-    if data.nbytes > MEMORY_BUDGET:
-        raise UsageError(f"--data: {data.size} values, of at most {MEMORY_BUDGET // 8}")
+    if data.nbytes > INPUT_BYTES:
+        raise UsageError(f"--data: {data.size} values, of at most {INPUT_BYTES // 8}")
     if epsilon is not None and not 0 <= epsilon < math.inf:
         raise UsageError(f"--epsilon: expected a number that is not negative, got {epsilon:g}")
     if decay is not None and not 0 <= decay <= 1:

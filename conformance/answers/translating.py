@@ -20,7 +20,8 @@ from conformance.judging.judgement import Judgement
 from conformance.operations.operation import unflatten
 from conformance.outcome import Outcome, Produced
 from conformance.planning.discovery import WorkerKey, keys
-from conformance.planning.plan import Cell, Offer, Offered, offer_from
+from conformance.planning.offer import offer_from
+from conformance.planning.plan import Cell, Offer, Offered
 from conformance.protocol import Configuration
 from conformance.reference.expected import References
 from conformance.runfile.structs import NativeCall
@@ -95,7 +96,7 @@ class Libraries:
             answer = converse(self.workers.start(key), None, self.workers, self.workers.limits.start)
             match answer:
                 case {"offer": offer}:
-                    self._offers[key] = offer_from(key, offer, {})
+                    self._offers[key] = offer_from(key, offer, {}, 0)
                 case _:
                     self._offers[key] = None
                     if key in self.workers.live:

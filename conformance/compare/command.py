@@ -14,6 +14,7 @@ import typer
 from conformance.compare.values import Comparison, FailOn, Policy
 from conformance.errors import UsageError
 from conformance.run.interpreters import pairs
+from conformance.runfile.terminal import plain
 
 
 class Form(StrEnum):
@@ -147,7 +148,7 @@ def _written(comparison: Comparison, form: Form) -> str:
 
     match form:
         case Form.TEXT:
-            return text(comparison)
+            return plain(text(comparison))
         case Form.MARKDOWN:
             return markdown(comparison)
         case Form.JSON:

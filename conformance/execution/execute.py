@@ -14,11 +14,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from conformance.execution.pool import FOLLOWING, STARTING, Late, Workers, begin
+from conformance.execution.answer import AnswerError, outcome_of, stretches_of
+from conformance.execution.pool import FOLLOWING, STARTING, Broken, Died, Late, Workers, begin
 from conformance.execution.process import Process
 from conformance.execution.request import request_of
 from conformance.execution.time_profile import Stages
-from conformance.outcome import Crashed, Outcome, Repeated, TimedOut, Unsupported, outcome_from
+from conformance.operations import OPERATIONS
+from conformance.outcome import Crashed, Outcome, Refused, Repeated, TimedOut, Unsupported
 from conformance.planning.discovery import WorkerKey
 from conformance.planning.plan import Cell
 from conformance.worker import wire
@@ -91,6 +93,31 @@ class _Job:
                 self._frame = wire.encode(request_of(self.cell))
         return self._frame
 
+    def take(self, answer: Mapping[str, Any], stages: Stages) -> bool:
+        """Take in an answer to the cell, and return whether it is the last. Raises `AnswerError`."""
+        if "done" not in answer:
+            if self._is_answered():
+                raise AnswerError("more than it has steps")
+            self.outcomes.append(outcome_of(answer, OPERATIONS[self.cell.case.op].quantities))
+            return False
+        if not self._is_answered():
+            raise AnswerError("it ended before all of its steps")
+        stages.calls.extend(stretches_of(answer.get("calls")))
+        if self.cell.case.again:
+            if not isinstance(answer.get("again"), str):
+                raise AnswerError("it does not tell whether the bits agree")
+            self.outcomes.append(Repeated(difference=answer["again"]))
+        return True
+
+    def before_loss(self) -> list[Outcome]:
+        """Return the outcomes before the step to blame for the loss of the process: the last, where all have one."""
+        return self.outcomes[: len(self.cell.case.performed)]
+
+    def _is_answered(self) -> bool:
+        """Return whether the start and each step have an outcome; nothing follows a start that was refused."""
+        refused = len(self.outcomes) == 1 and isinstance(self.outcomes[0], Refused)
+        return refused or len(self.outcomes) == 1 + len(self.cell.case.performed)
+
     def begin(self, stages: Stages) -> bytes:
         """Count one more try, and return the encoded request without keeping it."""
         self.tries, self.outcomes = self.tries + 1, []
@@ -137,29 +164,36 @@ def _take(
     """Return the cell that this answer ends, if it ends one."""
     key, job = process.key, busy.get(process.key)
     match answer:
-        case {"offer": _, "imported": imported}:
+        case dict() if isinstance(job, _Job):
+            try:
+                ends = job.take(answer, workers.stages)
+            except AnswerError as error:
+                return _lost(process, f"sent what is no answer: {error}", busy, queues, workers)
+            if ends:
+                process.deadline = float("inf")
+                process.performed.append(job.cell.id)
+                del busy[key]
+                return _ended(job)
+        case {"offer": dict(), "imported": [int() | float(), int() | float(), int() | float()] as imported} if job in (
+            STARTING,
+            FOLLOWING,
+        ):
             workers.stages.imports.append(tuple(imported))
             process.deadline = float("inf")
             busy.pop(key, None)
-        case {"done": True, "calls": calls} if isinstance(job, _Job):
-            workers.stages.calls.extend(calls)
-            process.deadline = float("inf")
-            process.performed.append(job.cell.id)
-            if "again" in answer:
-                job.outcomes.append(Repeated(difference=answer["again"]))
-            del busy[key]
-            return _ended(job)
-        case {"failure": failure}:
-            return _lost(process, f"did not start again: {failure['message']}", busy, queues, workers)
-        case dict() if isinstance(job, _Job):
-            job.outcomes.append(outcome_from(answer))
+        case {"failure": {"message": str(message)}} if job in (STARTING, FOLLOWING):
+            return _lost(process, f"did not start again: {message}", busy, queues, workers)
+        case Broken(how=how):
+            return _lost(process, how, busy, queues, workers)
         case Late() if isinstance(job, _Job):
             outcome = TimedOut(limit=workers.limits.cell, output=process.output())
             del busy[key]
             workers.end(key)
-            return job.cell, (*job.outcomes, outcome)
-        case _:
+            return job.cell, (*job.before_loss(), outcome)
+        case Died() | Late():
             return _lost(process, process.ending(), busy, queues, workers)
+        case _:
+            return _lost(process, "sent what nobody asked for", busy, queues, workers)
     return None
 
 
@@ -183,11 +217,11 @@ def _lost(
     if job is None:
         return None
     if job.tries < _TRIES:
-        job.first = (how, process.performed, output, job.outcomes)
+        job.first = (how, process.performed, output, job.before_loss())
         queues[key].appendleft(job)
         return None
     crashed = Crashed(how=how, recurs=True, before=(), output=output)
-    return job.cell, (*job.outcomes, crashed)
+    return job.cell, (*job.before_loss(), crashed)
 
 
 def _ended(job: _Job) -> tuple[Cell, Outcomes]:

@@ -27,10 +27,12 @@ FOLLOWING: Any = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Seconds that a worker may take."""
+    """What a worker may take: seconds to import and to answer, and bytes of resident memory."""
 
-    start: float = 300.0
+    start: float = 180.0
     cell: float = 180.0
+    #: Resident, since JAX and TensorFlow reserve far more than they use.
+    memory: int = 16 * 2**30
 
 
 class Workers:
@@ -121,8 +123,11 @@ class Workers:
         happened: list[tuple[Process, Any]] = []
         ended: set[WorkerKey] = set()
         due = min((process.deadline for process in self.live.values()), default=float("inf"))
+        began = time.monotonic()
+        timeout = max(0.0, min(_TICK, due - began))
         with self.stages.at("waiting for workers"):
-            events = self.selector.select(max(0.0, min(_TICK, due - time.monotonic())))
+            events = self.selector.select(timeout)
+        self._forgive(time.monotonic() - began - timeout)
         for event, _ in events:
             process, purpose = event.data
             if purpose == "write":
@@ -136,16 +141,30 @@ class Workers:
         if looks:
             self._looks = time.monotonic() + _TICK
         for key, process in self.live.items():
-            while (message := wire.take(process.inbox)) is not None:
-                happened.append((process, message))
+            try:
+                while (message := wire.take(process.inbox)) is not None:
+                    happened.append((process, message))
+            except wire.FrameError as error:
+                happened.append((process, Broken(how=f"sent {error}")))
+                continue
+            held = process.memory() if looks else 0
             # A grandchild may hold the pipe open beyond its parent's death.
             if key in ended or (looks and process.popen.poll() is not None and not process.inbox and not happened):
                 happened.append((process, Died()))
+            elif held > self.limits.memory:
+                limit = f"the limit of {self.limits.memory / 2**30:.3g} GiB"
+                happened.append((process, Broken(how=f"held {held / 2**30:.3g} GiB of memory, over {limit}")))
             elif time.monotonic() > process.deadline:
                 happened.append((process, Late()))
             if looks:
                 process.bound_output()
         return happened
+
+    def _forgive(self, late: float) -> None:
+        """Move every deadline by the time for which this process itself was stopped, and read nothing."""
+        if late > _TICK:
+            for process in self.live.values():
+                process.deadline += late
 
     def _stop_writing(self, process: Process) -> None:
         if process.requests in self.selector.get_map():
@@ -158,6 +177,13 @@ class Died:
 
 class Late:
     """The process did not answer in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """The process did what ends it, in words that follow its name."""
+
+    how: str
 
 
 def begin(key: WorkerKey, idle: Sequence[WorkerKey], workers: Workers) -> Any:
@@ -193,6 +219,8 @@ def converse(process: Process, message: Mapping[str, Any] | None, workers: Worke
             match answer:
                 case Died():
                     loss: Outcome = Crashed(how=process.ending(), recurs=False, before=(), output=process.output())
+                case Broken(how=how):
+                    loss = Crashed(how=how, recurs=False, before=(), output=process.output())
                 case Late():
                     loss = TimedOut(limit=seconds, output=process.output())
                 case _:

@@ -29,6 +29,7 @@ _CHUNK = 1 << 20
 #: A worker's output file is emptied beyond this size: endless output must not fill the disk.
 OUTPUT_LIMIT = 32 * 2**20
 _TAIL = 4_000
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class Process:
@@ -44,15 +45,17 @@ class Process:
         #: The end of what was emptied from the output file since the last request.
         self.cut = b""
         log.parent.mkdir(parents=True, exist_ok=True)
-        # Appending, so that a file emptied while the worker writes stays as small as it was made.
-        with log.open("ab") as output, contextlib.ExitStack() as its_ends, contextlib.ExitStack() as our_ends:
-            self.mark = output.tell()
+        # Kept open, since what runs there may remove the folder. Appending, so that a file emptied while the worker writes
+        # stays as small as it was made.
+        with contextlib.ExitStack() as its_ends, contextlib.ExitStack() as our_ends:
+            self._log = our_ends.enter_context(log.open("a+b"))
+            self.mark = self._log.tell()
             requests_read, self.requests = _pipe(its_ends, our_ends)
             self.answers, answers_write = _pipe(our_ends, its_ends)
             self.popen = subprocess.Popen(
                 self._command(requests_read, answers_write),
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=self._log,
                 stderr=subprocess.STDOUT,
                 env=_environment(key, caches),
                 pass_fds=(requests_read, answers_write),
@@ -107,6 +110,7 @@ class Process:
             if end >= 0:
                 os.close(end)
         self.requests = self.answers = -1
+        self._log.close()
 
     def ending(self) -> str:
         """Return how the process ended, waiting a moment for one that closed its pipe first."""
@@ -120,22 +124,27 @@ class Process:
 
     def output(self) -> str:
         """Return the last of what it printed since the last request."""
-        with self.log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL, min(self.mark, size)))
-            return (self.cut + file.read())[-_TAIL:].decode(errors="replace")
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - _TAIL, min(self.mark, size)))
+        return (self.cut + self._log.read())[-_TAIL:].decode(errors="replace")
+
+    def memory(self) -> int:
+        """Return the bytes of memory that it holds, where Linux tells; 0 elsewhere, and once it has ended."""
+        try:
+            return int(Path(f"/proc/{self.popen.pid}/statm").read_text().split()[1]) * _PAGE
+        except (OSError, IndexError, ValueError):
+            return 0
 
     def bound_output(self) -> None:
         """Empty the output file where it has grown beyond its limit."""
         if self._output_size() > OUTPUT_LIMIT:
-            with self.log.open("rb") as file:
-                file.seek(-_TAIL, os.SEEK_END)
-                self.cut = file.read()
-            os.truncate(self.log, 0)
+            self._log.seek(-_TAIL, os.SEEK_END)
+            self.cut = self._log.read()
+            os.ftruncate(self._log.fileno(), 0)
             self.mark = 0
 
     def _output_size(self) -> int:
-        return self.log.stat().st_size
+        return os.fstat(self._log.fileno()).st_size
 
 
 def _pipe(read: contextlib.ExitStack, write: contextlib.ExitStack) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from conformance.operations import OPERATIONS
 from conformance.planning.plan import Cell
 from conformance.reference.inputs import inputs_of, states_of
 from conformance.spec.case import Infer, Sgd, Train
@@ -34,6 +35,8 @@ def request_of(cell: Cell) -> dict[str, Any]:
         "device": cell.device,
         "again": cell.case.again,
         "configuration": asdict(cell.case.configuration),
+        # What its answers may name.
+        "quantities": list(OPERATIONS[cell.case.op].quantities),
         "initial": inputs.initial,
         "steps": steps,
     }

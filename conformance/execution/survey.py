@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from conformance.errors import WorkerError
-from conformance.execution.pool import FOLLOWING, STARTING, Died, Late, Limits, Workers, begin
+from conformance.errors import UsageError, WorkerError
+from conformance.execution.pool import FOLLOWING, STARTING, Broken, Died, Late, Limits, Workers, begin
 from conformance.execution.process import Process
 from conformance.planning.discovery import WorkerKey
-from conformance.planning.plan import Offer, offer_from
+from conformance.planning.offer import offer_from
+from conformance.planning.plan import Offer
 from conformance.protocol import Configuration
 
 
@@ -23,7 +24,7 @@ def survey(
     Processes stay alive for the cells to come, as far as the number of workers allows.
     """
     waiting = deque(sorted(keys, key=lambda key: key.process))
-    described: dict[WorkerKey, Mapping[str, Any]] = {}
+    described: dict[WorkerKey, object] = {}
     asked = [asdict(configuration) for configuration in configurations]
     open_keys: dict[WorkerKey, Any] = {}
     while waiting or open_keys:
@@ -35,33 +36,49 @@ def survey(
             if key not in open_keys or workers.live.get(key) is not process:
                 continue
             match answer:
-                case {"offer": offer, "imported": imported}:
+                case {"offer": offer, "imported": [int() | float(), int() | float(), int() | float()] as imported} if (
+                    key not in described
+                ):
                     workers.stages.imports.append(tuple(imported))
                     described[key] = offer
                     request = {"do": "support", "configurations": asked}
                     workers.ask(process, request, workers.limits.start)
-                case {"failure": _} | Died() | Late() if open_keys[key] is FOLLOWING:
+                case {"failure": _} | Died() | Late() | Broken() if (
+                    open_keys[key] is FOLLOWING and key not in described
+                ):
                     # What was in the process before may be to blame: the adapter gets one of its own.
                     workers.end(key)
                     workers.start(key)
                     open_keys[key] = STARTING
-                case {"failure": _} | Died() | Late():
+                case {"support": reasons} if key in described:
+                    process.deadline = float("inf")
+                    del open_keys[key]
+                    yield _offer(key, described[key], reasons, len(asked), workers)
+                case _:
                     yield _not_started(process, answer, workers.limits)
                     del open_keys[key]
                     workers.end(key)
-                case reasons:
-                    process.deadline = float("inf")
-                    del open_keys[key]
-                    yield offer_from(key, described[key], reasons)
+
+
+def _offer(key: WorkerKey, described: object, reasons: object, asked: int, workers: Workers) -> Offer | WorkerError:
+    """Return the offer, or why it is none; its process is then ended."""
+    try:
+        return offer_from(key, described, reasons, asked)
+    except UsageError as error:
+        workers.end(key)
+        return WorkerError(worker=key.name, message=f"{key.file_name}: {error}")
 
 
 def _not_started(process: Process, answer: Any, limits: Limits) -> WorkerError:
     match answer:
-        case {"failure": failure}:
-            message, missing = failure["trace"].strip(), failure["missing"]
-            return WorkerError(worker=process.key.name, message=message, missing=missing)
+        case {"failure": {"trace": str(trace), "missing": None | str() as missing}}:
+            return WorkerError(worker=process.key.name, message=trace.strip(), missing=missing)
         case Died():
             how = f"{process.ending()} while starting"
-        case _:
+        case Late():
             how = f"did not start within {limits.start:g} s"
+        case Broken(how=did):
+            how = f"{did} while starting"
+        case _:
+            how = "sent what is no answer while starting"
     return WorkerError(worker=process.key.name, message=f"{how}; its output ends: {process.output()}")

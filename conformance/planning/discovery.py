@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from conformance.errors import UsageError
 from conformance.planning.families import family, name_of
 from conformance.spec.locations import adapter_files
+from conformance.spec.recipe import DtypeName
 from conformance.worker.adapter_file import library_of
 
 ENTRY_POINTS = "conformance.adapters"
@@ -28,6 +30,9 @@ _KEYS = {"name", "group", "environment"}
 _OPTIONAL = {"dtypes", "threads", "shared"}
 #: Stands for the number of threads in the variables of `threads`.
 _NUMBER = "{threads}"
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_LONGEST = 80
+DTYPES: tuple[str, ...] = get_args(DtypeName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +92,7 @@ def keys(
     `interpreters` maps a group to its interpreter; a group it does not name runs in this one, unless some
     are named: then only adapters of named groups, and of no group, take part. `grouped`: of named groups alone.
     """
-    named = [_named(text) for text in adapters]
+    named = list(dict.fromkeys(_named(text) for text in adapters))
     offered = named or [*((str(file), "ADAPTER") for file in adapter_files()), *_installed()]
     result: list[WorkerKey] = []
     for file, attribute in offered:
@@ -111,7 +116,18 @@ def keys(
                     **_threads(process.get("threads", {})),
                 )
             )
+    _check_names(result)
     return tuple(result)
+
+
+def _check_names(listed: Iterable[WorkerKey]) -> None:
+    """Raise `UsageError` where two processes have one name: their cells would be recorded as those of one."""
+    owners: dict[str, WorkerKey] = {}
+    for key in listed:
+        other = owners.setdefault(key.name, key)
+        if other is not key:
+            files = " and ".join(dict.fromkeys((other.adapter, key.adapter)))
+            raise UsageError(f"{files}: two processes are named {key.name}")
 
 
 def processes(file: Path) -> list[dict[str, Any]]:
@@ -147,11 +163,30 @@ def _checked(listed: object, place: str) -> list[dict[str, Any]]:
         if not isinstance(process, dict) or not _KEYS <= set(process) <= _KEYS | _OPTIONAL:
             message = "expected PROCESSES to be a list of name, group, environment, dtypes, threads and shared"
             raise UsageError(f"{place}: {message}, or the name of a family")
-        if not _limits_threads(process.get("threads", "unknown")):
-            message = 'expected threads to be {variable: text with "{threads}"}, or why nothing limits them'
-            raise UsageError(f"{place}: {message}, got {process['threads']!r}")
+        for key, value in process.items():
+            fits, expected = _FITTING[key]
+            if not fits(value):
+                shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
+                raise UsageError(f"{place}: expected {key} to be {expected}, got {shown}")
     assert isinstance(listed, list)
     return listed
+
+
+def _is_word(value: object) -> bool:
+    """Return whether a value may be a part of a file's name, which is what becomes of processes' names."""
+    return isinstance(value, str) and len(value) <= _LONGEST and _WORD.fullmatch(value) is not None
+
+
+def _are_dtypes(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(dtype in DTYPES for dtype in value)
+
+
+def _are_variables(value: object) -> bool:
+    """Return whether these are environment variables as a system takes them."""
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(text, str) and name and not set("=\0") & set(name) and "\0" not in text
+        for name, text in value.items()
+    )
 
 
 def _limits_threads(value: object) -> bool:
@@ -164,6 +199,17 @@ def _limits_threads(value: object) -> bool:
             return all(isinstance(text, str) for text in texts) and any(_NUMBER in text for text in value.values())
         case _:
             return False
+
+
+#: Key of a process -> whether a value may stand there, and what is expected.
+_FITTING: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (_is_word, "a word of A-Z a-z 0-9 _ . + -"),
+    "group": (lambda value: value is None or _is_word(value), "a word or None"),
+    "environment": (_are_variables, "{variable: text}"),
+    "dtypes": (_are_dtypes, f"a list of {', '.join(DTYPES)}"),
+    "threads": (_limits_threads, '{variable: text with "{threads}"}, or why nothing limits them'),
+    "shared": (lambda value: value == "" or _is_word(value), "a word"),
+}
 
 
 def _threads(value: Mapping[str, str] | str) -> dict[str, Any]:

@@ -6,10 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
 
-from conformance.dialect import FIELDS, allows
-from conformance.errors import UsageError
 from conformance.planning.discovery import WorkerKey, limited
 from conformance.protocol import Declared
 from conformance.spec.case import Case
@@ -179,39 +176,6 @@ def _unthreaded(case: Case, device: str, key: WorkerKey) -> str | None:
     if device != "cpu":
         return "a number of threads is a setting of the CPU"
     return None if key.threads is not None else key.unlimited
-
-
-def offer_from(key: WorkerKey, described: Mapping[str, Any], reasons: Mapping[str, Sequence[str | None]]) -> Offer:
-    """Return the offer that a worker described in JSON values. Raises `UsageError` on a profile that cannot be."""
-    return Offer(
-        key=key,
-        library=described["library"],
-        versions=described["versions"],
-        settings=described["settings"],
-        host=described["host"],
-        sources=described["sources"],
-        implementations=tuple(_offered(implementation) for implementation in described["implementations"]),
-        reasons=reasons,
-    )
-
-
-def _offered(described: Mapping[str, Any]) -> Offered:
-    for declared in described["profile"]:
-        if not allows(declared["field"], declared["value"]):
-            where = f"{described['name']}: its profile declares {declared['field']} = {declared['value']!r}"
-            raise UsageError(f"{where}; expected one of {', '.join(FIELDS)} with a value of conformance/protocol.py")
-    profile = tuple(
-        Declared(**{**fields, "ranks": None if fields["ranks"] is None else tuple(fields["ranks"])})
-        for fields in described["profile"]
-    )
-    timed = described.get("timed", [])
-    lacking = {"put", "get", "wait"} - set(timed)
-    if timed and lacking:
-        raise UsageError(f"{described['name']}: `timed` has no {', '.join(sorted(lacking))}")
-    listed = ("modes", "devices", "dtypes", "steps", "lacks")
-    return Offered(
-        **{**described, "timed": tuple(timed), **{name: tuple(described[name]) for name in listed}, "profile": profile}
-    )
 
 
 def _unsupported(case: Case, implementation: Offered) -> str | None:

@@ -10,6 +10,7 @@ import typer
 
 from conformance.compare.values import FailOn
 from conformance.errors import UsageError
+from conformance.runfile.terminal import plain
 from conformance.spec.tiers import Tier
 
 if TYPE_CHECKING:
@@ -100,5 +101,5 @@ def _checked(request: Request, *, bisect: bool) -> int:
             print(f"{request.package}: no cell changed its verdict, so there is no version to find")
     with phase("report"):
         shown = write(checked, request.out)
-    print(shown, end="")
+    print(plain(shown), end="")
     return 1 if checked.comparison.regression else 0

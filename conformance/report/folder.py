@@ -20,6 +20,13 @@ def write_folder(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
     Raises `UsageError` where `out` holds what no report wrote.
     """
     check(out)
+    try:
+        _replace(out, files)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
+
+
+def _replace(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     new, old = (out.with_name(f".{out.name}.{os.getpid()}.{word}") for word in ("new", "old"))
     try:
@@ -39,7 +46,11 @@ def write_folder(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 def check(out: Path) -> None:
     """Raise `UsageError` unless `out` may be replaced: it is absent, empty, or holds a report alone."""
-    if not out.exists():
+    try:
+        is_there = out.exists()
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
+    if not is_there:
         return
     if not out.is_dir():
         raise UsageError(f"{out}: is a file, and a report is a folder; --single-file writes a file")

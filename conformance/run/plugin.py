@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from conformance.cause import Cause, text_of
-from conformance.errors import Place
+from conformance.errors import Place, StorageError
 from conformance.execution.execute import execute
 from conformance.execution.pool import Workers
 from conformance.judging.judge import judge
@@ -26,7 +26,8 @@ from conformance.planning.plan import Cell
 from conformance.reference.expected import References
 from conformance.runfile.lines import record_line, recorded_catalogue
 from conformance.runfile.notes import describe
-from conformance.runfile.structs import Record
+from conformance.runfile.structs import ListedDivergence, Record
+from conformance.runfile.terminal import plain
 from conformance.runfile.writing import RunWriter
 from conformance.spec.divergences import Known, Listed, Site, in_force, known_causes, of_implementation, stale
 from conformance.verdict import Standing
@@ -50,13 +51,18 @@ class Prepared:
     open_run: Callable[[int, bool], RunWriter]
     #: Cells already recorded, in a resumed run.
     recorded: frozenset[str] = frozenset()
+    #: Whether one of those is an unexpected verdict.
+    failed: bool = False
+    #: The known divergences that those show.
+    shown: frozenset[ListedDivergence] = frozenset()
     #: The entries of the divergences whose witnesses are no cell of the whole matrix: each is one failing item.
     unmatched: Sequence[Listed] = ()
     #: In a run of everything, the entries that must list some cell.
     matching: Sequence[Listed] = ()
     #: What went wrong with the run file, if anything: planned and recorded.
     mismatch: tuple[int, int] | None = None
-    interrupted: bool = False
+    #: Why the run file could not be written to the end.
+    unwritten: StorageError | None = None
 
 
 class SpecFile(pytest.File):
@@ -150,6 +156,15 @@ class Plugin:
             return True
         items = {item.cell.id: item for item in session.items if isinstance(item, CellItem)}
         planned = len(items) + len(self.prepared.recorded)
+        try:
+            self._record(session, items, planned)
+        except StorageError as error:
+            self.prepared.unwritten = error
+            pytest.exit(str(error), returncode=pytest.ExitCode.INTERNAL_ERROR)
+        return True
+
+    def _record(self, session: pytest.Session, items: Mapping[str, CellItem], planned: int) -> None:
+        """Run the cells into the run file. Raises `StorageError`."""
         with self.prepared.open_run(planned, self.deselected) as writer:
             self._report_failures(session)
             ended = False
@@ -161,7 +176,6 @@ class Plugin:
                 writer.close_run(ended=ended, finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
         if writer.recorded != planned:
             self.prepared.mismatch = (planned, writer.recorded)
-        return True
 
     def _loop(self, session: pytest.Session, items: Mapping[str, CellItem], writer: RunWriter) -> set[Place]:
         """Run the cells, and return the places of the entries that list something of one."""
@@ -191,10 +205,12 @@ class Plugin:
 
     def _report_unmatched(self, session: pytest.Session, matched: set[Place]) -> None:
         """Report the entries that must list some cell of this run and list none."""
-        if self.deselected or self.prepared.recorded:
+        if self.deselected:
             return
+        shown = {(listed.reason, listed.diagnosis, listed.upstream) for listed in self.prepared.shown}
         for entry in self.prepared.matching:
-            if entry.place not in matched:
+            listed = entry.divergence
+            if entry.place not in matched and (listed.reason, listed.diagnosis, listed.upstream) not in shown:
                 name = f"spec/divergences.yaml::{entry.place.line}"
                 message = f"{entry.place}: lists no cell of a run of everything"
                 item = FailedItem.from_parent(session, name=name, nodeid=name, message=message)
@@ -246,6 +262,7 @@ def status_of(record: Record, listed: Known, stale_entries: Sequence[Listed]) ->
 
 def _report(item: pytest.Item, status: Status, message: str, seconds: float) -> None:
     """Tell pytest of an item's three phases; the middle one carries the verdict."""
+    message = plain(message)
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     now = time.time()
     for when in ("setup", "call", "teardown"):

@@ -17,18 +17,21 @@ from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
 from conformance.execution.time_profile import Stages
 from conformance.planning.discovery import WorkerKey, keys
+from conformance.planning.offer import check_unique
 from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
 from conformance.run.plugin import Plugin, Prepared, arguments, site_of
 from conformance.runfile import lines
 from conformance.runfile.reading import read
 from conformance.runfile.run import Run
 from conformance.runfile.structs import EnvironmentLine
-from conformance.runfile.writing import RunWriter, check_resumable
+from conformance.runfile.writing import Judges, RunWriter, check_replaceable, check_resumable, is_unbegun
 from conformance.spec.causes import catalogue
 from conformance.spec.divergences import Listed, in_force, load_divergences, unmatched
 from conformance.spec.loader import Spec, load
 from conformance.spec.locations import root, spec_folder
 from conformance.spec.tiers import Tier, Tiers, load_tiers
+from conformance.verdict import Standing
+from conformance.whole import check_place
 
 FOLDER = Path(".conformance")
 _LOG_TAIL = 3_000
@@ -66,6 +69,7 @@ class RunOptions:
 def run(options: RunOptions) -> int:
     """Run the selected cells and return the exit code. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
     stages = Stages()
+    check_out(options)
     with stages.at("loading the spec"):
         spec = load(spec_folder(), options.files)
         # What names shipped cases is not held against one's own, which run in every mode.
@@ -83,6 +87,7 @@ def run(options: RunOptions) -> int:
         if not cells and not failures:
             raise UsageError(_nothing(offers))
         narrowed = options.narrowed or bool(failures)
+        old = resumed(options, spec, offers) if options.resume else None
         unmatched_entries, matching = ([], []) if narrowed else _matching(divergences, spec, offers, cells)
         prepared = Prepared(
             root=_root(options.files),
@@ -92,14 +97,15 @@ def run(options: RunOptions) -> int:
             failures={name: why for name, (why, _) in failures.items()},
             workers=workers,
             open_run=lambda planned, deselected: _open(
-                options, spec, offers, failures, cells, planned, narrowed or deselected
+                options, spec, offers, failures, cells, planned, narrowed or deselected, old
             ),
             unmatched=unmatched_entries,
             matching=matching,
         )
-        if options.resume:
-            old = resumed(options, spec, offers)
+        if old is not None:
             prepared.recorded = frozenset(record.cell for record in old.records)
+            prepared.failed = any(record.standing is Standing.UNEXPECTED for record in old.records)
+            prepared.shown = frozenset(listed for record in old.records for listed in record.divergence)
         code = int(
             pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
         )
@@ -125,7 +131,13 @@ def _survey(
     for answer in survey(wanted, [entry.case.configuration for entry in spec.cases], workers):
         match answer:
             case Offer():
-                offers[answer.key.name] = answer
+                try:
+                    check_unique(offers.values(), answer)
+                except UsageError as error:
+                    refused = WorkerError(worker=answer.key.name, message=str(error))
+                    failures[answer.key.name] = (str(refused), lines.failure_line(refused, answer.key))
+                else:
+                    offers[answer.key.name] = answer
             case WorkerError(worker=name, missing=missing):
                 key = by_name[name]
                 if missing is not None and not key.asked:
@@ -186,25 +198,24 @@ def _open(
     cells: Sequence[Cell],
     planned: int,
     narrowed: bool,
+    old: Run | None,
 ) -> RunWriter:
-    """Open the run file and write what comes before the records. Raises `pytest.UsageError`."""
-    path = out_path(options, narrowed)
+    """Open the run file and write what comes before the records, or complete it. Raises `pytest.UsageError`."""
+    header = lines.header_line(spec, options.selection, options.pytest_arguments, planned, narrowed)
+    used = {cell.case.id for cell in cells}
+    environments = [*map(lines.environment_line, offers), *(line for _, line in failures.values())]
+    cases = [lines.case_line(located) for located in spec.cases if located.case.id in used]
     try:
-        writer = RunWriter(path, narrowed=narrowed, resumed=read(path) if options.resume else None)
+        writer = RunWriter(out_path(options, narrowed), narrowed=narrowed, resumed=old)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
-    if options.resume:
-        return writer
-    header = lines.header_line(spec, options.selection, options.pytest_arguments, planned, narrowed)
-    writer.add(msgspec.structs.replace(header, started=time.strftime("%Y-%m-%dT%H:%M:%S%z")))
-    for offer in offers:
-        writer.add(lines.environment_line(offer))
-    for _, line in failures.values():
-        writer.add(line)
-    used = {cell.case.id for cell in cells}
-    for located in spec.cases:
-        if located.case.id in used:
-            writer.add(lines.case_line(located))
+    if old is None:
+        started = msgspec.structs.replace(header, started=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        writer.add(started, *environments, *cases)
+    elif not old.records:
+        there = {environment.id for environment in old.environments}
+        missing = [line for line in environments if line.id not in there]
+        writer.add(*missing, *(line for line in cases if line.id not in old.cases))
     return writer
 
 
@@ -213,12 +224,24 @@ def out_path(options: RunOptions, narrowed: bool) -> Path:
     return options.out or FOLDER / ("narrowed.jsonl" if narrowed else "run.jsonl")
 
 
-def resumed(options: RunOptions, spec: Spec, offers: Sequence[Offer]) -> Run:
-    """Return the run to resume. Raises `UsageError` where it was another run."""
-    if options.out is None:
+def check_out(options: RunOptions) -> None:
+    """Raise `UsageError` where the run file cannot be written, or is another's: asked before any work is done."""
+    path = out_path(options, options.narrowed)
+    if options.resume and options.out is None:
         raise UsageError("--resume needs --out, the run file to complete")
+    check_place(path)
+    if not options.resume:
+        check_replaceable(path, Judges.CELLS, narrowed=options.narrowed)
+    elif not is_unbegun(path):
+        check_resumable(read(path))
+
+
+def resumed(options: RunOptions, spec: Spec, offers: Sequence[Offer]) -> Run | None:
+    """Return the run to resume; None where it had not begun. Raises `UsageError` where it was another run."""
+    assert options.out is not None
+    if is_unbegun(options.out):
+        return None
     old = read(options.out)
-    check_resumable(old)
     if old.header.spec != spec.hash:
         raise UsageError(f"{options.out}: ran another spec ({old.header.spec}, now {spec.hash})")
     now = lines.header_line(spec, options.selection, options.pytest_arguments, 0, False)
@@ -226,11 +249,15 @@ def resumed(options: RunOptions, spec: Spec, offers: Sequence[Offer]) -> Run:
         raise UsageError(f"{options.out}: ran another selection: {msgspec.to_builtins(old.header.selection)}")
     if old.header.tier != now.tier:
         raise UsageError(f"{options.out}: ran another tier: {old.header.tier}")
-    recorded = {environment.id: environment for environment in old.environments if environment.failed is None}
+    recorded = {environment.id: environment for environment in old.environments}
     for offer in offers:
         before, environment = recorded.get(offer.key.name), lines.environment_line(offer)
+        if before is None and not old.records:
+            continue  # killed while it wrote what comes before the records
+        if before is None or before.failed is not None:
+            raise UsageError(f"{options.out}: {offer.key.name} works now and did not then: begin another run")
         for part in ("versions", "settings", "process"):
-            if before is None or getattr(before, part) != getattr(environment, part):
+            if getattr(before, part) != getattr(environment, part):
                 raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {getattr(environment, part)}")
     return old
 
@@ -256,12 +283,19 @@ def _nothing(offers: Sequence[Offer]) -> str:
 
 
 def _exit_code(code: int, prepared: Prepared) -> int:
-    """Return our exit code for pytest's: 2 is the user's mistake here, and an interruption there."""
+    """Return our exit code for pytest's: 2 is the user's mistake here, and an interruption there.
+
+    Raises `StorageError` and `SuiteError`.
+    """
+    if prepared.unwritten is not None:
+        raise prepared.unwritten
     if code == pytest.ExitCode.INTERRUPTED:
         return 130
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED and prepared.recorded:
+        code = pytest.ExitCode.OK  # everything was recorded before
     if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
         return 2
     if code == pytest.ExitCode.OK and prepared.mismatch is not None:
         planned, recorded = prepared.mismatch
         raise SuiteError(f"planned {planned} cells and recorded {recorded}")
-    return code
+    return pytest.ExitCode.TESTS_FAILED if code == pytest.ExitCode.OK and prepared.failed else code

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from conformance.errors import UsageError
 
-#: Bytes to which one file may unfold: the full tier on every framework has a twentieth of it.
-LIMIT = 4 * 2**30
+#: Bytes that one file may have, or unfold to: the full tier on every framework has a fifth of it.
+LIMIT = 2**30
+#: What a compressed file may unfold to: that many times its own size, or the floor. xz leaves a twenty-fifth of a run file.
+RATIO = 200
+FLOOR = 16 * 2**20
 _XZ, _GZIP = b"\xfd7zXZ\x00", b"\x1f\x8b"
 _STEP = 2**24
 
@@ -20,11 +23,19 @@ def content(path: Path, *, limit: int = LIMIT) -> bytes:
     Raises `UsageError` where it cannot be read, is not whole, or unfolds to more than `limit` bytes.
     """
     try:
+        if not path.is_file():
+            # A device may have no end, and a pipe none to come.
+            path.stat()
+            raise UsageError(f"{path}: cannot be read: {'is a folder' if path.is_dir() else 'is a device or a pipe'}")
+        size = path.stat().st_size
+        if size > limit:
+            raise UsageError(f"{path}: has {size:,} bytes, over the limit of {limit:,}")
         raw = path.read_bytes()
+        unfolded = min(limit, max(FLOOR, RATIO * len(raw)))
         if raw.startswith(_XZ):
-            return _unfolded_xz(raw, path, limit)
+            return _unfolded_xz(raw, path, unfolded)
         if raw.startswith(_GZIP):
-            return _unfolded_gzip(raw, path, limit)
+            return _unfolded_gzip(raw, path, unfolded)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (lzma.LZMAError, zlib.error, EOFError) as error:

@@ -1,6 +1,6 @@
 """A run file being written: lines that are whole from the moment they are added, and no file that is another's.
 
-A run killed at any moment loses at most its last line.
+A run killed at any moment loses at most its last line, or what it had of its head, which `--resume` then writes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from typing import Any, Self
 import filelock
 import msgspec
 
-from conformance.errors import UsageError
+from conformance.errors import StorageError, UsageError
 from conformance.runfile.numbers import unicode
 from conformance.runfile.reading import Opening, opening_of
 from conformance.runfile.run import Run
 from conformance.runfile.structs import FORMAT, AnyLine, Footer, Record
 from conformance.verdict import Verdict
+from conformance.whole import check_place
 
+#: How a run file begins, and the most bytes of it that its first line has.
+_HEADER = b'{"kind":"header",'
+_LONGEST = 2**24
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -60,18 +64,21 @@ class RunWriter:
         os.close(self._file)
         self._unlock()
 
-    def add(self, line: AnyLine) -> None:
-        """Append one line, whole or not at all."""
-        if isinstance(line, Record):
-            self.counts[line.verdict] += 1
-        whole, end = encoded(line) + b"\n", os.fstat(self._file).st_size
+    def add(self, *lines: AnyLine) -> None:
+        """Append lines, whole or not at all. Raises `StorageError`."""
+        whole = b"".join(encoded(line) + b"\n" for line in lines)
+        if os.fstat(self._file).st_size != self._size:
+            raise StorageError(f"{self.path}: something else wrote to it while the run did")
         written = 0
         try:
             while written < len(whole):
                 written += os.write(self._file, whole[written:])
         except OSError as error:
-            os.ftruncate(self._file, end)
-            raise UsageError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+            os.ftruncate(self._file, self._size)
+            why = error.strerror or error
+            raise StorageError(f"{self.path}: cannot be written: {why}; --resume goes on from what is there") from error
+        self._size += len(whole)
+        self.counts.update(line.verdict for line in lines if isinstance(line, Record))
 
     @property
     def recorded(self) -> int:
@@ -79,9 +86,15 @@ class RunWriter:
         return self.counts.total()
 
     def close_run(self, *, ended: bool, finished: str = "", timed: int | None = None) -> None:
-        """Append the footer."""
+        """Append the footer. Raises `StorageError`, also where the file is no longer at its place."""
         verdicts = {verdict.value: self.counts[verdict] for verdict in Verdict if self.counts[verdict]}
         self.add(Footer(recorded=self.recorded, ended=ended, verdicts=verdicts, timed=timed, finished=finished))
+        try:
+            stays = os.path.samestat(self.path.stat(), os.fstat(self._file))
+        except OSError:
+            stays = False
+        if not stays:
+            raise StorageError(f"{self.path}: was removed or replaced while the run wrote it")
 
     def _unlock(self) -> None:
         """Give the lock back; its file goes first where an open one may, and whoever holds it by then takes a new one."""
@@ -91,6 +104,7 @@ class RunWriter:
 
     def _opened(self, kind: Judges, narrowed: bool, resumed: Run | None) -> int:
         """Return the descriptor of the file, cut to what stays of it."""
+        self._size = 0
         if resumed is None:
             check_replaceable(self.path, kind, narrowed=narrowed)
             kept = 0
@@ -101,6 +115,7 @@ class RunWriter:
             # O_BINARY is there on Windows alone, where a text file would get other line ends.
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
             os.ftruncate(file, kept)
+            self._size = kept
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be written: {error.strerror or error}") from error
         return file
@@ -120,7 +135,8 @@ def check_replaceable(path: Path, kind: Judges, *, narrowed: bool) -> None:
 
     It may where there is nothing, or an earlier run of that kind; and a narrowed run replaces no full one.
     """
-    if not path.exists() or (path.is_file() and not path.stat().st_size):
+    check_place(path)
+    if not path.exists() or is_unbegun(path):
         return
     opening = opening_of(path)
     if opening is None:
@@ -130,6 +146,16 @@ def check_replaceable(path: Path, kind: Judges, *, narrowed: bool) -> None:
         raise UsageError(f"{path}: holds a run of {there}, which one of {kind} does not overwrite: name another --out")
     if kind is Judges.CELLS and narrowed and not opening.narrowed:
         raise UsageError(f"{path}: holds a full run, which a narrowed one does not overwrite: name another --out")
+
+
+def is_unbegun(path: Path) -> bool:
+    """Return whether a run was killed before the first line of the file at `path` was whole. Raises `UsageError`."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(len(_HEADER))
+            return _HEADER.startswith(beginning) and b"\n" not in file.readline(_LONGEST)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def check_resumable(run: Run) -> None:

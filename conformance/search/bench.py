@@ -120,6 +120,8 @@ class Bench:
                 raise WorkerError(worker=key.name, message=f"did not start again: {started}")
         request = {"do": "support", "configurations": [configuration]}
         answer = converse(self.workers.live[key], request, self.workers, limits.start)
-        if not isinstance(answer, dict):
-            raise WorkerError(worker=key.name, message=f"did not say what it supports: {answer}")
-        return answer
+        match answer:
+            case {"support": dict(reasons)}:
+                return reasons
+            case _:
+                raise WorkerError(worker=key.name, message=f"did not say what it supports: {answer}")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from conformance.operations import OPERATIONS
 from conformance.protocol import Configuration
+from conformance.spec.budgets import ID_LENGTH, THREADS
 from conformance.spec.recipe import DtypeName, Recipe
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9-]*\.[A-Za-z0-9_.+/-]+$"
@@ -117,7 +118,9 @@ class Published(_Entry):
 class Case(_Entry):
     """One scenario: an operation, its configuration, its input recipes and its steps."""
 
-    id: str = Field(pattern=ID_PATTERN, description="Begins with its family, the name of its file.")
+    id: str = Field(
+        pattern=ID_PATTERN, max_length=ID_LENGTH, description="Begins with its family, the name of its file."
+    )
     title: str = Field(min_length=10, description="One sentence that is a fact.")
     source: str = Field(min_length=3, description="Where the fact comes from.")
     clauses: tuple[str, ...] = Field(strict=False, min_length=1, description="Numbers of spec/semantics.md.")
@@ -132,7 +135,9 @@ class Case(_Entry):
     center: bool = True
     memory: Literal["contiguous", "strided", "channels_last"] = "contiguous"
     again: bool = Field(False, description="Performed twice from the start: whether the bits agree is recorded.")
-    threads: int | None = Field(None, ge=1, description="Of the process; omitted: as many as the library takes.")
+    threads: int | None = Field(
+        None, ge=1, le=THREADS, description="Of the process; omitted: as many as the library takes."
+    )
     options: dict[str, Any] = Field({}, description="What the operation is told beyond these.")
     initial: dict[str, Recipe] = Field(
         {}, description="The state before the first step; omitted: gamma and moving variance 1, beta and moving mean 0."

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,17 @@ from conformance.errors import Place, SpecError, SpecErrors
 from conformance.operations import OPERATIONS
 from conformance.operations.operation import shape_of
 from conformance.precision import dtype_named
+from conformance.spec.budgets import CASES, FILE_BYTES, INPUT_BYTES, STEPS, WHOLE_BYTES, mebibytes
 from conformance.spec.case import Case, Infer, Repeat, Sgd, Step, Train
 from conformance.spec.complaint import explain, hint
 from conformance.spec.matrix import Origin, expand
 from conformance.spec.own_files import borrowed_family
-from conformance.spec.recipe import RecipeError, realize
+from conformance.spec.recipe import misfit, realize
 from conformance.spec.yaml_document import Document
 from conformance.spec.yaml_document import load as load_document
 
-#: No step's input may be larger than this, so that a typing error in a shape cannot fill the memory.
-MEMORY_BUDGET = 256 * 2**20
-#: Nor may those of all steps together, with every repetition.
-WHOLE_BUDGET = 4 * MEMORY_BUDGET
-#: The recipes that fit some shapes only.
-_FITTING = ("literal", "ramp", "dyadic", "iris")
-
+#: ASCII alone: Python's own numbers may have underscores, and digits of any script.
+_DECIMAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
 _FAMILY = re.compile(r"[a-z0-9][a-z0-9-]*")
 _CLAUSE = re.compile(r"^\*\*(?P<number>\d+(?:\.\d+)*)\s+(?P<title>[^*]+?)\.?\*\*", re.MULTILINE)
 _SECTION = re.compile(r"^## (?P<number>\d+)\.? (?P<title>.+)$", re.MULTILINE)
@@ -69,7 +65,7 @@ def load(folder: Path, files: Sequence[Path] = ()) -> Spec:
     chosen = sorted(files) if files else sorted((folder / "cases").glob("*.yaml"))
     digest = hashlib.sha256((folder / "semantics.md").read_bytes())
     for file in chosen:
-        digest.update(file.name.encode() + file.read_bytes() if file.is_file() else b"")
+        digest.update(file.name.encode() + _beginning(file))
         borrowed = borrowed_family(file, _shown(file), folder / "cases")
         if borrowed is not None:
             errors.append(borrowed)
@@ -85,6 +81,15 @@ def load(folder: Path, files: Sequence[Path] = ()) -> Spec:
         raise SpecErrors(tuple(errors))
     sections = load_sections(folder / "semantics.md")
     return Spec(cases=tuple(entries), clauses=clauses, sections=sections, hash=digest.hexdigest()[:16])
+
+
+def _beginning(file: Path) -> bytes:
+    """Return as much of a file as a case file may have; nothing where it cannot be read, which is told later."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(FILE_BYTES)
+    except OSError:
+        return b""
 
 
 def load_clauses(path: Path) -> dict[str, str]:
@@ -110,7 +115,7 @@ def load_file(file: Path, clauses: Mapping[str, str]) -> list[Located]:
     errors: list[SpecError] = []
     for index, entry in enumerate(document.value):
         try:
-            for raw, origin in expand(entry, (index,), document):
+            for raw, origin in expand(entry, (index,), document, CASES - len(entries)):
                 case = _validated(raw, origin, document)
                 errors.extend(_cross_checks(case, origin, file.stem, clauses, document))
                 entries.append(Located(case=case, file=file, place=document.place((index,))))
@@ -154,10 +159,16 @@ def _case_keys(detail: ErrorDetails) -> list[str]:
     """Return the keys known where the complaint is: those of the step or recipe named on the way, or all."""
     if len(detail["loc"]) == 1:
         return sorted({*Case.model_fields, "matrix"})
-    definitions = [definition.get("properties", {}) for definition in file_schema()["$defs"].values()]
+    definitions = _properties()
     tags = {part for part in detail["loc"] if isinstance(part, str)}
     tagged = [keys for keys in definitions if any(schema.get("const") in tags for schema in keys.values())]
     return sorted(set().union(*(tagged or definitions)))
+
+
+@functools.cache
+def _properties() -> list[dict[str, Any]]:
+    """Return the properties of each definition of the schema of a case file; making it takes longer than a case does."""
+    return [definition.get("properties", {}) for definition in file_schema()["$defs"].values()]
 
 
 def _cross_checks(
@@ -177,6 +188,10 @@ def _cross_checks(
     if case.op not in OPERATIONS:
         known = sorted(OPERATIONS)
         yield error(f"expected one of {', '.join(known)}, got {case.op!r}{hint(case.op, known, 0.8)}", "op")
+        return
+    count = sum(times for _, _, times in _written(case))
+    if count > STEPS:
+        yield error(f"are {count:,} with every repetition, over the budget of {STEPS:,}", "steps")
         return
     rank = len(case.shape)
     kept = [axis % rank for axis in case.feature_axes if -rank <= axis < rank]
@@ -213,7 +228,7 @@ def _step_checks(case: Case, error: Any) -> Iterator[SpecError]:
     operation = OPERATIONS[case.op]
     configuration = case.configuration
     trained = differentiated = False
-    for place, step in _written(case):
+    for place, step, _ in _written(case):
         if step.step not in operation.formulas:
             yield error(f"{case.op} has no step {step.step}", *place)
         match step:
@@ -235,28 +250,28 @@ def _step_checks(case: Case, error: Any) -> Iterator[SpecError]:
             trained, differentiated = True, step.upstream is not None
         if isinstance(step, Train | Infer):
             yield from _shape_checks(case, step, error, place)
-    whole = sum(_bytes(case, case.step_shape(step)) for step in case.performed if isinstance(step, Train | Infer))
-    if whole > WHOLE_BUDGET:
-        yield error(f"take {whole / 2**20:,.0f} MiB together, over the budget of 1,024 MiB", "steps")
+    taking = ((step, times) for _, step, times in _written(case) if isinstance(step, Train | Infer))
+    whole = sum(times * _bytes(case, case.step_shape(step)) for step, times in taking)
+    if whole > WHOLE_BYTES:
+        yield error(f"take {mebibytes(whole)} together, over the budget of {mebibytes(WHOLE_BYTES)}", "steps")
     names = operation.state(configuration)
     for name, recipe in case.initial.items():
         if name not in names:
             yield error(f"this configuration of {case.op} has no {name}{hint(name, names)}", "initial", name)
             continue
         shape = shape_of(operation.quantities[name].shape, configuration, case.shape)
-        yield from _recipe_checks(recipe, shape, tuple(range(len(shape))), case.dtype, error, ("initial", name))
+        yield from _recipe_checks(recipe, shape, tuple(range(len(shape))), error, ("initial", name))
 
 
-def _written(case: Case) -> Iterator[tuple[tuple[str | int, ...], Step]]:
-    """Yield each step as it is written, once, with its path in the case."""
+def _written(case: Case) -> Iterator[tuple[tuple[str | int, ...], Step, int]]:
+    """Yield each step as it is written, once, with its path in the case and how often it is performed."""
     for index, step in enumerate(case.steps):
         match step:
-            case Repeat(steps=repeated):
-                yield from (
-                    (("steps", index, "steps", inner), repeated_step) for inner, repeated_step in enumerate(repeated)
-                )
+            case Repeat(steps=repeated, times=times):
+                for inner, repeated_step in enumerate(repeated):
+                    yield ("steps", index, "steps", inner), repeated_step, times
             case _:
-                yield ("steps", index), step
+                yield ("steps", index), step, 1
 
 
 def _shape_checks(case: Case, step: Train | Infer, error: Any, place: tuple[str | int, ...]) -> Iterator[SpecError]:
@@ -269,26 +284,26 @@ def _shape_checks(case: Case, step: Train | Infer, error: Any, place: tuple[str 
         yield error(misfit, *((*place, "shape") if step.shape is not None else ("options",)))
         return
     size = _bytes(case, shape)
-    if size > MEMORY_BUDGET:
+    if size > INPUT_BYTES:
         key = (*place, "shape") if step.shape is not None else ("shape",)
-        yield error(f"{list(shape)} takes {size / 2**20:,.0f} MiB, over the budget of 256 MiB", *key)
+        yield error(f"{list(shape)} takes {mebibytes(size)}, over the budget of {mebibytes(INPUT_BYTES)}", *key)
         return
     for name in ("input", "upstream"):
         recipe = getattr(step, name)
         if recipe is not None:
-            yield from _recipe_checks(recipe, shape, axes, case.dtype, error, (*place, name))
+            yield from _recipe_checks(recipe, shape, axes, error, (*place, name))
     reduced = tuple(shape[axis] for axis in case.configuration.reduction_axes)
     for name, recipe in step.arrays.items():
         if OPERATIONS[case.op].arrays[name] == "mask":
             yield from _mask_checks(step, recipe, reduced, error, (*place, name))
         else:
-            yield from _recipe_checks(recipe, shape, axes, case.dtype, error, (*place, name))
+            yield from _recipe_checks(recipe, shape, axes, error, (*place, name))
 
 
 def _mask_checks(
     step: Train | Infer, mask: Any, reduced: tuple[int, ...], error: Any, place: tuple[str | int, ...]
 ) -> Iterator[SpecError]:
-    wrong = list(_recipe_checks(mask, reduced, (), "float32", error, place))
+    wrong = list(_recipe_checks(mask, reduced, (), error, place))
     yield from wrong
     # Where nothing counts, the output is not determined.
     follows = step.upstream is not None and step.upstream.kind == "mean_squared_error"
@@ -302,21 +317,14 @@ def _bytes(case: Case, shape: tuple[int, ...]) -> int:
 
 
 def _recipe_checks(
-    recipe: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: str, error: Any, place: tuple[str | int, ...]
+    recipe: Any, shape: tuple[int, ...], axes: tuple[int, ...], error: Any, place: tuple[str | int, ...]
 ) -> Iterator[SpecError]:
-    if recipe.kind == "mean_squared_error":
-        if place[-1] != "upstream":
-            yield error(
-                "mean_squared_error is a gradient with respect to the output, and stands under upstream", *place
-            )
-            return
-        recipe = recipe.target
-    if recipe.kind not in _FITTING:
+    if recipe.kind == "mean_squared_error" and place[-1] != "upstream":
+        yield error("mean_squared_error is a gradient with respect to the output, and stands under upstream", *place)
         return
-    try:
-        realize(recipe, shape, axes, dtype)
-    except RecipeError as reason:
-        yield error(str(reason), *place)
+    complaint = misfit(recipe, shape, axes)
+    if complaint is not None:
+        yield error(complaint, *place)
 
 
 def _published_checks(case: Case, error: Any) -> Iterator[SpecError]:
@@ -338,12 +346,15 @@ def _published_checks(case: Case, error: Any) -> Iterator[SpecError]:
 
 
 def _is_decimal(values: Any) -> bool:
-    """Return whether these are finite decimal texts, nested evenly."""
+    """Return whether these are decimal texts of numbers that float64 holds, nested evenly."""
     try:
         texts = np.array(values, dtype=object)
-        return texts.size > 0 and all(isinstance(text, str) and Decimal(text).is_finite() for text in texts.flat)
-    except (ValueError, InvalidOperation):
+    except ValueError:
         return False
+    return texts.size > 0 and all(
+        isinstance(text, str) and _DECIMAL.fullmatch(text) is not None and math.isfinite(float(text))
+        for text in texts.flat
+    )
 
 
 def _duplicates(entries: Sequence[Located]) -> Iterator[SpecError]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from conformance.errors import SpecErrors
+from conformance.spec.budgets import CASES
 from conformance.spec.yaml_document import Document
 
 _SAFE_LABEL = re.compile(r"[A-Za-z0-9_.+-]+")
@@ -28,8 +30,13 @@ class Origin:
         return (*self.entry, *location)
 
 
-def expand(entry: Any, path: tuple[str | int, ...], document: Document) -> Iterator[tuple[dict[str, Any], Origin]]:
-    """Yield the cases that an entry stands for, as written, each with where its parts stand. Raises `SpecErrors`."""
+def expand(
+    entry: Any, path: tuple[str | int, ...], document: Document, left: int = CASES
+) -> Iterator[tuple[dict[str, Any], Origin]]:
+    """Yield the cases that an entry stands for, as written, each with where its parts stand. Raises `SpecErrors`.
+
+    `left` is how many cases the file may have beside those before the entry.
+    """
     if not isinstance(entry, dict):
         raise SpecErrors((document.error(path, "expected a case: a mapping with id, title, …"),))
     matrix = entry.get("matrix")
@@ -38,6 +45,11 @@ def expand(entry: Any, path: tuple[str | int, ...], document: Document) -> Itera
         yield base, Origin(path, {})
         return
     axes = _axes(matrix, (*path, "matrix"), document)
+    count = math.prod(len(axis) for axis in axes)
+    if count > left:
+        before = "" if count > CASES else "with those before it "
+        message = f"expands to {count:,} cases, {before}over the budget of {CASES:,}"
+        raise SpecErrors((document.error((*path, "matrix"), message),))
     for combination in itertools.product(*axes):
         raw = dict(base)
         overrides: dict[str, tuple[str | int, ...]] = {}

@@ -18,11 +18,17 @@ def case_files(paths: Iterable[Path]) -> list[Path]:
     files: dict[Path, None] = {}
     for path in paths:
         here = Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` follows links: what was named is what is shown
-        inside = sorted(file for file in here.iterdir() if file.suffix in _SUFFIXES) if here.is_dir() else [here]
+        try:
+            inside = sorted(file for file in here.iterdir() if file.suffix in _SUFFIXES) if here.is_dir() else [here]
+            is_there = here.exists()
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
         if not inside:
             raise UsageError(f"{path}: no case file in this folder: expected some *.yaml")
-        if not here.is_dir() and not here.is_file():
+        if not is_there:
             raise UsageError(f"{path}: no such file")
+        if not here.is_dir() and not here.is_file():
+            raise UsageError(f"{path}: is no file, but a device or a pipe")
         for file in inside:
             reserved = [mark for mark in _RESERVED if mark in str(file)]
             if reserved:

@@ -24,6 +24,9 @@ DtypeName = Literal["float64", "float32", "float16", "bfloat16"]
 _Seed = Annotated[int, Field(ge=0, lt=2**63, description="Key of the random stream.")]
 
 
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class _Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -48,9 +51,9 @@ class Normal(_Recipe):
 
     kind: Literal["normal"]
     seed: _Seed
-    mean: float = 0.0
-    std: float = 1.0
-    feature_shift: float = Field(0.0, description="Added c times to feature c.")
+    mean: _Finite = 0.0
+    std: _Finite = 1.0
+    feature_shift: _Finite = Field(0.0, description="Added c times to feature c.")
     feature_octaves: int = Field(
         0, ge=-2000, le=2000, description="Feature c is multiplied by 2^(c·feature_octaves) first."
     )
@@ -61,9 +64,9 @@ class Uniform(_Recipe):
 
     kind: Literal["uniform"]
     seed: _Seed
-    low: float = 0.0
-    high: float = 1.0
-    feature_shift: float = Field(0.0, description="Added c times to feature c.")
+    low: _Finite = 0.0
+    high: _Finite = 1.0
+    feature_shift: _Finite = Field(0.0, description="Added c times to feature c.")
     feature_octaves: int = Field(
         0, ge=-2000, le=2000, description="Feature c is multiplied by 2^(c·feature_octaves) first."
     )
@@ -88,8 +91,8 @@ class Ramp(_Recipe):
     """start + step·i, i the position in row-major order, or along one axis."""
 
     kind: Literal["ramp"]
-    start: float = 0.0
-    step: float = 1.0
+    start: _Finite = 0.0
+    step: _Finite = 1.0
     axis: int | None = Field(None, description="The axis along which i counts; omitted: all, in row-major order.")
 
 
@@ -103,7 +106,7 @@ class Dyadic(_Recipe):
 
     kind: Literal["dyadic"]
     seed: _Seed
-    means: tuple[float, ...] = Field((3.0, -5.0, 0.0, 64.0), strict=False, min_length=1)
+    means: tuple[_Finite, ...] = Field((3.0, -5.0, 0.0, 64.0), strict=False, min_length=1)
 
 
 class IllConditioned(_Recipe):
@@ -111,8 +114,8 @@ class IllConditioned(_Recipe):
 
     kind: Literal["ill_conditioned"]
     seed: _Seed
-    ratio: float
-    std: float = 1.0
+    ratio: _Finite
+    std: _Finite = 1.0
 
 
 class Iris(_Recipe):
@@ -136,11 +139,52 @@ Recipe = Annotated[
     Field(discriminator="kind"),
 ]
 
+#: How many values are made at a time.
+_BLOCK = 2**20
 _DYADIC_DEVIATIONS = np.array([3, -3, *(2, -2) * 5, 1, -1, 0, 0], dtype=np.int64)
 
 
 class RecipeError(ValueError):
     """The recipe cannot make an array of that shape."""
+
+
+def misfit(recipe: Recipe, shape: tuple[int, ...], feature_axes: tuple[int, ...]) -> str | None:
+    """Return why the recipe makes no array of that shape; None where it does. Nothing of the array's size is made."""
+    match recipe:
+        case LiteralRecipe(values=values):
+            return _literal_misfit(values, shape)
+        case Ramp(axis=int(axis)) if not -len(shape) <= axis < len(shape):
+            return f"ramp counts along axis {axis}, but the rank is {len(shape)}"
+        case Dyadic():
+            count = math.prod(shape) // max(1, math.prod(shape[axis] for axis in feature_axes))
+            complaint = f"dyadic needs a multiple of 16 values per feature, here {count}"
+            return complaint if count % 16 or not count else None
+        case Iris() if shape != (150, 4):
+            return f"iris has shape (150, 4), expected {shape}"
+        case MeanSquaredError(target=target):
+            return misfit(target, shape, feature_axes)
+        case _:
+            return None
+
+
+def _literal_misfit(values: Any, shape: tuple[int, ...]) -> str | None:
+    flat: list[Any] = [values]
+    nested: tuple[int, ...] = ()
+    while flat and all(isinstance(value, list) for value in flat) and len({len(value) for value in flat}) == 1:
+        nested = (*nested, len(flat[0]))
+        flat = [item for value in flat for item in value]
+    wrong = [value for value in flat if isinstance(value, bool) or not isinstance(value, int | float)]
+    if wrong:
+        return f"literal values must be numbers, nested evenly, got {_short(wrong[0])}"
+    # Of no values, [] is enough.
+    if nested != shape and not (nested == (0,) and 0 in shape):
+        return f"literal values have shape {nested}, expected {shape}"
+    return None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def realize(
@@ -154,6 +198,9 @@ def realize(
 
     `output` is the reference's output, for `mean_squared_error`. Raises `RecipeError`.
     """
+    complaint = misfit(recipe, shape, feature_axes)
+    if complaint is not None:
+        raise RecipeError(complaint)
     return rounded(_values(recipe, shape, feature_axes, dtype, output), dtype)
 
 
@@ -179,7 +226,7 @@ def _values(
         case IllConditioned(ratio=ratio, std=std):
             return np.asarray(std * (ratio + _irwin_hall(recipe.seed, shape)))
         case Iris():
-            return _iris(shape)
+            return _iris_table().copy()
         case MeanSquaredError(target=target):
             if output is None:
                 raise RecipeError("mean_squared_error needs a train step with an output")
@@ -193,12 +240,15 @@ def _raw(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
 
 def _irwin_hall(seed: int, shape: tuple[int, ...]) -> Float64:
     count = math.prod(shape)
-    parts = _raw(seed, 3 * count).reshape(3, count)
-    shifts = np.array([0, 16, 32, 48], dtype=np.uint64)[:, None, None]
-    total: np.ndarray[Any, np.dtype[np.int64]] = (
-        ((parts >> shifts) & np.uint64(0xFFFF)).astype(np.int64).sum(axis=(0, 1))
-    )
-    return ((total - 6 * 0xFFFF).astype(np.float64) * 2.0**-16).reshape(shape)
+    words = np.random.Philox(key=seed)
+    total = np.full(count, -6 * 0xFFFF, dtype=np.int64)
+    # One after another: the words of a large array are three times its size, and their parts twelve times.
+    for start in [*range(0, count, _BLOCK)] * 3:
+        part = total[start : start + _BLOCK]
+        raw = words.random_raw(part.size)
+        for shift in (0, 16, 32, 48):
+            part += ((raw >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
+    return (total.astype(np.float64) * 2.0**-16).reshape(shape)
 
 
 def _fractions(seed: int, shape: tuple[int, ...]) -> Float64:
@@ -216,8 +266,6 @@ def _per_feature(values: Float64, recipe: Normal | Uniform, feature_axes: tuple[
 def _positions(shape: tuple[int, ...], axis: int | None) -> Float64:
     if axis is None:
         return np.arange(math.prod(shape), dtype=np.float64).reshape(shape)
-    if not -len(shape) <= axis < len(shape):
-        raise RecipeError(f"ramp counts along axis {axis}, but the rank is {len(shape)}")
     along = [size if index == axis % len(shape) else 1 for index, size in enumerate(shape)]
     return np.broadcast_to(np.arange(math.prod(along), dtype=np.float64).reshape(along), shape).copy()
 
@@ -225,8 +273,6 @@ def _positions(shape: tuple[int, ...], axis: int | None) -> Float64:
 def _dyadic(recipe: Dyadic, shape: tuple[int, ...], feature_axes: tuple[int, ...]) -> Float64:
     features = math.prod(shape[axis] for axis in feature_axes)
     count = math.prod(shape) // max(1, features)
-    if count % 16 or not count:
-        raise RecipeError(f"dyadic needs a multiple of 16 values per feature, here {count}")
     order = _raw(recipe.seed, count * features).reshape(count, features).argsort(axis=0, kind="stable")
     deviations = np.tile(_DYADIC_DEVIATIONS, count // 16)[order].astype(np.float64)
     means = np.resize(np.array(recipe.means), features)
@@ -237,21 +283,8 @@ def _dyadic(recipe: Dyadic, shape: tuple[int, ...], feature_axes: tuple[int, ...
 
 
 def _literal(recipe: LiteralRecipe, shape: tuple[int, ...]) -> Float64:
-    try:
-        values = np.array(recipe.values, dtype=np.float64)
-    except (ValueError, TypeError) as error:
-        raise RecipeError("literal values must be numbers, nested evenly") from error
-    # Of no values, [] is enough.
-    if values.shape != shape and not (values.shape == (0,) and 0 in shape):
-        raise RecipeError(f"literal values have shape {values.shape}, expected {shape}")
-    values = values.reshape(shape)
+    values = np.array(recipe.values, dtype=np.float64).reshape(shape)
     return values if recipe.dtype is None else rounded(values, recipe.dtype).astype(np.float64)
-
-
-def _iris(shape: tuple[int, ...]) -> Float64:
-    if shape != (150, 4):
-        raise RecipeError(f"iris has shape (150, 4), expected {shape}")
-    return _iris_table().copy()
 
 
 @functools.cache

@@ -8,7 +8,9 @@ that expand beyond a limit are refused.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,14 @@ from typing import Any
 import yaml
 
 from conformance.errors import Place, SpecError
+from conformance.spec.budgets import DEPTH, FILE_BYTES, VALUES, mebibytes
 
 #: Tags are refused before anything is composed, so that there is none to resolve.
 _Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"resolve": lambda *_: ""})
 
-#: More values than any hand-written spec file has; an alias bomb has more within a few lines.
-VALUE_LIMIT = 200_000
-DEPTH_LIMIT = 40
-
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_SIGNIFICANT = re.compile(r"[-+.0]*[1-9]")
+_TOO_LARGE = "larger than any number that float64 holds; infinity is .inf"
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL = {
     "": None,
@@ -36,6 +37,8 @@ _SPECIAL = {
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
+#: The events of so many values: of each at most two, and its key.
+_EVENTS = 3 * VALUES
 #: A key of YAML 1.1, which YAML 1.2 does not have.
 _MERGE = "<<"
 
@@ -71,7 +74,11 @@ def load(path: Path, name: str | None = None) -> Document:
     """Return the document in the file at `path`. Raises `SpecError`; `name` is what errors call the file."""
     shown = name or str(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            raw = file.read(FILE_BYTES + 1)
+        if len(raw) > FILE_BYTES:
+            raise SpecError(place=Place(file=shown), key="", message=f"has more than {mebibytes(FILE_BYTES)}")
+        text = raw.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(place=Place(file=shown), key="", message=f"cannot be read: {error}") from error
     return parse(text, shown)
@@ -106,9 +113,12 @@ def _scan(text: str, file: str) -> None:
 
 
 def _refuse(text: str, file: str) -> None:
-    """Raise `SpecError` where the text has a tag or nests too deeply, and PyYAML's error where it is no YAML."""
+    """Raise `SpecError` where the text has a tag, too many values or too deep ones, and PyYAML's where it is no YAML."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        if count > _EVENTS:
+            message = f"has more than {VALUES:,} values"
+            raise SpecError(place=_place(event.start_mark, file), key="", message=message)
         match event:
             case yaml.CollectionStartEvent():
                 depth += 1
@@ -120,8 +130,8 @@ def _refuse(text: str, file: str) -> None:
         if tag is not None:
             message = f"the tag {tag} is refused: only plain values may stand here"
             raise SpecError(place=_place(event.start_mark, file), key="", message=message)
-        if depth > DEPTH_LIMIT:
-            message = f"nests more than {DEPTH_LIMIT} levels"
+        if depth > DEPTH:
+            message = f"nests more than {DEPTH} levels"
             raise SpecError(place=_place(event.start_mark, file), key="", message=message)
 
 
@@ -149,8 +159,8 @@ class _Builder:
 
     def build(self, node: yaml.Node, depth: int) -> Any:
         self.count += 1
-        if self.count > VALUE_LIMIT or depth > DEPTH_LIMIT:
-            limit = f"{VALUE_LIMIT:,} values" if self.count > VALUE_LIMIT else f"{DEPTH_LIMIT} levels"
+        if self.count > VALUES or depth > DEPTH:
+            limit = f"{VALUES:,} values" if self.count > VALUES else f"{DEPTH} levels"
             raise self._error(node, f"expands to more than {limit}")
         match node:
             case yaml.MappingNode():
@@ -185,7 +195,15 @@ def _scalar(text: str) -> Any:
     if text in _SPECIAL:
         return _SPECIAL[text]
     if _INTEGER.fullmatch(text):
-        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        integer = int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        if abs(integer) > sys.float_info.max:
+            raise ValueError(_TOO_LARGE)
+        return integer
     if _FLOAT.fullmatch(text):
-        return float(text)
+        number = float(text)
+        if math.isinf(number):
+            raise ValueError(_TOO_LARGE)
+        if not number and _SIGNIFICANT.match(text):
+            raise ValueError("nearer to 0 than any number that float64 holds")
+        return number
     return text

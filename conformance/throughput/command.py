@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from conformance.run.number_option import SECONDS, decimal, whole
 from conformance.spec.tiers import Tier
 
 
@@ -25,9 +26,16 @@ def throughput(
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run file to write.")] = Path(
         ".conformance/throughput.jsonl"
     ),
-    batches: Annotated[int, typer.Option(min=1, help="Batches of each call, in turn with all others.")] = 2,
-    seconds: Annotated[float, typer.Option(min=0.001, help="Of one batch.")] = 0.15,
-    within: Annotated[float | None, typer.Option(min=1, help="Begin nothing after so many seconds.")] = None,
+    batches: Annotated[
+        int, typer.Option(parser=whole(1, 10_000), metavar="N", help="Batches of each call, in turn with all others.")
+    ] = 2,
+    seconds: Annotated[
+        float, typer.Option(parser=decimal(0.001, SECONDS), metavar="SECONDS", help="Of one batch.")
+    ] = 0.15,
+    within: Annotated[
+        float | None,
+        typer.Option(parser=decimal(1, SECONDS), metavar="SECONDS", help="Begin nothing after so many seconds."),
+    ] = None,
 ) -> None:
     """Time the cases of throughput and write a run file, of which a report is made together with others.
 

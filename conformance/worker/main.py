@@ -4,7 +4,7 @@ Started by `execute` with two pipe ends; imports nothing of ours beyond `protoco
 interpreter needs NumPy, ml_dtypes and the library alone. Requests and answers are frames of `wire`:
 
     (first), {"do": "adapter", "adapter": …}        -> offer with what importing took | failure
-    {"do": "support", "configurations": [...]}     -> {implementation: [reason or None, ...]}
+    {"do": "support", "configurations": [...]}     -> {"support": {implementation: [reason or None, ...]}} | failure
     {"do": "call", "implementation": ..., "configurations": [...]} -> the native call of each, or why there is none
     {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true, "again": ...,
                                                       "calls": each stretch of time in the library}
@@ -16,8 +16,10 @@ the end of the pipe, which the run reads as this cell's crash.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import faulthandler
+import functools
 import importlib
 import os
 import signal
@@ -28,8 +30,9 @@ from typing import Any, BinaryIO
 from conformance.protocol import Adapter, Configuration, Implementation
 from conformance.worker import wire
 from conformance.worker.adapter_file import load_adapter
+from conformance.worker.given import fit, reason_of
 from conformance.worker.native import Stretch, configuration_from, difference, noted, perform, raised, written
-from conformance.worker.offer import counted_pool, describe, thread_names
+from conformance.worker.offer import describe, named, thread_names
 
 _PR_SET_PDEATHSIG = 1
 
@@ -42,14 +45,16 @@ def main(arguments: list[str]) -> None:
     with os.fdopen(int(requests_fd), "rb") as requests, os.fdopen(int(answers_fd), "wb") as answers:
         for stream in (requests, answers):
             os.set_inheritable(stream.fileno(), False)
+        # A child that the adapter forks takes no request and answers none.
+        os.register_at_fork(after_in_child=functools.partial(_silence, requests.fileno(), answers.fileno()))
         before = thread_names()
         while True:
             imported: list[Stretch] = []
             try:
                 with noted(imported):
                     module = load_adapter(adapter_file)
-                adapter: Adapter = getattr(module, adapter_name)
-                offer = describe(adapter, counted_pool(adapter, before), module)
+                adapter = named(module, adapter_name)
+                offer = describe(adapter, before, module)
                 wire.send(answers, {"offer": offer, "imported": imported[0]})
             except Exception as error:  # noqa: BLE001 - whatever a library's import raises is the answer
                 wire.send(answers, {"failure": raised(error)})
@@ -73,21 +78,12 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
             case "adapter":
                 return request["adapter"], request["attribute"]
             case "support":
-                asked = [configuration_from(values) for values in request["configurations"]]
-                wire.send(answers, _support(adapter, asked))
+                wire.send(answers, _support(adapter, request["configurations"]))
             case "call":
                 asked = [configuration_from(values) for values in request["configurations"]]
                 wire.send(answers, _calls(implementations[request["implementation"]], asked))
             case "cell":
-                implementation = implementations[request["implementation"]]
-                first = []
-                calls: list[Stretch] = []
-                for answer in perform(implementation, module, request, calls):
-                    wire.send(answers, answer)
-                    first.append(answer)
-                second = perform(implementation, module, request, calls) if request["again"] else None
-                again = {} if second is None else {"again": difference(first, second)}
-                wire.send(answers, {"done": True, "calls": calls, **again})
+                _perform(implementations[request["implementation"]], module, request, answers)
             case "time":
                 try:
                     # Late: of all that a worker does this alone needs pytest.
@@ -101,14 +97,45 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
                 raise ValueError(f"unknown request {unknown!r}")
 
 
-def _support(adapter: Adapter, asked: list[Configuration]) -> dict[str, list[str | None]]:
-    return {
-        implementation.name: [
-            implementation.supports(configuration) if configuration.op == implementation.op else None
-            for configuration in asked
-        ]
-        for implementation in adapter.implementations
-    }
+def _perform(implementation: Implementation, module: ModuleType, request: dict[str, Any], answers: BinaryIO) -> None:
+    """Answer to each step of a cell, and how a second performance differs where one is asked for."""
+    # Copies: the first performance may write to what it is given, and to what it gave.
+    untouched, first = copy.deepcopy(request) if request["again"] else None, []
+    calls: list[Stretch] = []
+    for answer in perform(implementation, module, request, calls):
+        wire.send(answers, answer)
+        if untouched is not None:
+            first.append(copy.deepcopy(answer))
+    second = None if untouched is None else perform(implementation, module, untouched, calls)
+    again = {} if second is None else {"again": difference(first, second)}
+    wire.send(answers, {"done": True, "calls": calls, **again})
+
+
+def _support(adapter: Adapter, configurations: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return by implementation why it does not support each of the configurations, or why that cannot be told."""
+    asked = [configuration_from(values) for values in configurations]
+    try:
+        reasons = {
+            implementation.name: [_reason(implementation, configuration) for configuration in asked]
+            for implementation in adapter.implementations
+        }
+    except Exception as error:  # noqa: BLE001 - whose row it is, its adapter cannot be planned for
+        return {"failure": raised(error)}
+    return {"support": reasons}
+
+
+def _reason(implementation: Implementation, configuration: Configuration) -> str | None:
+    if configuration.op != implementation.op:
+        return None
+    return fit(reason_of, implementation.supports(configuration), implementation.supports, implementation.name)
+
+
+def _silence(*descriptors: int) -> None:
+    """Put what has no other end in place of the pipes to the run."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(nowhere, descriptor, inheritable=False)
+    os.close(nowhere)
 
 
 def _calls(implementation: Implementation, asked: list[Configuration]) -> list[dict[str, Any]]:

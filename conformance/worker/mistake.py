@@ -6,6 +6,7 @@ import dis
 from types import TracebackType
 
 from conformance.worker.adapter_file import PACKAGE
+from conformance.worker.given import UnfitError
 
 #: What Python raises of code that is wrong, whatever it is given.
 _BY_PYTHON = (AttributeError, ImportError, KeyError, NameError, TypeError)
@@ -20,6 +21,8 @@ def mistake(error: BaseException) -> str:
     its own; so only those count that Python raises of wrong code. Compiled code has no frames, and its index errors look
     like the caller's. An exception with notes went through a library that wrote them, and may have removed its frames.
     """
+    if isinstance(error, UnfitError) and error.place:
+        return error.place
     trace = error.__traceback__
     if trace is None or hasattr(error, "__notes__"):
         return ""

@@ -8,7 +8,7 @@ import importlib
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 
 from conformance.protocol import Call, Configuration, Implementation
+from conformance.worker.given import UnfitError, check_size, count_of, fit, quantities_of, state_of
 from conformance.worker.layout import lay_out
 from conformance.worker.mistake import mistake
 
 _MESSAGE_LIMIT = 2_000
+#: Characters of a message that are looked at.
+_LONGEST = 100_000
 _SUITE = str(Path(__file__).parents[2])
 #: From when to when, and the seconds of all cores that the process used meanwhile.
 Stretch = tuple[float, float, float]
@@ -38,7 +41,7 @@ def perform(
     calls: list[Stretch],
 ) -> Iterator[dict[str, Any]]:
     """Yield an answer for the start of the cell and for each of its steps; add the library's own time to `calls`."""
-    configuration = configuration_from(request["configuration"])
+    configuration, known = configuration_from(request["configuration"]), request["quantities"]
     begin = functools.partial(
         implementation.start,
         configuration=configuration,
@@ -54,7 +57,7 @@ def perform(
         with noted(calls):
             native = resolve(call, module)
             live = begin(native, state=dict(request["initial"]))
-        yield {**_answer(implementation, live, {}, time.perf_counter() - started), **written_call}
+        yield {**_answer(implementation, live, {}, time.perf_counter() - started, known), **written_call}
     except Exception as error:  # noqa: BLE001 - a refusal is data
         yield {"refused": raised(error), "seconds": time.perf_counter() - started, **written_call}
         return
@@ -73,12 +76,18 @@ def perform(
                 result = function(live, *arguments, **further)
                 seconds = time.perf_counter() - started
                 live = result if step["kind"] == "reload" else live
-                produced = result if isinstance(result, dict) and step["kind"] != "reload" else {}
                 # The library may have put the work off until somebody looks.
-                answer = _answer(implementation, live, produced, seconds)
+                produced = fit(quantities_of, _given(result, step["kind"]), function, known)
+                answer = _answer(implementation, live, produced, seconds, known)
             yield {**answer, "overwritten": _overwritten(arrays)}
         except Exception as error:  # noqa: BLE001 - a refusal is data
-            yield _refusal(implementation, live, error, time.perf_counter() - started)
+            yield _refusal(implementation, live, error, time.perf_counter() - started, known)
+
+
+def _given(result: object, kind: str) -> object:
+    """Return the quantities that a step gave: what it returned, unless its kind returns what it likes."""
+    gives = kind in _GIVING or (isinstance(result, dict) and kind != "reload")
+    return result if gives else None
 
 
 @contextlib.contextmanager
@@ -103,6 +112,8 @@ def difference(first: list[dict[str, Any]], second: Iterator[dict[str, Any]]) ->
     return ""
 
 
+#: The kinds of step that give numbers.
+_GIVING = ("train", "infer")
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "train": ("input", "upstream"),
     "infer": ("input", "upstream"),
@@ -155,23 +166,26 @@ def _overwritten(arrays: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any
     return [name for name, (after, before) in arrays.items() if after.tobytes() != before.tobytes()]
 
 
-def _answer(implementation: Implementation, live: Any, produced: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    answer = {
-        "quantities": {name: np.asarray(value) for name, value in produced.items()},
-        "state": implementation.state(live),
-        "seconds": seconds,
-    }
+def _answer(
+    implementation: Implementation, live: Any, produced: Mapping[str, Any], seconds: float, known: Sequence[str]
+) -> dict[str, Any]:
+    state = fit(state_of, implementation.state(live), implementation.state, known)
+    check_size(produced, state)
+    answer = {"quantities": produced, "state": state, "seconds": seconds}
     if implementation.compilations is not None:
-        answer["compilations"] = implementation.compilations(live)
+        answer["compilations"] = fit(count_of, implementation.compilations(live), implementation.compilations)
     return answer
 
 
-def _refusal(implementation: Implementation, live: Any, error: Exception, seconds: float) -> dict[str, Any]:
+def _refusal(
+    implementation: Implementation, live: Any, error: Exception, seconds: float, known: Sequence[str]
+) -> dict[str, Any]:
     """Return the answer of a step that raised, with the state it left, or why the state cannot be read."""
     refused = raised(error)
     state = None
     try:
-        state = implementation.state(live)
+        state = fit(state_of, implementation.state(live), implementation.state, known)
+        check_size(state)
     except Exception as unread:  # noqa: BLE001 - the step's own exception is the answer
         refused["message"] += (
             f"; then its state could not be read: {type(unread).__name__}: {raised(unread)['message']}"
@@ -181,16 +195,36 @@ def _refusal(implementation: Implementation, live: Any, error: Exception, second
 
 def raised(error: BaseException) -> dict[str, Any]:
     """Return the exception as JSON values: its types, its message, the end of its trace, and where it is the adapter's."""
-    names = [ancestor.__name__ for ancestor in type(error).__mro__ if ancestor not in (object, BaseException)]
+    ancestors = [ancestor for ancestor in type(error).__mro__ if ancestor not in (object, BaseException)]
+    name = getattr(error, "name", None)
     return {
-        "types": names,
-        "message": _without_places(str(error))[:_MESSAGE_LIMIT],
+        "types": [str(ancestor.__name__) for ancestor in ancestors],
+        "message": _without_places(_text_of(error))[:_MESSAGE_LIMIT],
         "mistake": mistake(error),
-        "missing": error.name if isinstance(error, ModuleNotFoundError) else None,
-        "trace": "".join(traceback.format_exception(error))[-_MESSAGE_LIMIT:],
+        "missing": name if isinstance(error, ModuleNotFoundError) and isinstance(name, str) else None,
+        "trace": _trace_of(error)[-_MESSAGE_LIMIT:],
     }
+
+
+def _text_of(error: BaseException) -> str:
+    """Return an exception's text; where it has none, why: a library may say what it says in code of its own."""
+    try:
+        text = str(error)
+    except Exception as unsaid:  # noqa: BLE001 - it stays the library's refusal
+        return f"(its text raised {type(unsaid).__name__})"
+    # A class derived from text may do otherwise with what is done to it.
+    return str.__str__(text)
+
+
+def _trace_of(error: BaseException) -> str:
+    if isinstance(error, UnfitError):
+        return str(error)  # the frames are of this package alone
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as unsaid:  # noqa: BLE001 - as above
+        return f"(its trace raised {type(unsaid).__name__})"
 
 
 def _without_places(text: str) -> str:
     """Return the text with words for the folders in which this machine keeps the library and the suite."""
-    return text.replace(sys.prefix, "<environment>").replace(_SUITE, "<suite>")
+    return text[:_LONGEST].replace(sys.prefix, "<environment>").replace(_SUITE, "<suite>")

@@ -9,6 +9,7 @@ import time
 import venv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -48,6 +49,12 @@ CRASHES = {
     "keyboard_interrupt": "killed by SIGINT",
     "closed_pipe": "closed its pipe and went on running",
     "forked_child_holds_the_pipe": "killed by SIGABRT",
+    "early_end": "sent what is no answer: it ended before all of its steps",
+    "one_answer_too_many": "sent what is no answer: more than it has steps",
+    "too_large_a_frame": "sent a frame of 1,099,511,627,776 bytes, over the limit of 536,870,912",
+    "no_frame": "sent a frame that ends within its arrays",
+    "no_answer": "sent what is no answer: neither numbers nor a refusal",
+    "an_offer_again": "sent what is no answer: neither numbers nor a refusal",
 }
 
 
@@ -118,6 +125,95 @@ def test_what_a_refusal_says_names_no_folder_of_the_machine(tmp_path: Path) -> N
     refused = perform(row("naming_places", 1, fatal=0), tmp_path)["fake.0::dying.naming_places-eager-cpu"][-1]
     assert isinstance(refused, Refused)
     assert refused.message == "in <environment>/lib/layer.py, called from <suite>/tests/faults/dying.py"
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("giving_none", "output: gave None, expected an array of numbers"),
+        ("giving_an_object", "output: gave object, expected an array of numbers"),
+        ("giving_text", "output: gave the text 'text', expected an array of numbers"),
+        ("giving_bytes", "output: gave bytes, expected an array of numbers"),
+        ("giving_a_structure", "output: gave an array of [('a', '<f4')], expected an array of numbers"),
+        ("giving_a_huge_integer", "output: gave int, expected an array of numbers"),
+        ("giving_objects", "output: gave an array of object, expected an array of numbers"),
+        ("misspelling", "a step gave 'outptu', which this operation does not have; did you mean output?"),
+    ],
+)
+def test_what_a_step_must_not_give_is_its_refusal_in_one_line(way: str, said: str, tmp_path: Path) -> None:
+    (outcomes,) = perform([cell(way, "only")], tmp_path).values()
+    refused = outcomes[-1]
+    assert isinstance(refused, Refused)
+    assert refused.message == said
+    assert refused.mistake.startswith("dying.py, line ")
+
+
+def test_an_answer_that_no_frame_takes_is_a_refusal_before_it_is_made(tmp_path: Path) -> None:
+    (outcomes,) = perform([cell("giving_a_broadcast", "only")], tmp_path).values()
+    assert isinstance(outcomes[-1], Refused)
+    assert outcomes[-1].message == "gave 4,194,304 MiB, over the limit of 512 MiB"
+
+
+def test_state_that_is_no_array_is_told_with_the_function_that_gave_it(tmp_path: Path) -> None:
+    (outcomes,) = perform([cell("listing", "only")], tmp_path).values()
+    (refused,) = outcomes
+    assert isinstance(refused, Refused)
+    assert refused.message == "moving_mean: `state` gave list, expected a NumPy array"
+    assert refused.mistake.endswith("in listing_state")
+
+
+def test_the_numbers_of_an_array_of_the_other_byte_order_arrive(tmp_path: Path) -> None:
+    swapped, straight = (perform([cell(way, "only")], tmp_path) for way in ("swapped", "nothing"))
+    (one,), (other,) = swapped.values(), straight.values()
+    assert isinstance(one[-1], Produced)
+    assert isinstance(other[-1], Produced)
+    assert one[-1].quantities["output"].tolist() == other[-1].quantities["output"].tolist()
+
+
+def test_an_exception_without_a_text_is_a_refusal(tmp_path: Path) -> None:
+    (outcomes,) = perform([cell("silent_exception", "only", fatal=True)], tmp_path).values()
+    assert isinstance(outcomes[-1], Refused)
+    assert (outcomes[-1].types[0], outcomes[-1].message) == ("Silent", "(its text raised RuntimeError)")
+
+
+def test_a_child_that_goes_on_beside_its_parent_answers_nothing(tmp_path: Path) -> None:
+    cells = row("forked_child_goes_on", 3, fatal=1)
+    assert [type(outcomes[-1]) for outcomes in perform(cells, tmp_path).values()] == [Produced] * 3
+
+
+def test_a_folder_of_logs_that_is_removed_costs_nothing(tmp_path: Path) -> None:
+    worker = key(DYING_FOLDER=str(tmp_path / "logs"))
+    performed = perform(row("removed_logs", 3, fatal=1, worker=worker), tmp_path)
+    assert [type(outcomes[-1]) for outcomes in performed.values()] == [Produced] * 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how much memory a process holds is asked of Linux")
+def test_a_cell_that_holds_too_much_memory_is_ended_and_says_so(tmp_path: Path) -> None:
+    limits = Limits(start=20.0, cell=20.0, memory=200 * 2**20)
+    with Workers(1, tmp_path, limits) as workers:
+        outcomes = [list(outcomes)[-1] for _, outcomes in execute(row("much_memory", 2, fatal=0), workers)]
+    crashed, produced = outcomes
+    assert isinstance(crashed, Crashed)
+    assert crashed.how.endswith("GiB of memory, over the limit of 0.195 GiB")
+    assert isinstance(produced, Produced)
+
+
+def test_a_pause_of_the_run_is_not_a_cell_s_time_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is stopped while it waits: for longer than the deadline, before any answer is read."""
+    with Workers(1, tmp_path, QUICK) as workers:
+        select = workers.selector.select
+        paused: list[bool] = []
+
+        def stopped(timeout: float | None = None) -> Any:
+            if not paused and any(process.deadline < float("inf") for process in workers.live.values()):
+                paused.append(True)
+                time.sleep(2.5)
+            return select(timeout)
+
+        workers.limits = Limits(start=2.0, cell=2.0)
+        monkeypatch.setattr(workers.selector, "select", stopped)
+        (outcomes,) = (outcomes for _, outcomes in execute([cell("nothing", "only")], workers))
+    assert isinstance(outcomes[-1], Produced)
 
 
 def test_two_interpreters_at_once_are_blamed_apart(second_interpreter: str, tmp_path: Path) -> None:
@@ -201,7 +297,17 @@ def test_the_harness_costs_little_beside_the_cells(tmp_path: Path) -> None:
     assert time.monotonic() - started < 200 * 0.25 / 2
 
 
-@pytest.mark.parametrize(("way", "difference"), [("nothing", ""), ("drifting", "output at step 1")])
+@pytest.mark.parametrize(
+    ("way", "difference"),
+    [
+        ("nothing", ""),
+        ("drifting", "output at step 1"),
+        # Its numbers are in one buffer, which the second performance writes to before they are compared.
+        ("reusing", "output at step 1"),
+        # It writes to its input and to the state that it was given, which the second performance starts from.
+        ("writing", ""),
+    ],
+)
 def test_a_second_performance_tells_whether_the_bits_agree(way: str, difference: str, tmp_path: Path) -> None:
     """A layer that remembers how often it was called is found out; a healthy one gives the same bits."""
     twice = replace(cell(way, "twice"), case=case("twice", again=True))

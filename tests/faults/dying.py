@@ -5,8 +5,10 @@ Each implementation is named after how it dies. The trigger is data, so that one
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from conformance.protocol import Adapter
+from conformance.worker import wire
 from conformance.worker.adapter_file import load_adapter
 
 PROCESSES: list[dict[str, Any]] = [{"name": "dying", "group": None, "environment": {}}]
@@ -89,6 +94,61 @@ def naming_places() -> None:
     raise ValueError(f"in {sys.prefix}/lib/layer.py, called from {__file__}")
 
 
+def forked_child_goes_on() -> None:
+    os.fork()
+
+
+def removed_logs() -> None:
+    shutil.rmtree(os.environ["DYING_FOLDER"])
+
+
+def sent(frame: bytes) -> None:
+    """Write to the pipe of the answers, whose descriptor is the last of the worker's arguments but two."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith("pipe:"):
+                os.write(int(name), frame)
+
+
+def early_end() -> None:
+    sent(wire.encode({"done": True, "calls": []}))
+
+
+def one_answer_too_many() -> None:
+    sent(wire.encode({"quantities": {}, "state": {}, "seconds": 0.0}))
+
+
+def too_large_a_frame() -> None:
+    sent((2**40).to_bytes(8, "little"))
+
+
+def no_frame() -> None:
+    sent(bytes(64))
+
+
+def no_answer() -> None:
+    sent(wire.encode({"refused": {"types": 3, "message": [], "trace": None}}))
+
+
+def an_offer_again() -> None:
+    sent(wire.encode({"offer": {}, "imported": [0, 0, 0]}))
+
+
+def much_memory() -> None:
+    held = b"x" * 2**28
+    time.sleep(3600)
+    print(held[0])
+
+
+class Silent(Exception):  # noqa: N818 - an exception of a library that cannot say what it is
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def silent_exception() -> None:
+    raise Silent
+
+
 def nothing() -> None:
     pass
 
@@ -108,6 +168,16 @@ WAYS = (
     once,
     value_error,
     naming_places,
+    forked_child_goes_on,
+    removed_logs,
+    early_end,
+    one_answer_too_many,
+    too_large_a_frame,
+    no_frame,
+    no_answer,
+    an_offer_again,
+    much_memory,
+    silent_exception,
     nothing,
 )
 
@@ -143,6 +213,61 @@ def drifting_train(live: Any, x: Any, upstream: Any) -> Any:
     return {**given, "output": given["output"] + len(_calls)}
 
 
+#: What a step gives in place of its output, or of the moving mean in its state.
+GIVEN: dict[str, Callable[[Any], Any]] = {
+    "none": lambda array: None,
+    "an_object": lambda array: object(),
+    "text": lambda array: "text",
+    "bytes": lambda array: b"text",
+    "a_structure": lambda array: np.zeros(3, [("a", "f4")]),
+    "a_huge_integer": lambda array: 10**400,
+    "objects": lambda array: np.array([1, None], object),
+    "a_broadcast": lambda array: np.broadcast_to(np.float32(1), (2**40,)),
+}
+
+
+def giving(name: str, given: Callable[[Any], Any]) -> Any:
+    def train(live: Any, x: Any, upstream: Any) -> Any:
+        quantities = _HEALTHY.steps["train"](live, x, upstream)
+        return {**quantities, "output": given(quantities["output"])}
+
+    return replace(_HEALTHY, name=f"dying.giving_{name}", steps={**_HEALTHY.steps, "train": train})
+
+
+def misspelling_train(live: Any, x: Any, upstream: Any) -> Any:
+    quantities = _HEALTHY.steps["train"](live, x, upstream)
+    return {"outptu": quantities.pop("output"), **quantities}
+
+
+def swapped_train(live: Any, x: Any, upstream: Any) -> Any:
+    quantities = _HEALTHY.steps["train"](live, x, upstream)
+    return {**quantities, "output": quantities["output"].astype(">f4")}
+
+
+def listing_state(live: Any) -> Any:
+    return {**_HEALTHY.state(live), "moving_mean": [1.0, 2.0, 3.0]}
+
+
+_buffer = np.zeros((4, 3), np.float32)
+
+
+def reusing_train(live: Any, x: Any, upstream: Any) -> Any:
+    quantities = drifting_train(live, x, upstream)
+    _buffer[...] = quantities["output"]
+    return {**quantities, "output": _buffer}
+
+
+def writing_train(live: Any, x: Any, upstream: Any) -> Any:
+    quantities = _HEALTHY.steps["train"](live, x, upstream)
+    for array in (x, *live.state.values()):
+        array += 1
+    return quantities
+
+
+def renamed(name: str, train: Callable[..., Any], **changed: Any) -> Any:
+    return replace(_HEALTHY, name=f"dying.{name}", steps={**_HEALTHY.steps, "train": train}, **changed)
+
+
 if os.environ.get("DYING_IMPORT") == "raise":
     raise RuntimeError("this library cannot be imported")
 if os.environ.get("DYING_IMPORT") == "hang":
@@ -155,8 +280,14 @@ ADAPTER = Adapter(
     versions={},
     implementations=(
         *(dying(way) for way in WAYS),
-        replace(_HEALTHY, name="dying.sleeps", steps={**_HEALTHY.steps, "train": sleeping_train}),
-        replace(_HEALTHY, name="dying.computes", steps={**_HEALTHY.steps, "train": computing_train}),
-        replace(_HEALTHY, name="dying.drifting", steps={**_HEALTHY.steps, "train": drifting_train}),
+        *(giving(name, given) for name, given in GIVEN.items()),
+        renamed("sleeps", sleeping_train),
+        renamed("computes", computing_train),
+        renamed("drifting", drifting_train),
+        renamed("misspelling", misspelling_train),
+        renamed("swapped", swapped_train),
+        renamed("listing", _HEALTHY.steps["train"], state=listing_state),
+        renamed("reusing", reusing_train),
+        renamed("writing", writing_train),
     ),
 )

@@ -10,7 +10,8 @@ import pytest
 from conformance.errors import UsageError
 from conformance.operations import OPERATIONS
 from conformance.planning.discovery import limited
-from conformance.planning.plan import Cell, Selection, offer_from, plan, thread_keys
+from conformance.planning.offer import offer_from
+from conformance.planning.plan import Cell, Selection, plan, thread_keys
 from conformance.protocol import Declared
 from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
@@ -222,7 +223,7 @@ DESCRIBED: dict[str, Any] = {
 
 
 def test_an_offer_in_json_values_is_read_back_as_it_was_described() -> None:
-    found = offer_from(key(), DESCRIBED, {"fake.Layer": [None]})
+    found = offer_from(key(), DESCRIBED, {"fake.Layer": [None]}, 1)
     (layer,) = found.implementations
     assert (layer.modes, layer.devices, layer.dtypes, layer.steps) == (("eager",), ("cpu",), ("float32",), ("train",))
     assert (layer.lacks, layer.documentation) == (("grad_input",), "page")
@@ -237,4 +238,4 @@ def test_what_is_timed_needs_what_it_is_timed_by() -> None:
     layer: Any = DESCRIBED["implementations"][0]
     described = {**DESCRIBED, "implementations": [{**layer, "timed": ["get", "infer", "put"]}]}
     with pytest.raises(UsageError, match=r"fake\.Layer: `timed` has no wait"):
-        offer_from(key(), described, {"fake.Layer": [None]})
+        offer_from(key(), described, {"fake.Layer": [None]}, 1)

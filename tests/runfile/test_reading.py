@@ -6,6 +6,7 @@ import gzip
 import json
 import lzma
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -190,8 +191,25 @@ def test_what_is_compressed_is_unfolded_up_to_a_limit(tmp_path: Path, pack: Any,
     file = tmp_path / name
     file.write_bytes(pack(b"one") + pack(bytes(200)))
     assert content(file) == b"one" + bytes(200)
-    with pytest.raises(UsageError, match="unfolds to more than 100 bytes"):
-        content(file, limit=100)
+    with pytest.raises(UsageError, match="unfolds to more than 150 bytes"):
+        content(file, limit=150)
     file.write_bytes(pack(bytes(200))[:-9])
     with pytest.raises(UsageError, match="not whole"):
         content(file)
+
+
+def test_what_unfolds_to_far_more_than_any_run_file_is_refused_while_it_does(tmp_path: Path) -> None:
+    """Half a megabyte may stand for gigabytes: what it would be is never held."""
+    file = tmp_path / "bomb.xz"
+    file.write_bytes(lzma.compress(bytes(64 * 2**20), preset=0))
+    with pytest.raises(UsageError, match="unfolds to more than 16,777,216 bytes"):
+        content(file)
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    """A pipe has no end until somebody writes to it."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is a device or a pipe"):
+        content(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is a folder"):
+        content(tmp_path)

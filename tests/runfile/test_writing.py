@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from conformance.errors import UsageError
+from conformance.errors import StorageError, UsageError
 from conformance.runfile.reading import read
 from conformance.runfile.run import Run
 from conformance.runfile.structs import FORMAT, AnyLine
-from conformance.runfile.writing import Judges, RunWriter, check_resumable
+from conformance.runfile.writing import Judges, RunWriter, check_resumable, is_unbegun
 from conformance.verdict import Verdict
 from tests.many_cells import decoded
 from tests.run_lines import record_line, run_of, write_run
@@ -107,7 +107,7 @@ def test_an_empty_file_is_nobody_s(file: Path) -> None:
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    assert "cannot be read: Is a directory" in refusal(tmp_path)
+    assert "is a folder, and a file was expected" in refusal(tmp_path)
 
 
 def test_a_file_that_another_run_writes_is_left_alone_and_no_lock_stays(file: Path, run: Run) -> None:
@@ -148,9 +148,45 @@ def test_a_line_that_finds_no_place_leaves_none_of_it(file: Path, run: Run, monk
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, "write", full)
-        with pytest.raises(UsageError, match="No space left on device"):
+        with pytest.raises(StorageError, match="No space left on device; --resume goes on from what is there"):
             writer.add(run.environments[0])
     assert file.read_bytes() == before
+
+
+def test_a_file_that_something_else_writes_to_is_not_written_on(file: Path, run: Run) -> None:
+    with RunWriter(file) as writer:
+        writer.add(run.header)
+        os.truncate(file, 0)
+        with pytest.raises(StorageError, match="something else wrote to it"):
+            writer.add(run.environments[0])
+
+
+@pytest.mark.parametrize("becomes", ["absent", "another"])
+def test_a_file_that_is_gone_at_the_end_is_told(file: Path, run: Run, becomes: str) -> None:
+    with RunWriter(file) as writer:
+        writer.add(run.header)
+        file.unlink()
+        if becomes == "another":
+            file.touch()
+        with pytest.raises(StorageError, match="was removed or replaced while the run wrote it"):
+            writer.close_run(ended=True)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 16, 100])
+def test_a_file_whose_first_line_is_not_whole_is_a_run_that_had_not_begun(file: Path, run: Run, kept: int) -> None:
+    with RunWriter(file) as writer:
+        writer.add(run.header)
+    os.truncate(file, kept)
+    assert is_unbegun(file)
+    with RunWriter(file) as writer:
+        writer.add(run.header)
+    assert not is_unbegun(file)
+
+
+@pytest.mark.parametrize("text", ["{ my thesis", '{"kind":"heading",', "{}"])
+def test_what_begins_otherwise_is_no_run_that_had_not_begun(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert not is_unbegun(file)
 
 
 def test_text_that_is_no_unicode_is_written_as_its_escape(file: Path) -> None:

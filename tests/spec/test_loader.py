@@ -180,7 +180,8 @@ def test_an_id_that_stands_twice_is_refused(tmp_path: Path, same: str) -> None:
 def test_an_input_over_the_memory_budget_is_refused(tmp_path: Path) -> None:
     text = (HEAD + STEPS).replace("[2, 3]", "[33554432, 3]")
     assert complaints(tmp_path, fam=text) == [
-        "fam.yaml:6:3: shape: [33554432, 3] takes 384 MiB, over the budget of 256 MiB"
+        "fam.yaml:6:3: shape: [33554432, 3] takes 384 MiB, over the budget of 128 MiB",
+        "fam.yaml:8:3: steps: take 384 MiB together, over the budget of 256 MiB",
     ]
 
 
@@ -372,13 +373,13 @@ def test_a_literal_of_no_values_may_be_an_empty_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", ["[0, 99999999999]", "[99999999999, 0]"])
 def test_an_empty_input_of_too_many_features_or_rows_is_refused(tmp_path: Path, shape: str) -> None:
     found = complaints(tmp_path, fam=(HEAD + STEPS).replace("[2, 3]", shape))
-    assert "over the budget of 256 MiB" in found[0]
+    assert "over the budget of 128 MiB" in found[0]
 
 
 def test_inputs_over_the_budget_together_are_refused(tmp_path: Path) -> None:
     repeat = "  steps:\n    - step: repeat\n      times: 1000\n      steps:\n  " + STEPS.partition("steps:\n")[2]
     (found,) = complaints(tmp_path, fam=(HEAD + repeat).replace("[2, 3]", "[1000, 1000]"))
-    assert found == "fam.yaml:8:3: steps: take 3,815 MiB together, over the budget of 1,024 MiB"
+    assert found == "fam.yaml:8:3: steps: take 3,815 MiB together, over the budget of 256 MiB"
 
 
 @pytest.mark.parametrize(
@@ -459,3 +460,75 @@ def test_a_file_s_name_that_no_id_can_begin_with_is_told(tmp_path: Path) -> None
     (tmp_path / "semantics.md").write_text(CLAUSES)
     with pytest.raises(SpecErrors, match="'My Cases', which must be lower case, digits and dashes"):
         load(tmp_path, [tmp_path / "My Cases.yaml"])
+
+
+def test_a_matrix_of_too_many_cases_is_refused_before_it_is_expanded(tmp_path: Path) -> None:
+    axis = ", ".join(f"label-{number}: {{epsilon: 0.1}}" for number in range(100))
+    matrix = "".join(f"    {name}: {{{axis}}}\n" for name in "abcd")
+    assert complaints(tmp_path, fam=f"{HEAD}  matrix:\n{matrix}{STEPS}") == [
+        "fam.yaml:8:3: 0.matrix: expands to 100,000,000 cases, over the budget of 2,000"
+    ]
+
+
+def test_the_entries_of_a_file_share_one_budget_of_cases(tmp_path: Path) -> None:
+    axis = ", ".join(f"label-{number}: {{epsilon: 0.1}}" for number in range(1500))
+    entry = f"{HEAD}  matrix: {{a: {{{axis}}}}}\n{STEPS}"
+    complaint = complaints(tmp_path, fam=entry + entry.replace("fam.one", "fam.two"))[-1]
+    assert complaint.endswith("expands to 1,500 cases, with those before it over the budget of 2,000")
+
+
+def test_too_many_repetitions_are_refused_before_they_are_written_out(tmp_path: Path) -> None:
+    repeat = f"{{step: repeat, times: 1000, steps: [{', '.join(['{step: freeze}'] * 100)}]}}"
+    steps = "  steps:\n" + f"    - {repeat}\n" * 400
+    assert complaints(tmp_path, fam=HEAD + steps) == [
+        "fam.yaml:8:3: steps: are 40,000,000 with every repetition, over the budget of 10,000"
+    ]
+
+
+def test_a_recipe_is_held_against_its_shape_without_being_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conformance.spec.recipe._values", None)
+    recipe = "{kind: dyadic, seed: 1}"
+    assert loaded(tmp_path, fam=step(f"{{step: infer, shape: [4800000, 3], input: {recipe}}}")).cases
+    (complaint,) = complaints(tmp_path, fam=step(f"{{step: infer, shape: [4800001, 3], input: {recipe}}}"))
+    assert complaint.endswith("dyadic needs a multiple of 16 values per feature, here 4800001")
+
+
+@pytest.mark.parametrize("value", ["null", "true", '"1.5"', "1_0.00", "\u0661\u0662", "{a: 1}"])
+def test_a_literal_value_that_is_no_number_is_named(tmp_path: Path, value: str) -> None:
+    text = step(f"{{step: infer, input: {{kind: literal, values: [[1, 2, {value}], [1, 2, 3]]}}}}")
+    (complaint,) = complaints(tmp_path, fam=text)
+    assert "literal values must be numbers, nested evenly, got" in complaint
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "-1e400", "0x" + "f" * 300])
+def test_a_number_beyond_float64_is_refused_at_its_place(tmp_path: Path, value: str) -> None:
+    (complaint,) = complaints(tmp_path, fam=step(f"{{step: infer, input: {{kind: constant, value: {value}}}}}"))
+    assert complaint.startswith("fam.yaml:9:")
+    assert complaint.endswith("larger than any number that float64 holds; infinity is .inf")
+
+
+def test_a_number_that_would_become_zero_is_refused(tmp_path: Path) -> None:
+    (complaint,) = complaints(tmp_path, fam=HEAD + "  epsilon: 1e-400\n" + STEPS)
+    assert "nearer to 0 than any number that float64 holds" in complaint
+
+
+@pytest.mark.parametrize("part", ["std: .inf", "mean: .nan", "feature_shift: -.inf"])
+def test_what_describes_random_data_is_finite(tmp_path: Path, part: str) -> None:
+    (complaint,) = complaints(tmp_path, fam=step(f"{{step: infer, input: {{kind: normal, seed: 1, {part}}}}}"))
+    assert "should be a finite number" in complaint
+
+
+@pytest.mark.parametrize("text", ["1_0.00", "\u0661\u0662", "1e999999", "1e400", " 1", "inf", "0x10"])
+def test_a_published_text_is_a_plain_decimal_that_float64_holds(tmp_path: Path, text: str) -> None:
+    values = f'  expected: [{{step: 1, quantity: moving_mean, values: ["{text}", "1.000", "1.000"]}}]\n'
+    (complaint,) = complaints(tmp_path, fam=HEAD + values + STEPS)
+    assert "expected decimal texts" in complaint
+
+
+def test_of_many_errors_the_first_are_shown_and_the_rest_counted(tmp_path: Path) -> None:
+    entries = [HEAD.replace("fam.one", f"fam.n{number}") + "  frob: 1\n" + STEPS for number in range(50)]
+    with pytest.raises(SpecErrors) as caught:
+        loaded(tmp_path, fam="".join(entries))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "and 30 more like these"

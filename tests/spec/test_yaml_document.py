@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from conformance.errors import SpecError
-from conformance.spec.yaml_document import DEPTH_LIMIT, load, parse
+from conformance.spec.budgets import DEPTH
+from conformance.spec.yaml_document import load, parse
 
 
 def value(text: str) -> Any:
@@ -112,17 +113,17 @@ def test_an_alias_bomb_is_refused_in_one_line() -> None:
 @pytest.mark.parametrize("text", ["&a [*a]", "&a [*a, *a]", "a: &x\n  b: *x\n", "&a [[*a], {k: *a}]"])
 def test_an_alias_of_itself_is_refused_in_one_line(text: str) -> None:
     message = complaint(text)
-    assert message.endswith(f"expands to more than {DEPTH_LIMIT} levels")
+    assert message.endswith(f"expands to more than {DEPTH} levels")
     assert "\n" not in message
 
 
 # libyaml's composer recurses without a limit: the third of these used to end the process.
 @pytest.mark.parametrize("text", ["[" * 50, "{a: " * 1000, "[" * 100_000, "- " * 100_000])
 def test_deep_nesting_is_refused(text: str) -> None:
-    assert f"nests more than {DEPTH_LIMIT} levels" in complaint(text)
+    assert f"nests more than {DEPTH} levels" in complaint(text)
 
 
-@pytest.mark.parametrize("depth", [DEPTH_LIMIT + 1, 60, 1_000])
+@pytest.mark.parametrize("depth", [DEPTH + 1, 60, 1_000])
 def test_a_parser_that_refuses_deep_nesting_itself_before_any_event_leaves_the_message_ours(
     depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +136,7 @@ def test_a_parser_that_refuses_deep_nesting_itself_before_any_event_leaves_the_m
 
     monkeypatch.setattr(yaml, "parse", strict)
     message = complaint("[" * 2_000)
-    assert message == f"spec.yaml:1:{DEPTH_LIMIT + 1}: nests more than {DEPTH_LIMIT} levels"
+    assert message == f"spec.yaml:1:{DEPTH + 1}: nests more than {DEPTH} levels"
 
 
 def test_what_else_the_parser_refuses_keeps_its_words_and_its_place() -> None:
@@ -143,7 +144,7 @@ def test_what_else_the_parser_refuses_keeps_its_words_and_its_place() -> None:
 
 
 def test_nesting_up_to_the_limit_is_read() -> None:
-    assert value("[" * DEPTH_LIMIT + "]" * DEPTH_LIMIT)
+    assert value("[" * DEPTH + "]" * DEPTH)
 
 
 @pytest.mark.parametrize(
@@ -199,3 +200,15 @@ def test_a_path_that_the_file_lacks_has_the_place_of_its_parent() -> None:
 def test_an_error_at_a_path_names_place_and_key() -> None:
     document = parse("a:\n  b: 1\n", "spec.yaml")
     assert str(document.error(("a", "b"), "is wrong")) == "spec.yaml:2:3: a.b: is wrong"
+
+
+def test_a_file_of_too_many_bytes_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    file = tmp_path / "large.yaml"
+    file.write_text("#" * (4 * 2**20 + 1))
+    with pytest.raises(SpecError, match="has more than 4 MiB"):
+        load(file)
+
+
+def test_too_many_values_are_refused_before_they_are_composed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conformance.spec.yaml_document.yaml.compose", None)
+    assert complaint("[" + "1," * 700_000 + "]").endswith("has more than 200,000 values")

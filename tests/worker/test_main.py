@@ -55,7 +55,14 @@ def answers(train: Any, state: Callable[[Any], dict[str, Any]] = lambda live: {}
     x = np.arange(8, dtype="float32").reshape(4, 2)
     mask = np.array([True, False, True, True])
     step = {"kind": "train", "input": x, "upstream": x, "arrays": {"mask": mask}}
-    request = {"configuration": asdict(CONFIGURATION), "mode": "eager", "device": "cpu", "initial": {}, "steps": [step]}
+    request = {
+        "configuration": asdict(CONFIGURATION),
+        "quantities": ["output", "moving_mean", "layout"],
+        "mode": "eager",
+        "device": "cpu",
+        "initial": {},
+        "steps": [step],
+    }
     return list(perform(implementation, ModuleType("fake"), request, []))
 
 
