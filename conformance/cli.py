@@ -72,7 +72,7 @@ _Adapter = Annotated[
 def main() -> None:
     """Run the command line; what a person got wrong is one line and exit code 2."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except _Misused as error:
         if not sys.argv[1:]:
             error.show()
@@ -88,6 +88,7 @@ def main() -> None:
         # Python would exit with 1, by which CI takes it for an unexpected verdict.
         traceback.print_exc()
         _refuse(f"the suite's own fault: {type(error).__name__}", 3, error)
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 def _refuse(message: str, code: int, error: Exception) -> NoReturn:

@@ -182,7 +182,9 @@ def test_numbers_of_a_third_convention_contradict_the_documentation_too() -> Non
 
 def test_a_nan_that_an_earlier_step_left_refutes_no_documentation() -> None:
     """Of an average that the first batch fills in, the NaN before it should have no weight, and has one."""
-    made = case(TRAIN, initial={"moving_mean": {"kind": "literal", "values": ["nan", "nan", "nan"]}})
+    made = case(
+        TRAIN, initial={"moving_mean": {"kind": "literal", "values": [float("nan"), float("nan"), float("nan")]}}
+    )
     right = outcomes(ExactLayer(case=made))
     given = altered(right, 1, "moving_mean", lambda value: np.full_like(value, np.nan), kept=True)
     judgement = judged(made, given, profile=(declared("update", "cumulative"),))

@@ -38,7 +38,8 @@ def hypothesized() -> frozenset[Cause]:
 
 def given_by_judging() -> Iterator[tuple[str, frozenset[str]]]:
     """Yield the ids, with the names of their parameters, of the causes that judging makes of plain literals."""
-    files = [*sorted((PACKAGE / "judging").glob("*.py")), PACKAGE / "operations" / "score.py"]
+    folders = (PACKAGE / "judging", PACKAGE / "search" / "properties")
+    files = [*(file for folder in folders for file in sorted(folder.glob("*.py"))), PACKAGE / "operations" / "score.py"]
     constants = {
         "UNEXPLAINED": "unexplained",
         "RAISES": "raises",
