@@ -33,7 +33,7 @@ def test_a_step_that_a_function_has_not_is_told() -> None:
         assert_conforms(lambda *_: ({}, {}), case(TRAIN, RELOAD))
 
 
-@settings(max_examples=20, derandomize=True, database=None)
+@settings(max_examples=20, derandomize=True, database=None, deadline=None)
 @given(batches((4, 3), "float16"))
 def test_a_batch_has_the_shape_and_dtype_that_are_asked_for(batch: Any) -> None:
     assert batch.shape == (4, 3)
