@@ -123,7 +123,8 @@ conformance.matrix = ((site, {make}) => {
     settle() {
       const links = [...this.table.querySelectorAll("tbody a")];
       for (const each of links) each.tabIndex = -1;
-      const first = links.find((each) => each.offsetParent !== null);
+      // By what the filters hide: the page itself may not be shown yet.
+      const first = links.find((each) => !each.closest("td[hidden], tr[hidden], tbody[hidden]"));
       if (first) first.tabIndex = 0;
     }
     listen() {
