@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,8 @@ class Page:
     #: The name in the navigation; empty: it is not there.
     menu: str = ""
     values: Mapping[str, Any]
+    #: What the page's script asks for, by name.
+    data: Mapping[str, Any] = field(default_factory=dict)
     #: Templates of further sections, which end the page and take what they show from `values` too.
     partials: tuple[str, ...] = ()
 
@@ -104,7 +106,14 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
         Page(
             path="matrix.html", title="Clauses × implementations", template="matrix.html.j2", menu="Matrix", values={}
         ),
-        Page(path="porting.html", title="From A to B", template="porting.html.j2", menu="From A to B", values={}),
+        Page(
+            path="porting.html",
+            title="From A to B",
+            template="porting.html.j2",
+            menu="From A to B",
+            values={},
+            data={"porting": porting(report, names, libraries)},
+        ),
         Page(
             path="deviations.html",
             title="Deviations",
@@ -200,7 +209,7 @@ def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, by
         yield page.path, _bytes(text)
     for name in (*SCRIPTS, *STYLES):
         yield f"assets/{name}", (_FOLDER / "assets" / name).read_bytes()
-    for name, text in _data(report, documents):
+    for name, text in _data(report, all_pages, documents):
         yield f"data/{name}.js", _bytes(f"conformance.receive({_json(name)}, {text});\n")
 
 
@@ -209,14 +218,14 @@ def single(report: Report, documents: Mapping[str, str]) -> bytes:
     templates = templates_in(_FOLDER)
     all_pages = pages(report, compared="baseline" in documents)
     contents = [_content(templates, page, report, Links(page=page.path, single=True)) for page in all_pages]
-    data = list(_data(report, documents))
+    data = list(_data(report, all_pages, documents))
     text = _layout(
         templates, "single.html.j2", report, all_pages, contents, Links(page="index.html", single=True), data
     )
     return _bytes(text)
 
 
-def _data(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _data(report: Report, all_pages: Sequence[Page], documents: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield names and JSON texts that are safe in a script."""
     firsts = []
     for number, shard in enumerate(shards(report)):
@@ -224,9 +233,9 @@ def _data(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, s
         yield f"cases-{number}", _json(shard.value)
     yield "index", _json(index(report))
     yield "words", _json(words(report, firsts))
-    columns = report.matrix.columns
-    libraries = frameworks(columns, report.cells, report.grades, (), report.ranked, report.dtypes)
-    yield "porting", _json(porting(report, named(columns, report.cells), libraries))
+    for page in all_pages:
+        for name, value in page.data.items():
+            yield name, _json(value)
     for name, text in documents.items():
         yield name, _safe(text)
 

@@ -65,8 +65,9 @@ def fuzz(options: FuzzOptions) -> int:
     divergences = load_divergences(spec_folder() / "divergences.yaml", [], catalogue())
     wanted = keys(options.interpreters, options.adapters)
     searched: list[Searched] = []
-    end = None if options.effort.seconds is None else time.monotonic() + options.effort.seconds
     offers = _offers(wanted, options)
+    # What starting the processes takes is not searched: a short search would end before its first case.
+    end = None if options.effort.seconds is None else time.monotonic() + options.effort.seconds
     for position, offer in enumerate(offers):
         left = None if end is None else max(0.0, end - time.monotonic()) / (len(offers) - position)
         effort = replace(options.effort, seconds=left)
