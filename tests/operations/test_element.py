@@ -41,6 +41,24 @@ def test_an_element_is_off_only_where_its_whole_quantity_is(dtype: str, special:
     assert off
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_the_one_element_of_a_quantity_is_off_where_the_quantity_is(dtype: str) -> None:
+    """About the bound, with the rounding of what keeps it: neither sooner nor later, but for the margin."""
+    generator, unit = np.random.default_rng(7), precision(dtype).unit
+    off = 0
+    for _ in range(1000):
+        value = 1.0 + np.abs(generator.standard_normal((1, 1))).astype(np.longdouble)
+        bound = np.full((1, 1), 4.0 * unit)
+        # Half precision is kept, not computed in: the bound of the rounding is added to that of the arithmetic.
+        observed = rounded(value + bound * generator.uniform(0.5, 1.6, value.shape), dtype).astype(dtype_named(dtype))
+        element, expected = farthest(observed, expectation(value + 1, bound), working(dtype)), expectation(value, bound)
+        assert element is not None
+        score = fit(observed, expected, working(dtype)).score
+        off += element.is_off(expected, observed, working(dtype))
+        assert element.is_off(expected, observed, working(dtype)) is (score > 1 + 1e-9), (value, observed, score)
+    assert 0 < off < 1000
+
+
 def test_a_number_within_its_bound_is_not_off() -> None:
     value = np.ones((2, 2))
     element = farthest(value.astype(np.float32), expectation(value + 1, value * 1e-6), working("float32"))
