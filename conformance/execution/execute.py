@@ -35,7 +35,8 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
     """Yield each cell with its outcomes, as they end.
 
     A cell whose process ends is tried once more, first thing in a fresh process: a crash that does not recur
-    is a crash all the same, and says which cells had run before it.
+    is a crash all the same, and says which cells had run before it. Raises `SuiteError` where an adapter does not offer
+    what was kept of it.
     """
     queues: dict[WorkerKey, deque[_Job]] = {}
     for cell in cells:
@@ -174,10 +175,12 @@ def _take(
                 process.performed.append(job.cell.id)
                 del busy[key]
                 return _ended(job)
-        case {"offer": dict(), "imported": [int() | float(), int() | float(), int() | float()] as imported} if job in (
-            STARTING,
-            FOLLOWING,
-        ):
+        case {
+            "offer": dict() as offer,
+            "imported": [int() | float(), int() | float(), int() | float()] as imported,
+        } if job in (STARTING, FOLLOWING):
+            if workers.offers:
+                workers.offers.check(key, offer)
             workers.stages.imports.append(tuple(imported))
             process.deadline = float("inf")
             busy.pop(key, None)

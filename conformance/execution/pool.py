@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from conformance.execution.kept_offers import KeptOffers
 from conformance.execution.process import Process
 from conformance.execution.time_profile import Stages
 from conformance.outcome import Crashed, Outcome, TimedOut
@@ -39,7 +40,7 @@ class Workers:
     """The worker processes alive: at most `count`, at most one per key. A context: leaving it ends them.
 
     `folder` gets their output under `logs`, and under `caches` what they keep from run to run. `kept` processes stay
-    alive when they have nothing left to do, for cells that come later.
+    alive when they have nothing left to do, for cells that come later. `offers` are kept from earlier runs.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Workers:
         stages: Stages | None = None,
         *,
         kept: bool = False,
+        offers: KeptOffers | None = None,
     ) -> None:
         self.stages = stages or Stages()
         self.kept = kept
+        self.offers = offers
         self.count = count
         self.folder = folder
         self.limits = limits or Limits()

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from conformance.errors import UsageError, WorkerError
+from conformance.execution.kept_offers import Answered
 from conformance.execution.pool import FOLLOWING, STARTING, Broken, Died, Late, Limits, Workers, begin
 from conformance.execution.process import Process
 from conformance.planning.discovery import WorkerKey
@@ -21,8 +22,22 @@ def survey(
 ) -> Iterator[Offer | WorkerError]:
     """Yield what each worker offers for those configurations, or why it could not be asked.
 
-    Processes stay alive for the cells to come, as far as the number of workers allows.
+    Processes stay alive for the cells to come, as far as the number of workers allows. Where `workers` have offers kept, a
+    worker that nothing has changed for is not asked.
     """
+    before = {key: answered for key in keys if workers.offers and (answered := workers.offers.get(key))}
+    for key, answered in before.items():
+        if answered.missing is None:
+            yield _offer(key, answered, len(configurations), workers)
+        else:
+            yield WorkerError(worker=key.name, message=answered.trace, missing=answered.missing)
+    yield from _ask([key for key in keys if key not in before], configurations, workers)
+
+
+def _ask(
+    keys: Sequence[WorkerKey], configurations: Sequence[Configuration], workers: Workers
+) -> Iterator[Offer | WorkerError]:
+    """Ask each worker, in its own process."""
     waiting = deque(sorted(keys, key=lambda key: key.process))
     described: dict[WorkerKey, object] = {}
     asked = [asdict(configuration) for configuration in configurations]
@@ -53,19 +68,30 @@ def survey(
                 case {"support": reasons} if key in described:
                     process.deadline = float("inf")
                     del open_keys[key]
-                    yield _offer(key, described[key], reasons, len(asked), workers)
+                    answered = Answered(offer=described[key], reasons=reasons)
+                    _keep(key, answered, workers)
+                    yield _offer(key, answered, len(asked), workers)
                 case _:
-                    yield _not_started(process, answer, workers.limits)
+                    failed = _not_started(process, answer, workers.limits)
+                    if failed.missing is not None:
+                        _keep(key, Answered(missing=failed.missing, trace=failed.message), workers)
+                    yield failed
                     del open_keys[key]
                     workers.end(key)
 
 
-def _offer(key: WorkerKey, described: object, reasons: object, asked: int, workers: Workers) -> Offer | WorkerError:
-    """Return the offer, or why it is none; its process is then ended."""
+def _keep(key: WorkerKey, answered: Answered, workers: Workers) -> None:
+    if workers.offers:
+        workers.offers.keep(key, answered)
+
+
+def _offer(key: WorkerKey, answered: Answered, asked: int, workers: Workers) -> Offer | WorkerError:
+    """Return the offer, or why it is none; its process, if it has one, is then ended."""
     try:
-        return offer_from(key, described, reasons, asked)
+        return offer_from(key, answered.offer, answered.reasons, asked)
     except UsageError as error:
-        workers.end(key)
+        if key in workers.live:
+            workers.end(key)
         return WorkerError(worker=key.name, message=f"{key.file_name}: {error}")
 
 

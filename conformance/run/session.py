@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from conformance.errors import Place, SuiteError, UsageError, WorkerError
+from conformance.execution.kept_offers import KeptOffers
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
 from conformance.execution.time_profile import Stages
@@ -78,7 +79,8 @@ def run(options: RunOptions) -> int:
         tiers = Tiers() if options.files else load_tiers(spec_folder() / "tiers.yaml", ids)
     wanted = keys(options.interpreters, options.adapters, grouped=options.grouped)
     check_interpreters(options.interpreters, options.adapters, options.unbuilt)
-    with Workers(options.workers, FOLDER, options.limits, stages) as workers:
+    kept = KeptOffers(FOLDER / "offers", [entry.case.configuration for entry in spec.cases])
+    with Workers(options.workers, FOLDER, options.limits, stages, offers=kept) as workers:
         failures = {group: _unbuilt(group, log) for group, log in options.unbuilt.items()}
         offers = _survey(wanted, spec, workers, failures)
         offers += _survey(thread_keys(spec.cases, offers, options.selection, tiers), spec, workers, failures)
