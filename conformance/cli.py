@@ -133,6 +133,10 @@ def check(
         list[Path] | None,
         typer.Option(metavar="RUN", help="Write spec/calls.json anew from runs of spec/calls.yaml."),
     ] = None,
+    write_costs: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Write spec/costs.json anew: what cells cost in these runs."),
+    ] = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Compare the reference with exact rational arithmetic as well.")
     ] = False,
@@ -157,6 +161,12 @@ def check(
         from conformance.runfile.reading import read
 
         print(write_native_calls(spec_folder(), [read(path) for path in write_calls]))
+        return
+    if write_costs:
+        from conformance.run.recorded_costs import write_costs as write_cell_costs
+        from conformance.runfile.reading import read
+
+        print(write_cell_costs(spec_folder(), [read(path) for path in write_costs]))
         return
     spec = load(spec_folder(), case_files(files or []))
     for warning in check_published(spec):
@@ -210,6 +220,9 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run file to write.")] = None,
     resume: Annotated[bool, typer.Option(help="Complete the run file --out.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="The K-th of N shares of about the same cost, for `merge`.")
+    ] = None,
     cell_seconds: Annotated[
         float, typer.Option(parser=decimal(0.1, SECONDS), metavar="SECONDS", help="A cell's deadline.")
     ] = 180.0,
@@ -221,6 +234,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     from conformance.execution.pool import Limits
     from conformance.planning.plan import Selection
+    from conformance.planning.shards import shard_of
     from conformance.run.session import RunOptions
     from conformance.run.session import run as run_cells
     from conformance.spec.own_files import case_files
@@ -241,6 +255,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         workers=workers or os.cpu_count() or 1,
         out=out,
         resume=resume,
+        shard=None if shard is None else shard_of(shard),
         limits=Limits(cell=cell_seconds),
         profile=profile,
         pytest_arguments=tuple(context.args),
@@ -269,6 +284,23 @@ def report(
 
     older = load(baseline, partial=partial) if baseline else None
     print(write(read_all(runs), out, partial=partial, single_file=single_file, baseline=older))
+
+
+@app.command()
+def merge(
+    shards: Annotated[list[Path], typer.Argument(metavar="RUN…", help="The run files of all shards of one run.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run file to write.")],
+) -> None:
+    """Make one run of its shards, as if it had been made in one piece; exit 1 where a verdict is unexpected."""
+    from conformance.runfile.merging import merged, write_merged
+    from conformance.runfile.reading import read_all
+    from conformance.verdict import Standing
+
+    run = merged(read_all(shards), out)
+    write_merged(run)
+    unexpected = [record.cell for record in run.records if record.standing is Standing.UNEXPECTED]
+    print(f"{out}: {len(run.records)} cells of {run.header.planned} planned, {len(unexpected)} unexpected")
+    raise SystemExit(1 if unexpected else 0)
 
 
 app.command()(compare)

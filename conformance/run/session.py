@@ -11,20 +11,24 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from conformance.errors import Place, SuiteError, UsageError, WorkerError
 from conformance.execution.kept_offers import KeptOffers
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
 from conformance.execution.time_profile import Stages
+from conformance.planning.costs import FILE as COSTS
+from conformance.planning.costs import load_costs
 from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.offer import check_unique
 from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
+from conformance.planning.shards import Shard, share
 from conformance.run.plugin import Plugin, Prepared, arguments, site_of
 from conformance.runfile import lines
 from conformance.runfile.reading import read
 from conformance.runfile.run import Run
-from conformance.runfile.structs import EnvironmentLine
+from conformance.runfile.structs import EnvironmentLine, RecordedShard
 from conformance.runfile.writing import Judges, RunWriter, check_replaceable, check_resumable, is_unbegun
 from conformance.spec.causes import catalogue
 from conformance.spec.divergences import Listed, in_force, load_divergences, unmatched
@@ -55,13 +59,15 @@ class RunOptions:
     out: Path | None = None
     resume: bool = False
     limits: Limits
+    #: The share of the cells to run; None for all.
+    shard: Shard | None = None
     #: Whether to print where the time went.
     profile: bool = False
     pytest_arguments: tuple[str, ...] = ()
 
     @property
     def narrowed(self) -> bool:
-        """Whether less than the standard tier of everything was asked for."""
+        """Whether less than the standard tier of everything was asked for, in all shards together."""
         tier = self.selection.tier
         narrower = self.selection != Selection(tier=tier) or tier is Tier.SMOKE
         return narrower or bool(self.adapters) or bool(self.files)
@@ -85,12 +91,15 @@ def run(options: RunOptions) -> int:
         offers = _survey(wanted, spec, workers, failures)
         offers += _survey(thread_keys(spec.cases, offers, options.selection, tiers), spec, workers, failures)
         with stages.at("planning"):
-            cells = list(plan(spec.cases, offers, options.selection, tiers))
-        if not cells and not failures:
+            everything = list(plan(spec.cases, offers, options.selection, tiers))
+            costs = load_costs(spec_folder() / COSTS)
+            cells = share(everything, options.shard, costs) if options.shard else everything
+        if not everything and not failures:
             raise UsageError(_nothing(offers))
         narrowed = options.narrowed or bool(failures)
         old = resumed(options, spec, offers) if options.resume else None
-        unmatched_entries, matching = ([], []) if narrowed else _matching(divergences, spec, offers, cells)
+        whole = not narrowed and options.shard is None
+        unmatched_entries, matching = _matching(divergences, spec, offers, cells) if whole else ([], [])
         prepared = Prepared(
             root=_root(options.files),
             cells=_by_file(cells, spec),
@@ -99,7 +108,7 @@ def run(options: RunOptions) -> int:
             failures={name: why for name, (why, _) in failures.items()},
             workers=workers,
             open_run=lambda planned, deselected: _open(
-                options, spec, offers, failures, cells, planned, narrowed or deselected, old
+                options, spec, offers, failures, everything, planned, narrowed or deselected, old
             ),
             unmatched=unmatched_entries,
             matching=matching,
@@ -197,18 +206,22 @@ def _open(
     spec: Spec,
     offers: Sequence[Offer],
     failures: Mapping[str, tuple[str, EnvironmentLine]],
-    cells: Sequence[Cell],
+    everything: Sequence[Cell],
     planned: int,
     narrowed: bool,
     old: Run | None,
 ) -> RunWriter:
     """Open the run file and write what comes before the records, or complete it. Raises `pytest.UsageError`."""
     header = lines.header_line(spec, options.selection, options.pytest_arguments, planned, narrowed)
-    used = {cell.case.id for cell in cells}
+    if options.shard is not None:
+        recorded = RecordedShard(number=options.shard.number, count=options.shard.count, narrowed=narrowed)
+        header = msgspec.structs.replace(header, narrowed=True, shard=recorded)
+    # Shards have the cases of all of them, so that each tells their order.
+    used = {cell.case.id for cell in everything}
     environments = [*map(lines.environment_line, offers), *(line for _, line in failures.values())]
     cases = [lines.case_line(located) for located in spec.cases if located.case.id in used]
     try:
-        writer = RunWriter(out_path(options, narrowed), narrowed=narrowed, resumed=old)
+        writer = RunWriter(out_path(options, narrowed), narrowed=header.narrowed, resumed=old)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
     if old is None:
@@ -222,8 +235,12 @@ def _open(
 
 
 def out_path(options: RunOptions, narrowed: bool) -> Path:
-    """Return where the run file goes: a narrowed run beside the full one, never over it."""
-    return options.out or FOLDER / ("narrowed.jsonl" if narrowed else "run.jsonl")
+    """Return where the run file goes: a narrowed run or a shard beside the full one, never over it."""
+    if options.out is not None:
+        return options.out
+    if options.shard is not None:
+        return FOLDER / f"shard-{options.shard.number}-of-{options.shard.count}.jsonl"
+    return FOLDER / ("narrowed.jsonl" if narrowed else "run.jsonl")
 
 
 def check_out(options: RunOptions) -> None:
@@ -233,7 +250,7 @@ def check_out(options: RunOptions) -> None:
         raise UsageError("--resume needs --out, the run file to complete")
     check_place(path)
     if not options.resume:
-        check_replaceable(path, Judges.CELLS, narrowed=options.narrowed)
+        check_replaceable(path, Judges.CELLS, narrowed=options.narrowed or options.shard is not None)
     elif not is_unbegun(path):
         check_resumable(read(path))
 
@@ -249,6 +266,11 @@ def resumed(options: RunOptions, spec: Spec, offers: Sequence[Offer]) -> Run | N
     now = lines.header_line(spec, options.selection, options.pytest_arguments, 0, False)
     if old.header.selection != now.selection:
         raise UsageError(f"{options.out}: ran another selection: {msgspec.to_builtins(old.header.selection)}")
+    shard = None if old.header.shard is UNSET else (old.header.shard.number, old.header.shard.count)
+    if shard != (options.shard and (options.shard.number, options.shard.count)):
+        raise UsageError(
+            f"{options.out}: ran another shard: {'of everything' if shard is None else '/'.join(map(str, shard))}"
+        )
     if old.header.tier != now.tier:
         raise UsageError(f"{options.out}: ran another tier: {old.header.tier}")
     recorded = {environment.id: environment for environment in old.environments}

@@ -66,6 +66,14 @@ class ReferenceArithmetic(Part, frozen=True, kw_only=True):
     kind: str
 
 
+class RecordedShard(Part, frozen=True, kw_only=True, omit_defaults=False):
+    """Which share of a run a file holds, counted from 1, and whether the whole was narrowed."""
+
+    number: int
+    count: int
+    narrowed: bool
+
+
 class Header(Line, frozen=True, kw_only=True, tag="header"):
     """What was run."""
 
@@ -91,6 +99,7 @@ class Header(Line, frozen=True, kw_only=True, tag="header"):
     data_kinds: dict[str, str] = field(default_factory=dict)
     #: Local time with its offset; empty where it is not known.
     started: str = ""
+    shard: RecordedShard | UnsetType = UNSET
 
 
 class DeclaredField(Part, frozen=True, kw_only=True, omit_defaults=False):
