@@ -83,17 +83,21 @@ def matrix(session: nox.Session) -> None:
     shutil.rmtree(pages, ignore_errors=True)
     runs = [str(out)]
     try:
-        _run_and_time(session, options, runs)
+        _run_and_time(session, options, runs, pages)
     finally:
         if out.is_file():
             _run(session, "conformance", "report", *runs, "--out", str(pages))
 
 
-def _run_and_time(session: nox.Session, options: argparse.Namespace, runs: list[str]) -> None:
-    """Run the matrix and, whatever it found, time the short cases of a whole one; what was timed joins `runs`."""
+def _run_and_time(session: nox.Session, options: argparse.Namespace, runs: list[str], pages: Path) -> None:
+    """Run the matrix and, whatever it found, time the short cases of a whole one; what was timed joins `runs`.
+
+    A whole one has a first report in `pages` as soon as its smoke tier has run.
+    """
+    early = [] if options.rest else ["--first-report", str(pages)]
     failed: CommandFailed | None = None
     try:
-        _run(session, "conformance", "run", "--out", runs[0], *_interpreters(session, options), *options.rest)
+        _run(session, "conformance", "run", "--out", runs[0], *early, *_interpreters(session, options), *options.rest)
     except CommandFailed as error:
         failed = error
     if not options.rest and Path(runs[0]).is_file():

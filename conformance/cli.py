@@ -226,6 +226,9 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     cell_seconds: Annotated[
         float, typer.Option(parser=decimal(0.1, SECONDS), metavar="SECONDS", help="A cell's deadline.")
     ] = 180.0,
+    first_report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Make a report there as soon as the smoke tier has run.")
+    ] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Print at the end where the time went.")] = False,
 ) -> None:
     """Run the cells selected, of cases of your own or of the shipped ones, and write a run file.
@@ -257,6 +260,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         resume=resume,
         shard=None if shard is None else shard_of(shard),
         limits=Limits(cell=cell_seconds),
+        first_report=first_report,
         profile=profile,
         pytest_arguments=tuple(context.args),
     )

@@ -18,7 +18,7 @@ import pytest
 
 from conformance.cause import Cause, text_of
 from conformance.errors import Place, StorageError
-from conformance.execution.execute import execute
+from conformance.execution.execute import Outcomes, execute
 from conformance.execution.pool import Workers
 from conformance.judging.judge import judge
 from conformance.judging.judgement import Judgement
@@ -55,6 +55,9 @@ class Prepared:
     failed: bool = False
     #: The known divergences that those show.
     shown: frozenset[ListedDivergence] = frozenset()
+    #: Cells that run before all others, and what is done once they have.
+    first: frozenset[str] = frozenset()
+    after_first: Callable[[], None] = lambda: None
     #: The entries of the divergences whose witnesses are no cell of the whole matrix: each is one failing item.
     unmatched: Sequence[Listed] = ()
     #: In a run of everything, the entries that must list some cell.
@@ -182,7 +185,7 @@ class Plugin:
         references, stages = References(), self.prepared.workers.stages
         matched: set[Place] = set()
         listed_of = functools.cache(functools.partial(of_implementation, self.prepared.divergences))
-        for cell, outcomes in execute([item.cell for item in items.values()], self.prepared.workers):
+        for cell, outcomes in self._performed([item.cell for item in items.values()]):
             started = time.monotonic()
             with stages.at("judging"):
                 judgement = judge(cell, outcomes, references)
@@ -202,6 +205,14 @@ class Plugin:
                 _report(items[cell.id], status, message, seconds)
             _obey(session)
         return matched
+
+    def _performed(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Outcomes]]:
+        """Perform the cells, those first that are to be first."""
+        first = [cell for cell in cells if cell.id in self.prepared.first]
+        yield from execute(first, self.prepared.workers)
+        if 0 < len(first) < len(cells):
+            self.prepared.after_first()
+        yield from execute([cell for cell in cells if cell.id not in self.prepared.first], self.prepared.workers)
 
     def _report_unmatched(self, session: pytest.Session, matched: set[Place]) -> None:
         """Report the entries that must list some cell of this run and list none."""

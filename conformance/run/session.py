@@ -24,6 +24,7 @@ from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.offer import check_unique
 from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
 from conformance.planning.shards import Shard, share
+from conformance.run.first_report import FirstReport, smoke_cells
 from conformance.run.plugin import Plugin, Prepared, arguments, site_of
 from conformance.runfile import lines
 from conformance.runfile.reading import read
@@ -61,6 +62,8 @@ class RunOptions:
     limits: Limits
     #: The share of the cells to run; None for all.
     shard: Shard | None = None
+    #: Where a report goes as soon as the smoke tier has run; None for none.
+    first_report: Path | None = None
     #: Whether to print where the time went.
     profile: bool = False
     pytest_arguments: tuple[str, ...] = ()
@@ -78,11 +81,7 @@ def run(options: RunOptions) -> int:
     stages = Stages()
     check_out(options)
     with stages.at("loading the spec"):
-        spec = load(spec_folder(), options.files)
-        # What names shipped cases is not held against one's own, which run in every mode.
-        ids = [] if options.files else [entry.case.id for entry in spec.cases]
-        divergences = load_divergences(spec_folder() / "divergences.yaml", ids, catalogue())
-        tiers = Tiers() if options.files else load_tiers(spec_folder() / "tiers.yaml", ids)
+        spec, divergences, tiers = _loaded(options.files)
     wanted = keys(options.interpreters, options.adapters, grouped=options.grouped)
     check_interpreters(options.interpreters, options.adapters, options.unbuilt)
     kept = KeptOffers(FOLDER / "offers", [entry.case.configuration for entry in spec.cases])
@@ -113,16 +112,37 @@ def run(options: RunOptions) -> int:
             unmatched=unmatched_entries,
             matching=matching,
         )
+        first_report = None
+        if options.first_report is not None and options.selection.tier is not Tier.SMOKE:
+            first_report = FirstReport(options.first_report, out_path(options, narrowed))
+            prepared.first = smoke_cells(spec, offers, options.selection, tiers, cells)
+            prepared.after_first = first_report.begin
         if old is not None:
-            prepared.recorded = frozenset(record.cell for record in old.records)
-            prepared.failed = any(record.standing is Standing.UNEXPECTED for record in old.records)
-            prepared.shown = frozenset(listed for record in old.records for listed in record.divergence)
+            _remember(prepared, old)
         code = int(
             pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
         )
+        if first_report is not None:
+            first_report.end()
     if options.profile:
         print(stages.profile())
     return _exit_code(code, prepared)
+
+
+def _loaded(files: Sequence[Path]) -> tuple[Spec, Sequence[Listed], Tiers]:
+    """Return the spec, shipped or of one's own files, with the divergences and the tiers."""
+    spec = load(spec_folder(), files)
+    # What names shipped cases is not held against one's own, which run in every mode.
+    ids = [] if files else [entry.case.id for entry in spec.cases]
+    divergences = load_divergences(spec_folder() / "divergences.yaml", ids, catalogue())
+    return spec, divergences, Tiers() if files else load_tiers(spec_folder() / "tiers.yaml", ids)
+
+
+def _remember(prepared: Prepared, old: Run) -> None:
+    """Let a run that goes on know what was recorded before."""
+    prepared.recorded = frozenset(record.cell for record in old.records)
+    prepared.failed = any(record.standing is Standing.UNEXPECTED for record in old.records)
+    prepared.shown = frozenset(listed for record in old.records for listed in record.divergence)
 
 
 def _unbuilt(group: str, log: Path) -> tuple[str, EnvironmentLine]:
