@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from conformance.execution.execute import Outcomes, execute
 from conformance.execution.pool import Workers
 from conformance.judging.judge import judge
 from conformance.judging.judgement import Judgement
+from conformance.planning.costs import Costs, longest_first
 from conformance.planning.plan import Cell
 from conformance.reference.expected import References
 from conformance.runfile.lines import record_line, recorded_catalogue
@@ -55,6 +56,8 @@ class Prepared:
     failed: bool = False
     #: The known divergences that those show.
     shown: frozenset[ListedDivergence] = frozenset()
+    #: What cells are expected to cost.
+    costs: Costs = field(default_factory=Costs)
     #: Cells that run before all others, and what is done once they have.
     first: frozenset[str] = frozenset()
     after_first: Callable[[], None] = lambda: None
@@ -207,7 +210,8 @@ class Plugin:
         return matched
 
     def _performed(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Outcomes]]:
-        """Perform the cells, those first that are to be first."""
+        """Perform the cells, those first that are to be first, and among them the longest process first."""
+        cells = longest_first(cells, self.prepared.costs)
         first = [cell for cell in cells if cell.id in self.prepared.first]
         yield from execute(first, self.prepared.workers)
         if 0 < len(first) < len(cells):

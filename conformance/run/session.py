@@ -106,6 +106,7 @@ def run(options: RunOptions) -> int:
             versions={offer.key.name: offer.versions for offer in offers},
             failures={name: why for name, (why, _) in failures.items()},
             workers=workers,
+            costs=costs,
             open_run=lambda planned, deselected: _open(
                 options, spec, offers, failures, everything, planned, narrowed or deselected, old
             ),
