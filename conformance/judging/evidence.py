@@ -17,6 +17,7 @@ from conformance.precision import Precision, rounded
 Array = np.ndarray[Any, np.dtype[Any]]
 
 VARIANCES = frozenset({"moving_variance", "batch_variance"})
+MOVING = frozenset({"moving_mean", "moving_variance"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,7 +78,7 @@ class StepEvidence:
             if any(self._is_off(hypothesis, name, arithmetic) for name in names):
                 return math.inf
         score = self.score(hypothesis, names, arithmetic)
-        return score if score <= 1 else math.inf
+        return score if score <= 1 and not self._denied(hypothesis, names) else math.inf
 
     def joint(self, first: Hypothesis, second: Hypothesis) -> Hypothesis | None:
         """Return the hypothesis that both are true, None where they exclude each other."""
@@ -204,6 +205,18 @@ class StepEvidence:
     def _is_narrow(self, name: str) -> bool:
         """Return whether the narrower dtype holds every number of the quantity exactly."""
         return self.narrow is not None and _representable(self.observed[name], self.narrow.name)
+
+    def _denied(self, hypothesis: Hypothesis, names: Collection[str]) -> bool:
+        """Return whether moving values that are right speak against a hypothesis about others: a decay shows in them first."""
+        if hypothesis.configuration.decay == self.base.configuration.decay or not MOVING.isdisjoint(names):
+            return False
+        moving = MOVING & self.agreeing
+        expected = self.under(hypothesis, self.worked, moving) if moving else {}
+        return any(
+            not fit(self.observed[name], expected[name], self.worked).within
+            for name in moving & expected.keys()
+            if expected[name].value.shape == self.observed[name].shape
+        )
 
     def contradictions(self, hypothesis: Hypothesis) -> int:
         """Return how many quantities are right although they would be wrong if the hypothesis were true."""

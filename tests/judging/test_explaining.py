@@ -54,6 +54,30 @@ def test_what_differs_from_an_earlier_step_is_told_beside_what_explains_the_valu
     assert "epsilon dropped" in text
 
 
+class OfMoving(ExactLayer):
+    """Normalizes in training with the moving values, just updated, and differentiates through them."""
+
+    def train(self, x: Any, upstream: Any) -> dict[str, Any]:
+        results = super().train(x, upstream)
+        x, g = self._work(x), self._work(upstream)
+        mean, root = self._spread("moving_mean", 0.0), self._root(self._spread("moving_variance", 1.0))
+        scaled, weight = g * self._spread("gamma", 1.0) / root, 1 - self._number(self.decay or self.case.decay)
+        of_variance = -(scaled * (x - mean)).sum(0) / (root * root) * (x - x.mean(0))
+        normalized = (x - mean) / root
+        g_input = scaled + weight / x.shape[0] * (of_variance - scaled.sum(0))
+        return {**results, **self._results(self._output(normalized), normalized, g, g_input)}
+
+
+def test_no_decay_explains_a_gradient_where_the_moving_values_are_right() -> None:
+    """Another decay would show in the moving values first: a gradient that fits one does so by chance."""
+    made = case(TRAIN, decay=0.5)
+    of_another = outcomes(OfMoving(case=made, decay=0.999))[1].quantities["grad_input"]
+    given = altered(outcomes(OfMoving(case=made)), 1, "grad_input", lambda _: of_another)
+    result = judged(made, given, declared("normalizes_with", "moving_after"))
+    assert [quantity.quantity for quantity in result.steps[1].quantities if quantity.causes] == ["grad_input"]
+    assert "decay" not in diagnosed(result)
+
+
 class Forgetting(ExactLayer):
     """Leaves the moving values of the last feature in the first train step, and those of the first in the second."""
 
