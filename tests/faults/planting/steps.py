@@ -18,7 +18,7 @@ def wobbling(l: Layer, n: Any) -> Any:
 # fmt: off
 FAULTS = (
     planted("frozen_infers", "Frozen, a train step infers.", "frozen layer infers", cases=("freezing.training-goes-on/features-last", "freezing.training-goes-on/features-first", "freezing.from-the-start/rank-2", "freezing.gradient-step", "freezing.from-the-start/rank-5"), trains=lambda l: not l.frozen),
-    planted("freeze_ignored", "Frozen, gamma and beta still move.", "a frozen layer learns", cases=("freezing.gradient-step"), froze=lambda l, on: None),
+    planted("freeze_ignored", "Frozen, gamma and beta still move.", "a frozen layer learns", cases=("freezing.gradient-step",), froze=lambda l, on: None),
     planted("unfreeze_ignored", "Once frozen, gamma and beta never move again.", "not moved by a gradient step", cases=("freezing.from-the-start/rank-2", "freezing.gradient-step", "freezing.from-the-start/rank-5"), froze=lambda l, on: frozen(l, True)),
     planted("sgd_sign", "Gradient steps go uphill.", "gradient step uphill", cases=("freezing.from-the-start/rank-2", "affine.gradient-steps", "freezing.gradient-step", "freezing.from-the-start/rank-5", "affine.gradient-steps-rank-4/features-last"), descended=lambda l, n, old, d, rate: old + old.dtype.type(rate) * d),
     planted("sgd_without_rate", "Gradient steps leave the learning rate out.", "gradient step without its learning rate", cases=("freezing.from-the-start/rank-2", "affine.gradient-steps", "freezing.gradient-step", "freezing.from-the-start/rank-5", "affine.gradient-steps-rank-4/features-last"), descended=lambda l, n, old, d, rate: old - d),

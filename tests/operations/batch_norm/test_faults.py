@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.planted import PLANTED, Fault
+from tests.faults.planted import PLANTED
+from tests.faults.planting.layer import Fault
 from tests.planted_cells import FAULTS, Record, performed
 from tests.recorded import recorded
 
