@@ -164,9 +164,9 @@ def publish(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the suite's own tests: the core alone, no framework; a module's tests stay in one process."""
+    """Run the suite's own tests: the core alone, no framework, no long search; a module's tests stay in one process."""
     parallel = ("-n", "auto", "--dist", "loadscope")
-    _run(session, "pytest", "-m", "not frameworks and not browser", *parallel, *session.posargs)
+    _run(session, "pytest", "-m", "not frameworks and not browser and not search", *parallel, *session.posargs)
 
 
 @nox.session(venv_backend="none")

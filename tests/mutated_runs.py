@@ -110,6 +110,24 @@ def _cut(lines: list[Any], draw: random.Random) -> bytes:
     return raw[:first] + raw[first + draw.randrange(1, 200) :]
 
 
+def _truncated(lines: list[Any], draw: random.Random) -> bytes:
+    raw = dumped(lines)
+    return raw[: draw.randrange(len(raw))]
+
+
+def _nested(lines: list[Any], draw: random.Random) -> bytes:
+    """Put a value one level deeper than it belongs."""
+    changed, container, key = _place(lines, draw)
+    container[key] = draw.choice(([container[key]], {"x": container[key]}, [[container[key]]]))
+    return dumped(changed)
+
+
+def _of_another_format(lines: list[Any], draw: random.Random) -> bytes:
+    """Let the header name another format, which there may be, and leave the lines as they are."""
+    header = {**lines[0], "format": draw.choice((*VALUES, 2, 3, 10))}
+    return dumped([header, *lines[1:]])
+
+
 def _raw(lines: list[Any], draw: random.Random) -> bytes:
     changed, container, key = _place(lines, draw)
     container[key] = "\N{SNOWMAN}here"
@@ -118,6 +136,7 @@ def _raw(lines: list[Any], draw: random.Random) -> bytes:
 
 KINDS: tuple[Callable[[list[Any], random.Random], bytes], ...] = (
     _replaced, _replaced, _replaced, _swapped, _swapped, _dropped, _dropped, _added, _doubled, _lost, _cut, _raw,
+    _truncated, _nested, _nested, _of_another_format,
 )  # fmt: skip
 
 
@@ -126,7 +145,10 @@ class Consumers:
 
     def __init__(self, raw: bytes, spec: Spec, offers: list[Offer], file: Path) -> None:
         self.base = parse(raw, Path("base.jsonl"))
+        self.results = results_of([self.base], partial=True)
         self.spec, self.offers, self.file = spec, offers, file
+        file.write_bytes(raw)
+        self.right = {record.cell: recorded(record.cell, [file]) for record in self.base.records}
 
     def tracebacks(self, raw: bytes) -> Iterator[tuple[str, Exception]]:
         """Yield what ends in anything but success or one line, by command."""
@@ -150,13 +172,17 @@ class Consumers:
         json.dumps([index(report), words(report, firsts)], allow_nan=False)
 
     def _compare(self) -> None:
-        base = results_of([self.base], partial=True)
-        text(compare(base, results_of([parse(self.file.read_bytes(), self.file)], partial=True)))
+        new = results_of([parse(self.file.read_bytes(), self.file)], partial=True)
+        text(compare(self.results, new))
+        text(compare(new, self.results))
 
     def _reproduce(self) -> None:
-        # One of the cells, by what the file is: a script of each takes its time.
+        # One of the cells, by what the file is; and a script, which takes its time, where it would be another.
         records = self.base.records
-        script(recorded(records[self.file.stat().st_size % len(records)].cell, [self.file]))
+        cell = records[self.file.stat().st_size % len(records)].cell
+        evidence = recorded(cell, [self.file])
+        if evidence != self.right[cell]:
+            script(evidence)
 
     def _resume(self) -> None:
         asked = self.base.header.selection

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from conformance.runfile.cause_text import diagnosis_text
+from conformance.runfile.cause_text import Catalogue, diagnosis_text
 from conformance.runfile.reading import read
+from conformance.runfile.structs import Record
 from conformance.verdict import Standing
 
 _STATUSES = {
@@ -24,11 +25,13 @@ _STATUSES = {
 def recorded(path: Path) -> list[Mapping[str, Any]]:
     """Return the records of the run file at `path`."""
     run = read(path)
-    return [
-        {
-            **msgspec.to_builtins(record),
-            "status": _STATUSES[record.standing],
-            "diagnosis": diagnosis_text(record.diagnosis, run.header.causes),
-        }
-        for record in run.records
-    ]
+    return [as_plain(record, run.header.causes) for record in run.records]
+
+
+def as_plain(record: Record, causes: Catalogue) -> Mapping[str, Any]:
+    """Return a record as plain values, with what pytest is told of it and its diagnosis in the catalogue's words."""
+    return {
+        **msgspec.to_builtins(record),
+        "status": _STATUSES[record.standing],
+        "diagnosis": diagnosis_text(record.diagnosis, causes),
+    }

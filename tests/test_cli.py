@@ -16,9 +16,24 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.command_line import inside
 from tests.fake_cells import DYING
 
-NUMPY = ["--implementation", "numpy.*", "--workers", "1"]
+#: One adapter, named: asking every one what it offers starts a process for each.
+NUMPY = ["--adapter", str(DYING.parents[2] / "adapters" / "numpy" / "batch_norm.py"), "--workers", "1"]
+OWN = """- id: own.drift
+  title: A quarter of the way to the batch is gone after one batch.
+  source: a test
+  clauses: ["7.1"]
+  op: batch_norm
+  shape: [4, 2]
+  feature_axes: [-1]
+  decay: 0.75
+  steps:
+    - {step: train, input: {kind: normal, seed: 1, mean: 2.0}}
+    - {step: infer, input: {kind: normal, seed: 2}}
+"""
+TWICE = OWN + OWN.replace("own.drift", "own.second")
 
 
 def conformance(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,17 +51,16 @@ def records_of(path: Path) -> list[dict[str, object]]:
     return [line for line in lines_of(path) if line["kind"] == "record"]
 
 
-@pytest.fixture(name="case_glob", scope="module")
-def _case_glob(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return a glob that takes few cases, of the decay that is given where a case names none."""
-    found = conformance("list", "cases", "--json", folder=tmp_path_factory.mktemp("list"))
-    ids = [each["id"] for each in json.loads(found.stdout) if each["id"].startswith("axes.")]
-    return str(ids[0]).partition("/")[0] + "*"
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path) -> Path:
+    """Return a folder with a file of two cases, own.yaml: loaded in no time, where the shipped ones take seconds."""
+    (tmp_path / "own.yaml").write_text(TWICE)
+    return tmp_path
 
 
 def test_list_cases_is_json_for_a_program(tmp_path: Path) -> None:
     """Each row has an id and the clauses it tests."""
-    found = conformance("list", "cases", "--json", folder=tmp_path)
+    found = inside("list", "cases", "--json", folder=tmp_path)
     rows = json.loads(found.stdout)
     assert found.returncode == 0
     assert all(row["id"] and row["clauses"] for row in rows)
@@ -54,40 +68,40 @@ def test_list_cases_is_json_for_a_program(tmp_path: Path) -> None:
 
 def test_list_implementations_asks_the_workers(tmp_path: Path) -> None:
     """What an adapter offers is known without importing it here."""
-    found = conformance("list", "implementations", "--adapter", str(DYING), "--json", folder=tmp_path)
+    found = inside("list", "implementations", "--adapter", str(DYING), "--json", folder=tmp_path)
     assert "dying.abort" in {row["name"] for row in json.loads(found.stdout)}
 
 
 def test_check_accepts_the_shipped_spec(tmp_path: Path) -> None:
     """The spec, its published numbers and its divergences are in order."""
-    found = conformance("check", folder=tmp_path)
+    found = inside("check", folder=tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_a_wrong_spec_file_is_one_line_with_its_place(tmp_path: Path) -> None:
     """File, line, column, key, and exit code 2; no traceback."""
     (tmp_path / "bad.yaml").write_text("- id: bad.one\n  titel: A title that is long enough\n")
-    found = conformance("check", "bad.yaml", folder=tmp_path)
+    found = inside("check", "bad.yaml", folder=tmp_path)
     assert found.returncode == 2
     assert "bad.yaml:2:3: titel: unknown key; did you mean title?" in found.stderr
     assert "Traceback" not in found.stderr
 
 
-def test_a_run_records_what_it_planned(case_glob: str, tmp_path: Path) -> None:
+def test_a_run_records_what_it_planned(folder: Path) -> None:
     """Header, environment, cases, records and footer, in that order."""
-    found = conformance("run", *NUMPY, "--case", case_glob, "--out", "run.jsonl", folder=tmp_path)
-    lines = lines_of(tmp_path / "run.jsonl")
+    found = conformance("run", "own.yaml", *NUMPY, "--out", "run.jsonl", folder=folder)
+    lines = lines_of(folder / "run.jsonl")
     assert found.returncode == 0, found.stdout
     assert list(dict.fromkeys(line["kind"] for line in lines)) == ["header", "environment", "case", "record", "footer"]
     assert found.stdout.count("not judged") <= 1
-    assert lines[0]["planned"] == lines[-1]["recorded"] == len(records_of(tmp_path / "run.jsonl")) > 0
+    assert lines[0]["planned"] == lines[-1]["recorded"] == len(records_of(folder / "run.jsonl")) > 0
 
 
-def test_a_profile_says_how_much_of_a_run_its_slow_framework_took(case_glob: str, tmp_path: Path) -> None:
+def test_a_profile_says_how_much_of_a_run_its_slow_framework_took(folder: Path) -> None:
     """Each train step sleeps 0.2 s; the shares of the parts add up to the whole."""
-    words = ["--adapter", f"{DYING}:ADAPTER", "--implementation", "dying.sleeps", "--case", case_glob, "--profile"]
-    found = conformance("run", *words, "--out", "run.jsonl", folder=tmp_path)
-    slept = 0.2 * (tmp_path / "run.jsonl").read_text().count('"kind":"train","verdict"')
+    words = ["--adapter", f"{DYING}:ADAPTER", "--implementation", "dying.sleeps", "--profile"]
+    found = conformance("run", "own.yaml", *words, "--out", "run.jsonl", folder=folder)
+    slept = 0.2 * (folder / "run.jsonl").read_text().count('"kind":"train","verdict"')
     table = found.stdout.partition("where the time went")[2].splitlines()[1:]
     seconds = {line[:32].strip(): float(line[32:41]) for line in table if line[41:49].endswith("%")}
     assert slept > 0
@@ -99,17 +113,17 @@ def test_a_profile_says_how_much_of_a_run_its_slow_framework_took(case_glob: str
     assert own == pytest.approx(100 * (1 - seconds["inside a framework's call"] / whole), abs=1 / whole + 0.05)
 
 
-def test_a_run_works_from_another_folder_and_leaves_only_its_own_files(case_glob: str, tmp_path: Path) -> None:
+def test_a_run_works_from_another_folder_and_leaves_only_its_own_files(folder: Path) -> None:
     """Logs and cache go to .conformance, the run beside them."""
-    conformance("run", *NUMPY, "--case", case_glob, folder=tmp_path)
-    assert [each.name for each in tmp_path.iterdir()] == [".conformance"]
-    assert (tmp_path / ".conformance" / "narrowed.jsonl").is_file()
+    conformance("run", "own.yaml", *NUMPY, folder=folder)
+    assert sorted(file.name for file in folder.iterdir()) == [".conformance", "own.yaml"]
+    assert (folder / ".conformance" / "narrowed.jsonl").is_file()
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--case", "no.such.case"], "nothing selected"),
+        ([*NUMPY, "--case", "no.such.case"], "nothing selected"),
         (["--python", "torch"], "expected GROUP=PATH"),
         (["--python", "torch=/nowhere/python"], "no interpreter there"),
         (["--python", f"thorch={sys.executable}"], "no adapter runs in group 'thorch'"),
@@ -120,67 +134,68 @@ def test_a_run_works_from_another_folder_and_leaves_only_its_own_files(case_glob
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], said: str, tmp_path: Path) -> None:
     """Nothing runs, nothing is written but logs, and no traceback is shown."""
-    found = conformance("run", *words, folder=tmp_path)
+    found = inside("run", *words, folder=tmp_path)
     assert found.returncode == 2
     assert said in found.stderr
     assert "Traceback" not in found.stderr
     assert not list(tmp_path.rglob("*.jsonl"))
 
 
-def test_a_narrowed_run_does_not_overwrite_a_full_one(case_glob: str, tmp_path: Path) -> None:
+def test_a_narrowed_run_does_not_overwrite_a_full_one(folder: Path) -> None:
     """The full run's file is left as it was, byte for byte."""
-    full = tmp_path / "run.jsonl"
+    full = folder / "run.jsonl"
     full.write_text(json.dumps({"kind": "header", "format": 1, "narrowed": False, "planned": 0}) + "\n")
     before = full.read_bytes()
-    found = conformance("run", *NUMPY, "--case", case_glob, "--out", "run.jsonl", folder=tmp_path)
+    found = inside("run", "own.yaml", *NUMPY, "--out", "run.jsonl", folder=folder)
     assert found.returncode == 2
     assert full.read_bytes() == before
 
 
-def test_unexpected_verdicts_are_exit_code_1_and_blamed(case_glob: str, tmp_path: Path) -> None:
+def test_unexpected_verdicts_are_exit_code_1_and_blamed(folder: Path) -> None:
     """A refusal that no profile documents fails its item, with the exception told."""
-    adapter = tmp_path / "refusing.py"
+    adapter = folder / "refusing.py"
     adapter.write_text(
         DYING.read_text()
-        .replace("FATAL_DECAY = 0.125", "FATAL_DECAY = 0.9")
+        .replace("FATAL_DECAY = 0.125", "FATAL_DECAY = 0.75")
         .replace("Path(__file__).parents[2]", f"Path({str(DYING.parents[2])!r})")
     )
-    words = ["--adapter", f"{adapter}:ADAPTER", "--implementation", "dying.value_error", "--case", case_glob]
-    found = conformance("run", *words, "--out", "run.jsonl", folder=tmp_path)
+    words = ["--adapter", f"{adapter}:ADAPTER", "--implementation", "dying.value_error"]
+    found = conformance("run", "own.yaml", *words, "--out", "run.jsonl", folder=folder)
     assert found.returncode == 1
     assert "ValueError: expected more than 1 value per channel" in found.stdout
-    assert {record["verdict"] for record in records_of(tmp_path / "run.jsonl")} == {"refused"}
+    assert {record["verdict"] for record in records_of(folder / "run.jsonl")} == {"refused"}
 
 
-def test_pytest_words_go_after_two_dashes(case_glob: str, tmp_path: Path) -> None:
+def test_pytest_words_go_after_two_dashes(folder: Path) -> None:
     """-k selects by id and --junitxml writes every cell that ran."""
-    words = ["run", *NUMPY, "--case", case_glob, "--out", "run.jsonl", "--", "-k", "numpy", "--junitxml=out.xml"]
-    found = conformance(*words, folder=tmp_path)
+    words = ["run", "own.yaml", *NUMPY, "--out", "run.jsonl", "--", "-k", "numpy", "--junitxml=out.xml"]
+    found = conformance(*words, folder=folder)
     assert found.returncode == 0, found.stdout
-    cases = ET.parse(tmp_path / "out.xml").getroot().iter("testcase")
-    assert len(list(cases)) == len(records_of(tmp_path / "run.jsonl"))
+    cases = ET.parse(folder / "out.xml").getroot().iter("testcase")
+    assert len(list(cases)) == len(records_of(folder / "run.jsonl"))
 
 
-def test_the_first_failure_ends_a_run_with_x(case_glob: str, tmp_path: Path) -> None:
+def test_the_first_failure_ends_a_run_with_x(folder: Path) -> None:
     """What was not run is not a result: the file has no more records than were judged."""
-    words = ["--adapter", f"{DYING}:ADAPTER", "--case", "*", "--implementation", "dying.nothing"]
     broken = (
         DYING.read_text()
         .replace('_HEALTHY.steps["train"](live, x, upstream)', "{}")
         .replace("Path(__file__).parents[2]", f"Path({str(DYING.parents[2])!r})")
     )
-    (tmp_path / "broken.py").write_text(broken)
-    words[1] = str(tmp_path / "broken.py") + ":ADAPTER"
-    found = conformance("run", *words, "--out", "run.jsonl", "--", "-x", "-k", "train or moving", folder=tmp_path)
+    (folder / "broken.py").write_text(broken)
+    words = ["--adapter", f"{folder / 'broken.py'}:ADAPTER", "--implementation", "dying.nothing", "--out", "run.jsonl"]
+    found = conformance("run", "own.yaml", *words, "--", "-x", folder=folder)
     assert found.returncode == 1
-    failed = [record for record in records_of(tmp_path / "run.jsonl") if record["standing"] == "unexpected"]
+    failed = [record for record in records_of(folder / "run.jsonl") if record["standing"] == "unexpected"]
     assert len(failed) == 1
+    assert lines_of(folder / "run.jsonl")[0]["planned"] == 2
 
 
 def test_a_group_that_was_not_built_is_a_failing_item_with_its_log(tmp_path: Path) -> None:
     """It is an environment that failed, told with the installer's last lines, and never a verdict."""
     (tmp_path / "pip.log").write_text("ERROR: No matching distribution found for torch==99\n")
-    words = ["run", *NUMPY, "--case", "*rank-2*", "--unbuilt", "torch=pip.log", "--out", "run.jsonl"]
+    words = ["run", "--implementation", "numpy.*", "--case", "axes.rank-2/float64", "--workers", "1"]
+    words += ["--unbuilt", "torch=pip.log", "--out", "run.jsonl"]
     found = conformance(*words, folder=tmp_path)
     failed = [line for line in lines_of(tmp_path / "run.jsonl") if line["kind"] == "environment" and "failed" in line]
     assert found.returncode == 1
@@ -188,20 +203,20 @@ def test_a_group_that_was_not_built_is_a_failing_item_with_its_log(tmp_path: Pat
     assert "No matching distribution found for torch==99" in str(failed[0]["failed"])
 
 
-def test_parallel_plugins_are_refused_with_one_line(tmp_path: Path) -> None:
+def test_parallel_plugins_are_refused_with_one_line(folder: Path) -> None:
     """Parallelism is over workers: -n of pytest-xdist is an error."""
-    found = conformance("run", *NUMPY, "--case", "*rank-2*", "--", "-n", "2", folder=tmp_path)
+    found = conformance("run", "own.yaml", *NUMPY, "--", "-n", "2", folder=folder)
     assert found.returncode == 2
     assert "--workers" in found.stderr
 
 
-HANGING = ["--implementation", "dying.hang_in_python", "--case", "axes.*", "--out", "run.jsonl"]
+HANGING = ["own.yaml", "--implementation", "dying.hang_in_python", "--out", "run.jsonl"]
 
 
 def hanging(folder: Path) -> subprocess.Popen[str]:
     """Start a run whose second implementation hangs, and wait until it has records."""
     adapter = folder / "hanging.py"
-    text = DYING.read_text().replace("FATAL_DECAY = 0.125", "FATAL_DECAY = 0.9")
+    text = DYING.read_text().replace("FATAL_DECAY = 0.125", "FATAL_DECAY = 0.75")
     adapter.write_text(text.replace("Path(__file__).parents[2]", f"Path({str(DYING.parents[2])!r})"))
     command = [sys.executable, "-P", "-m", "conformance", "run", "--adapter", str(adapter), *HANGING]
     process = subprocess.Popen(
@@ -225,69 +240,69 @@ def _has_worker_in_cell(pid: int, folder: Path) -> bool:
     return bool(psutil.Process(pid).children()) and any("about to die" in log.read_text() for log in logs)
 
 
-def test_ctrl_c_leaves_no_orphan_and_no_false_record(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_no_orphan_and_no_false_record(folder: Path) -> None:
     """Exit code 130; the cell in flight is not a result; the worker is gone."""
-    process = hanging(tmp_path)
+    process = hanging(folder)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert children
     assert not [child for child in children if child.is_running()]
-    lines = lines_of(tmp_path / "run.jsonl")
+    lines = lines_of(folder / "run.jsonl")
     assert lines[-1]["kind"] == "footer"
     assert lines[-1]["ended"] is False
-    assert not [record for record in records_of(tmp_path / "run.jsonl") if record["verdict"] == "timed_out"]
+    assert not [record for record in records_of(folder / "run.jsonl") if record["verdict"] == "timed_out"]
 
 
-def test_a_killed_run_leaves_no_orphan_and_is_completed_by_resume(tmp_path: Path) -> None:
+def test_a_killed_run_leaves_no_orphan_and_is_completed_by_resume(folder: Path) -> None:
     """SIGKILL loses at most the cells in flight; --resume records the rest, each cell once."""
-    process = hanging(tmp_path)
+    process = hanging(folder)
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate(timeout=60)
     psutil.wait_procs(children, timeout=10)
     assert children
     assert not [child for child in children if child.is_running()]
-    text = (tmp_path / "hanging.py").read_text().replace("FATAL_DECAY = 0.9", "FATAL_DECAY = 0.125")
-    (tmp_path / "hanging.py").write_text(text)
-    found = conformance("run", "--adapter", str(tmp_path / "hanging.py"), *HANGING, "--resume", folder=tmp_path)
-    lines = lines_of(tmp_path / "run.jsonl")
-    cells = [record["cell"] for record in records_of(tmp_path / "run.jsonl")]
+    text = (folder / "hanging.py").read_text().replace("FATAL_DECAY = 0.75", "FATAL_DECAY = 0.125")
+    (folder / "hanging.py").write_text(text)
+    found = conformance("run", "--adapter", str(folder / "hanging.py"), *HANGING, "--resume", folder=folder)
+    lines = lines_of(folder / "run.jsonl")
+    cells = [record["cell"] for record in records_of(folder / "run.jsonl")]
     assert found.returncode in (0, 1), found.stderr
     assert len(set(cells)) == len(cells) == lines[0]["planned"] == lines[-1]["recorded"]
 
 
-def test_a_run_killed_while_it_wrote_its_head_is_completed_by_resume(case_glob: str, tmp_path: Path) -> None:
+def test_a_run_killed_while_it_wrote_its_head_is_completed_by_resume(folder: Path) -> None:
     """Of the head there may be a part of the first line, or any number of whole lines."""
-    words = ["run", *NUMPY, "--case", case_glob, "--out", "run.jsonl"]
-    conformance(*words, folder=tmp_path)
-    whole = (tmp_path / "run.jsonl").read_bytes()
+    words = ["run", "own.yaml", *NUMPY, "--out", "run.jsonl"]
+    conformance(*words, folder=folder)
+    whole = (folder / "run.jsonl").read_bytes()
     for kept in (40, whole.index(b"\n") + 1, whole.index(b'{"kind":"record"') - 20):
-        (tmp_path / "run.jsonl").write_bytes(whole[:kept])
-        assert conformance(*words, "--resume", folder=tmp_path).returncode == 0
-        lines = lines_of(tmp_path / "run.jsonl")
+        (folder / "run.jsonl").write_bytes(whole[:kept])
+        assert conformance(*words, "--resume", folder=folder).returncode == 0
+        lines = lines_of(folder / "run.jsonl")
         assert sorted(str(line["kind"]) for line in lines) == sorted(
             json.loads(line)["kind"] for line in whole.splitlines()
         )
 
 
-def test_a_resumed_run_exits_as_an_undisturbed_one(case_glob: str, tmp_path: Path) -> None:
+def test_a_resumed_run_exits_as_an_undisturbed_one(folder: Path) -> None:
     """What failed before the interruption is a failure still, also where nothing is left to do."""
-    words = ["run", "--adapter", f"{DYING}:ADAPTER", "--implementation", "dying.drifting"]
-    words += ["--case", case_glob, "--out", "run.jsonl"]
-    assert conformance(*words, folder=tmp_path).returncode == 1
-    assert conformance(*words, "--resume", folder=tmp_path).returncode == 1
-    assert conformance("run", *NUMPY, "--case", case_glob, "--out", "fine.jsonl", folder=tmp_path).returncode == 0
-    words = ["run", *NUMPY, "--case", case_glob, "--out", "fine.jsonl", "--resume"]
-    assert conformance(*words, folder=tmp_path).returncode == 0
+    words = ["run", "own.yaml", "--adapter", f"{DYING}:ADAPTER", "--implementation", "dying.drifting"]
+    words += ["--out", "run.jsonl"]
+    assert conformance(*words, folder=folder).returncode == 1
+    assert conformance(*words, "--resume", folder=folder).returncode == 1
+    assert conformance("run", "own.yaml", *NUMPY, "--out", "fine.jsonl", folder=folder).returncode == 0
+    words = ["run", "own.yaml", *NUMPY, "--out", "fine.jsonl", "--resume"]
+    assert conformance(*words, folder=folder).returncode == 0
 
 
-def test_a_full_disk_is_one_line_and_exit_code_3_and_resume_mends_it(case_glob: str, tmp_path: Path) -> None:
-    words = ["run", *NUMPY, "--case", case_glob, "--out", "run.jsonl"]
+def test_a_full_disk_is_one_line_and_exit_code_3_and_resume_mends_it(folder: Path) -> None:
+    words = ["run", "own.yaml", *NUMPY, "--out", "run.jsonl"]
     full = subprocess.run(
         [sys.executable, "-P", "-m", "conformance", *words],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -297,14 +312,14 @@ def test_a_full_disk_is_one_line_and_exit_code_3_and_resume_mends_it(case_glob: 
     assert full.returncode == 3
     assert full.stderr == "error: run.jsonl: cannot be written: File too large; --resume goes on from what is there\n"
     assert "Traceback" not in full.stdout
-    assert conformance(*words, "--resume", folder=tmp_path).returncode == 0
-    assert lines_of(tmp_path / "run.jsonl")[-1]["kind"] == "footer"
+    assert conformance(*words, "--resume", folder=folder).returncode == 0
+    assert lines_of(folder / "run.jsonl")[-1]["kind"] == "footer"
 
 
 def test_a_place_where_no_run_file_can_be_is_told_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for out in ("file/run.jsonl", ".", "x" * 300):
-        refused = conformance("run", "--out", out, folder=tmp_path)
+        refused = inside("run", "--out", out, folder=tmp_path)
         assert (refused.returncode, len(refused.stderr.splitlines()), refused.stdout) == (2, 1, "")
         assert not (tmp_path / ".conformance").exists()
 
@@ -318,38 +333,24 @@ def test_a_fault_of_the_suite_never_exits_as_unexpected_verdicts_do(tmp_path: Pa
     assert failed.stderr.endswith("error: the suite's own fault: ZeroDivisionError\n")
 
 
-def test_resume_refuses_another_selection(case_glob: str, tmp_path: Path) -> None:
+def test_resume_refuses_another_selection(folder: Path) -> None:
     """A run is completed as it was begun or not at all."""
-    conformance("run", *NUMPY, "--case", case_glob, "--out", "run.jsonl", folder=tmp_path)
-    found = conformance("run", *NUMPY, "--case", "*", "--out", "run.jsonl", "--resume", folder=tmp_path)
+    conformance("run", "own.yaml", *NUMPY, "--out", "run.jsonl", folder=folder)
+    words = ["run", "own.yaml", *NUMPY, "--case", "own.second", "--out", "run.jsonl", "--resume"]
+    found = inside(*words, folder=folder)
     assert found.returncode == 2
     assert "another selection" in found.stderr
 
 
-def test_the_report_refuses_a_run_that_did_not_end(case_glob: str, tmp_path: Path) -> None:
+def test_the_report_refuses_a_run_that_did_not_end(folder: Path) -> None:
     """Planned is not recorded: exit code 2, no page, unless a partial one is asked for."""
-    conformance("run", *NUMPY, "--case", case_glob, "--out", "run.jsonl", folder=tmp_path)
-    text = (tmp_path / "run.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "run.jsonl").write_text("".join(text[:-2]))
-    refused = conformance("report", "run.jsonl", "--out", "pages", folder=tmp_path)
-    shown = conformance("report", "run.jsonl", "--out", "pages", "--partial", folder=tmp_path)
+    conformance("run", "own.yaml", *NUMPY, "--out", "run.jsonl", folder=folder)
+    text = (folder / "run.jsonl").read_text().splitlines(keepends=True)
+    (folder / "run.jsonl").write_text("".join(text[:-2]))
+    refused = inside("report", "run.jsonl", "--out", "pages", folder=folder)
+    shown = inside("report", "run.jsonl", "--out", "pages", "--partial", folder=folder)
     assert (refused.returncode, shown.returncode) == (2, 0)
-    assert (tmp_path / "pages" / "index.html").is_file()
-
-
-OWN = """- id: own.drift
-  title: A quarter of the way to the batch is gone after one batch.
-  source: a test
-  clauses: ["7.1"]
-  op: batch_norm
-  shape: [4, 2]
-  feature_axes: [-1]
-  decay: 0.75
-  steps:
-    - {step: train, input: {kind: normal, seed: 1, mean: 2.0}}
-    - {step: infer, input: {kind: normal, seed: 2}}
-"""
-NUMPY_ALONE = ["--adapter", str(DYING.parents[2] / "adapters" / "numpy" / "batch_norm.py"), "--workers", "1"]
+    assert (folder / "pages" / "index.html").is_file()
 
 
 def test_a_case_file_of_one_s_own_runs_from_any_folder_and_serves_every_command(tmp_path: Path) -> None:
@@ -357,17 +358,17 @@ def test_a_case_file_of_one_s_own_runs_from_any_folder_and_serves_every_command(
     (tmp_path / "cases").mkdir()
     (tmp_path / "cases" / "own.yaml").write_text(OWN)
     (tmp_path / "cases" / "conftest.py").write_text("raise SystemExit('read')\n")
-    found = conformance("run", "cases/own.yaml", *NUMPY_ALONE, "--out", "run.jsonl", "--", "-rA", folder=tmp_path)
+    found = conformance("run", "cases/own.yaml", *NUMPY, "--out", "run.jsonl", "--", "-rA", folder=tmp_path)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "PASSED cases/own.yaml::own.drift::numpy.BatchNorm-eager-cpu" in found.stdout
-    words = ["run", "cases", *NUMPY_ALONE, "--out", "run.jsonl", "--resume", "--", "-rA"]
+    words = ["run", "cases", *NUMPY, "--out", "run.jsonl", "--resume", "--", "-rA"]
     assert "no tests ran" in conformance(*words, folder=tmp_path).stdout
     for command in (
         ["report", "run.jsonl", "--out", "report"],
         ["compare", "--base", "run.jsonl", "--new", "run.jsonl"],
         ["reproduce", "own.drift::numpy.BatchNorm-eager-cpu", "--run", "run.jsonl", "--out", "script.py"],
     ):
-        answered = conformance(*command, folder=tmp_path)
+        answered = inside(*command, folder=tmp_path)
         assert (answered.returncode, answered.stderr) == (0, "")
     script = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert script.returncode == 0, script.stdout + script.stderr
@@ -376,7 +377,7 @@ def test_a_case_file_of_one_s_own_runs_from_any_folder_and_serves_every_command(
 def test_own_cases_leave_a_run_of_the_shipped_ones_alone(tmp_path: Path) -> None:
     """They go where narrowed runs go."""
     (tmp_path / "own.yaml").write_text(OWN)
-    conformance("run", "own.yaml", *NUMPY_ALONE, folder=tmp_path)
+    conformance("run", "own.yaml", *NUMPY, folder=tmp_path)
     assert [file.name for file in (tmp_path / ".conformance").glob("*.jsonl")] == ["narrowed.jsonl"]
 
 
@@ -394,7 +395,7 @@ def test_an_own_file_that_cannot_be_meant_is_one_line(
 ) -> None:
     """The same line whether it is checked or run."""
     (tmp_path / name).write_text(text)
-    found = conformance(command, name, folder=tmp_path)
+    found = inside(command, name, folder=tmp_path)
     assert found.returncode == 2
     assert found.stderr.startswith(f"error: {said}")
     assert found.stderr.count("\n") == 1
@@ -404,14 +405,14 @@ def test_numbers_that_agree_with_too_much_are_warned_of(tmp_path: Path) -> None:
     """The check passes all the same."""
     expected = '  expected: [{step: 1, quantity: moving_mean, values: ["0.4", "0.5"]}]\n'
     (tmp_path / "own.yaml").write_text(OWN + expected)
-    found = conformance("check", "own.yaml", folder=tmp_path)
+    found = inside("check", "own.yaml", folder=tmp_path)
     assert (found.returncode, found.stderr.count("warning: own.yaml:1:3: own.drift: published moving_mean")) == (0, 1)
 
 
 @pytest.mark.parametrize("what", ["cases", "clauses", "causes"])
 def test_a_list_in_a_pipe_is_one_item_a_line(what: str, tmp_path: Path) -> None:
     """As many lines as items, the fields apart by tabs, and no box drawn."""
-    lines = conformance("list", what, folder=tmp_path).stdout.splitlines()
-    rows = json.loads(conformance("list", what, "--json", folder=tmp_path).stdout)
+    lines = inside("list", what, folder=tmp_path).stdout.splitlines()
+    rows = json.loads(inside("list", what, "--json", folder=tmp_path).stdout)
     assert [line.split("\t")[0] for line in lines] == [str(next(iter(row.values()))) for row in rows]
     assert not any(character in line for line in lines for character in "│┃━╇")

@@ -18,6 +18,7 @@ from conformance.spec.loader import load_clauses, load_file
 from conformance.spec.recipe import Recipe
 from conformance.spec.yaml_document import parse
 from conformance.verdict import Verdict
+from tests.command_line import inside
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -43,10 +44,10 @@ def conformance(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @functools.cache
 def options() -> frozenset[str]:
     """Return the options of every command."""
-    commands = re.findall(r"^│ ([a-z]+) ", conformance("--help", folder=ROOT).stdout, re.MULTILINE)
+    commands = re.findall(r"^│ ([a-z]+) ", inside("--help", folder=ROOT).stdout, re.MULTILINE)
     assert {"list", "check", "run", "report"} <= set(commands)
     return frozenset(
-        option for each in commands for option in _OPTION.findall(conformance(each, "--help", folder=ROOT).stdout)
+        option for each in commands for option in _OPTION.findall(inside(each, "--help", folder=ROOT).stdout)
     )
 
 
@@ -145,7 +146,7 @@ def test_the_ids_shown_are_those_of_the_matrix(tmp_path: Path) -> None:
 def test_the_worked_example_agrees_with_its_published_numbers(tmp_path: Path) -> None:
     """The whole check accepts it, literals included."""
     (tmp_path / "drift.yaml").write_text(snippets(CASES, "yaml")[0], encoding="utf-8")
-    found = conformance("check", "drift.yaml", folder=tmp_path)
+    found = inside("check", "drift.yaml", folder=tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
 
 

@@ -16,9 +16,8 @@ from conformance.answers.vector_files import write
 from conformance.errors import UsageError
 from conformance.reference.inputs import inputs_of
 from conformance.runfile.reading import read
-from conformance.spec.loader import load
-from conformance.spec.locations import spec_folder
 from conformance.verdict import Verdict
+from tests import shipped
 
 CASE = "moving.correction"
 HEADER = {"implementation": "mylib.norm", "library": "mylib", "version": "1", "state": "vectors"}
@@ -27,7 +26,7 @@ HEADER = {"implementation": "mylib.norm", "library": "mylib", "version": "1", "s
 @pytest.fixture(name="vectors", scope="module")
 def _vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("vectors")
-    spec = load(spec_folder())
+    spec = shipped.spec()
     write(spec, [located for located in spec.cases if located.case.id == CASE], folder, onnx=False)
     return folder
 
@@ -66,7 +65,7 @@ def test_right_numbers_conform(vectors: Path, tmp_path: Path) -> None:
 
 def test_a_chain_of_ones_own_is_judged_from_the_state_that_it_reports(vectors: Path, tmp_path: Path) -> None:
     """A step that went on from what the step before it left, which was wrong, is right by that."""
-    (located,) = [entry for entry in load(spec_folder()).cases if entry.case.id == CASE]
+    (located,) = [entry for entry in shipped.spec().cases if entry.case.id == CASE]
     mean, steps = np.array([7.0, 8.0, 9.0], np.float32), []
     for number, step in enumerate(inputs_of(located.case).steps):
         assert step.input is not None

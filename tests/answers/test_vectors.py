@@ -21,16 +21,16 @@ from conformance.answers.vectors import SMALL, vector_of
 from conformance.errors import UsageError
 from conformance.reference.inputs import inputs_of
 from conformance.runfile.reading import read
-from conformance.spec.loader import Located, Spec, load
-from conformance.spec.locations import spec_folder
+from conformance.spec.loader import Located, Spec
 from conformance.verdict import Verdict
+from tests import shipped
 
 CONSUMER = Path(__file__).parents[2] / "docs" / "examples" / "consumer.mjs"
 
 
 @functools.cache
 def spec() -> Spec:
-    return load(spec_folder())
+    return shipped.spec()
 
 
 @pytest.fixture(name="folder", scope="module")

@@ -13,8 +13,7 @@ from conformance.planning.discovery import limited
 from conformance.planning.offer import offer_from
 from conformance.planning.plan import Cell, Selection, plan, thread_keys
 from conformance.protocol import Declared
-from conformance.spec.loader import load
-from conformance.spec.locations import spec_folder
+from tests import shipped
 from tests.cells import INFER, RELOAD, TRAIN, case, key, located, offer, offered
 
 ID = re.compile(r"[A-Za-z0-9_.+/:-]+")
@@ -179,7 +178,7 @@ def test_reasons_belong_to_their_cases_though_some_are_not_selected() -> None:
 
 
 def test_every_shipped_cell_has_an_id_of_its_own_that_pytest_and_globs_take() -> None:
-    cases = load(spec_folder()).cases
+    cases = shipped.spec().cases
     names = ("torch.nn.BatchNorm", "keras.layers.BatchNormalization+jax")
     offers = [
         offer(*(offered(name=name, op=op, modes=("eager", "compiled", "xla")) for name in names), cases=len(cases))

@@ -26,8 +26,7 @@ from conformance.reference import computed as requests
 from conformance.reference import crosscheck, inputs
 from conformance.reference.crosscheck import ALLOWED, Comparison, Disagreement, Summary, compare
 from conformance.spec.case import Case
-from conformance.spec.loader import load
-from conformance.spec.locations import spec_folder
+from tests import shipped as shipped_spec
 from tests.cells import FREEZE, INFER, RELOAD, SGD, TRAIN, case
 from tests.situations import situation
 
@@ -38,7 +37,7 @@ CENTERED = {"op": "centering"}
 
 def shipped() -> list[Any]:
     """Every shipped case with few enough elements for fractions."""
-    cases = [each.case for each in load(spec_folder()).cases if crosscheck.small_enough(each.case)]
+    cases = [each.case for each in shipped_spec.spec().cases if crosscheck.small_enough(each.case)]
     return [pytest.param(each, id=each.id) for each in cases]
 
 
@@ -55,7 +54,7 @@ def test_the_references_agree_on_a_shipped_case(made: Case) -> None:
 
 def test_most_of_the_spec_is_small_enough() -> None:
     """What is left out for its size is the exception."""
-    assert len(shipped()) > 0.9 * len(load(spec_folder()).cases)
+    assert len(shipped()) > 0.9 * len(shipped_spec.spec().cases)
 
 
 def test_every_kind_of_step_is_compared() -> None:

@@ -9,8 +9,7 @@ import pytest
 
 from conformance.errors import Place, SpecErrors
 from conformance.reference.published import check, contradictions, vague
-from conformance.spec.loader import load
-from conformance.spec.locations import spec_folder
+from tests import shipped
 from tests.cells import FREEZE, SGD, TRAIN, case, located
 
 # Scenario S1b: the written-out formula in NumPy, from parameters rounded to float32.
@@ -146,14 +145,14 @@ def test_a_quantity_that_the_step_does_not_give_is_told() -> None:
 
 def test_check_raises_every_contradiction_of_a_spec() -> None:
     wrong = case(TRAIN, expected=[{"step": 1, "quantity": "batch_mean", "values": ["9", "9", "9"]}])
-    spec = load(spec_folder())
+    spec = shipped.spec()
     with pytest.raises(SpecErrors) as caught:
         check(replace(spec, cases=(located(wrong), located(wrong))))
     assert len(caught.value.errors) == 6
 
 
 def test_every_shipped_number_agrees_with_the_reference() -> None:
-    spec = load(spec_folder())
+    spec = shipped.spec()
     assert any(each.case.expected for each in spec.cases)
     assert check(spec) == []
 

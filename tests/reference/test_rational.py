@@ -19,9 +19,8 @@ from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of, states_of
 from conformance.reference.rational import split
 from conformance.spec.case import Case
-from conformance.spec.loader import load
-from conformance.spec.locations import spec_folder
 from conformance.verdict import Verdict
+from tests import shipped as shipped_spec
 from tests.cells import INFER, SGD, TRAIN, UPSTREAM, case, cell
 from tests.exact_layer import ExactLayer, altered, outcomes
 from tests.told import diagnosed
@@ -47,7 +46,7 @@ BEYOND = frozenset({"overflow.float64/2-520"})
 
 def shipped() -> list[Any]:
     """Every shipped case of float64 with few enough elements for fractions."""
-    cases = [located.case for located in load(spec_folder()).cases if crosscheck.small_enough(located.case)]
+    cases = [located.case for located in shipped_spec.spec().cases if crosscheck.small_enough(located.case)]
     cases = [made for made in cases if made.id not in BEYOND]
     return [
         pytest.param(made, id=made.id)

@@ -16,11 +16,13 @@ from conformance.runfile.observed import Column, RecordedCell
 from conformance.runfile.reading import read
 from conformance.runfile.run import Run
 from conformance.runfile.structs import CaseLine, EnvironmentLine
+from conformance.spec.locations import root
 from conformance.verdict import Standing, Verdict
 from tests.many_cells import decoded
 from tests.run_lines import case_line, record_line
 
 THREADED = Path(__file__).parents[1] / "faults" / "threaded.py"
+NUMPY = root() / "adapters" / "numpy" / "batch_norm.py"
 SAME = {"output": "aa", "grad_beta": "bb"}
 
 
@@ -170,7 +172,17 @@ def test_a_sum_in_pieces_shows_and_a_whole_one_does_not(threaded: Run) -> None:
 def test_only_cases_performed_twice_have_digests(threaded: Run, tmp_path: Path) -> None:
     """Other records do not grow."""
     assert all(each.bits for record in threaded.records for step in record.steps[1:] for each in step.quantities)
-    words = ["run", "--implementation", "numpy.BatchNorm", "--case", "axes.rank-2/float32", "--out", "run.jsonl"]
+    words = [
+        "run",
+        "--adapter",
+        str(NUMPY),
+        "--implementation",
+        "numpy.BatchNorm",
+        "--case",
+        "axes.rank-2/float32",
+        "--out",
+        "run.jsonl",
+    ]
     command = [sys.executable, "-P", "-m", "conformance", *words]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
     plain = read(tmp_path / "run.jsonl")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from conformance.runfile.writing import RunWriter, encoded
 from conformance.spec.case import Case
 from conformance.spec.divergences import Known
 from tests.cells import INFER, TRAIN, case, located
-from tests.reproduced import complaint, run
+from tests.command_line import inside
+from tests.reproduced import Hosts, Run, complaint, run
 
 ADAPTER = Path(__file__).parents[1] / "faults" / "reproducible.py"
 LARGE: dict[str, Any] = {"id": "fake.large", "shape": [40, 3]}
@@ -79,12 +80,22 @@ def evidence(implementation: str, name: str = "fake.case", mode: str = "eager") 
     return evidences()[f"{name}::layer.{implementation}-{mode}-cpu"]
 
 
+@pytest.fixture(name="forked", scope="module")
+def _forked() -> Iterator[Run]:
+    """Run scripts in forks of a process that has imported what they import."""
+    hosts = Hosts()
+    yield hosts.run
+    hosts.close()
+
+
 @pytest.mark.parametrize("name", [each for each in CASES if each != "fake.gradients"])
-def test_the_script_of_a_healthy_cell_gives_the_recorded_numbers_and_exits_0(name: str, tmp_path: Path) -> None:
+def test_the_script_of_a_healthy_cell_gives_the_recorded_numbers_and_exits_0(
+    name: str, forked: Run, tmp_path: Path
+) -> None:
     """Small data stand in it, large data are made again; loops, layouts and non-finite values included."""
     found = evidence("Right", name)
     assert found.record.verdict in ("exact", "conforms", "outside_domain"), found.record
-    assert complaint(found, sys.executable, tmp_path) == ""
+    assert complaint(found, sys.executable, tmp_path, forked) == ""
 
 
 def test_a_script_runs_by_an_interpreter_named_relatively(tmp_path: Path) -> None:
@@ -109,13 +120,15 @@ def test_a_script_runs_by_an_interpreter_named_relatively(tmp_path: Path) -> Non
     ],
 )
 def test_the_script_of_a_deviating_cell_shows_the_deviation_and_exits_1(
-    implementation: str, said: str, tmp_path: Path
+    implementation: str, said: str, forked: Run, tmp_path: Path
 ) -> None:
     """Each kind of thing that a record can hold against a step."""
     found = evidence(implementation)
     assert found.record.verdict == "deviates", found.record
-    assert complaint(found, sys.executable, tmp_path) == ""
-    short = run(script(found), sys.executable, tmp_path)
+    for name in ("whole", "short"):
+        (tmp_path / name).mkdir()
+    assert complaint(found, sys.executable, tmp_path / "whole", forked) == ""
+    short = forked(script(found), sys.executable, tmp_path / "short")
     assert (short.returncode, [line for line in short.stdout.splitlines() if line.startswith(said)] != []) == (1, True)
 
 
@@ -250,15 +263,10 @@ def test_a_run_without_sources_is_said_in_one_line(tmp_path: Path) -> None:
         recorded(found.record.cell, [path])
 
 
-def reproduce(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "conformance", "reproduce", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
-
-
 def test_without_a_run_the_cell_is_performed_now(tmp_path: Path) -> None:
     """The script goes to a file, and exits as the cell does."""
     words = ["axes.rank-2/float32::layer.Shifted-eager-cpu", "--adapter", str(ADAPTER), "--out", "deep/a.py"]
-    found = reproduce(*words, folder=tmp_path)
+    found = inside("reproduce", *words, folder=tmp_path)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
     assert run((tmp_path / "deep" / "a.py").read_text(), sys.executable, tmp_path).returncode == 1
 
@@ -273,7 +281,7 @@ def test_without_a_run_the_cell_is_performed_now(tmp_path: Path) -> None:
     ],
 )
 def test_a_cell_that_cannot_be_is_one_line_and_exit_code_2(cell: str, said: str, tmp_path: Path) -> None:
-    found = reproduce(cell, "--adapter", str(ADAPTER), folder=tmp_path)
+    found = inside("reproduce", cell, "--adapter", str(ADAPTER), folder=tmp_path)
     assert found.returncode == 2
     assert said in found.stderr
     assert found.stderr.count("\n") == 1

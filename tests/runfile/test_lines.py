@@ -20,8 +20,7 @@ from conformance.runfile.lines import case_line, environment_line, failure_line,
 from conformance.runfile.structs import AnyLine
 from conformance.runfile.writing import RunWriter, encoded
 from conformance.spec.divergences import Divergence, Known, Listed
-from conformance.spec.loader import load
-from conformance.spec.locations import spec_folder
+from tests import shipped
 from tests.cells import (
     DYADIC,
     FREEZE,
@@ -192,7 +191,7 @@ def test_a_case_has_a_formula_for_each_kind_of_its_steps() -> None:
 
 
 def test_every_shipped_case_has_a_line_of_strict_json(tmp_path: Path) -> None:
-    spec = load(spec_folder())
+    spec = shipped.spec()
     with RunWriter(tmp_path / "run.jsonl") as writer:
         for each in spec.cases:
             writer.add(case_line(each))
@@ -210,7 +209,7 @@ def test_a_case_line_keeps_numbers_that_json_lacks_as_text(tmp_path: Path) -> No
 
 
 def test_a_header_has_the_spec_the_selection_and_the_number_planned() -> None:
-    spec = load(spec_folder())
+    spec = shipped.spec()
     line = as_written(header_line(spec, Selection(cases=("a.*",)), ["-x"], 7, True))
     assert (line["spec"], line["planned"], line["narrowed"]) == (spec.hash, 7, True)
     assert line["selection"]["cases"] == ["a.*"]

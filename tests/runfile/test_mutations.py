@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from conformance.spec.loader import load
-from conformance.spec.locations import spec_folder
+from tests import shipped
 from tests.cells import offer
 from tests.mutated_runs import Consumers, mutants
 
 ADAPTER = Path(__file__).parents[1] / "faults" / "reproducible.py"
-#: A quarter of such files once ended in one; of so many, some would.
-COUNT = 300
+#: Seed and number: a quarter of such files once ended in one; of so many, some would.
+SOME = pytest.param(20, 150, id="some")
+#: Enough to show what one in a thousand does.
+MANY = pytest.param(21, 10_000, id="many", marks=pytest.mark.search)
 
 
 @pytest.fixture(name="raw", scope="module")
@@ -33,16 +34,33 @@ def _raw(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(name="consumers", scope="module")
 def _consumers(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> Consumers:
-    return Consumers(raw, load(spec_folder()), [offer()], tmp_path_factory.mktemp("spoiled") / "run.jsonl")
+    return Consumers(raw, shipped.spec(), [offer()], tmp_path_factory.mktemp("spoiled") / "run.jsonl")
 
 
-def test_a_spoiled_run_file_ends_no_command_in_a_traceback(raw: bytes, consumers: Consumers) -> None:
+@pytest.mark.parametrize(("seed", "count"), [SOME, MANY])
+def test_a_spoiled_run_file_ends_no_command_in_a_traceback(
+    seed: int, count: int, raw: bytes, consumers: Consumers
+) -> None:
     found = [
         (number, command, repr(error))
-        for number, mutant in enumerate(mutants(raw, 20, COUNT))
+        for number, mutant in enumerate(mutants(raw, seed, count))
         for command, error in consumers.tracebacks(mutant)
     ]
     assert found == []
+
+
+def test_a_traceback_of_a_script_would_be_seen(
+    raw: bytes, consumers: Consumers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file that says something else of a cell; of the same it would be the same script."""
+
+    def failing(_evidence: object) -> None:
+        raise KeyError("absent")
+
+    monkeypatch.setattr("tests.mutated_runs.script", failing)
+    assert list(consumers.tracebacks(raw)) == []
+    other = raw.replace(b'"library":"layer"', b'"library":"other"')
+    assert [command for command, _ in consumers.tracebacks(other)] == ["_reproduce"]
 
 
 def test_a_traceback_would_be_seen(raw: bytes, consumers: Consumers, monkeypatch: pytest.MonkeyPatch) -> None:

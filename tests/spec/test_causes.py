@@ -12,8 +12,7 @@ from conformance.cause import Cause, Explanation, Term, because, diagnosis_text,
 from conformance.errors import SpecErrors
 from conformance.operations import OPERATIONS
 from conformance.spec.causes import CatalogueEntry, catalogue, load_causes
-from conformance.spec.loader import load
-from conformance.spec.locations import spec_folder
+from tests import shipped
 
 PACKAGE = Path(__file__).resolve().parents[2] / "conformance"
 CLAUSES = {"4.1": "Correction 0", "4.3": "Large mean"}
@@ -27,7 +26,7 @@ ENTRY = """one-pass:
 
 def hypothesized() -> frozenset[Cause]:
     """Return the causes of the hypotheses about every case of the spec."""
-    configurations = {repr(each.case.configuration): each.case.configuration for each in load(spec_folder()).cases}
+    configurations = {repr(each.case.configuration): each.case.configuration for each in shipped.spec().cases}
     return frozenset(
         hypothesis.cause
         for configuration in configurations.values()

@@ -29,9 +29,9 @@ from conformance.spec.divergences import (
     stale,
     unmatched,
 )
-from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
 from conformance.verdict import Verdict
+from tests import shipped
 
 CELL = Site(
     case="edges.one/float32", implementation="torch.nn.BatchNorm", mode="compiled", device="cpu", dtype="float32"
@@ -315,7 +315,7 @@ def test_every_error_of_the_file_is_told(tmp_path: Path) -> None:
 
 
 def test_the_shipped_entries_match_the_shipped_cases() -> None:
-    cases = [located.case.id for located in load(spec_folder()).cases]
+    cases = [located.case.id for located in shipped.spec().cases]
     load_divergences(spec_folder() / "divergences.yaml", cases, catalogue())
 
 

@@ -7,7 +7,7 @@ comes out of it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +17,11 @@ from conformance.cause import UNSTABLE, Cause, because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import MOVING, changed_to
+from conformance.operations.batch_norm.gradient_changes import gradients, transformed
 from conformance.operations.batch_norm.moving_changes import moving_values
 from conformance.operations.batch_norm.other_statistics import other_statistics
 from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.batch_norm.places import misplaced
-from conformance.operations.batch_norm.reference import Normalization
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.state_changes import state_changes
 from conformance.precision import in_dtype, rounded
@@ -40,7 +40,7 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from moving_values(base)
     yield from epsilons(base)
     yield from _normalizer(base)
-    yield from _gradients(base)
+    yield from gradients(base)
     yield from parameters(base)
     yield from other_statistics(base)
     yield from misplaced(base)
@@ -164,116 +164,6 @@ def parameters(base: Hypothesis) -> Iterator[Hypothesis]:
         yield hypothesis(because("beta-before-gamma"), lambda state: {"beta": state["beta"] * state["gamma"]})
 
 
-def _gradients(base: Hypothesis) -> Iterator[Hypothesis]:
-    def hypothesis(
-        cause: Cause, quantity: str, change: Callable[[Situation, Normalization, Results], Array]
-    ) -> Hypothesis:
-        def change_results(situation: Situation, results: Results) -> Results:
-            # A batch of single values that is passed on as it is has an input gradient alone.
-            if not results.keys() >= {quantity, "grad_gamma", "grad_beta"} or situation.upstream is None:
-                return {}
-            if not situation.x.size:
-                return {}
-            normalization = _transform(situation, results)
-            return {quantity: changed_to(results[quantity], change(situation, normalization, results))}
-
-        return replace(base, cause=cause, change_results=change_results, only=frozenset({quantity}))
-
-    def mean(s: Situation, n: Normalization, results: Results) -> Array:
-        return np.asarray(n.gamma * n.inverse_root * results["grad_beta"].value / len(s.x))
-
-    def variance(s: Situation, n: Normalization, results: Results) -> Array:
-        return np.asarray(n.gamma * n.inverse_root * n.normalized * results["grad_gamma"].value / len(s.x))
-
-    def scaled(s: Situation, n: Normalization, results: Results) -> Array:
-        return np.asarray(n.gamma * n.inverse_root * s.upstream)
-
-    yield hypothesis(because("statistics-taken-for-constants"), "grad_input", scaled)
-    yield hypothesis(because("mean-term-missing"), "grad_input", lambda s, n, f: f["grad_input"].value + mean(s, n, f))
-    yield hypothesis(
-        because("variance-term-missing"), "grad_input", lambda s, n, f: f["grad_input"].value + variance(s, n, f)
-    )
-    yield hypothesis(
-        because("training-gradient-in-inference"),
-        "grad_input",
-        lambda s, n, f: f["grad_input"].value - mean(s, n, f) - variance(s, n, f),
-    )
-    for of, root_variance in _OTHER_ROOTS.items():
-        cause = because("gradient-with-another-root", of=of)
-        change = functools.partial(_with_another_root, root_variance)
-        yield replace(base, cause=cause, only=frozenset({"grad_input", "grad_gamma"}), change_results=change)
-    yield hypothesis(
-        because("gamma-missing-from-input-gradient"), "grad_input", lambda s, n, f: f["grad_input"].value / n.gamma
-    )
-    yield hypothesis(
-        because("gamma-gradient-not-normalized"), "grad_gamma", lambda s, n, f: (s.upstream * n.deviation).sum(axis=0)
-    )
-    yield hypothesis(because("gamma-gradient-of-x"), "grad_gamma", lambda s, n, f: (s.upstream * s.x).sum(axis=0))
-    yield hypothesis(because("beta-gradient-averaged"), "grad_beta", lambda s, n, f: f["grad_beta"].value / len(s.x))
-    for learned, only in (("gamma", ["gamma"]), ("beta", ["beta"]), ("gamma and beta", ["gamma", "beta"])):
-        learned_base = replace(base, only=frozenset(f"grad_{parameter}" for parameter in only))
-        yield replace(
-            learned_base, cause=because("learned-gradient-missing", learned=learned), change_results=_without_gradients
-        )
-        for kept, id_ in ((False, "learned-gradient-one-step-late"), (True, "learned-gradient-added-up")):
-            change = functools.partial(_of_the_step_before, only, kept)
-            yield replace(learned_base, cause=because(id_, learned=learned), change_results=change)
-
-
-def _corrected_variance(situation: Situation) -> Array:
-    return reference.corrected(reference.batch_statistics(situation.x), 1)
-
-
-#: What the root of the backward pass may be of, in place of the forward pass's variance.
-_OTHER_ROOTS: dict[str, Callable[[Situation], Array]] = {
-    "the variance with correction 1": _corrected_variance,
-    "the moving variance before the step": lambda situation: situation.state["moving_variance"],
-    "the moving variance after the step": lambda situation: reference.training(situation)[1][1],
-}
-
-
-def _with_another_root(variance: Callable[[Situation], Array], situation: Situation, results: Results) -> Results:
-    """Return the gradients of a train step whose backward pass takes another variance than the forward pass."""
-    names = results.keys() & {"grad_input", "grad_gamma"}
-    if "moving_mean" not in results or situation.upstream is None or len(situation.x) < 2:
-        return {}
-    forward = reference.training(situation)[2]
-    inverse_root = 1 / reference.root(variance(situation), situation)
-    backward = replace(forward, inverse_root=inverse_root, normalized=forward.deviation * inverse_root)
-    gradients = reference.gradients(backward, situation.upstream, situation.x)
-    values = {"grad_input": gradients.input, "grad_gamma": gradients.gamma}
-    return {name: changed_to(results[name], values[name]) for name in names}
-
-
-def _without_gradients(situation: Situation, results: Results) -> Results:
-    del situation
-    return {
-        name: replace(results[name], value=0 * results[name].value)
-        for name in ("grad_gamma", "grad_beta")
-        if name in results
-    }
-
-
-def _of_the_step_before(names: Sequence[str], kept: bool, situation: Situation, results: Results) -> Results:
-    """Return the gradients that the step before gave, alone or with this one's added."""
-    if situation.earlier is None:
-        return {}
-    gradients = situation.earlier.gradients
-    # What is not finite spreads, and shows nothing of where it is from.
-    last = {name: gradients[name] for name in names if name in gradients and np.isfinite(gradients[name]).all()}
-    return {
-        f"grad_{name}": changed_to(results[f"grad_{name}"], value + results[f"grad_{name}"].value if kept else value)
-        for name, value in last.items()
-        if f"grad_{name}" in results
-    }
-
-
-def _transform(situation: Situation, results: Results) -> Normalization:
-    if "moving_mean" in results:
-        return reference.training(situation)[2]
-    return reference.inference(situation)
-
-
 def _not_yet_updated(situation: Situation) -> Situation:
     if situation.earlier is None:
         return situation
@@ -284,7 +174,7 @@ def _not_yet_updated(situation: Situation) -> Situation:
 def _uncentred(situation: Situation, results: Results) -> Results:
     if not results.keys() & _PRODUCED or not situation.x.size:
         return {}
-    healthy = _transform(situation, results)
+    healthy = transformed(situation, results)
     normalized = situation.x * healthy.inverse_root
     n = replace(healthy, deviation=situation.x, normalized=normalized, output=healthy.gamma * normalized + healthy.beta)
     values = {"output": n.output}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,59 +31,9 @@ OVER_FORWARD = ("forward_over_forward", "reverse_over_forward")
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses about the derivatives, then those that speak of any batch normalization."""
     base = Hypothesis(configuration=configuration, dialect=dialect)
-
-    def changed(id_: str, change: Change, *quantities: str) -> Hypothesis:
-        change_results = functools.partial(_changed, quantities, change)
-        return replace(base, cause=because(id_), change_results=change_results, only=frozenset(quantities))
-
-    forward, second = FORWARD, MIXED
-    yield changed("statistics-taken-for-constants-forward", lambda s, n, d: _scale(n) * _v(s), *forward)
-    yield changed(
-        "mean-share-missing-forward",
-        lambda s, n, d: d.values["tangent_output"] + _scale(n) * total(_v(s)) / len(s.x),
-        *forward,
-    )
-    yield changed(
-        "variance-share-missing-forward",
-        lambda s, n, d: d.values["tangent_output"] + _scale(n) * n.normalized * d.a,
-        *forward,
-    )
-    yield changed("gamma-missing-forward", lambda s, n, d: d.values["tangent_output"] / n.gamma, *forward)
-    yield changed("second-input-gradient-missing", lambda s, n, d: 0 * s.x, *second)
-    yield changed("second-input-gradient-negated", lambda s, n, d: -d.values["second_grad_input"], *second)
-    yield changed(
-        "second-gradient-root-constant",
-        lambda s, n, d: -_scale(n) * n.inverse_root * (d.b * d.along + d.a * d.back),
-        *second,
-    )
-    yield changed(
-        "second-gradient-normalized-constant",
-        lambda s, n, d: -_scale(n) * n.inverse_root * n.normalized * d.product,
-        *second,
-    )
-    yield changed(
-        "second-gradient-mean-constant",
-        lambda s, n, d: d.values["second_grad_input"] - _scale(n) * n.inverse_root * d.b * total(_v(s)) / len(s.x),
-        *second,
-    )
-    yield changed("second-input-gradient-halved", lambda s, n, d: d.values["second_grad_input"] / 2, *second)
-    yield replace(
-        base,
-        cause=because("saved-statistics-constant"),
-        change_results=_saved_statistics_constant,
-        only=frozenset(OVER_FORWARD),
-    )
-    yield changed("second-gamma-gradient-missing", lambda s, n, d: 0 * n.gamma, "second_grad_gamma")
-    yield changed(
-        "second-gamma-gradient-times-gamma",
-        lambda s, n, d: d.values["second_grad_gamma"] * n.gamma,
-        "second_grad_gamma",
-    )
-    yield changed(
-        "second-gamma-gradient-statistics-constant",
-        lambda s, n, d: n.inverse_root * total(_v(s) * s.upstream),
-        "second_grad_gamma",
-    )
+    yield from _forward(base)
+    yield from _second_input_gradient(base)
+    yield from _second_gamma_gradient(base)
     for hypothesis in of_batch_norm(configuration, dialect):
         # What changes the step as a whole changes its derivatives as well.
         yield (
@@ -91,6 +41,61 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
             if "output" in hypothesis.only and hypothesis.change_results is None
             else hypothesis
         )
+
+
+def _hypothesis(base: Hypothesis, quantities: Iterable[str], id_: str, change: Change) -> Hypothesis:
+    """Return the hypothesis that these quantities are all the same other one."""
+    names = tuple(quantities)
+    change_results = functools.partial(_changed, names, change)
+    return replace(base, cause=because(id_), change_results=change_results, only=frozenset(names))
+
+
+def _forward(base: Hypothesis) -> Iterator[Hypothesis]:
+    forward = functools.partial(_hypothesis, base, FORWARD)
+    yield forward("statistics-taken-for-constants-forward", lambda s, n, d: _scale(n) * _v(s))
+    yield forward(
+        "mean-share-missing-forward",
+        lambda s, n, d: d.values["tangent_output"] + _scale(n) * total(_v(s)) / len(s.x),
+    )
+    yield forward(
+        "variance-share-missing-forward",
+        lambda s, n, d: d.values["tangent_output"] + _scale(n) * n.normalized * d.a,
+    )
+    yield forward("gamma-missing-forward", lambda s, n, d: d.values["tangent_output"] / n.gamma)
+
+
+def _second_input_gradient(base: Hypothesis) -> Iterator[Hypothesis]:
+    second = functools.partial(_hypothesis, base, MIXED)
+    yield second("second-input-gradient-missing", lambda s, n, d: 0 * s.x)
+    yield second("second-input-gradient-negated", lambda s, n, d: -d.values["second_grad_input"])
+    yield second(
+        "second-gradient-root-constant",
+        lambda s, n, d: -_scale(n) * n.inverse_root * (d.b * d.along + d.a * d.back),
+    )
+    yield second(
+        "second-gradient-normalized-constant",
+        lambda s, n, d: -_scale(n) * n.inverse_root * n.normalized * d.product,
+    )
+    yield second(
+        "second-gradient-mean-constant",
+        lambda s, n, d: d.values["second_grad_input"] - _scale(n) * n.inverse_root * d.b * total(_v(s)) / len(s.x),
+    )
+    yield second("second-input-gradient-halved", lambda s, n, d: d.values["second_grad_input"] / 2)
+    yield replace(
+        base,
+        cause=because("saved-statistics-constant"),
+        change_results=_saved_statistics_constant,
+        only=frozenset(OVER_FORWARD),
+    )
+
+
+def _second_gamma_gradient(base: Hypothesis) -> Iterator[Hypothesis]:
+    second = functools.partial(_hypothesis, base, ("second_grad_gamma",))
+    yield second("second-gamma-gradient-missing", lambda s, n, d: 0 * n.gamma)
+    yield second("second-gamma-gradient-times-gamma", lambda s, n, d: d.values["second_grad_gamma"] * n.gamma)
+    yield second(
+        "second-gamma-gradient-statistics-constant", lambda s, n, d: n.inverse_root * total(_v(s) * s.upstream)
+    )
 
 
 def _v(situation: Situation) -> Array:

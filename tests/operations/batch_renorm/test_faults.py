@@ -1,19 +1,14 @@
-"""The suite sees every planted fault of batch renormalization, by its name, through the ordinary command line."""
+"""The suite sees every planted fault of batch renormalization, by its name."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.faults.planted_renorm import NOTHING, PLANTED, Fault
-from tests.recorded import recorded
+from tests.faults.planted_renorm import PLANTED, Fault
+from tests.planted_cells import Record, performed
 
-ADAPTER = Path(__file__).parents[2] / "faults" / "planted_renorm.py"
 #: What shows every fault in few cells: a deviating one costs a diagnosis.
 CASES = (
     "renorm.decays/apart",
@@ -25,29 +20,16 @@ CASES = (
     "renorm.unclipped/rank-2",
 )
 
-Record = Mapping[str, Any]
-
-
-def run(out: Path, faults: Iterable[Fault], cases: Iterable[str]) -> list[Record]:
-    """Run the suite on those faults and return the records."""
-    words = ["--adapter", f"{ADAPTER}:ADAPTER", "--out", str(out), "--workers", "1"]
-    words += [word for fault in faults for word in ("--implementation", f"renorm.{fault.name}")]
-    words += [word for case in cases for word in ("--case", case)]
-    command = [sys.executable, "-P", "-m", "conformance", "run", *words, "--", "--tb=no", "--no-summary", "-q"]
-    ended = subprocess.run(command, cwd=out.parent, capture_output=True, text=True, check=False)
-    assert ended.returncode in (0, 1), ended.stderr
-    return recorded(out)
-
 
 @pytest.fixture(name="records", scope="module")
 def _records(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[Record]]:
     """Return the records of each implementation by the name of its fault."""
-    found = run(tmp_path_factory.mktemp("healthy") / "run.jsonl", [NOTHING], ["renorm.*"])
-    found += run(tmp_path_factory.mktemp("faulty") / "run.jsonl", PLANTED, CASES)
-    by_name: dict[str, list[Record]] = {fault.name: [] for fault in (NOTHING, *PLANTED)}
-    for record in found:
-        by_name[record["implementation"].removeprefix("renorm.")].append(record)
-    return by_name
+
+    def takes(implementation: str, case: str) -> bool:
+        return case.startswith("renorm.") if implementation == "renorm.nothing" else case in CASES
+
+    records = performed("planted_renorm", takes, tmp_path_factory.mktemp("renorm"))
+    return {name.removeprefix("renorm."): each for name, each in records.items()}
 
 
 def failed(records: Iterable[Record]) -> list[Record]:

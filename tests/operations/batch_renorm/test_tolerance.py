@@ -175,10 +175,12 @@ def draw(random: np.random.Generator, count: int, epsilon: float, limits: Mappin
     return Batch(x=x.astype(F), g=g.astype(F), state=stored, configuration=s.configuration, expected=expected)
 
 
-def batches() -> Iterator[Batch]:
+def batches(*, every: bool) -> Iterator[Batch]:
+    """Yield a batch of each count with every epsilon, or with one after another."""
     random = np.random.default_rng(23_000)
     for number, (count, epsilon) in enumerate(itertools.product(COUNTS, EPSILONS)):
-        yield draw(random, count, epsilon, LIMITS[(number + number // len(EPSILONS)) % len(LIMITS)])
+        if every or number % len(EPSILONS) == number // len(EPSILONS) % len(EPSILONS):
+            yield draw(random, count, epsilon, LIMITS[(number + number // len(EPSILONS)) % len(LIMITS)])
 
 
 def scores(found: Array, expected: Expected) -> tuple[float, float]:
@@ -194,11 +196,15 @@ def scores(found: Array, expected: Expected) -> tuple[float, float]:
 Findings = Mapping[str, Mapping[str, tuple[float, float]]]
 
 
-@pytest.fixture(name="findings", scope="module")
-def _findings() -> Findings:
+@pytest.fixture(
+    name="findings",
+    scope="module",
+    params=[pytest.param(False, id="an epsilon a count"), pytest.param(True, id="every", marks=pytest.mark.search)],
+)
+def _findings(request: pytest.FixtureRequest) -> Findings:
     """Return, by variant and quantity, the largest score over all ways and batches, and the smallest share decided."""
     result: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in VARIANTS}
-    for number, batch in enumerate(batches()):
+    for number, batch in enumerate(batches(every=request.param)):
         for place, (name, variant) in enumerate(VARIANTS.items()):
             with np.errstate(all="ignore"):
                 given = trained(variant, WAYS[(number + place) % len(WAYS)], batch)
