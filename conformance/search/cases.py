@@ -174,9 +174,9 @@ class _Steps:
             step["shape"] = shape
         if upstream and "input_dtype" not in self.configuration.options:
             step["upstream"] = self._shaped(shape)
-        # Whether the gradients of an inference are what a gradient step takes is not settled: 11.5 speaks of training.
-        if kind == "train" or "upstream" in step:
-            self.differentiated = kind == "train" and "upstream" in step
+        # A gradient step takes the gradients of the last train step, so that one must have given some (11.5).
+        if kind == "train":
+            self.differentiated = "upstream" in step
         reduced = tuple(shape[axis] for axis in self.configuration.reduction_axes)
         for name, form in further.items():
             step[name] = _literal(values.masks(self.picks, reduced)) if form == "mask" else self._shaped(shape)
@@ -196,9 +196,7 @@ class _Steps:
             return _literal(values.whole_numbers(self.picks, shape, whole))
         if self.large:
             return {"kind": "normal", "seed": self._seed(), "mean": self.picks.one(_MEANS)}
-        # A weight of 0 times what is not finite is not fixed either: no formula leaves the term out.
-        plain = self.configuration.decay in (0.0, 1.0)
-        return _literal(values.plain(self.picks, shape) if plain else values.inputs(self.picks, shape))
+        return _literal(values.inputs(self.picks, shape))
 
     def _shaped(self, shape: tuple[int, ...]) -> Raw:
         """Draw a further array of the input's shape."""

@@ -165,6 +165,36 @@ def test_numbers_that_refute_the_documentation_deviate_though_they_are_the_canon
     assert moving.score > 1
 
 
+WEIGHTLESS = {
+    "step": "train",
+    "input": {"kind": "literal", "values": [[np.inf, 1.0], [0.5, 2.0], [1.0, -1.0], [-2.0, 4.0]]},
+}
+
+
+@pytest.mark.parametrize(
+    ("moving", "verdict"),
+    [(0.0, Verdict.EXACT), (np.nan, Verdict.OUTSIDE_DOMAIN), (0.5, Verdict.DEVIATES)],
+    ids=["kept", "0 times infinity", "another number"],
+)
+def test_a_term_without_weight_that_is_not_finite_may_count_or_be_left_out(moving: float, verdict: Verdict) -> None:
+    """Clause 7.4: with a decay of 1 the batch has the weight 0."""
+    made = case(WEIGHTLESS, shape=[4, 2], decay=1.0)
+    before = inputs_of(made).initial
+    after = {**before, "moving_mean": np.array([moving, 0.0], np.float32)}
+    output = np.array([[np.nan, value] for value in (-0.28, 0.28, -1.39, 1.39)], np.float32)
+    start = Produced(quantities={}, state=dict(before), seconds=0.0)
+    judgement = judged(made, [start, Produced(quantities={"output": output}, state=after, seconds=0.0)])
+    assert found(judgement, 1, "moving_mean").verdict is verdict
+
+
+def test_half_precision_that_fits_the_canonical_value_by_accident_refutes_no_documentation() -> None:
+    """Of 100 values the correction is 1 %, which arithmetic in bfloat16 may add or take away."""
+    profile = (declared("moving_correction", 1),)
+    half, single = (case(TRAIN, shape=[100, 3], dtype=dtype) for dtype in ("bfloat16", "float32"))
+    assert "contradicts" not in diagnosed(judged(half, profile=profile))
+    assert "contradicts its documentation" in diagnosed(judged(single, profile=profile))
+
+
 @pytest.mark.parametrize("source", ["observed", "source code"])
 def test_numbers_that_refute_what_no_documentation_states_conform(source: str) -> None:
     assert judged(case(TRAIN), profile=(declared("moving_correction", 1, source=source),)).verdict is Verdict.CONFORMS
