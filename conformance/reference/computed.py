@@ -95,7 +95,29 @@ def compute(request: Request, before: Mapping[str, Array], gradients: Mapping[st
     quantities = (operation.train if trains else operation.infer)(situation, request.worked)
     if too_narrow(request.configuration):
         quantities = exactly(quantities, situation, trains)
-    return {**state, **quantities, **(_weightless(situation, quantities) if trains else {})}
+    if not trains:
+        return {**state, **quantities}
+    quantities = {**quantities, **_zero_by_zero(situation, quantities)}
+    return {**state, **quantities, **_weightless(situation, quantities)}
+
+
+def _zero_by_zero(situation: Situation, quantities: Mapping[str, Expected]) -> dict[str, Expected]:
+    """Return the results that 0/0 leaves open: of equal values without epsilon, any rounding decides (5.1)."""
+    if situation.configuration.epsilon or not situation.x.size:
+        return {}
+    given = [situation.x, *situation.state.values(), *([] if situation.upstream is None else [situation.upstream])]
+    if not all(np.isfinite(array).all() for array in given):
+        return {}
+    return {
+        name: replace(
+            quantity,
+            value=np.where(np.isnan(quantity.value), 0, quantity.value),
+            bound=np.where(np.isnan(quantity.value), np.inf, quantity.bound),
+            in_domain=quantity.in_domain & ~np.isnan(quantity.value),
+        )
+        for name, quantity in quantities.items()
+        if np.isnan(quantity.value).any()
+    }
 
 
 def _weightless(situation: Situation, quantities: Mapping[str, Expected]) -> dict[str, Expected]:

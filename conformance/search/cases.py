@@ -174,9 +174,10 @@ class _Steps:
             step["shape"] = shape
         if upstream and "input_dtype" not in self.configuration.options:
             step["upstream"] = self._shaped(shape)
-        # A gradient step takes the gradients of the last train step, so that one must have given some (11.5).
+        # A gradient step takes the gradients of the last train step, so that one must have given some (11.5); optimizers
+        # refuse a layer that has no parameters.
         if kind == "train":
-            self.differentiated = "upstream" in step
+            self.differentiated = "upstream" in step and (self.configuration.scale or self.configuration.center)
         reduced = tuple(shape[axis] for axis in self.configuration.reduction_axes)
         for name, form in further.items():
             step[name] = _literal(values.masks(self.picks, reduced)) if form == "mask" else self._shaped(shape)
