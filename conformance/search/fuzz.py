@@ -19,7 +19,7 @@ from conformance.execution.survey import survey
 from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.plan import Offer, Offered, Selection
 from conformance.run.session import FOLDER, check_interpreters
-from conformance.search.bench import Bench
+from conformance.search.bench import Bench, one_thread
 from conformance.search.exercised import Exercised
 from conformance.search.finding import Suspicion
 from conformance.search.hunt import Effort, Find, Hunt, Performs
@@ -64,7 +64,8 @@ def fuzz(options: FuzzOptions) -> int:
     check_interpreters(options.interpreters, options.adapters)
     divergences = load_divergences(spec_folder() / "divergences.yaml", [], catalogue())
     searched: list[Searched] = []
-    grounds = _grounds(_offers(keys(options.interpreters, options.adapters), options), options)
+    wanted = [one_thread(key) for key in keys(options.interpreters, options.adapters)]
+    grounds = _grounds(_offers(wanted, options), options)
     # What starting the processes takes is not searched: a short search would end before its first case.
     end = None if options.effort.seconds is None else time.monotonic() + options.effort.seconds
     for position, ground in enumerate(grounds):
