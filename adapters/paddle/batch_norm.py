@@ -126,8 +126,9 @@ def derive(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
     x = paddle.to_tensor(x, stop_gradient=False)
     learned = {name: parameter for name, parameter in live.learned.items() if not parameter.stop_gradient}
     sources, output = {"grad_input": x, **learned}, forward(x)
-    pulls = paddle.grad([output], list(sources.values()), [paddle.to_tensor(upstream)])
-    return {"output": output.numpy(), **{name: pull.numpy() for name, pull in zip(sources, pulls, strict=True)}}
+    pulls = paddle.grad([output], list(sources.values()), [paddle.to_tensor(upstream)], allow_unused=True)
+    given = {name: pull.numpy() for name, pull in zip(sources, pulls, strict=True) if pull is not None}
+    return {"output": output.numpy(), **given}
 
 
 def put(array: Any, device: str) -> Any:

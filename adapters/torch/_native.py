@@ -165,8 +165,9 @@ def derived(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
         return {"output": array(output)}
     learned = {GRADIENTS[name]: parameter for name, parameter in live.parameters.items() if parameter.requires_grad}
     sources = {"grad_input": x, **learned}
-    pulls = torch.autograd.grad(output, list(sources.values()), tensor(upstream, live.device))
-    return {"output": array(output), **{name: array(pull) for name, pull in zip(sources, pulls, strict=True)}}
+    pulls = torch.autograd.grad(output, list(sources.values()), tensor(upstream, live.device), allow_unused=True)
+    given = {name: array(pull) for name, pull in zip(sources, pulls, strict=True) if pull is not None}
+    return {"output": array(output), **given}
 
 
 def pulled(output: Any, upstream: Any, x: Any, parameters: Any) -> Quantities:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -163,6 +164,23 @@ def test_numbers_that_refute_the_documentation_deviate_though_they_are_the_canon
     moving = found(judgement, 1, "moving_variance")
     assert moving.score is not None
     assert moving.score > 1
+
+
+def test_a_layer_that_is_frozen_after_its_gradients_were_computed_and_learns_from_them_is_named() -> None:
+    """Rounded as a gradient step is, though the right values are those before, to the bit."""
+    made = case(
+        TRAIN, FREEZE, {"step": "sgd", "learning_rate": 0.125}, initial={"gamma": {"kind": "constant", "value": 0.7}}
+    )
+    given = outcomes(ExactLayer(case=made))
+    gradients = {name: given[1].quantities[f"grad_{name}"] for name in ("gamma", "beta")}
+    for name, gradient in gradients.items():
+        change = functools.partial(_descended, gradient)
+        given = altered(given, 3, name, change, kept=True)
+    assert diagnosed(judged(made, given)) == "a frozen layer learns"
+
+
+def _descended(gradient: Array, value: Array) -> Array:
+    return np.asarray(value - np.float32(0.125) * gradient)
 
 
 WEIGHTLESS = {
