@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from conformance.operations import OPERATIONS
@@ -113,14 +114,16 @@ def _initial(picks: Picks, operation: Operation, configuration: Configuration) -
     state = operation.state(configuration)
     if not state or not picks.one((False, True, True, True)):
         return {}
-    drawn = {}
     # What shares its beginning with another, as every further replica's, is given none of its own.
-    for name in (name for name in state if name not in operation.begins_as):
-        quantity = operation.quantities[name]
-        begins_at = operation.initial[name]
-        shape = shape_of(quantity.shape, configuration, configuration.shape)
-        positive = quantity.role == "state" and begins_at > 0
-        drawn[name] = _literal(values.parameters(picks, shape, positive=positive))
+    names = [name for name in state if name not in operation.begins_as]
+    shapes = [shape_of(operation.quantities[name].shape, configuration, configuration.shape) for name in names]
+    sizes = [math.prod(shape) for shape in shapes]
+    # One draw for all of it, since a draw costs more than what is made of it.
+    parts = np.split(picks.bytes(sum(sizes)), np.cumsum(sizes)[:-1])
+    drawn = {}
+    for name, shape, part in zip(names, shapes, parts, strict=True):
+        positive = operation.quantities[name].role == "state" and operation.initial[name] > 0
+        drawn[name] = _literal(values.parameters(part, shape, positive=positive))
     return drawn
 
 
