@@ -28,6 +28,8 @@ LOCKS = ROOT / "locks"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 #: Seconds after which the short pass of throughput, at the end of the main job, begins nothing further.
 SHORT = 150
+#: Examples of each property in a whole run.
+DRAWN = 2
 GROUPS = ("torch", "tensorflow", "jax", "portable")
 #: What the environment of the suite has beside its own dependencies.
 EXTRAS, TOOLS = ("regression", "report", "search", "throughput"), ("tests", "browser", "lint", "typing", "build")
@@ -90,18 +92,27 @@ def matrix(session: nox.Session) -> None:
 
 
 def _run_and_time(session: nox.Session, options: argparse.Namespace, runs: list[str]) -> None:
-    """Run the matrix and, whatever it found, time the short cases of a whole one; what was timed joins `runs`."""
-    failed: CommandFailed | None = None
-    try:
-        _run(session, "conformance", "run", "--out", runs[0], *_interpreters(session, options), *options.rest)
-    except CommandFailed as error:
-        failed = error
+    """Run the matrix; of a whole one, whatever it found, check properties and time short cases, which join `runs`."""
+    pythons = _interpreters(session, options)
+    failed = _tried(session, "run", "--out", runs[0], *pythons, *options.rest)
     if not options.rest and Path(runs[0]).is_file():
-        timed = RESULTS / "throughput.jsonl"
+        checked, timed = RESULTS / "properties.jsonl", RESULTS / "throughput.jsonl"
+        checked.unlink(missing_ok=True)
+        built = (word for pair in _built(session, options) for word in ("--python", pair))
+        failed = _tried(session, "properties", "--examples", str(DRAWN), "--out", str(checked), *built) or failed
         _time(session, options, timed, "--tier", "smoke", "--within", str(SHORT))
-        runs.append(str(timed))
+        runs += [str(path) for path in (checked, timed) if path.is_file()]
     if failed is not None:
         raise failed
+
+
+def _tried(session: nox.Session, *words: str) -> CommandFailed | None:
+    """Run a command of the suite, and return how it failed, if it did."""
+    try:
+        _run(session, "conformance", *words)
+    except CommandFailed as error:
+        return error
+    return None
 
 
 @nox.session(venv_backend="none")
