@@ -97,8 +97,10 @@ def pulled(live: Any, x: Any, upstream: Any) -> Any:
         return (output * upstream).sum(), output
 
     value_and_grad = mx.value_and_grad(loss, argnums=(0, 1))
-    (_, output), (live.gradients, grad_input) = value_and_grad(live.layer.trainable_parameters(), x)
-    learned = {GRADIENTS[name]: gradient for name, gradient in live.gradients.items()}
+    (_, output), (gradients, grad_input) = value_and_grad(live.layer.trainable_parameters(), x)
+    if live.layer.training:
+        live.gradients = gradients
+    learned = {GRADIENTS[name]: gradient for name, gradient in gradients.items()}
     return {"output": output, "grad_input": grad_input, **learned}
 
 

@@ -112,16 +112,21 @@ def normalize(layer: Any, x: Any, mean: Any, variance: Any) -> Any:
 
 
 def learned(layer: Any, grad_gamma: Any, grad_beta: Any) -> Quantities:
-    """The gradients of the parameters that this layer has, which `sgd` goes on with."""
+    """The gradients of the parameters that this layer has."""
     gradients = {"gamma": grad_gamma.reshape(layer.features), "beta": grad_beta.reshape(layer.features)}
-    layer.gradients = {name: gradient for name, gradient in gradients.items() if name in layer.state}
-    return {f"grad_{name}": gradient for name, gradient in layer.gradients.items()}
+    return {f"grad_{name}": gradient for name, gradient in gradients.items() if name in layer.state}
+
+
+def kept(layer: Any, gradients: Quantities) -> Quantities:
+    """Those of training, which `sgd` goes on with whatever is inferred before it."""
+    layer.gradients = {name.removeprefix("grad_"): gradient for name, gradient in gradients.items()}
+    return gradients
 
 
 def train(layer: Any, x: Any, upstream: Any) -> Quantities:
     if x.size == 0:
         zero = np.zeros(layer.features, x.dtype)
-        return {"output": x.copy(), "grad_input": x.copy(), **learned(layer, zero, zero)}
+        return {"output": x.copy(), "grad_input": x.copy(), **kept(layer, learned(layer, zero, zero))}
     count = x.size // math.prod(layer.features)
     normalized, inverse = normalize(layer, x, *moments(layer, x))
     gamma, beta = spread(layer, "gamma", x), spread(layer, "beta", x)
@@ -131,7 +136,7 @@ def train(layer: Any, x: Any, upstream: Any) -> Quantities:
     grad_gamma = (upstream * normalized).sum(layer.axes, keepdims=True)
     grad_beta = upstream.sum(layer.axes, keepdims=True)
     grad_input = gamma * inverse * (upstream - grad_beta / count - normalized * (grad_gamma / count))
-    return {**output, "grad_input": grad_input, **learned(layer, grad_gamma, grad_beta)}
+    return {**output, "grad_input": grad_input, **kept(layer, learned(layer, grad_gamma, grad_beta))}
 
 
 def infer(layer: Any, x: Any, upstream: Any) -> Quantities:

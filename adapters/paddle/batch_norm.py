@@ -95,11 +95,12 @@ def train(live: Any, x: Any, upstream: Any) -> Quantities:
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     live.layer.eval()
-    return differentiate(live, live.layer, x, upstream)
+    return derive(live, live.layer, x, upstream)
 
 
 def step_function(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
-    return differentiate(live, functools.partial(live.function, training=training, **live.tensors), x, upstream)
+    forward = functools.partial(live.function, training=training, **live.tensors)
+    return (differentiate if training else derive)(live, forward, x, upstream)
 
 
 def differentiate(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
@@ -114,6 +115,19 @@ def differentiate(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
     output.backward(paddle.to_tensor(upstream))
     gradients = {name: tensor.grad for name, tensor in {"grad_input": x, **learned}.items()}
     given = {name: gradient.numpy() for name, gradient in gradients.items() if gradient is not None}
+    return {"output": output.numpy(), **given}
+
+
+def derive(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
+    """The gradients of an inference: the parameters keep those of training, which the optimizer takes."""
+    if upstream is None:
+        with paddle.no_grad():
+            return {"output": forward(paddle.to_tensor(x)).numpy()}
+    x = paddle.to_tensor(x, stop_gradient=False)
+    learned = {name: parameter for name, parameter in live.learned.items() if not parameter.stop_gradient}
+    sources, output = {"grad_input": x, **learned}, forward(x)
+    pulls = paddle.grad([output], list(sources.values()), [paddle.to_tensor(upstream)], allow_unused=True)
+    given = {name: pull.numpy() for name, pull in zip(sources, pulls, strict=True) if pull is not None}
     return {"output": output.numpy(), **given}
 
 

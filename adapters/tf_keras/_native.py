@@ -157,9 +157,9 @@ def sgd_v1(live: Any, learning_rate: float) -> None:
 
 
 def learned_pairs(live: Any) -> list[tuple[Any, Any]]:
-    """The gradients of the preceding train step with their variables."""
-    names = [name for name in ("gamma", "beta") if f"grad_{name}" in live.gradients]
-    return [(live.gradients[f"grad_{name}"], getattr(live.layer, name)) for name in names]
+    """The gradients of the preceding train step with their variables, as far as these are trainable now."""
+    variables = learned(live.layer) if live.layer.trainable else {}
+    return [(live.gradients[name], variable) for name, variable in variables.items() if name in live.gradients]
 
 
 MOVING_CORRECTION = Declared(

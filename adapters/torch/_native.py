@@ -142,7 +142,7 @@ def infer_layer(live: Any, x: Any, upstream: Any) -> Quantities:
     if upstream is None:
         with torch.no_grad():
             return {"output": array(live.forward(tensor(x, live.device)))}
-    return differentiated(live, live.forward, x, upstream)
+    return derived(live, live.forward, x, upstream)
 
 
 def passes(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
@@ -155,6 +155,19 @@ def differentiated(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities
     for parameter in live.parameters.values():
         parameter.grad = None
     return pulled(forward(x), upstream, x, live.parameters)
+
+
+def derived(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
+    """The gradients of an inference: the parameters keep those of training, which the optimizer takes."""
+    x = tensor(x, live.device).requires_grad_()
+    output = forward(x)
+    if upstream is None:
+        return {"output": array(output)}
+    learned = {GRADIENTS[name]: parameter for name, parameter in live.parameters.items() if parameter.requires_grad}
+    sources = {"grad_input": x, **learned}
+    pulls = torch.autograd.grad(output, list(sources.values()), tensor(upstream, live.device), allow_unused=True)
+    given = {name: array(pull) for name, pull in zip(sources, pulls, strict=True) if pull is not None}
+    return {"output": array(output), **given}
 
 
 def pulled(output: Any, upstream: Any, x: Any, parameters: Any) -> Quantities:

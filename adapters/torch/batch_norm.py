@@ -18,6 +18,7 @@ from conformance_adapters.torch._native import (
     array,
     call_layer,
     cloned,
+    derived,
     differentiated,
     freeze,
     infer_layer,
@@ -94,7 +95,7 @@ def start_function(function: Any, configuration: Configuration, state: Quantitie
 
 def step_function(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
     forward = functools.partial(live.forward, training=training, **live.tensors)
-    return differentiated(live, forward, x, upstream)
+    return (differentiated if training else derived)(live, forward, x, upstream)
 
 
 def switch(frozen: bool, live: Any) -> None:

@@ -16,6 +16,7 @@ from conformance_adapters.torch._native import (
     DOCUMENTATION,
     LAYER,
     MOVING_CORRECTION,
+    derived,
     differentiated,
     fill,
     infer_layer,
@@ -72,7 +73,7 @@ def state_exported(live: Any) -> Quantities:
 def step_exported(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
     module = live.modules[training]
     live.parameters = dict(module.named_parameters())
-    return differentiated(live, module, x, upstream)
+    return (differentiated if training else derived)(live, module, x, upstream)
 
 
 def reload_exported(live: Any) -> Any:

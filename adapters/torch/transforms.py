@@ -19,6 +19,7 @@ from conformance_adapters.torch._native import (
     array,
     call_layer,
     cloned,
+    derived,
     differentiated,
     gradients,
     passes,
@@ -70,7 +71,8 @@ def start_stateless(
 
 def step_stateless(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
     live.layer.train(training)
-    return differentiated(live, functools.partial(live.forward, live.tensors), x, upstream)
+    forward = functools.partial(live.forward, live.tensors)
+    return (differentiated if training else derived)(live, forward, x, upstream)
 
 
 def start_accumulation(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:

@@ -41,13 +41,20 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References, input
 
     `inputs` are the arrays that it was performed on, where those are not made by the recipes of its case.
     """
+    return judge_by_step(cell, outcomes, references, inputs)[0]
+
+
+def judge_by_step(
+    cell: Cell, outcomes: Sequence[Outcome], references: References, inputs: Inputs | None = None
+) -> tuple[Judgement, Mapping[int, StepJudge]]:
+    """Return the same, and the judge of each step that gave numbers, by the number of the step."""
     judges: dict[int, StepJudge] = {}
     steps = tuple(_steps(cell, outcomes, references, judges, inputs or inputs_of(cell.case)))
     steps = _settled(steps, judges)
     verdict = worst(step.verdict for step in steps)
     expected = all(step.expected for step in steps)
     graded = cell.case.family == OPERATIONS[cell.case.op].ladder
-    return Judgement(
+    judgement = Judgement(
         verdict=verdict,
         expected=expected,
         steps=steps,
@@ -56,6 +63,7 @@ def judge(cell: Cell, outcomes: Sequence[Outcome], references: References, input
         again=next((outcome.difference for outcome in outcomes if isinstance(outcome, Repeated)), None),
         observed=_observed(cell, outcomes),
     )
+    return judgement, judges
 
 
 def _settled(steps: tuple[StepJudgement, ...], judges: Mapping[int, StepJudge]) -> tuple[StepJudgement, ...]:

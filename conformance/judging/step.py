@@ -26,7 +26,7 @@ from conformance.operations.operation import shape_of
 from conformance.operations.score import Fit, may_be_infinite
 from conformance.outcome import Produced
 from conformance.planning.plan import Cell
-from conformance.precision import Precision, dtype_name, working
+from conformance.precision import HALF, Precision, dtype_name, working
 from conformance.reference.computed import Request, numbers
 from conformance.reference.expected import References, hypotheses, unchanged
 from conformance.reference.inputs import StepInputs, states_of
@@ -210,7 +210,7 @@ class StepJudge:
                 # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
                 accepted = candidate.worked == self.worked and verdict is not Verdict.DEVIATES
                 refuted = verdict is Verdict.DEVIATES and candidate.verdict is Verdict.CONFORMS
-                broken = self._fit(name, self._documented(), self.worked) if refuted else first
+                broken = self._fit(name, self.documented(), self.worked) if refuted else first
                 return judged(
                     verdict=verdict, fields=fields, causes=causes, **_scored(fit if accepted else broken or first)
                 )
@@ -264,19 +264,27 @@ class StepJudge:
 
         Who relies on the page is misled, although the canonical value would be welcome.
         """
-        canonical, documented = self.operation.dialect, self._documented()
-        if documented == canonical or self._admits(name, documented):
+        canonical, documented = self.operation.dialect, self.documented()
+        if documented == canonical or any(self._admits(name, documented, worked) for worked in self._likely()):
             return None
         stated = ((field, entry) for field, entry in self.declared.items() if self._states(field))
         refuted = [field for field, entry in stated if not self._admits(name, apply(canonical, {field: entry}))]
         return self._contradiction(refuted[0], getattr(canonical, refuted[0])) if refuted else None
 
-    def _documented(self) -> Dialect:
+    def documented(self) -> Dialect:
         """Return the dialect that the documentation alone states."""
         stated = {field: entry for field, entry in self.declared.items() if entry.source == "documentation"}
         return apply(self.operation.dialect, stated)
 
-    def _admits(self, name: str, dialect: Dialect) -> bool:
+    def _likely(self) -> Iterator[Precision]:
+        """Yield the arithmetic that is right, and half precision, which is likely for inputs of such a dtype.
+
+        What half precision leaves of a number fits another convention by accident, which refutes nothing.
+        """
+        yield self.worked
+        yield from {one.worked for one in self.candidates if one.worked.name in HALF and one.worked != self.worked}
+
+    def _admits(self, name: str, dialect: Dialect, worked: Precision | None = None) -> bool:
         """Return whether the quantity fits the dialect, or the step says nothing about it.
 
         Where one has a NaN and the other none, the numbers say that something was lost, and not by which convention.
@@ -284,7 +292,7 @@ class StepJudge:
         request = self.target.request
         if numbers(replace(request, dialect=dialect)) == numbers(replace(request, dialect=self.operation.dialect)):
             return True
-        fit = self._fit(name, dialect, self.worked)
+        fit = self._fit(name, dialect, worked or self.worked)
         return fit is None or fit.within or fit.pattern is not None
 
     def _contradiction(self, field: str, value: object) -> Cause:

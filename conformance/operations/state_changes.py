@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conformance.cause import because
-from conformance.operations.batch_norm.expectations import changed_to
+from conformance.operations.batch_norm.expectations import changed_to, rounded_by
 from conformance.operations.operation import Expected, Hypothesis, StateStep
 from conformance.precision import rounded
 
@@ -56,8 +56,9 @@ def _frozen_learns(step: StateStep, results: Results) -> Results:
     """Return the parameters moved along the gradients that a layer would have were it not frozen."""
     if step.kind != "sgd" or not step.frozen:
         return {}
+    # The right values are those before, to the bit: what is moved is rounded as a gradient step is.
     return {
-        name: changed_to(results[name], step.before[name] - step.rate * gradient)
+        name: rounded_by(changed_to(results[name], step.before[name] - step.rate * gradient), step.before[name])
         for name, gradient in step.unfrozen_gradients.items()
         if name in results
     }

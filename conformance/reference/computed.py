@@ -13,6 +13,7 @@ import numpy as np
 
 from conformance.dialect import Dialect, PassName, numeric
 from conformance.operations import OPERATIONS
+from conformance.operations.moving import weights
 from conformance.operations.operation import Earlier, Expected, Hypothesis, Situation, VarianceAlgorithm
 from conformance.precision import Precision, wide
 from conformance.protocol import Configuration
@@ -94,7 +95,52 @@ def compute(request: Request, before: Mapping[str, Array], gradients: Mapping[st
     quantities = (operation.train if trains else operation.infer)(situation, request.worked)
     if too_narrow(request.configuration):
         quantities = exactly(quantities, situation, trains)
-    return {**state, **quantities}
+    if not trains:
+        return {**state, **quantities}
+    quantities = {**quantities, **_zero_by_zero(situation, quantities)}
+    return {**state, **quantities, **_weightless(situation, quantities)}
+
+
+def _zero_by_zero(situation: Situation, quantities: Mapping[str, Expected]) -> dict[str, Expected]:
+    """Return the results that 0/0 leaves open: of equal values without epsilon, any rounding decides (5.1)."""
+    if situation.configuration.epsilon or not situation.x.size:
+        return {}
+    given = [situation.x, *situation.state.values(), *([] if situation.upstream is None else [situation.upstream])]
+    if not all(np.isfinite(array).all() for array in given):
+        return {}
+    return {
+        name: replace(
+            quantity,
+            value=np.where(np.isnan(quantity.value), 0, quantity.value),
+            bound=np.where(np.isnan(quantity.value), np.inf, quantity.bound),
+            in_domain=quantity.in_domain & ~np.isnan(quantity.value),
+        )
+        for name, quantity in quantities.items()
+        if np.isnan(quantity.value).any()
+    }
+
+
+def _weightless(situation: Situation, quantities: Mapping[str, Expected]) -> dict[str, Expected]:
+    """Return the moving values that a term of weight 0 leaves open, because it is not finite (7.4).
+
+    The term is left out; whoever computes 0 times it has a number that is not finite, which is excused.
+    """
+    weight = weights(situation.dialect, situation.configuration.decay, situation.trained)
+    if all(weight) or situation.dialect.update == "none":
+        return {}
+    operation = OPERATIONS[situation.configuration.op]
+    batch = np.isfinite(situation.x).all(axis=0)
+    opened = {}
+    for name in (name for name, quantity in operation.quantities.items() if quantity.role == "state"):
+        if name not in quantities or name not in situation.state:
+            continue
+        finite = np.isfinite(situation.state[name]) if not weight[0] else batch
+        if not finite.all():
+            same = finite.shape == quantities[name].value.shape
+            opened[name] = replace(
+                quantities[name], in_domain=quantities[name].in_domain & (finite if same else np.False_)
+            )
+    return opened
 
 
 def flat(arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -12,7 +12,9 @@ from typing import Any
 from conformance.errors import Place, WorkerError
 from conformance.execution.execute import Outcomes, execute
 from conformance.execution.pool import Workers, converse
-from conformance.judging.judge import judge
+from conformance.judging.judge import judge_by_step
+from conformance.judging.step import StepJudge
+from conformance.planning.discovery import WorkerKey, limited
 from conformance.planning.plan import Cell, Offer, Selection, plan
 from conformance.reference.expected import References
 from conformance.search.finding import Trial, anywhere, known_of
@@ -26,6 +28,14 @@ _KEPT_ANSWERS = 4096
 _REMEMBERED = 500
 
 _NOWHERE = Place(file="drawn")
+
+
+def one_thread(key: WorkerKey) -> WorkerKey:
+    """Return the process of that key with a single thread, where its threads can be limited.
+
+    Drawn arrays are small: to divide one among threads takes a library many times as long as its arithmetic.
+    """
+    return replace(key, environment=limited(key, 1).environment)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,13 +85,16 @@ class Bench:
 
         What cannot express the case is left out. Raises `WorkerError` where the process does not start again.
         """
-        references = References()
-        result = []
+        return [trial for trial, _ in self.judged(case, References(), only)]
+
+    def judged(
+        self, case: Case, references: References, only: str | None = None
+    ) -> Iterator[tuple[Trial, Mapping[int, StepJudge]]]:
+        """Yield the same one by one, each with the judges of its steps."""
         for cell, outcomes in self.performed(case, only):
-            judgement = judge(cell, outcomes, references)
+            judgement, judges = judge_by_step(cell, outcomes, references)
             known = known_of(cell, judgement, self._entries[cell.implementation.name], self.offer.versions)
-            result.append(Trial(cell=cell, outcomes=outcomes, judgement=judgement, known=known))
-        return result
+            yield Trial(cell=cell, outcomes=outcomes, judgement=judgement, known=known, offer=self.offer), judges
 
     def performed(self, case: Case, only: str | None = None) -> Iterator[tuple[Cell, Outcomes]]:
         """Yield the cells of a case, or the one of the implementation named, with what happened in each."""

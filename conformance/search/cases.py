@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from conformance.operations import OPERATIONS
@@ -113,14 +114,16 @@ def _initial(picks: Picks, operation: Operation, configuration: Configuration) -
     state = operation.state(configuration)
     if not state or not picks.one((False, True, True, True)):
         return {}
-    drawn = {}
     # What shares its beginning with another, as every further replica's, is given none of its own.
-    for name in (name for name in state if name not in operation.begins_as):
-        quantity = operation.quantities[name]
-        begins_at = operation.initial[name]
-        shape = shape_of(quantity.shape, configuration, configuration.shape)
-        positive = quantity.role == "state" and begins_at > 0
-        drawn[name] = _literal(values.parameters(picks, shape, positive=positive))
+    names = [name for name in state if name not in operation.begins_as]
+    shapes = [shape_of(operation.quantities[name].shape, configuration, configuration.shape) for name in names]
+    sizes = [math.prod(shape) for shape in shapes]
+    # One draw for all of it, since a draw costs more than what is made of it.
+    parts = np.split(picks.bytes(sum(sizes)), np.cumsum(sizes)[:-1])
+    drawn = {}
+    for name, shape, part in zip(names, shapes, parts, strict=True):
+        positive = operation.quantities[name].role == "state" and operation.initial[name] > 0
+        drawn[name] = _literal(values.parameters(part, shape, positive=positive))
     return drawn
 
 
@@ -174,9 +177,10 @@ class _Steps:
             step["shape"] = shape
         if upstream and "input_dtype" not in self.configuration.options:
             step["upstream"] = self._shaped(shape)
-        # Whether the gradients of an inference are what a gradient step takes is not settled: 11.5 speaks of training.
-        if kind == "train" or "upstream" in step:
-            self.differentiated = kind == "train" and "upstream" in step
+        # A gradient step takes the gradients of the last train step, so that one must have given some (11.5); optimizers
+        # refuse a layer that has no parameters.
+        if kind == "train":
+            self.differentiated = "upstream" in step and (self.configuration.scale or self.configuration.center)
         reduced = tuple(shape[axis] for axis in self.configuration.reduction_axes)
         for name, form in further.items():
             step[name] = _literal(values.masks(self.picks, reduced)) if form == "mask" else self._shaped(shape)
@@ -196,9 +200,7 @@ class _Steps:
             return _literal(values.whole_numbers(self.picks, shape, whole))
         if self.large:
             return {"kind": "normal", "seed": self._seed(), "mean": self.picks.one(_MEANS)}
-        # A weight of 0 times what is not finite is not fixed either: no formula leaves the term out.
-        plain = self.configuration.decay in (0.0, 1.0)
-        return _literal(values.plain(self.picks, shape) if plain else values.inputs(self.picks, shape))
+        return _literal(values.inputs(self.picks, shape))
 
     def _shaped(self, shape: tuple[int, ...]) -> Raw:
         """Draw a further array of the input's shape."""

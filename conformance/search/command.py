@@ -18,6 +18,15 @@ def fuzz(
     python: Annotated[
         list[str] | None, typer.Option("--python", metavar="GROUP=PATH", help="The interpreter of a framework group.")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMPLEMENTATION", help="Hold what is selected against this one, not against the reference."
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--every-difference", help="With --against: also what is documented or listed is a find.")
+    ] = False,
     examples: Annotated[
         int | None,
         typer.Option(min=1, help="Cases drawn for each process; 1000 where neither this nor --seconds is given."),
@@ -36,10 +45,13 @@ def fuzz(
 
     Exit 0 where nothing new was found, 1 where something was.
     """
+    from conformance.errors import UsageError
     from conformance.execution.pool import Limits
     from conformance.planning.plan import Selection
     from conformance.run.interpreters import pairs
 
+    if every and against is None:
+        raise UsageError("--every-difference: expected --against IMPLEMENTATION beside it")
     try:
         from conformance.search.fuzz import FuzzOptions
         from conformance.search.fuzz import fuzz as search
@@ -55,6 +67,8 @@ def fuzz(
         effort=Effort(examples=limit, seconds=seconds, shrinking=shrinking, seed=seed),
         out=out,
         limits=Limits(cell=cell_seconds),
+        against=against,
+        every=every,
     )
     raise SystemExit(search(options))
 

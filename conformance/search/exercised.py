@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from conformance.operations import OPERATIONS
 from conformance.search.cases import numbers_in
-from conformance.search.finding import Trial
+from conformance.search.finding import Shows
 from conformance.search.shapes import LARGE, SMALL
 from conformance.spec.case import Case
 
@@ -26,10 +26,12 @@ class Exercised:
     verdicts: dict[str, Counter[str]] = field(default_factory=dict)
     #: By implementation, the fields of its dialect on which numbers depended.
     fields: dict[str, Counter[str]] = field(default_factory=dict)
+    #: What is told of cases and is no find, how often.
+    noted: Counter[str] = field(default_factory=Counter)
     #: By implementation, the largest score of a cell that agrees, with its case.
     worst: dict[str, tuple[float, Case]] = field(default_factory=dict)
 
-    def add(self, case: Case, trials: Iterable[Trial]) -> None:
+    def add(self, case: Case, trials: Iterable[Shows]) -> None:
         """Count a case and its cells."""
         self.cases += 1
         self.values += numbers_in(case)
@@ -46,9 +48,10 @@ class Exercised:
         for trial in trials:
             self._count(case, trial)
 
-    def _count(self, case: Case, trial: Trial) -> None:
+    def _count(self, case: Case, trial: Shows) -> None:
         name = trial.cell.implementation.name
         self.cells += 1
+        self.noted.update(trial.noted)
         self.verdicts.setdefault(name, Counter())[trial.judgement.verdict.value] += 1
         needed = (part for step in trial.judgement.steps for judged in step.quantities for part in judged.fields)
         self.fields.setdefault(name, Counter()).update(needed)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from conformance.cause import Cause
+from conformance.cause import Cause, text_of
 from conformance.judging.judgement import Judgement
 from conformance.outcome import Outcome
-from conformance.planning.plan import Cell
+from conformance.planning.plan import Cell, Offer
 from conformance.run.plugin import explanations_of, site_of
 from conformance.runfile.lines import standing_of
 from conformance.spec.causes import catalogue
@@ -24,9 +25,43 @@ class Suspicion:
     cause: str
     #: Parameters that belong to the fault, as text; of a symptom, the first quantity that shows it.
     parameters: tuple[str, ...] = ()
+    #: The implementation that it differs from for that cause; empty where that is the reference.
+    against: str = ""
 
     def __str__(self) -> str:
-        return f"{self.implementation}: {', '.join([self.cause, *self.parameters])}"
+        beside = f" against {self.against}" if self.against else ""
+        return f"{self.implementation}{beside}: {', '.join([self.cause, *self.parameters])}"
+
+
+class Shows(Protocol):
+    """What a drawn case shows of an implementation: a `Trial`, or one held against another."""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that was performed."""
+
+    @property
+    def judgement(self) -> Judgement:
+        """How it was judged."""
+
+    @property
+    def score(self) -> float | None:
+        """What a search climbs: 1 is the limit; None where there is nothing to climb."""
+
+    @property
+    def suspicions(self) -> tuple[Suspicion, ...]:
+        """Everything that is a find."""
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """What is told and is no find."""
+
+    @property
+    def sides(self) -> tuple[Trial, ...]:
+        """The trials that a person looks at."""
+
+    def fact(self, suspicion: Suspicion) -> str:
+        """Return the sentence that says what was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,6 +72,27 @@ class Trial:
     outcomes: Sequence[Outcome]
     judgement: Judgement
     known: Known
+    #: Of the process that performed it.
+    offer: Offer
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """Nothing: what is listed is told by every run."""
+        return ()
+
+    @property
+    def sides(self) -> tuple[Trial, ...]:
+        """The trial itself."""
+        return (self,)
+
+    def fact(self, suspicion: Suspicion) -> str:
+        """Return in which step the implementation does what."""
+        alternatives = next(causes for causes in self.known.unlisted if causes[0].id == suspicion.cause)
+        steps = self.judgement.steps
+        first = next((step for step in steps if not step.expected or not step.verdict.agrees), steps[-1])
+        return (
+            f"In step {first.number} ({first.kind}), {suspicion.implementation}: {text_of(alternatives, catalogue())}."
+        )
 
     @property
     def standing(self) -> Standing:
@@ -105,7 +161,10 @@ def _anywhere(entry: Listed) -> Listed:
     )
 
 
-def new_among(trials: Iterable[Trial], done: frozenset[Suspicion]) -> Iterator[tuple[Trial, Suspicion]]:
+S = TypeVar("S", bound=Shows)
+
+
+def new_among(trials: Iterable[S], done: frozenset[Suspicion]) -> Iterator[tuple[S, Suspicion]]:
     """Yield each trial that shows something that was not found yet, with the first thing that it shows."""
     for trial in trials:
         fresh = [suspicion for suspicion in trial.suspicions if suspicion not in done]

@@ -7,22 +7,41 @@ implementation counts, so that one find does not slide into another while it is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
 from hypothesis.database import ExampleDatabase
 
-from conformance.search.bench import Bench
 from conformance.search.cases import cases
 from conformance.search.exercised import Exercised
-from conformance.search.finding import Suspicion, Trial, new_among
+from conformance.search.finding import Shows, Suspicion, new_among
 from conformance.spec.case import Case
 
 #: Examples of a round: what Hypothesis remembers of them is the memory of a search.
 _ROUND = 2_000
 #: Scores are climbed only as far as this, in bounds: a healthy implementation stays below 1.
 _HIGHEST = 10.0
+
+
+class Performs(Protocol):
+    """What performs drawn cases: a `Bench`, or a bench of two."""
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The operations that cases are drawn of."""
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes that cases are drawn in."""
+
+    @property
+    def implementations(self) -> tuple[str, ...]:
+        """The names of those that are searched."""
+
+    def trials(self, case: Case, only: str | None = None) -> Sequence[Shows]:
+        """Perform a case by all of them, or by the one named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +60,7 @@ class Find:
     """Something that was found, by the smallest case that shows it."""
 
     suspicion: Suspicion
-    trial: Trial
+    trial: Shows
     #: Cases drawn, and seconds gone by, before it was first seen in this process.
     examples: int
     seconds: float
@@ -54,7 +73,7 @@ class Over(BaseException):
 class Shown(Exception):  # noqa: N818 - a signal to Hypothesis, which shrinks what raises it
     """A case shows what is looked for."""
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Shows) -> None:
         super().__init__(str(trial.cell.id))
         self.trial = trial
 
@@ -63,7 +82,7 @@ class Shown(Exception):  # noqa: N818 - a signal to Hypothesis, which shrinks wh
 class Hunt:
     """A search over one bench; `finds` yields what it finds as it is found."""
 
-    bench: Bench
+    bench: Performs
     effort: Effort
     exercised: Exercised
     database: ExampleDatabase | None = None
@@ -104,7 +123,7 @@ class _Round:
     hunted: Suspicion | None = None
     first: tuple[int, float] = (0, 0.0)
     #: What each case of the shrinking showed, so that Hypothesis sees the same when it asks again.
-    shown: dict[str, Trial | None] = field(default_factory=dict)
+    shown: dict[str, Shows | None] = field(default_factory=dict)
     until: float = 0.0
     began: float = 0.0
 
@@ -153,7 +172,7 @@ class _Round:
         if trial is not None:
             raise Shown(trial)
 
-    def _first_seen(self, case: Case) -> Trial | None:
+    def _first_seen(self, case: Case) -> Shows | None:
         hunt = self.hunt
         if self.end is not None and hunt.clock() > self.end:
             raise Over
@@ -171,7 +190,7 @@ class _Round:
                 target(min(trial.score, _HIGHEST), label=trial.cell.column)
         return None
 
-    def _followed(self, case: Case, hunted: Suspicion) -> Trial | None:
+    def _followed(self, case: Case, hunted: Suspicion) -> Shows | None:
         key = _key(case)
         if key not in self.shown:
             if self.hunt.clock() > self.until:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.search.picks import Picks
+from conformance.search.picks import Bytes, Picks
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -93,9 +93,9 @@ def upstreams(picks: Picks, shape: tuple[int, ...]) -> Values:
     return (np.ldexp(TABLE[picks.bytes(math.prod(shape))], exponent) + shift).reshape(shape)
 
 
-def parameters(picks: Picks, shape: tuple[int, ...], *, positive: bool) -> Values:
-    """Draw a part of the initial state; a variance or a deviation is not negative."""
-    values = plain(picks, shape)
+def parameters(drawn: Bytes, shape: tuple[int, ...], *, positive: bool) -> Values:
+    """Return a part of the initial state from its bytes; a variance or a deviation is not negative."""
+    values = TABLE[drawn].reshape(shape)
     return np.abs(values) if positive else values
 
 

@@ -162,12 +162,12 @@ def train(l: Layer, x: Any, upstream: Any) -> Any:
         l.update(center, spread)
     l.gradients = {"grad_gamma": l.gathered(gammas), "grad_beta": l.gathered(betas)}
     l.ended("train", x, flat)
-    return {"output": l.unrows(output, x), "grad_input": l.unrows(grad_input, x), **owned(l)}
+    return {"output": l.unrows(output, x), "grad_input": l.unrows(grad_input, x), **owned(l, l.gradients)}
 
 
-def owned(l: Layer) -> Quantities:
+def owned(l: Layer, gradients: Quantities) -> Quantities:
     dtype, shape = l.state["moving_mean"].dtype, l.configuration.features
-    has = {name: each for name, each in l.gradients.items() if name.removeprefix("grad_") in l.state}
+    has = {name: each for name, each in gradients.items() if name.removeprefix("grad_") in l.state}
     return {name: value.astype(dtype).reshape(shape) for name, value in has.items()}
 
 
@@ -181,8 +181,8 @@ def infer(l: Layer, x: Any, upstream: Any) -> Any:
     if upstream is None:
         return found
     g = l.rows(upstream)
-    l.gradients = {"grad_gamma": (g * n).sum(0), "grad_beta": g.sum(0)}
-    return {**found, "grad_input": l.unrows(l.value("gamma") * root * g, x), **owned(l)}
+    gradients = {"grad_gamma": (g * n).sum(0), "grad_beta": g.sum(0)}
+    return {**found, "grad_input": l.unrows(l.value("gamma") * root * g, x), **owned(l, gradients)}
 
 
 def infer_untracked(l: Layer, x: Any, upstream: Any) -> Any:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from conformance.outcome import Produced
+from conformance.reference.inputs import inputs_of
 from conformance.verdict import Verdict
-from tests.cells import INFER, RELOAD, TRAIN, case, declared
-from tests.exact_layer import ExactLayer, altered, outcomes, produced
+from tests.cells import FREEZE, INFER, RELOAD, TRAIN, case, declared
+from tests.exact_layer import Array, ExactLayer, altered, outcomes, produced
 from tests.judging.right_and_wrong import found, input_of, judged, next_up, without_state
-from tests.told import reason
+from tests.told import diagnosed, reason
 
 
 @pytest.mark.parametrize("name", ["gamma", "beta", "moving_mean", "moving_variance"])
@@ -100,3 +103,42 @@ def test_a_state_that_loses_a_name_deviates_and_does_not_end_the_run() -> None:
     assert {reason(each) for step in judgement.steps for each in step.quantities if each.quantity == "moving_mean"} == {
         "was not given"
     }
+
+
+def test_a_layer_that_is_frozen_after_its_gradients_were_computed_and_learns_from_them_is_named() -> None:
+    """Rounded as a gradient step is, though the right values are those before, to the bit."""
+    made = case(
+        TRAIN, FREEZE, {"step": "sgd", "learning_rate": 0.125}, initial={"gamma": {"kind": "constant", "value": 0.7}}
+    )
+    given = outcomes(ExactLayer(case=made))
+    gradients = {name: given[1].quantities[f"grad_{name}"] for name in ("gamma", "beta")}
+    for name, gradient in gradients.items():
+        change = functools.partial(_descended, gradient)
+        given = altered(given, 3, name, change, kept=True)
+    assert diagnosed(judged(made, given)) == "a frozen layer learns"
+
+
+def _descended(gradient: Array, value: Array) -> Array:
+    return np.asarray(value - np.float32(0.125) * gradient)
+
+
+WEIGHTLESS = {
+    "step": "train",
+    "input": {"kind": "literal", "values": [[np.inf, 1.0], [0.5, 2.0], [1.0, -1.0], [-2.0, 4.0]]},
+}
+
+
+@pytest.mark.parametrize(
+    ("moving", "verdict"),
+    [(0.0, Verdict.EXACT), (np.nan, Verdict.OUTSIDE_DOMAIN), (0.5, Verdict.DEVIATES)],
+    ids=["kept", "0 times infinity", "another number"],
+)
+def test_a_term_without_weight_that_is_not_finite_may_count_or_be_left_out(moving: float, verdict: Verdict) -> None:
+    """Clause 7.4: with a decay of 1 the batch has the weight 0."""
+    made = case(WEIGHTLESS, shape=[4, 2], decay=1.0)
+    before = inputs_of(made).initial
+    after = {**before, "moving_mean": np.array([moving, 0.0], np.float32)}
+    output = np.array([[np.nan, value] for value in (-0.28, 0.28, -1.39, 1.39)], np.float32)
+    start = Produced(quantities={}, state=dict(before), seconds=0.0)
+    judgement = judged(made, [start, Produced(quantities={"output": output}, state=after, seconds=0.0)])
+    assert found(judgement, 1, "moving_mean").verdict is verdict

@@ -97,3 +97,23 @@ def test_without_hypothesis_it_says_what_to_install(tmp_path: Path) -> None:
     )
     assert ended.returncode == 2
     assert ended.stderr == "error: search needs Hypothesis: pip install 'batchnorm-conformance[search]'\n"
+
+
+def test_an_implementation_is_held_against_another(folder: Path) -> None:
+    text = NUMPY.read_text().replace(RIGHT, WRONG).replace('"numpy.BatchNorm"', '"numpy.Faulty"')
+    (folder / "both.py").write_text(text)
+    words = ("--adapter", "both.py:ADAPTER", "--adapter", f"{NUMPY}:ADAPTER", "--examples", "20", "--shrinking", "2")
+    ended = conformance(folder, "fuzz", *words, "--against", "numpy.BatchNorm", "--out", "apart")
+    assert ended.returncode == 1, ended.stderr
+    assert "numpy.Faulty and numpy.BatchNorm differ" in ended.stdout
+    (find,) = json.loads((folder / "apart" / "search.json").read_text())["processes"][0]["finds"]
+    assert (find["implementation"], find["against"]) == ("numpy.Faulty", "numpy.BatchNorm")
+    assert find["replays"]
+
+
+def test_against_what_is_not_there_is_one_line_with_the_nearest_name(tmp_path: Path) -> None:
+    ended = conformance(tmp_path, "fuzz", "--adapter", f"{NUMPY}:ADAPTER", "--against", "numpy.BatchNor")
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: --against numpy.BatchNor: expected the name of one implementation")
+    assert line.endswith("the nearest name is numpy.BatchNorm")

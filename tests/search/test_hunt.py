@@ -49,12 +49,12 @@ def test_a_find_is_small(found: Find) -> None:
 
 def test_a_find_written_down_shows_the_same_again(found: Find, planted: Bench, tmp_path: Path) -> None:
     case = named(found.trial.cell.case, found.suspicion, found.trial)
-    path, reason = write_find(tmp_path, case, found.trial, planted.offer)
+    path, scripts = write_find(tmp_path, case, found.trial)
     (located,) = load_file(path, CLAUSES)
     assert located.case.family == family_of(found.suspicion) == "found-planted-epsilon-twice-epsilon-twice"
     assert "epsilon twice" in located.case.title
     # The adapter uses a name that belongs to scripts.
-    assert "belongs to the script" in str(reason)
+    assert "belongs to the script" in scripts[TWICE]
     (again,) = planted.trials(located.case)
     assert found.suspicion in again.suspicions
 

@@ -11,6 +11,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from conformance.precision import dtype_named
 from conformance.worker import wire
@@ -43,6 +46,41 @@ def back(message: object) -> Any:
 def test_an_array_comes_back_with_its_dtype_shape_and_bits(array: np.ndarray[Any, Any]) -> None:
     found = back({"a": array})["a"]
     assert (found.dtype, found.shape, found.tobytes()) == (array.dtype, array.shape, array.tobytes())
+
+
+#: What a message may hold: JSON values, and arrays of any dtype, shape, order and stride.
+PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats() | st.text(max_size=5)
+ARRAYS = arrays(
+    st.sampled_from(["<f8", "<f4", "<f2", "<i8", "<i4", "|b1", ml_dtypes.bfloat16]),
+    array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+    elements=st.integers(0, 1),
+).map(lambda array: array.T[..., ::-1] if array.ndim else array)
+MESSAGES = st.recursive(
+    PLAIN | ARRAYS,
+    lambda part: st.lists(part, max_size=4) | st.dictionaries(st.text(max_size=4), part, max_size=4),
+    max_leaves=12,
+)
+
+
+def alike(one: Any, other: Any) -> bool:
+    match one:
+        case np.ndarray():
+            same = isinstance(other, np.ndarray) and (one.dtype, one.shape) == (other.dtype, other.shape)
+            return same and one.tobytes() == other.tobytes()
+        case list():
+            return len(one) == len(other) and all(map(alike, one, other))
+        case dict():
+            return one.keys() == other.keys() and all(alike(value, other[name]) for name, value in one.items())
+        case float():
+            return struct.pack("<d", one) == struct.pack("<d", other) or (math.isnan(one) and math.isnan(other))
+        case _:
+            return type(one) is type(other) and one == other
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(MESSAGES)
+def test_every_message_comes_back_as_it_was(message: object) -> None:
+    assert alike(message, back(message))
 
 
 def test_an_array_that_came_back_may_be_written_to() -> None:

@@ -18,6 +18,12 @@ MOVING = frozenset({"moving_mean", "moving_variance"})
 _EXTRA, _EXTRA_OF_SUM = 16, 4
 
 
+def rounded_by(expected: Expected, term: Array) -> Expected:
+    """Return the expectation with a bound that grows by some roundings of a term of it."""
+    grown = np.nan_to_num(_EXTRA * 2.0**-24 * np.abs(term).astype(np.float64), nan=0.0, posinf=0.0)
+    return replace(expected, bound=expected.bound + grown)
+
+
 def changed_to(expected: Expected, value: Array, count: int = 0) -> Expected:
     """Return the expectation with another value; its bound grows by some roundings of the difference.
 

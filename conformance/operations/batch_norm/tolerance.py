@@ -247,6 +247,12 @@ def gradients_bound(
     error = error + inverse * (theta(height + 3, u) * spread + tiny * count) + tiny * count
     gamma = (1 + u) * error + u * grad_gamma
 
+    again, scale = 1 + 4 * u, sizes.gamma * inverse
+    scaled, least = again * scale, tiny * 4 * again * (1 + scale)
+    if not n.coupling:
+        # x has no part in dx = γ r g, and need not be finite (18.1).
+        alone = [(3 * u * scaled, sizes.pull), (again * (root + 4 * u), size(g.input))]
+        return GradientsBound(beta=beta, gamma=gamma, input=_added(alone, least))
     # What goes through the mean and the variance: b dβ/m and b κ dγ/m, and the error of the second.
     through = float(n.coupling) / max(1, count)
     slope = (through * float(n.bessel)) * grad_gamma
@@ -256,9 +262,6 @@ def gradients_bound(
     still = (1 + 2 * u) * shifted + 9 * u * inverse * reach
     fixed = (through * theta(height + 2, u)) * total + (6 * u * through) * grad_beta + still * both
     with_normalized = slope_error + (root + 2 * u) * both + 3 * u * slope
-    again = 1 + 4 * u
-    scale = sizes.gamma * inverse
-    scaled = again * scale
     whole = _added(
         [
             (scaled * with_normalized, sizes.normalized if g.own is n.normalized else size(g.own)),
@@ -266,6 +269,6 @@ def gradients_bound(
             (3 * u * scaled, sizes.pull),
             (again * (root + 4 * u), size(g.input)),
         ],
-        scaled * fixed + tiny * 4 * again * (1 + scale),
+        scaled * fixed + least,
     )
     return GradientsBound(beta=beta, gamma=gamma, input=whole)

@@ -16,7 +16,7 @@ import numpy as np
 from conformance.cause import Cause, because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import diagnosis as unmasked
-from conformance.operations.batch_norm.expectations import MOVING, changed_to
+from conformance.operations.batch_norm.expectations import MOVING, changed_to, rounded_by
 from conformance.operations.batch_norm.reference import Gradients, Normalization, corrected, normalize, total
 from conformance.operations.masked_batch_norm import reference
 from conformance.operations.moving import moved, weights
@@ -250,8 +250,12 @@ def _nothing_counts(base: Hypothesis) -> Iterator[Hypothesis]:
                 situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type
             )
             batch = dict(zip(("moving_mean", "moving_variance"), value(situation), strict=True))
+            # The right values are those before, to the bit: what is moved is rounded as an average is.
             return {
-                name: changed_to(results[name], moved(situation.state[name], batch[name], weight)) for name in batch
+                name: rounded_by(
+                    changed_to(results[name], moved(situation.state[name], batch[name], weight)), situation.state[name]
+                )
+                for name in batch
             }
 
         return replace(base, cause=because(id_), change_results=change_results, only=MOVING)

@@ -26,7 +26,7 @@ from conformance.runfile import lines
 from conformance.runfile.notes import describe
 from conformance.runfile.structs import Record
 from conformance.runfile.writing import RunWriter
-from conformance.search.bench import Bench
+from conformance.search.bench import Bench, one_thread
 from conformance.search.finding import known_of
 from conformance.search.properties.check import Checked, check
 from conformance.search.written import yaml_of
@@ -62,7 +62,7 @@ def properties(options: PropertyOptions) -> int:
     divergences = load_divergences(spec_folder() / "divergences.yaml", [], catalogue())
     offers: list[Offer] = []
     checked: list[tuple[Checked, Record]] = []
-    for key in keys(options.interpreters, options.adapters):
+    for key in map(one_thread, keys(options.interpreters, options.adapters)):
         with Workers(1, options.folder, options.limits, kept=True) as workers:
             (answer,) = survey([key], [], workers)
             if isinstance(answer, WorkerError):

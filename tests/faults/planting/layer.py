@@ -185,7 +185,7 @@ def empty(l: Layer) -> Any:
     """A train step on no samples."""
     zero = np.zeros(l.configuration.features, l.configuration_dtype())
     l.gradients = {"grad_gamma": zero, "grad_beta": zero}
-    return {"output": l.x.copy(), "grad_input": l.x.copy(), **owned(l)}
+    return {"output": l.x.copy(), "grad_input": l.x.copy(), **owned(l, l.gradients)}
 
 
 def configuration_dtype(l: Layer) -> Any:
@@ -247,8 +247,8 @@ HEALTHY["froze"] = frozen
 # The steps.
 
 
-def owned(l: Layer) -> Quantities:
-    return {name: value for name, value in l.gradients.items() if name.removeprefix("grad_") in l.state}
+def owned(l: Layer, gradients: Quantities) -> Quantities:
+    return {name: value for name, value in gradients.items() if name.removeprefix("grad_") in l.state}
 
 
 def train(l: Layer, x: Any, upstream: Any) -> Any:
@@ -294,11 +294,13 @@ def transform(l: Layer, flat: Any, center: Any, spread: Any) -> Any:
     gradients = {"grad_gamma": l.grad_gamma(g, n, flat, root_back), "grad_beta": l.grad_beta(g)}
     found["grad_input"] = l.unrows(l.grad_input(g, n, root_back), x).astype(x.dtype)
     l.backward = False
-    l.gradients = {
+    gradients = {
         name: value.astype(dtype).reshape(shape) if value.size == math.prod(shape) else value.astype(dtype)
         for name, value in gradients.items()
     }
-    return {**found, **owned(l)}
+    if l.kind == "train":
+        l.gradients = gradients
+    return {**found, **owned(l, gradients)}
 
 
 def reload(l: Layer) -> Layer:

@@ -1,0 +1,35 @@
+"""What is done with a batch of which nothing counts is named whatever the decay, exact in float32 or not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from conformance.judging.judge import judge
+from conformance.outcome import Produced
+from conformance.reference.expected import References
+from conformance.reference.inputs import inputs_of
+from tests.cells import case, cell
+from tests.told import diagnosed
+
+NONE_COUNTS = {
+    "step": "train",
+    "input": {"kind": "literal", "values": [[0.0, 0.0], [0.0, 1.0]]},
+    "mask": {"kind": "literal", "values": [0.0, 0.0]},
+}
+
+
+@pytest.mark.parametrize("decay", [0.75, 0.9, 0.99])
+def test_moving_values_that_a_batch_of_nothing_draws_towards_zero_are_named(decay: float) -> None:
+    initial = {"moving_mean": {"kind": "literal", "values": [0.0, 1.0]}}
+    made = case(NONE_COUNTS, op="masked_batch_norm", shape=[2, 2], feature_axes=[1], decay=decay, initial=initial)
+    before = inputs_of(made).initial
+    after = {name: value * np.float32(decay) if "moving" in name else value for name, value in before.items()}
+    given = [
+        Produced(quantities={}, state=dict(before), seconds=0.0),
+        Produced(quantities={"output": np.zeros((2, 2), np.float32)}, state=after, seconds=0.0),
+    ]
+    judgement = judge(cell(made, op="masked_batch_norm"), given, References())
+    assert [one.id for alternatives in judgement.diagnosis for one in alternatives.alternatives] == [
+        "nothing-counts-zero-enters"
+    ], diagnosed(judgement)
