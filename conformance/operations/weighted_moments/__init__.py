@@ -38,8 +38,8 @@ def infer(situation: Situation, worked: Precision) -> Results:
     """Return what the weighted moments of a batch must be.
 
     Sums of products of weights that are not negative err by θ(m + 2) of themselves, and so do the numerator and the
-    divisor of each moment; the squares are taken about a mean that is off by its own bound b, which adds b² and, in the
-    algorithms that correct for it, no more than 2b times the mean deviation.
+    divisor of each moment; the squares are taken about a mean that is off by its own bound b, which adds b². Of an
+    algorithm that takes one value after another the mean on the way is off too: 2b times the mean deviation.
     """
     weight, x = weighed(situation)
     with np.errstate(all="ignore"):
@@ -48,7 +48,7 @@ def infer(situation: Situation, worked: Precision) -> Results:
         rounding = 2 * theta(len(x) + _FEW, worked.unit)
         level, spread = (share * np.abs(x)).sum(axis=0), (share * np.abs(x - mean)).sum(axis=0)
         off = rounding * level + worked.tiny
-        squares = rounding * variance + off * off + 2 * off * spread * rounding + _FEW * worked.unit * off * spread
+        squares = rounding * variance + off * off + 2 * off * spread
         sizes = (share * x * x).sum(axis=0)
         inside = np.asarray((np.abs(weight) * x * x).sum(axis=0) < worked.largest)
     return {

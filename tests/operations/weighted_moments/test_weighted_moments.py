@@ -22,10 +22,10 @@ from tests.told import diagnosed
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def made(values: Any = None, weights: Any = None, **options: Any) -> Case:
+def made(values: Any = None, weights: Any = None, *, mean: float = 0.5, **options: Any) -> Case:
     step = {
         "step": "infer",
-        "input": {"kind": "literal", "values": values} if values else {"kind": "normal", "seed": 3, "mean": 0.5},
+        "input": {"kind": "literal", "values": values} if values else {"kind": "normal", "seed": 3, "mean": mean},
         "weights": {"kind": "literal", "values": weights}
         if weights
         else {"kind": "uniform", "seed": 4, "low": 0.25, "high": 3.0},
@@ -63,9 +63,18 @@ def judged(one: Case, compute: Callable[[Array, Array], tuple[Array, Array]]) ->
     return judge(cell(one, op="weighted_moments"), given, References())
 
 
-@pytest.mark.parametrize("compute", [two_pass, incremental], ids=lambda each: each.__name__)
-def test_sound_ways_to_weigh_conform(compute: Any) -> None:
-    assert judged(made(), compute).verdict in (Verdict.CONFORMS, Verdict.EXACT)
+@pytest.mark.parametrize("mean", [0.5, 4096.0])
+@pytest.mark.parametrize("compute", [two_pass, incremental], ids=lambda compute: compute.__name__)
+def test_sound_ways_to_weigh_conform(compute: Any, mean: float) -> None:
+    assert judged(made(mean=mean), compute).verdict in (Verdict.CONFORMS, Verdict.EXACT)
+
+
+def test_squares_less_the_square_of_the_mean_do_not() -> None:
+    def one_pass(w: Array, x: Array) -> tuple[Array, Array]:
+        mean = (w * x).sum(axis=0) / w.sum(axis=0)
+        return mean, (w * x * x).sum(axis=0) / w.sum(axis=0) - mean * mean
+
+    assert judged(made(mean=2.0**24), one_pass).verdict is Verdict.DEVIATES
 
 
 @pytest.mark.parametrize(
