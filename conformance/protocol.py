@@ -40,6 +40,7 @@ class Configuration:
     scale: bool
     center: bool
     memory: str = "contiguous"  #: How the input lies in memory: that, "strided" or "channels_last".
+    upstream_memory: str | None = None  #: The same of the upstream gradient; None: as the input.
     #: What the operation is told beyond these, by name, as the case writes it.
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 

@@ -49,7 +49,7 @@ def prepare(
         jax.clear_caches()
     if mode == "eager":
         return functools.partial(step, *arguments)
-    return jitted(step, arguments, replace(configuration, memory="contiguous"), jit, key)
+    return jitted(step, arguments, replace(configuration, memory="contiguous", upstream_memory=None), jit, key)
 
 
 @functools.lru_cache(maxsize=64)

@@ -75,8 +75,8 @@ def begin_linen(layer: Any, configuration: Configuration, state: Quantities) -> 
     return apply_linen, layer, variables["params"], variables["batch_stats"], by_our_names
 
 
-def apply_linen(layer: Any, parameters: Any, moving: Any, x: Any, training: bool) -> Any:
-    output, updated = forward_linen(layer, {"batch_stats": moving}, training)(parameters, x)
+def apply_linen(layer: Any, parameters: Any, moving: Any, x: Any, training: bool, mask: Any = None) -> Any:
+    output, updated = forward_linen(layer, {"batch_stats": moving}, training, mask)(parameters, x)
     return output, updated["batch_stats"]
 
 
@@ -87,10 +87,10 @@ def begin_nnx(build: Any, configuration: Configuration, state: Quantities) -> An
     return apply_nnx, definition, parameters, moving, read_nnx
 
 
-def apply_nnx(definition: Any, parameters: Any, moving: Any, x: Any, training: bool) -> Any:
+def apply_nnx(definition: Any, parameters: Any, moving: Any, x: Any, training: bool, mask: Any = None) -> Any:
     # Its variables made anew: those of another trace level cannot be mutated, flax.errors.TraceContextError.
     layer = nnx.merge(definition, parameters, jax.tree.map(jnp.asarray, moving))
-    return layer(x, use_running_average=not training), nnx.state(layer, nnx.BatchStat)
+    return layer(x, use_running_average=not training, mask=mask), nnx.state(layer, nnx.BatchStat)
 
 
 def read_nnx(tree: Any) -> Any:
@@ -138,6 +138,7 @@ def start(
         parameters=parameters,
         moving=jax.tree.map(lambda value: jnp.stack([value] * count), moving),
         read=read,
+        feature_axes=configuration.feature_axes,
         traces=traces,
         train=route(functools.partial(step, traces, apply, layer, True), count),
         infer=route(functools.partial(step, traces, apply, layer, False), count),
@@ -145,24 +146,28 @@ def start(
 
 
 def step(
-    traces: Any, apply: Any, layer: Any, training: bool, parameters: Any, moving: Any, x: Any, upstream: Any
+    traces: Any, apply: Any, layer: Any, training: bool, parameters: Any, moving: Any, x: Any, *further: Any
 ) -> Any:
-    """What one replica computes."""
+    """What one replica computes; after its input come the upstream gradient and the mask, or None."""
     traces.append(x)  # Python runs this when the step is traced to be compiled, and at no other time.
-    return step_pure(apply, layer, parameters, moving, x, upstream, training)
+    upstream, mask = further
+    masked = apply if mask is None else functools.partial(apply, mask=mask)
+    return step_pure(masked, layer, parameters, moving, x, upstream, training)
 
 
 def by_vmap(step: Any, count: int) -> Any:
-    return functools.partial(split, jax.jit(jax.vmap(step, (None, 0, 0, 0), axis_name=AXIS)), count)
+    return functools.partial(split, jax.jit(jax.vmap(step, (None, 0, 0, 0, 0), axis_name=AXIS)), count)
 
 
 def by_pmap(step: Any, count: int) -> Any:
-    return functools.partial(split, jax.pmap(step, AXIS, in_axes=(None, 0, 0, 0), devices=jax.devices()[:count]), count)
+    return functools.partial(
+        split, jax.pmap(step, AXIS, in_axes=(None, 0, 0, 0, 0), devices=jax.devices()[:count]), count
+    )
 
 
-def split(mapped: Any, count: int, parameters: Any, moving: Any, x: Any, upstream: Any) -> Any:
+def split(mapped: Any, count: int, parameters: Any, moving: Any, x: Any, upstream: Any, mask: Any) -> Any:
     """The mapped step on the batch in equal parts, put together again; the gradients of the parameters are added."""
-    parts = [None if array is None else array.reshape(count, -1, *array.shape[1:]) for array in (x, upstream)]
+    parts = [None if array is None else array.reshape(count, -1, *array.shape[1:]) for array in (x, upstream, mask)]
     quantities, gradients, moved = mapped(parameters, moving, *parts)
     together = {name: np.asarray(value).reshape(x.shape) for name, value in quantities.items()}
     return together, jax.tree.map(lambda gradient: gradient.sum(0), gradients), moved
@@ -174,16 +179,16 @@ def by_shard_map(step: Any, count: int) -> Any:
         jax.shard_map(
             functools.partial(step_of_shard, step),
             mesh=mesh,
-            in_specs=(PartitionSpec(), sharded, sharded, sharded),
+            in_specs=(PartitionSpec(), sharded, sharded, sharded, sharded),
             # Gradients of what all replicas share are added over them by shard_map itself.
             out_specs=(sharded, PartitionSpec(), sharded),
         )
     )
 
 
-def step_of_shard(step: Any, parameters: Any, moving: Any, x: Any, upstream: Any) -> Any:
+def step_of_shard(step: Any, parameters: Any, moving: Any, x: Any, upstream: Any, mask: Any) -> Any:
     """The step with the moving values of the one replica that these are of here."""
-    quantities, gradients, moved = step(parameters, jax.tree.map(lambda value: value[0], moving), x, upstream)
+    quantities, gradients, moved = step(parameters, jax.tree.map(lambda value: value[0], moving), x, upstream, mask)
     return quantities, gradients, jax.tree.map(lambda value: value[None], moved)
 
 
@@ -196,13 +201,15 @@ def state(live: Any) -> Quantities:
     return values
 
 
-def train(live: Any, x: Any, upstream: Any) -> Quantities:
-    quantities, gradients, live.moving = live.train(live.parameters, live.moving, x, upstream)
+def train(live: Any, x: Any, upstream: Any, mask: Any = None) -> Quantities:
+    """The mask in a shape broadcastable to that of the input, where there is one."""
+    spread = None if mask is None else np.expand_dims(mask, live.feature_axes)
+    quantities, gradients, live.moving = live.train(live.parameters, live.moving, x, upstream, spread)
     return named(live, quantities, gradients)
 
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    quantities, gradients, _ = live.infer(live.parameters, live.moving, x, upstream)
+    quantities, gradients, _ = live.infer(live.parameters, live.moving, x, upstream, None)
     return named(live, quantities, gradients)
 
 
@@ -264,11 +271,20 @@ def rows(axis: str | None) -> Iterator[Implementation]:
     yield over(EQUINOX, begin_equinox, by_vmap, call_ema, ("batch", axis) if axis else "batch")
 
 
+def masked(layer: Implementation) -> Implementation:
+    return replace(layer, name=layer.name.replace("+synchronized", "+mask+synchronized"), op=f"masked_{layer.op}")
+
+
+MASKED = tuple(
+    masked(over(layer, begin, by_vmap, call, AXIS))
+    for layer, begin, call in ((LINEN, begin_linen, call_linen), (NNX, begin_nnx, call_nnx))
+)
+
 ADAPTER = Adapter(
     library="jax",
     versions={module.__name__: module.__version__ for module in (jax, jaxlib, flax, eqx)}
     | {"dm-haiku": hk.__version__},
     settings={"x64": str(X64), "devices": str(len(jax.devices())), "XLA flags": os.environ.get("XLA_FLAGS", "")},
     pool=POOL,
-    implementations=(*rows(AXIS), *rows(None)),
+    implementations=(*rows(AXIS), *MASKED, *rows(None)),
 )

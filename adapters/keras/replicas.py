@@ -9,13 +9,14 @@ from typing import Any
 import keras
 
 from conformance.protocol import Adapter, Configuration, Quantities
-from conformance_adapters.keras._backend import settings, versions
+from conformance_adapters.keras._backend import differentiate, settings, versions
 from conformance_adapters.keras._native import (
     FREEZING,
     LAYER,
     call_centering,
     call_layer,
     differentiate_layer,
+    learned,
     loaded,
     supports_layer,
     supports_policy,
@@ -72,6 +73,14 @@ def supports_centering(configuration: Configuration) -> str | None:
     return supports_replicas(configuration) or supports_policy(configuration)
 
 
+def forward_masked(layer: Any, training: bool, mask: Any, x: Any) -> Any:
+    return {"output": layer(x, training=training, mask=mask)}
+
+
+def differentiate_masked(layer: Any, x: Any, upstream: Any, training: bool, mask: Any = None) -> Any:
+    return differentiate(functools.partial(forward_masked, layer, training, mask), x, upstream, learned(layer))
+
+
 def state(live: Any) -> Quantities:
     variables = {name: getattr(live.layer, name, None) for name in VARIABLES}
     return state_replicas(live, {name: variable.value for name, variable in variables.items() if variable is not None})
@@ -106,6 +115,13 @@ ADAPTER = Adapter(
             name="keras.layers.BatchNormalization+replicated+tensorflow",
             op="replicated_batch_norm",
             call=call_layer,
+        ),
+        replace(
+            SYNCHRONIZED,
+            name="keras.layers.BatchNormalization+mask+synchronized+tensorflow",
+            op="masked_synchronized_batch_norm",
+            modes=("eager",),
+            start=functools.partial(start_replicas, differentiate=differentiate_masked),
         ),
         replace(
             SYNCHRONIZED,

@@ -61,6 +61,29 @@ def infer(scaler: Any, x: Any, upstream: Any) -> Quantities:
     return {"output": scaler.transform(x)}
 
 
+def supports_weights(configuration: Configuration) -> str | None:
+    if configuration.feature_count != 1:
+        return "`sample_weight` has one weight for each sample, whatever the features"
+    return supports(configuration)
+
+
+def call_weighted(configuration: Configuration) -> Call:
+    return Call(path="sklearn.preprocessing.StandardScaler", keywords={})
+
+
+def start_weighted(scaler: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    return scaler
+
+
+def no_state(scaler: Any) -> Quantities:
+    return {}
+
+
+def weigh(scaler: Any, x: Any, upstream: Any, weights: Any) -> Quantities:
+    scaler.partial_fit(x, sample_weight=weights[:, 0])
+    return {"batch_mean": scaler.mean_, "batch_variance": scaler.var_}
+
+
 def reload(scaler: Any) -> Any:
     file = io.BytesIO()
     joblib.dump(scaler, file)
@@ -113,9 +136,25 @@ SCALING = Implementation(
 )
 CENTERING = replace(SCALING, name=f"{SCALING.name}+centering", op="centering", supports=supports)
 
+WEIGHTED = replace(
+    SCALING,
+    name=f"{SCALING.name}+sample_weight",
+    op="weighted_moments",
+    profile=(),
+    # Statistics are float64 whatever the input is.
+    dtypes=("float64",),
+    supports=supports_weights,
+    call=call_weighted,
+    start=start_weighted,
+    state=no_state,
+    steps={"infer": weigh},
+    timed={},
+    lacks=(),
+)
+
 ADAPTER = Adapter(
     library="scikit-learn",
     versions={"scikit-learn": sklearn.__version__, "joblib": joblib.__version__},
     settings={"array API dispatch": str(sklearn.get_config()["array_api_dispatch"])},
-    implementations=(SCALING, CENTERING),
+    implementations=(SCALING, CENTERING, WEIGHTED),
 )

@@ -17,7 +17,7 @@ def once(make: Callable[[], Any], call: Any, configuration: Configuration, mode:
     """What it makes; compiled, what was made for the first equal call, which compiles each signature once."""
     if mode == "eager":
         return make()
-    key = call, replace(configuration, memory="contiguous"), mode, device
+    key = call, replace(configuration, memory="contiguous", upstream_memory=None), mode, device
     if key not in COMPILED:
         COMPILED[key] = make()
     return COMPILED[key]

@@ -58,8 +58,10 @@ def prepare_replicas(strategy: Any, differentiate: Any, layer: Any, mode: str) -
     return step if mode == "eager" else tf.function(step)
 
 
-def run_on_each(strategy: Any, differentiate: Any, layer: Any, x: Any, upstream: Any, training: bool) -> Any:
-    return strategy.run(differentiate, args=(layer, x, upstream, training))
+def run_on_each(
+    strategy: Any, differentiate: Any, layer: Any, x: Any, upstream: Any, training: bool, *mask: Any
+) -> Any:
+    return strategy.run(differentiate, args=(layer, x, upstream, training, *mask))
 
 
 def on_each(live: Any, value: Any) -> list[Any]:
@@ -86,9 +88,12 @@ def shards(live: Any, array: Any) -> Any:
     )
 
 
-def run_replicas(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
-    upstream = None if upstream is None else shards(live, upstream)
-    tensors = live.step(shards(live, x), upstream, training)
+def run_replicas(live: Any, x: Any, upstream: Any, mask: Any = None, *, training: bool) -> Quantities:
+    upstream, masks = (
+        None if upstream is None else shards(live, upstream),
+        () if mask is None else (shards(live, mask),),
+    )
+    tensors = live.step(shards(live, x), upstream, training, *masks)
     shaped = [name for name in ("output", "grad_input") if name in tensors]
     joined = {name: np.concatenate(on_each(live, tensors[name])) for name in shaped}
     learned = [name for name in tensors if name not in joined]

@@ -89,9 +89,10 @@ def call_centering(configuration: Configuration) -> Call:
     )
 
 
-def differentiate_replica(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+def differentiate_replica(layer: Any, x: Any, upstream: Any, training: bool, mask: Any = None) -> Any:
     """Output and gradients on one replica, also of gamma and beta that are not trainable."""
-    return pulled(functools.partial(layer, training=training), x, upstream, learned(layer))
+    masked = {} if mask is None else {"mask": mask}
+    return pulled(functools.partial(layer, training=training, **masked), x, upstream, learned(layer))
 
 
 def state(live: Any) -> Quantities:
@@ -128,6 +129,12 @@ ADAPTER = Adapter(
         SYNCHRONIZED,
         replace(
             SYNCHRONIZED, name="tf_keras.layers.BatchNormalization+replicated", op="replicated_batch_norm", call=call
+        ),
+        replace(
+            SYNCHRONIZED,
+            name="tf_keras.layers.BatchNormalization+mask+synchronized+replicas",
+            op="masked_synchronized_batch_norm",
+            modes=("eager",),
         ),
         replace(
             SYNCHRONIZED,

@@ -14,6 +14,7 @@ from conformance.protocol import Adapter, Call, Configuration, Quantities
 from conformance_adapters.torch._native import (
     DEVICES,
     DOCUMENTATION,
+    GRADIENTS,
     LAYER,
     MOVING_CORRECTION,
     array,
@@ -73,6 +74,28 @@ def step_stateless(live: Any, x: Any, upstream: Any, training: bool) -> Quantiti
     live.layer.train(training)
     forward = functools.partial(live.forward, live.tensors)
     return (differentiated if training else derived)(live, forward, x, upstream)
+
+
+def start_partly(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    """What is not differentiated does not require a gradient."""
+    live = start_layer(layer, configuration, state, mode, device)
+    live.differentiated = configuration.options["differentiated"]
+    for name, parameter in live.parameters.items():
+        parameter.requires_grad_(GRADIENTS[name].removeprefix("grad_") in live.differentiated)
+    return live
+
+
+def step_partly(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
+    live.layer.train(training)
+    x = tensor(x, live.device).requires_grad_("input" in live.differentiated)
+    for parameter in live.parameters.values():
+        parameter.grad = None
+    output = live.forward(x)
+    if upstream is None:
+        return {"output": array(output)}
+    output.backward(tensor(upstream, live.device))
+    of_input = {} if x.grad is None else {"grad_input": array(x.grad)}
+    return {"output": array(output), **of_input, **gradients(live.parameters)}
 
 
 def start_accumulation(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -192,6 +215,16 @@ ADAPTER = Adapter(
             supports=supports_stack,
             start=functools.partial(start_stateless, True),
             documentation=DOCUMENTATION + "generated/torch.func.vmap.html",
+        ),
+        replace(
+            CHECKPOINT,
+            name="torch.nn.BatchNorm+requires_grad",
+            op="partly_differentiated_batch_norm",
+            modes=LAYER.modes,
+            start=start_partly,
+            steps=passes(step_partly),
+            compilations=LAYER.compilations,
+            documentation=DOCUMENTATION + "generated/torch.Tensor.requires_grad.html",
         ),
         ACCUMULATION,
         replace(ACCUMULATION, name="torch.nn.BatchNorm+shared", steps={**ACCUMULATION.steps, "train": shared}),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from conformance.operations.element import Element, farthest
 from conformance.operations.operation import Expected, Hypothesis, both
-from conformance.operations.score import Fit, fit
+from conformance.operations.score import Fit, excused, fit
 from conformance.precision import Precision, rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -52,6 +52,7 @@ class StepEvidence:
     _expected: dict[tuple[Hypothesis, str], Mapping[str, Expected]] = field(default_factory=dict)
     _scores: dict[tuple[Hypothesis, str, str], float] = field(default_factory=dict)
     _elements: dict[str, Element | None] = field(default_factory=dict)
+    _excused: dict[str, Array | None] = field(default_factory=dict)
     _contradictions: dict[Hypothesis, int] = field(default_factory=dict)
 
     def score(self, hypothesis: Hypothesis, names: Iterable[str], worked: Precision | None = None) -> float:
@@ -158,7 +159,26 @@ class StepEvidence:
                 admitted = ~np.isfinite(observed.astype(np.float64)) & ~np.isfinite(expected.bound)
             if admitted.any():
                 observed = np.where(admitted, expected.value.astype(observed.dtype), observed)
+        aside = self._aside(name)
+        if aside is not None:
+            observed = np.where(aside, 0, observed).astype(observed.dtype)
+            rest = None if expected.rest is None else np.where(aside, 0, expected.rest)
+            expected = replace(expected, value=np.where(aside, 0, expected.value), rest=rest)
         return fit(observed, expected, worked)
+
+    def _aside(self, name: str) -> Array | None:
+        """Return where an observed quantity is NaN or infinite with an excuse; None where it is so nowhere.
+
+        Of one feature that left the range nothing follows for the others, whose numbers a hypothesis is to explain.
+        """
+        if name not in self._excused:
+            expected, observed = self.expected.get(name), self.observed[name]
+            if expected is None or expected.value.shape != observed.shape:
+                self._excused[name] = None
+            else:
+                aside = excused(observed, expected, self.worked)
+                self._excused[name] = aside if aside.any() else None
+        return self._excused[name]
 
     def _shows_one_pass(self, hypothesis: Hypothesis, worked: Precision) -> bool:
         """Return whether a one-pass variance, E[x²] - E[x]², may explain what its bound alone would not tell from any number.
@@ -186,9 +206,13 @@ class StepEvidence:
         return frozenset(
             name
             for name in self.deviating & self.expected.keys()
-            if self.expected[name].value.shape == self.observed[name].shape
-            and (np.isfinite(self.observed[name].astype(np.float64)) != np.isfinite(self.expected[name].value)).any()
+            if self.expected[name].value.shape == self.observed[name].shape and self._is_spoiled(name)
         )
+
+    def _is_spoiled(self, name: str) -> bool:
+        differing = np.isfinite(self.observed[name].astype(np.float64)) != np.isfinite(self.expected[name].value)
+        aside = self._aside(name)
+        return bool(np.any(differing if aside is None else differing & ~aside))
 
     def admits_narrow(self, name: str) -> bool:
         """Return whether narrower arithmetic admits the quantity, be it for a bound that tells nothing."""

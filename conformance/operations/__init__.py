@@ -6,22 +6,28 @@ from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_renorm import BATCH_RENORM
 from conformance.operations.centering import CENTERING
 from conformance.operations.differentiated_batch_norm import DIFFERENTIATED_BATCH_NORM
+from conformance.operations.differentiated_moments import DIFFERENTIATED_MOMENTS
 from conformance.operations.masked_batch_norm import MASKED_BATCH_NORM
 from conformance.operations.moments import MOMENTS
 from conformance.operations.operation import Operation
+from conformance.operations.partly_differentiated_batch_norm import PARTLY_DIFFERENTIATED_BATCH_NORM
 from conformance.operations.replicas import REPLICAS
 from conformance.operations.transformed_batch_norm import TRANSFORMED_BATCH_NORM
 from conformance.operations.untracked_batch_norm import UNTRACKED_BATCH_NORM
 from conformance.operations.virtual_batch_norm import VIRTUAL_BATCH_NORM
+from conformance.operations.weighted_moments import WEIGHTED_MOMENTS
 
 _VARIANTS = (
     BATCH_RENORM,
     DIFFERENTIATED_BATCH_NORM,
+    DIFFERENTIATED_MOMENTS,
     MASKED_BATCH_NORM,
     MOMENTS,
+    PARTLY_DIFFERENTIATED_BATCH_NORM,
     *REPLICAS,
     TRANSFORMED_BATCH_NORM,
     UNTRACKED_BATCH_NORM,
     VIRTUAL_BATCH_NORM,
+    WEIGHTED_MOMENTS,
 )
 OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (BATCH_NORM, CENTERING, *_VARIANTS)}

@@ -281,8 +281,9 @@ class Quantity:
 
 
 Observer = Callable[[Sequence[Pass], Precision], dict[str, str]]
-#: The shape of a further array of a step: the input's, or that of its reduction axes, where it is one of truth values.
-Shaped = Literal["input", "mask"]
+#: The shape of a further array of a step: the input's, where they are weights of numbers that are not negative; or that
+#: of its reduction axes, where it is one of truth values.
+Shaped = Literal["input", "weights", "mask"]
 #: By quantity, the terms that its formula adds up, by name; each broadcasts to the quantity's shape.
 Terms = Callable[[Situation], Mapping[str, Mapping[str, Array]]]
 

@@ -38,8 +38,8 @@ class Fit:
     exact: bool
     #: Whether every bound can tell right from wrong: it is smaller than the terms that the quantity adds up.
     decidable: bool
-    #: Whether every element beyond its bound is NaN or infinite where an intermediate, or the result itself, could leave
-    #: the range of its dtype. A finite element beyond its bound is never excused.
+    #: Whether every element beyond its bound is excused: NaN or infinite where an intermediate, or the result itself,
+    #: could leave the range of its dtype. Where others are beyond theirs as well, only these are scored and counted.
     outside_domain: bool
     worst: Worst | None
     #: How many values are NaN or infinite that should be finite (lost), and the reverse (found).
@@ -94,6 +94,16 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
             error, scores, telling, lost, found = _with_exceptions(value, numbers, error, bound, telling)
             decidable = bool(telling.all())
             position, score = _largest(scores)
+        outside_domain = False
+        if score > 1:
+            beyond = scores > 1
+            aside = beyond & _loud(expected, numbers, bound, stored)
+            outside_domain = np.array_equal(aside, beyond)
+            if aside.any() and not outside_domain:
+                # What is excused of one feature must not hide a fault of another.
+                scores, error = np.where(aside, 0.0, scores), np.where(aside, 0.0, error)
+                lost -= int(aside.sum())
+                position, score = _largest(scores)
         narrower = {
             grade: float(_ratio(error, storage_rounding(narrow, value, stored, worked)).max(initial=0.0))
             for grade, narrow in expected.narrower.items()
@@ -103,20 +113,29 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
         narrower=dict.fromkeys(narrower, np.inf) if lost or found else narrower,
         exact=score == 0 and not lost and not found and not error.any(),
         decidable=decidable,
-        outside_domain=score > 1 and _all_loud(scores > 1, expected, numbers, bound, stored),
+        outside_domain=outside_domain,
         worst=_worst(position, value, numbers, bound),
         lost=lost,
         found=found,
     )
 
 
-def _all_loud(beyond: Array, expected: Expected, numbers: Array, bound: Array, stored: str) -> bool:
-    """Return whether every element beyond its bound tells of an overflow by being NaN or infinite.
+def excused(observed: Array, expected: Expected, worked: Precision) -> Array:
+    """Return where the observed number is NaN or infinite and that is no deviation, though the right one is finite."""
+    stored = dtype_name(observed.dtype)
+    numbers = observed.astype(expected.value.dtype)
+    with np.errstate(all="ignore"):
+        bound = storage_rounding(expected.bound, expected.value, stored, worked)
+        return np.isfinite(expected.value) & _loud(expected, numbers, bound, stored)
+
+
+def _loud(expected: Expected, numbers: Array, bound: Array, stored: str) -> Array:
+    """Return where a number tells of an overflow by being NaN or infinite.
 
     An overflow is possible outside the domain, and where the right value is too large for the dtype that holds it.
     """
     inside = expected.in_domain & ~may_be_infinite(replace(expected, bound=bound), stored)
-    return not (beyond & (np.isfinite(numbers) | inside)).any()
+    return np.asarray(~(np.isfinite(numbers) | inside))
 
 
 def may_be_infinite(expected: Expected, stored: str) -> Array:
@@ -145,17 +164,19 @@ def joined(parts: Sequence[Fit]) -> Fit:
 
     Of elements that are equally far off, the first counts as the worst, as it does within a part.
     """
-    worst = min(parts, key=lambda part: (-part.score, -1 if part.worst is None else part.worst.position))
     beyond = [part for part in parts if not part.within]
+    outside_domain = bool(beyond) and all(part.outside_domain for part in beyond)
+    scored = parts if outside_domain else [part for part in parts if not part.outside_domain]
+    worst = min(scored, key=lambda part: (-part.score, -1 if part.worst is None else part.worst.position))
     return Fit(
         score=worst.score,
-        narrower={grade: max(part.narrower[grade] for part in parts) for grade in worst.narrower},
+        narrower={grade: max(part.narrower[grade] for part in scored) for grade in worst.narrower},
         exact=all(part.exact for part in parts),
         decidable=all(part.decidable for part in parts),
-        outside_domain=bool(beyond) and all(part.outside_domain for part in beyond),
+        outside_domain=outside_domain,
         worst=worst.worst,
-        lost=sum(part.lost for part in parts),
-        found=sum(part.found for part in parts),
+        lost=sum(part.lost for part in scored),
+        found=sum(part.found for part in scored),
     )
 
 

@@ -181,7 +181,7 @@ def _further(case: Case, recipe: Recipe, name: str, shape: tuple[int, ...]) -> A
     """Return one of the operation's further arrays, in the shape that the operation declares for it."""
     configuration = case.configuration
     match OPERATIONS[case.op].arrays[name]:
-        case "input":
+        case "input" | "weights":
             return realize(recipe, shape, configuration.feature_axes, configuration.dtype)
         case "mask":
             reduced = tuple(shape[axis] for axis in configuration.reduction_axes)

@@ -109,6 +109,7 @@ def _replaced(expected: Expected, exact: list[Entry] | None) -> Expected:
     for position, entry in enumerate(entries):
         if isinstance(entry, Fraction):
             value.flat[position], rest.flat[position] = split(entry)
-        else:
+        if not isinstance(entry, Fraction) or np.isnan(bound.flat[position]):
+            # Squares that float64 does not hold leave no bound either.
             bound.flat[position] = np.inf
     return replace(expected, value=value, rest=rest, bound=bound)

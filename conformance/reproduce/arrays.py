@@ -42,6 +42,8 @@ class Arrays:
         self.configuration, self.reserved = configuration, set(reserved)
         self.names: dict[tuple[str, bytes, str, tuple[int, ...]], str] = {}
         self.arrays: dict[str, tuple[Array, Recipe]] = {}
+        #: How each lies in memory.
+        self.memories: dict[str, str] = {}
         #: Those that a recipe makes: their bits are checked.
         self.made: dict[str, Array] = {}
 
@@ -52,6 +54,7 @@ class Arrays:
             number = sum(key[0] == stem for key in self.names) + 1
             self.names[key] = name = free(f"{stem}{number}", self.reserved)
             self.arrays[name] = (array, recipe)
+            self.memories[name] = layout.memory_of(stem, self.configuration)
         return self.names[key]
 
     def _expression(self, name: str, array: Array, recipe: Recipe, few: bool) -> str:
@@ -62,8 +65,8 @@ class Arrays:
         self.made[name] = array
         return f"({expression}){_cast(array.dtype)}"
 
-    def _laid_out(self, expression: str, array: Array) -> str:
-        memory, axes = self.configuration.memory, self.configuration.feature_axes
+    def _laid_out(self, name: str, expression: str, array: Array) -> str:
+        memory, axes = self.memories[name], self.configuration.feature_axes
         plain = memory == "contiguous" or array.ndim != self.configuration.rank
         return expression if plain else f'lay_out({expression}, "{memory}", {axes})'
 
@@ -72,7 +75,7 @@ class Arrays:
         arrays = {name: entry for name, entry in self.arrays.items() if name in read}
         few = sum(array.size for array, _ in arrays.values() if not _uniform(array)) <= _FEW
         statements = [
-            f"{name} = {self._laid_out(self._expression(name, array, recipe, few), array)}\n"
+            f"{name} = {self._laid_out(name, self._expression(name, array, recipe, few), array)}\n"
             for name, (array, recipe) in arrays.items()
         ]
         return specialize(Program(definitions=_SOURCES, main="".join(statements)), {})

@@ -171,6 +171,7 @@ class RecordedConfiguration(Part, frozen=True, kw_only=True, omit_defaults=False
     scale: bool
     center: bool
     memory: str | UnsetType = UNSET
+    upstream_memory: str | UnsetType | None = UNSET
     options: SpecMapping | UnsetType = UNSET
 
     @property

@@ -183,7 +183,15 @@ class _Steps:
             self.differentiated = "upstream" in step and (self.configuration.scale or self.configuration.center)
         reduced = tuple(shape[axis] for axis in self.configuration.reduction_axes)
         for name, form in further.items():
-            step[name] = _literal(values.masks(self.picks, reduced)) if form == "mask" else self._shaped(shape)
+            match form:
+                case "mask":
+                    step[name] = _literal(values.masks(self.picks, reduced))
+                case "weights" if self.large:
+                    step[name] = {"kind": "uniform", "seed": self._seed(), "low": 0.25, "high": 2.0}
+                case "weights":
+                    step[name] = _literal(values.parameters(self.picks, shape, positive=True))
+                case "input":
+                    step[name] = self._shaped(shape)
         return step
 
     def _shape(self, kind: str) -> tuple[int, ...]:

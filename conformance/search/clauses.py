@@ -21,13 +21,15 @@ def clauses_of(raw: Raw) -> tuple[str, ...]:
 
 
 #: The operations that take no part in the clauses of batch normalization's steps.
-_APART = ("centering", "replicated_centering", "moments")
+_APART = ("centering", "replicated_centering", "moments", "differentiated_moments", "weighted_moments")
 _COMMON = ("2.1", "2.2", "3.1", "13.1")
 _BY_OPERATION: Mapping[str, tuple[str, ...]] = {
     "centering": ("20.2",),
     "masked_batch_norm": ("22.2", "22.5"),
     "batch_renorm": ("23.1", "23.2", "23.5", "23.6"),
     "synchronized_batch_norm": ("24.1", "24.2", "24.3"),
+    "masked_synchronized_batch_norm": ("22.2", "22.5", "24.2", "24.13"),
+    "partly_differentiated_batch_norm": ("11.6",),
     "replicated_batch_norm": ("24.1", "24.8", "24.9"),
     "replicated_centering": ("24.1", "24.10"),
     "virtual_batch_norm": ("25.1", "25.2", "25.3"),
@@ -35,6 +37,8 @@ _BY_OPERATION: Mapping[str, tuple[str, ...]] = {
     "differentiated_batch_norm": ("26.4", "26.5"),
     "untracked_batch_norm": ("26.7",),
     "moments": ("27.1", "27.2"),
+    "differentiated_moments": ("26.9",),
+    "weighted_moments": ("32.1",),
 }
 _BY_STEP: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "": {},
@@ -100,5 +104,5 @@ _WHERE: tuple[tuple[str, Callable[[Raw], bool]], ...] = (
     ("19.1", lambda raw: raw.get("memory", "contiguous") != "contiguous"),
     ("20.5", lambda raw: raw["op"] == "centering" and any("upstream" in step for step in raw["steps"])),
     ("20.7", lambda raw: raw["op"] == "centering" and 0 in _sizes(raw)),
-    ("22.1", lambda raw: raw["op"] == "masked_batch_norm" and any("mask" in step for step in raw["steps"])),
+    ("22.1", lambda raw: raw["op"].startswith("masked") and any("mask" in step for step in raw["steps"])),
 )

@@ -26,8 +26,17 @@ def _virtual_batch(picks: Picks, layout: Layout) -> int:
     return picks.one([size for size in range(1, samples + 1) if samples % size == 0] or [1])
 
 
+def _differentiated(picks: Picks, _layout: Layout) -> list[str]:
+    """Leave out at least one of the arguments."""
+    return list(
+        picks.one((("input",), ("gamma",), ("beta",), ("gamma", "beta"), ("input", "gamma"), ("input", "beta")))
+    )
+
+
 _FIELDS: Mapping[str, Callable[[Picks, Layout], Any]] = {
     "shards": _shards,
+    "differentiated": _differentiated,
+    "missing": lambda _picks, _layout: None,
     "virtual_batch": _virtual_batch,
     "renorm_decay": lambda picks, _layout: picks.one((0.5, 0.9, 0.75, 0.0, 1.0)),
     "rmin": lambda picks, _layout: picks.one((None, 0.0, 0.5, 1.0)),

@@ -28,6 +28,9 @@ class _Entry(BaseModel):
 _Shape = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1, max_length=8)]
 
 
+_Memory = Literal["contiguous", "strided", "channels_last"]
+
+
 class Train(_Entry):
     """One forward pass in training, and a backward pass where an upstream gradient is given."""
 
@@ -55,12 +58,14 @@ class Infer(_Entry):
     tangent: Recipe | None = Field(
         None, description="The direction of the input along which the output is differentiated."
     )
+    weights: Recipe | None = Field(None, description="How much each value counts: numbers of the input's shape.")
     shape: _Shape | None = Field(None, description="Shape of this step's input, where it differs from the case's.")
 
     @property
     def arrays(self) -> dict[str, Recipe]:
         """What the step has beside its input and its upstream gradient, by name."""
-        return {} if self.tangent is None else {"tangent": self.tangent}
+        named = (("tangent", self.tangent), ("weights", self.weights))
+        return {name: recipe for name, recipe in named if recipe is not None}
 
 
 class Reload(_Entry):
@@ -133,7 +138,8 @@ class Case(_Entry):
     epsilon: float = Field(1e-3, ge=0, allow_inf_nan=False)
     scale: bool = True
     center: bool = True
-    memory: Literal["contiguous", "strided", "channels_last"] = "contiguous"
+    memory: _Memory = "contiguous"
+    upstream_memory: _Memory | None = Field(None, description="Of upstream gradients; omitted: as the input's.")
     again: bool = Field(False, description="Performed twice from the start: whether the bits agree is recorded.")
     threads: int | None = Field(
         None, ge=1, le=THREADS, description="Of the process; omitted: as many as the library takes."
@@ -165,6 +171,7 @@ class Case(_Entry):
             scale=self.scale,
             center=self.center,
             memory=self.memory,
+            upstream_memory=self.upstream_memory,
             options=self.options,
         )
 

@@ -198,8 +198,9 @@ def _cross_checks(
     if len(set(kept)) != len(case.feature_axes):
         yield error(f"must be different axes of a shape of rank {rank}", "feature_axes")
         return
-    if case.memory == "channels_last" and rank < 3:
-        yield error("channels_last needs an axis beside batch and features", "memory")
+    for key in ("memory", "upstream_memory"):
+        if getattr(case, key) == "channels_last" and rank < 3:
+            yield error("channels_last needs an axis beside batch and features", key)
     wrong_options = list(_option_checks(case, origin, document))
     yield from wrong_options
     if not wrong_options:  # state and sizes may follow from them

@@ -7,6 +7,12 @@ from typing import Any
 import numpy as np
 
 
+def memory_of(name: str, configuration: Any) -> str:
+    """Return how the array of that name lies in memory, in the words of the spec."""
+    own = configuration.upstream_memory if name == "upstream" else None
+    return str(own or configuration.memory)
+
+
 def lay_out(array: np.ndarray[Any, Any], memory: str, feature_axes: tuple[int, ...]) -> np.ndarray[Any, Any]:
     """Return the same values laid out in memory as the case says.
 

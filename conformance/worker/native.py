@@ -18,7 +18,7 @@ import numpy as np
 
 from conformance.protocol import Call, Configuration, Implementation
 from conformance.worker.given import UnfitError, check_size, count_of, fit, quantities_of, state_of
-from conformance.worker.layout import lay_out
+from conformance.worker.layout import lay_out, memory_of
 from conformance.worker.mistake import mistake
 
 _MESSAGE_LIMIT = 2_000
@@ -126,8 +126,8 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 
 def _arguments(step: Mapping[str, Any], configuration: Configuration) -> tuple[list[Any], dict[str, Any]]:
     """Return what a step is called with, laid out as the case says: in order, and by name."""
-    in_order = [_lay(step[name], configuration) for name in _ARGUMENTS[step["kind"]]]
-    return in_order, {name: _lay(value, configuration) for name, value in step.get("arrays", {}).items()}
+    in_order = [_lay(name, step[name], configuration) for name in _ARGUMENTS[step["kind"]]]
+    return in_order, {name: _lay(name, value, configuration) for name, value in step.get("arrays", {}).items()}
 
 
 def resolve(call: Call, module: ModuleType) -> Any:
@@ -151,10 +151,10 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _lay(value: Any, configuration: Configuration) -> Any:
+def _lay(name: str, value: Any, configuration: Configuration) -> Any:
     # An array of another rank, such as a mask, has no memory layout of its own to be told.
     if isinstance(value, np.ndarray) and value.ndim == configuration.rank:
-        return lay_out(value, configuration.memory, configuration.feature_axes)
+        return lay_out(value, memory_of(name, configuration), configuration.feature_axes)
     return value
 
 

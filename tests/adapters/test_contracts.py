@@ -69,18 +69,23 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "batch_renorm": {"renorm_decay": 0.5},
     "centering": {},
     "differentiated_batch_norm": {},
+    "differentiated_moments": {},
     "masked_batch_norm": {},
+    "masked_synchronized_batch_norm": {"shards": [4, 4]},
+    "partly_differentiated_batch_norm": {"differentiated": ["input", "gamma"]},
     "replicated_batch_norm": {"shards": [4, 4]},
     "replicated_centering": {"shards": [4, 4]},
     "synchronized_batch_norm": {"shards": [4, 4]},
     "transformed_batch_norm": {},
     "untracked_batch_norm": {},
+    "weighted_moments": {},
     "virtual_batch_norm": {"virtual_batch": 2},
 }
 #: What their steps need beside input and upstream gradient.
 ARRAYS: dict[tuple[str, str], dict[str, Any]] = {
     ("differentiated_batch_norm", "train"): {"tangent": NORMAL | {"seed": 5}},
     ("differentiated_batch_norm", "infer"): {"tangent": NORMAL | {"seed": 6}},
+    ("weighted_moments", "infer"): {"weights": {"kind": "constant", "value": 0.5}},
     ("masked_batch_norm", "train"): {"mask": {"kind": "constant", "value": 1}},
 }
 #: Where it is not (8, 3): masks are of positions within a sample.

@@ -26,11 +26,13 @@ OPTIONS: Mapping[str, Any] = {
     "virtual_batch_norm": {"virtual_batch": 1},
     "batch_renorm": {"renorm_decay": 0.5, "rmax": 2.0, "dmax": 1.0},
     "synchronized_batch_norm": {"shards": [0, 2]},
+    "masked_synchronized_batch_norm": {"shards": [0, 2]},
+    "partly_differentiated_batch_norm": {"differentiated": ["input", "beta"]},
     "replicated_batch_norm": {"shards": [0, 2]},
     "replicated_centering": {"shards": [0, 2]},
 }
 #: Their cases are refused where they have no values, or a train step.
-REFUSED = frozenset({"moments"})
+REFUSED = frozenset({"moments", "differentiated_moments", "weighted_moments"})
 #: Shape and feature axis; the first axis, along which shards lie, is never the features' and never empty for those.
 SHAPES = [([2, 0], 1), ([2, 3, 0], 1), ([2, 0, 3], 1), ([2, 0, 0], 1), ([2, 0, 3], 2)]
 MORE = [([0, 3], 1), ([0, 0], 1), ([0], 0), ([3], 0), ([0, 2], 0)]

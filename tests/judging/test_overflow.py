@@ -142,6 +142,21 @@ def test_other_features_are_judged_as_ever() -> None:
     assert quantity(judged(made, lost), "output").verdict is Verdict.DEVIATES
 
 
+def test_a_fault_beside_an_excused_infinity_is_named_by_itself() -> None:
+    """No epsilon, which shows in the features of ordinary size beside one that left the range."""
+    made = beside_ordinary(1e20, epsilon=0.25)
+    given = outcomes(ExactLayer(case=made, epsilon=0.0))
+    given = altered(given, 1, "output", lambda y: _first_feature(y, np.inf))
+    given = altered(given, 1, "grad_input", lambda y: _first_feature(y, np.nan))
+    judgement = judged(made, given)
+    for name in ("output", "grad_input"):
+        open_quantity = quantity(judgement, name)
+        assert open_quantity.verdict is Verdict.DEVIATES
+        assert open_quantity.score is not None
+        assert np.isfinite(open_quantity.score)
+        assert because("epsilon-dropped") in open_quantity.causes
+
+
 @pytest.mark.parametrize(("correction", "profile"), [(0, ()), (1, CORRECTED)])
 def test_the_same_infinity_has_the_same_verdict_in_every_dialect(correction: int, profile: Any) -> None:
     made = beside_ordinary(1e19)

@@ -21,6 +21,8 @@ ROOTS: dict[str, dict[str, Any]] = {
     "batch_renorm": {"options": {"renorm_decay": 0.75, "rmin": 1.0, "rmax": 1.0, "dmax": 0.0}},
     "differentiated_batch_norm": {},
     "masked_batch_norm": {},
+    "masked_synchronized_batch_norm": SHARDS,
+    "partly_differentiated_batch_norm": {"options": {"differentiated": ["input", "gamma"]}},
     "replicated_batch_norm": SHARDS,
     "synchronized_batch_norm": SHARDS,
     "untracked_batch_norm": {},

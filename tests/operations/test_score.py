@@ -141,6 +141,19 @@ def test_elements_that_are_not_finite_in_features_outside_the_domain_are_outside
     assert not fitted([[INF, NAN], [1.0, INF]], target).outside_domain
 
 
+def test_an_excused_infinity_does_not_hide_the_finite_fault_of_another_feature() -> None:
+    target = expected([[1.0, 1.0], [1.0, 1.0]], in_domain=[True, False], two_pass=0.125)
+    found = fitted([[1.0, INF], [3.0, NAN]], target)
+    assert (found.score, found.pattern, found.outside_domain, found.narrower) == (8.0, None, False, {"D": 16.0})
+    assert found.worst is not None
+    assert (found.worst.position, found.worst.observed) == (2, 3.0)
+
+
+def test_only_what_is_not_excused_is_counted_as_lost() -> None:
+    target = expected([[1.0, 1.0], [1.0, 1.0]], in_domain=[True, False])
+    assert fitted([[NAN, INF], [1.0, NAN]], target).pattern == because("not-finite", count=1)
+
+
 def test_a_finite_element_beyond_its_bound_is_nowhere_outside_the_domain() -> None:
     target = expected([[1.0, 1.0], [1.0, 1.0]], in_domain=[True, False])
     assert not fitted([[1.0, NAN], [1.0, 9.0]], target).outside_domain
@@ -198,9 +211,10 @@ def test_the_worst_of_equally_bad_elements_is_the_first_in_whatever_order_they_l
     assert by_columns == by_rows
 
 
+@pytest.mark.parametrize("other", [1.25, 4.0, INF])
 @pytest.mark.parametrize("bad", [NAN, 5.0, 1.0])
-def test_parts_joined_say_what_the_whole_says(bad: float) -> None:
-    observed = np.array([[1.0, bad, 1.25], [bad, 1.0, 1.125]])
+def test_parts_joined_say_what_the_whole_says(bad: float, other: float) -> None:
+    observed = np.array([[1.0, bad, other], [bad, 1.0, 1.125]])
     domain = np.array([True, False, True])
     whole = fitted(observed, expected(np.ones((2, 3)), in_domain=domain, two_pass=0.0625))
     parts = [

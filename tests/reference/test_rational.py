@@ -40,14 +40,9 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> Any:
     return force
 
 
-#: The squares of their values are beyond float64, and so beyond two of them.
-BEYOND = frozenset({"overflow.float64/2-520"})
-
-
 def shipped() -> list[Any]:
     """Every shipped case of float64 with few enough elements for fractions."""
     cases = [located.case for located in shipped_spec.spec().cases if crosscheck.small_enough(located.case)]
-    cases = [made for made in cases if made.id not in BEYOND]
     return [
         pytest.param(made, id=made.id)
         for made in cases
@@ -167,6 +162,36 @@ def test_a_feature_that_is_not_finite_is_judged_by_its_pattern(narrow: Any) -> N
     assert judged(given, step, shape=[2, 3]).verdict is Verdict.CONFORMS
     swallowed = altered(given, 1, "output", np.nan_to_num)
     assert diagnosed(judged(swallowed, step, shape=[2, 3])) == "2 values are finite that must be NaN or infinite"
+
+
+#: The squares of the second feature's values are beyond float64, and so beyond two of them.
+VAST = {"step": "train", "input": {"kind": "normal", "seed": 11, "feature_octaves": 520}, "upstream": UPSTREAM}
+
+
+def vast(name: str, change: Any) -> Verdict:
+    """The verdict on a quantity of a right layer after a change of it."""
+    given = altered(outcomes(ExactLayer(case=case(VAST, shape=[8, 2], dtype="float64"))), 1, name, change)
+    (_, step) = judged(given, VAST, shape=[8, 2]).steps
+    return next(each.verdict for each in step.quantities if each.quantity == name)
+
+
+@pytest.mark.parametrize("name", ["output", "grad_input", "grad_gamma"])
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        (lambda each: each, Verdict.NOT_DECIDABLE),
+        (lambda each: each * np.array([1.0, np.inf]), Verdict.OUTSIDE_DOMAIN),
+        (lambda each: each * np.array([1.001, 1.0]), Verdict.DEVIATES),
+        (lambda each: each * np.array([1.001, np.inf]), Verdict.DEVIATES),
+        (lambda each: each * np.array([np.nan, 1.0]), Verdict.DEVIATES),
+    ],
+    ids=["right", "loud", "other-feature", "other-feature-beside-loud", "other-feature-lost"],
+)
+def test_squares_beyond_float64_decide_nothing_of_their_feature_alone(
+    narrow: Any, name: str, change: Any, verdict: Verdict
+) -> None:
+    narrow()
+    assert vast(name, change) is verdict
 
 
 def test_centering_has_exact_values(narrow: Any) -> None:

@@ -40,6 +40,7 @@ CASES = {
     "fake.large": case(TRAIN, INFER, **LARGE),
     "fake.one": case(TRAIN, INFER, **ONE),
     "fake.strided": case(TRAIN, INFER, id="fake.strided", memory="strided"),
+    "fake.strided-upstream": case(TRAIN, INFER, id="fake.strided-upstream", upstream_memory="strided"),
     "fake.repeated": case({"step": "repeat", "times": 20, "steps": [TRAIN]}, INFER, id="fake.repeated"),
     "fake.gradients": case(TRAIN, INFER | {"upstream": TRAIN["upstream"]}, id="fake.gradients"),
     "fake.literal": case(

@@ -275,8 +275,9 @@ def test_a_published_step_must_exist(tmp_path: Path) -> None:
 
 
 def test_channels_last_needs_a_spatial_axis(tmp_path: Path) -> None:
-    (found,) = complaints(tmp_path, fam=HEAD + "  memory: channels_last\n" + STEPS)
-    assert "memory: channels_last needs an axis beside batch and features" in found
+    for key in ("memory", "upstream_memory"):
+        (found,) = complaints(tmp_path, fam=HEAD + f"  {key}: channels_last\n" + STEPS)
+        assert f"{key}: channels_last needs an axis beside batch and features" in found
 
 
 def test_a_file_alone_may_be_checked(tmp_path: Path) -> None:

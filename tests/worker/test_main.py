@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import ModuleType
 from typing import Any
 
@@ -38,7 +38,9 @@ def test_configurations_that_differ_in_their_options_differ() -> None:
     assert (other == CONFIGURATION, len({other, CONFIGURATION})) == (False, 2)
 
 
-def answers(train: Any, state: Callable[[Any], dict[str, Any]] = lambda live: {}) -> list[dict[str, Any]]:
+def answers(
+    train: Any, state: Callable[[Any], dict[str, Any]] = lambda live: {}, configuration: Configuration = CONFIGURATION
+) -> list[dict[str, Any]]:
     """Return the answers of one train step with a mask."""
     implementation = Implementation(
         name="fake",
@@ -56,7 +58,7 @@ def answers(train: Any, state: Callable[[Any], dict[str, Any]] = lambda live: {}
     mask = np.array([True, False, True, True])
     step = {"kind": "train", "input": x, "upstream": x, "arrays": {"mask": mask}}
     request = {
-        "configuration": asdict(CONFIGURATION),
+        "configuration": asdict(configuration),
         "quantities": ["output", "moving_mean", "layout"],
         "mode": "eager",
         "device": "cpu",
@@ -73,6 +75,15 @@ def test_a_further_array_comes_by_name() -> None:
     quantities = answers(train)[1]["quantities"]
     assert quantities["output"].tolist() == [[0, 1], [4, 5], [6, 7]]
     assert quantities["layout"].tolist() == [16, 8]
+
+
+def test_an_upstream_gradient_may_lie_otherwise_than_the_input() -> None:
+    def train(live: Any, x: Any, upstream: Any, *, mask: Any) -> dict[str, Any]:
+        return {"output": upstream - x, "layout": np.array([*x.strides, *upstream.strides])}
+
+    quantities = answers(train, configuration=replace(CONFIGURATION, upstream_memory="contiguous"))[1]["quantities"]
+    assert quantities["layout"].tolist() == [16, 8, 8, 4]
+    assert not quantities["output"].any()
 
 
 def test_a_further_array_that_the_step_wrote_to_is_told() -> None:

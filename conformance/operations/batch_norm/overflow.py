@@ -67,7 +67,9 @@ def domains(reach: Reach, worked: Precision) -> dict[str, Array]:
     """
     largest = worked.largest
     low, high = ROOT_RANGE[worked.name]
-    finite = np.isfinite(reach.squares) & np.isfinite(reach.root) & np.isfinite(reach.pull)
+    # Σx² of finite values may be infinite where no float type is wider than the one that is judged, and the root then too.
+    beyond = np.isfinite(reach.largest) & ~np.isfinite(reach.squares)
+    finite = np.isfinite(reach.largest) & (np.isfinite(reach.root) | beyond) & np.isfinite(reach.pull)
     means, variances = reach.sums < largest, (reach.squares < largest) | (not reach.measured)
     inverse = 1 / reach.root
     scale = np.abs(reach.gamma) * inverse

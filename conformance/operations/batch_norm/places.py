@@ -14,7 +14,7 @@ from conformance.operations.batch_norm.expectations import MOVING
 from conformance.operations.batch_norm.other_statistics import POWERS
 from conformance.operations.operation import Expected, Hypothesis, Situation, flatten, unflatten
 from conformance.protocol import Configuration
-from conformance.worker.layout import lay_out
+from conformance.worker.layout import lay_out, memory_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Results = dict[str, Expected]
@@ -105,7 +105,7 @@ def _descending(situation: Situation, results: Results) -> Results:
 
 
 def _strided(base: Hypothesis) -> Iterator[Hypothesis]:
-    if base.configuration.memory == "contiguous":
+    if base.configuration.memory == "contiguous" and not base.configuration.upstream_memory:
         return
     for cause, misread_x, misread_upstream in (
         (because("strides-misread", array="input"), True, True),
@@ -119,17 +119,17 @@ def _contiguously(x: bool, upstream: bool, situation: Situation) -> Situation:
     """Return the situation with the values that follow one another in memory, whatever the strides say."""
     contiguous = situation
     if x:
-        contiguous = replace(contiguous, x=_following(situation, situation.x))
+        contiguous = replace(contiguous, x=_following("input", situation, situation.x))
     if upstream and situation.upstream is not None:
-        contiguous = replace(contiguous, upstream=_following(situation, situation.upstream))
+        contiguous = replace(contiguous, upstream=_following("upstream", situation, situation.upstream))
     return contiguous
 
 
-def _following(situation: Situation, values: Array) -> Array:
+def _following(name: str, situation: Situation, values: Array) -> Array:
     configuration = situation.configuration
     laid = lay_out(
         np.ascontiguousarray(unflatten(values, configuration, situation.shape)),
-        configuration.memory,
+        memory_of(name, configuration),
         configuration.feature_axes,
     )
     plain = np.empty(laid.shape, laid.dtype).strides

@@ -34,16 +34,20 @@ _ADDED = (1e-7, 1e-5, 1e-3, 1.0)
 
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses, those about the mask first."""
-    base = Hypothesis(configuration=configuration, dialect=dialect)
+    yield from about_the_mask(Hypothesis(configuration=configuration, dialect=dialect))
+    for hypothesis in unmasked.hypotheses(configuration, dialect):
+        # The others rewrite an expectation by the formulas without a mask.
+        if hypothesis.change_results is None:
+            yield hypothesis
+
+
+def about_the_mask(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield the hypotheses about what the mask is taken for, what sums are divided by, and what follows."""
     yield from _mask(base)
     yield from _divisor(base)
     yield from _nothing_counts(base)
     yield from _output(base)
     yield from _gradients(base)
-    for hypothesis in unmasked.hypotheses(configuration, dialect):
-        # The others rewrite an expectation by the formulas without a mask.
-        if hypothesis.change_results is None:
-            yield hypothesis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -17,9 +17,11 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.centering import CENTERING
+from conformance.operations.masked_batch_norm import MASKED_BATCH_NORM
 from conformance.operations.operation import Expected, Hypothesis, Operation, Situation
-from conformance.operations.replicas import diagnosis, rational, shards, synchronized
+from conformance.operations.replicas import diagnosis, masked, rational, shards
 from conformance.operations.replicas.replicated import Replicated
+from conformance.operations.replicas.synchronized import Synchronized
 from conformance.precision import working
 from conformance.protocol import Configuration
 
@@ -27,6 +29,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Results = dict[str, Expected]
 
 _BATCH_NORM = Replicated(one_train=BATCH_NORM.train, one_infer=BATCH_NORM.infer)
+_SYNCHRONIZED = Synchronized(one_train=BATCH_NORM.train, one_infer=BATCH_NORM.infer)
+_MASKED = Synchronized(one_train=MASKED_BATCH_NORM.train, one_infer=MASKED_BATCH_NORM.infer)
 _CENTERING = Replicated(one_train=CENTERING.train, one_infer=CENTERING.infer)
 
 
@@ -59,7 +63,7 @@ def _replicated_hypotheses(configuration: Configuration, dialect: Dialect) -> It
 
 
 def _whole(situation: Situation, quantities: Results) -> Results:  # noqa: ARG001 - all is different
-    return synchronized.train(situation, working(situation.configuration.dtype))
+    return _SYNCHRONIZED.train(situation, working(situation.configuration.dtype))
 
 
 def _centering_hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
@@ -108,14 +112,30 @@ SYNCHRONIZED_BATCH_NORM = replace(
         "train": "batch normalization of the whole batch, Σ over all shards; each replica's M and V move by its μ and σ²",
         "infer": "x̂ = (x-M_k)/√(V_k+ε),  y = γ·x̂ + β,  M_k and V_k of the replica whose shard x is in",
     },
-    train=synchronized.train,
-    infer=synchronized.infer,
+    train=_SYNCHRONIZED.train,
+    infer=_SYNCHRONIZED.infer,
     rational=rational.SYNCHRONIZED,
     observers={},
     hypotheses=_synchronized_hypotheses,
     infer_terms=functools.partial(_rows_terms, BATCH_NORM, "infer"),
     equations=None,
     implied=None,
+)
+
+MASKED_SYNCHRONIZED_BATCH_NORM = replace(
+    SYNCHRONIZED_BATCH_NORM,
+    name="masked_synchronized_batch_norm",
+    formulas={
+        **_FORMULAS,
+        "train": f"{MASKED_BATCH_NORM.formulas['train']};  Σ over all shards, each replica's M and V move by its μ and σ²",
+        "infer": SYNCHRONIZED_BATCH_NORM.formulas["infer"],
+    },
+    train=_MASKED.train,
+    infer=_MASKED.infer,
+    rational=rational.MASKED_SYNCHRONIZED,
+    hypotheses=masked.hypotheses,
+    train_terms=MASKED_BATCH_NORM.train_terms,
+    arrays=MASKED_BATCH_NORM.arrays,
 )
 
 REPLICATED_BATCH_NORM = replace(
@@ -162,4 +182,4 @@ REPLICATED_CENTERING = replace(
     implied=None,
 )
 
-REPLICAS = (SYNCHRONIZED_BATCH_NORM, REPLICATED_BATCH_NORM, REPLICATED_CENTERING)
+REPLICAS = (SYNCHRONIZED_BATCH_NORM, MASKED_SYNCHRONIZED_BATCH_NORM, REPLICATED_BATCH_NORM, REPLICATED_CENTERING)

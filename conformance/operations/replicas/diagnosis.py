@@ -105,19 +105,29 @@ def gradients(configuration: Configuration, dialect: Dialect) -> Iterator[Hypoth
 
 
 def misjoined(base: Hypothesis) -> Iterator[Hypothesis]:
-    """Yield the hypotheses about how shards' statistics become those of the whole batch."""
-    changes: dict[str, Change] = {
-        "shard-variances-averaged": functools.partial(_joined, False, True),
-        "shards-of-one-size": functools.partial(_joined, True, False),
-        "shards-of-one-size-variances-averaged": functools.partial(_joined, True, True),
-    }
-    yield from (replace(base, cause=because(id_), change_results=change) for id_, change in changes.items())
+    """Yield the hypotheses about how shards' statistics become those of the whole batch, and what follows of them."""
+    yield from misjoined_statistics(base)
     only = frozenset({"grad_input"})
     yield replace(base, cause=because("gradients-within-replica"), change_results=_within, only=only)
     again = functools.partial(_through, len(shards.of(base.configuration)))
     yield replace(base, cause=because("statistics-gradients-counted-again"), change_results=again, only=only)
     none = functools.partial(_through, 0)
     yield replace(base, cause=because("no-gradients-through-statistics"), change_results=none, only=only)
+    yield from moving_of_few(base)
+
+
+def misjoined_statistics(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield the hypotheses about how shards' means and variances become those of the whole batch."""
+    changes: dict[str, Change] = {
+        "shard-variances-averaged": functools.partial(_joined, False, True),
+        "shards-of-one-size": functools.partial(_joined, True, False),
+        "shards-of-one-size-variances-averaged": functools.partial(_joined, True, True),
+    }
+    yield from (replace(base, cause=because(id_), change_results=change) for id_, change in changes.items())
+
+
+def moving_of_few(base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield the hypotheses about which replicas' moving values move, and how often."""
     moving = every_moving(base.configuration)
     yield replace(base, cause=because("first-replica-alone-updated"), change_results=_first_alone, only=moving)
     decay = base.configuration.decay ** len(shards.of(base.configuration))
@@ -167,36 +177,39 @@ def _multiplied(names: frozenset[str], factor: int, situation: Situation, result
     return {name: changed_to(results[name], factor * results[name].value) for name in names & results.keys()}
 
 
-def _rows(situation: Situation) -> tuple[Array, list[slice]]:
-    """Return how many values each row's shard has, and the rows of each shard that has any."""
+def _rows(situation: Situation) -> list[slice]:
+    """Return the rows of each shard that has any."""
     sizes = np.array(shards.of(situation.configuration)) * (len(situation.x) // sum(shards.of(situation.configuration)))
-    ends = np.cumsum([0, *sizes])
-    slices = [slice(start, end) for start, end in itertools.pairwise(ends) if end > start]
-    return np.repeat(sizes, sizes)[:, None].astype(situation.x.dtype), slices
+    return [slice(start, end) for start, end in itertools.pairwise(np.cumsum([0, *sizes])) if end > start]
 
 
 def _joined(one_size: bool, without_spread: bool, situation: Situation, results: Results) -> Results:
     """Return the step by c = Σωx, v = Σω(x - c')², c' the shard's own mean or c; ω is 1/m or 1/(R·n_k), n_k a shard's.
 
-    dc/dx = ω and dv/dx = 2ω(x - c'), so that dx = γ r (g - ω Σg - ω (x - c') r dγ).
+    dc/dx = ω and dv/dx = 2ω(x - c'), so that dx = γ r (g - ω Σg - ω (x - c') r dγ). Where a mask leaves a value out, ω
+    is 0, and m and n_k count the others.
     """
-    x, upstream = situation.x, situation.upstream
-    if not x.size:
+    x, upstream, mask = situation.x, situation.upstream, situation.arrays.get("mask")
+    counted = np.ones(len(x), np.bool_) if mask is None else mask
+    slices = _rows(situation) if x.size else []
+    if not slices or not all(counted[rows].any() for rows in slices):
         return {}
-    counts, slices = _rows(situation)
-    weight = 1 / (counts * len(slices)) if one_size else np.full_like(counts, 1 / x.dtype.type(len(x)))
-    center = (weight * x).sum(axis=0)
+    weight = np.zeros((len(x), 1), x.dtype)
+    for rows in slices:
+        count = counted[rows].sum() * len(slices) if one_size else counted.sum()
+        weight[rows, 0] = counted[rows] / x.dtype.type(count)
+    center = _weighted(weight, x)
     about = np.broadcast_to(center, x.shape).copy()
     if without_spread:
         for rows in slices:
-            about[rows] = reference.batch_mean(x[rows])
-    variance = (weight * (x - about) ** 2).sum(axis=0)
+            about[rows] = reference.batch_mean(x[rows][counted[rows]])
+    variance = _weighted(weight, np.square(x - about))
     normalization = reference.normalize(situation, center, variance, 1.0)
     values = {"output": normalization.output}
     if upstream is not None:
         grad_beta, grad_gamma = upstream.sum(axis=0), (upstream * normalization.normalized).sum(axis=0)
         root = normalization.inverse_root
-        through = weight * grad_beta + weight * (x - about) * root * grad_gamma
+        through = np.where(weight > 0, weight * grad_beta + weight * (x - about) * root * grad_gamma, 0)
         values |= {
             "grad_beta": grad_beta,
             "grad_gamma": grad_gamma,
@@ -207,6 +220,11 @@ def _joined(one_size: bool, without_spread: bool, situation: Situation, results:
         batch = variance if name.startswith("moving_variance") else center
         values[name] = moved(situation.state[name], batch, step)
     return {name: changed_to(results[name], value, len(x)) for name, value in values.items() if name in results}
+
+
+def _weighted(weight: Array, values: Array) -> Array:
+    """Return Σωv, to which what has no weight adds nothing, number or not."""
+    return np.asarray(np.where(weight > 0, weight * values, 0).sum(axis=0))
 
 
 def _within(situation: Situation, results: Results) -> Results:
@@ -231,6 +249,6 @@ def _with_through(situation: Situation, results: Results, total: Callable[[Array
 
 def _over_shards(situation: Situation, values: Array) -> Array:
     result = np.empty_like(values)
-    for rows in _rows(situation)[1]:
+    for rows in _rows(situation):
         result[rows] = values[rows].sum(axis=0)
     return result

@@ -1,10 +1,11 @@
-"""Steps of several replicas by exact rational arithmetic: clauses 24.1 to 24.12.
+"""Steps of several replicas by exact rational arithmetic: clauses 24.1 to 24.14.
 
 A replica's share of one feature is a run of its values: the first axis of the input comes first in their order.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -13,17 +14,18 @@ from typing import TypeAlias
 from conformance.operations.batch_norm import rational as batch_norm
 from conformance.operations.batch_norm.rational import Moments, entered, moving_of
 from conformance.operations.centering import rational as centering
+from conformance.operations.masked_batch_norm import rational as masked_batch_norm
 from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature
 
 _Pass: TypeAlias = Callable[[Feature, Rule], Quantities]
 _SHARED = ("grad_gamma", "grad_beta")
 
 
-def train_synchronized(feature: Feature, rule: Rule) -> Quantities:
+def train_synchronized(one: _Pass, feature: Feature, rule: Rule) -> Quantities:
     """Return what the whole batch gives, and each replica's moving values moved by the whole batch's statistics."""
-    quantities = batch_norm.train(feature, rule)
+    quantities = one(feature, rule)
     for number, _ in enumerate(_shares(rule), start=1):
-        own = batch_norm.train(entered(feature, _moving(feature, number)), rule)
+        own = one(entered(feature, _moving(feature, number)), rule)
         quantities |= {_name(name, number): own[name] for name in ("moving_mean", "moving_variance")}
     return _averaged_gradients(quantities, rule)
 
@@ -132,6 +134,9 @@ def _quotient(number: Numbers | None, by: int) -> Numbers | None:
     return None if number is None else [number[0] / by]
 
 
-SYNCHRONIZED = Passes(train=by_feature(train_synchronized), infer=by_feature(infer_batch_norm))
+SYNCHRONIZED, MASKED_SYNCHRONIZED = (
+    Passes(train=by_feature(functools.partial(train_synchronized, one)), infer=by_feature(infer_batch_norm))
+    for one in (batch_norm.train, masked_batch_norm.train)
+)
 BATCH_NORM = Passes(train=by_feature(train_batch_norm), infer=by_feature(infer_batch_norm))
 CENTERING = Passes(train=by_feature(train_centering), infer=by_feature(infer_centering))

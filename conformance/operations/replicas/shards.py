@@ -96,8 +96,11 @@ def parts(situation: Situation) -> Iterator[Situation]:
     ends = np.cumsum([0, *sizes]) * rows_per_sample
     for replica, (start, end) in enumerate(itertools.pairwise(ends)):
         upstream = None if situation.upstream is None else situation.upstream[start:end]
-        own = held(situation.state, replica)
-        yield replace(situation, x=situation.x[start:end], upstream=upstream, state=own)
+        own, arrays = (
+            held(situation.state, replica),
+            {name: array[start:end] for name, array in situation.arrays.items()},
+        )
+        yield replace(situation, x=situation.x[start:end], upstream=upstream, state=own, arrays=arrays)
 
 
 def joined(by_replica: Sequence[Expected]) -> Expected:

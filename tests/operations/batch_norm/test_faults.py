@@ -183,6 +183,27 @@ def given_to_others(fault: Fault, record: Record) -> set[str]:
     return {name for name in all_names for part in alone if name in part}
 
 
+INVERTED = Fault("inverted", "A sentence.", "decay inverted")
+
+
+@pytest.mark.parametrize(
+    ("diagnosis", "given"),
+    [
+        ("epsilon outside the root", {"epsilon outside the root"}),
+        (
+            "Epsilon outside the root; moving values not updated",
+            {"epsilon outside the root", "moving values not updated"},
+        ),
+        ("epsilon outside the root; decay inverted", set()),
+        ("epsilon outside the root or epsilon dropped", set()),
+        ("unexplained: output is 0.9·x, which is not epsilon outside the root", set()),
+    ],
+)
+def test_another_s_name_counts_where_it_stands_alone(diagnosis: str, given: set[str]) -> None:
+    """Beside the fault's own, or among alternatives, it takes nothing from it."""
+    assert given_to_others(INVERTED, {"diagnosis": diagnosis}) == given
+
+
 def test_no_two_faults_deviate_alike(records: Mapping[str, Sequence[Record]]) -> None:
     """Each is another fault, and none is the same under another name."""
     seen: dict[frozenset[tuple[Any, ...]], str] = {}
