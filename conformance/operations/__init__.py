@@ -6,10 +6,12 @@ from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_renorm import BATCH_RENORM
 from conformance.operations.centering import CENTERING
 from conformance.operations.differentiated_batch_norm import DIFFERENTIATED_BATCH_NORM
+from conformance.operations.layer_norm import LAYER_NORM
 from conformance.operations.masked_batch_norm import MASKED_BATCH_NORM
 from conformance.operations.moments import MOMENTS
 from conformance.operations.operation import Operation
 from conformance.operations.replicas import REPLICAS
+from conformance.operations.rms_norm import RMS_NORM
 from conformance.operations.transformed_batch_norm import TRANSFORMED_BATCH_NORM
 from conformance.operations.untracked_batch_norm import UNTRACKED_BATCH_NORM
 from conformance.operations.virtual_batch_norm import VIRTUAL_BATCH_NORM
@@ -24,4 +26,8 @@ _VARIANTS = (
     UNTRACKED_BATCH_NORM,
     VIRTUAL_BATCH_NORM,
 )
-OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (BATCH_NORM, CENTERING, *_VARIANTS)}
+#: What normalizes each sample by statistics of its own.
+_BY_SAMPLE = (LAYER_NORM, RMS_NORM)
+OPERATIONS: dict[str, Operation] = {
+    operation.name: operation for operation in (BATCH_NORM, CENTERING, *_VARIANTS, *_BY_SAMPLE)
+}
