@@ -1,4 +1,4 @@
-"""NumPy: layer and RMS normalization written out by hand in the dtype of their input: two-pass yardsticks."""
+"""NumPy: layer, RMS, group and instance normalization written out by hand in the dtype of their input: two-pass yardsticks."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ class RMSNorm(LayerNorm):
     centred = False
 
 
+class GroupNorm(LayerNorm):
+    """Normalizes the channels of each sample, axis 1, in groups."""
+
+    def __init__(self, *, groups: int, epsilon: float) -> None:
+        super().__init__(axes=(1,), epsilon=epsilon)
+        self.groups = groups
+
+
 def supports(configuration: Configuration) -> str | None:
     if configuration.parameter_dtype != configuration.dtype:
         return "written for one dtype of input and parameters"
@@ -46,6 +54,19 @@ def call(configuration: Configuration) -> Call:
 def call_rms(configuration: Configuration) -> Call:
     keywords = {**call(configuration).keywords, "unit_offset": configuration.options.get("unit_offset", False)}
     return Call(path="RMSNorm", keywords=keywords)
+
+
+def supports_group(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (1,):
+        return "written for channels at axis 1"
+    if configuration.options.get("tracked"):
+        return "written without moving values"
+    return supports(configuration)
+
+
+def call_group(configuration: Configuration) -> Call:
+    groups = configuration.options.get("groups", configuration.feature_count)
+    return Call(path="GroupNorm", keywords={"groups": groups, "epsilon": configuration.epsilon})
 
 
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -85,6 +106,27 @@ def step(layer: Any, x: Any, upstream: Any) -> Quantities:
     return {**output, "grad_input": inverse * (pull - level - normalized * slope), **learned}
 
 
+def step_group(layer: Any, x: Any, upstream: Any) -> Quantities:
+    """By layer normalization of samples that have an axis of groups and one of what is in them."""
+    samples = x.shape[0]
+    shape = (samples, layer.groups, max(1, x.size // max(1, samples * layer.groups)))
+    gamma, beta = (np.broadcast_to(spread(layer, name, x), x.shape).reshape(shape) for name in ("gamma", "beta"))
+    values = x.reshape(shape)
+    deviation = values - values.mean(2, keepdims=True)
+    inverse = 1 / np.sqrt(np.square(deviation).mean(2, keepdims=True) + x.dtype.type(layer.epsilon))
+    normalized = deviation * inverse
+    output = {"output": (gamma * normalized + beta).reshape(x.shape)}
+    if upstream is None:
+        return output
+    pull = gamma * upstream.reshape(shape)
+    through = pull.mean(2, keepdims=True) + normalized * (pull * normalized).mean(2, keepdims=True)
+    rest = (0, *range(2, x.ndim))
+    gradients = {"gamma": (upstream * normalized.reshape(x.shape)).sum(rest), "beta": upstream.sum(rest)}
+    layer.gradients = {name: gradient for name, gradient in gradients.items() if name in layer.state}
+    learned = {f"grad_{name}": gradient for name, gradient in layer.gradients.items()}
+    return {**output, "grad_input": (inverse * (pull - through)).reshape(x.shape), **learned}
+
+
 def reload(layer: Any) -> Any:
     buffer = io.BytesIO()
     np.savez(buffer, **layer.state)
@@ -111,8 +153,22 @@ LAYER_NORM = Implementation(
     steps={"train": step, "infer": step, "reload": reload, "sgd": sgd},
 )
 
+GROUP_NORM = replace(
+    LAYER_NORM,
+    name="numpy.GroupNorm",
+    op="group_norm",
+    supports=supports_group,
+    call=call_group,
+    steps={**LAYER_NORM.steps, "train": step_group, "infer": step_group},
+)
+
 ADAPTER = Adapter(
     library="numpy",
     versions={"numpy": np.__version__},
-    implementations=(LAYER_NORM, replace(LAYER_NORM, name="numpy.RMSNorm", op="rms_norm", call=call_rms)),
+    implementations=(
+        LAYER_NORM,
+        replace(LAYER_NORM, name="numpy.RMSNorm", op="rms_norm", call=call_rms),
+        GROUP_NORM,
+        replace(GROUP_NORM, name="numpy.InstanceNorm", op="instance_norm"),
+    ),
 )

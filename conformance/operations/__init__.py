@@ -6,6 +6,8 @@ from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_renorm import BATCH_RENORM
 from conformance.operations.centering import CENTERING
 from conformance.operations.differentiated_batch_norm import DIFFERENTIATED_BATCH_NORM
+from conformance.operations.group_norm import GROUP_NORM
+from conformance.operations.instance_norm import INSTANCE_NORM
 from conformance.operations.layer_norm import LAYER_NORM
 from conformance.operations.masked_batch_norm import MASKED_BATCH_NORM
 from conformance.operations.moments import MOMENTS
@@ -27,7 +29,7 @@ _VARIANTS = (
     VIRTUAL_BATCH_NORM,
 )
 #: What normalizes each sample by statistics of its own.
-_BY_SAMPLE = (LAYER_NORM, RMS_NORM)
+_BY_SAMPLE = (LAYER_NORM, RMS_NORM, GROUP_NORM, INSTANCE_NORM)
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation for operation in (BATCH_NORM, CENTERING, *_VARIANTS, *_BY_SAMPLE)
 }

@@ -64,6 +64,22 @@ def last_axis(l: Layer, labels: Array) -> Array:
     return np.arange(labels.size).reshape(labels.shape) // length
 
 
+def channels(l: Layer, labels: Array) -> Array:
+    return samples(l, labels) * labels.shape[2] + columns(l, labels)
+
+
+def channel_groups(l: Layer, labels: Array) -> Array:
+    return samples(l, labels) * labels.shape[2] + columns(l, labels) // (labels.shape[2] // l.case.options["groups"])
+
+
+def interleaved(l: Layer, labels: Array) -> Array:
+    return samples(l, labels) * labels.shape[2] + columns(l, labels) % l.case.options["groups"]
+
+
+def swapped(l: Layer, labels: Array) -> Array:
+    return samples(l, labels) * labels.shape[2] + columns(l, labels) // l.case.options["groups"]
+
+
 # The forward pass; x is (values, groups) and may be complex, as may what is computed of it.
 
 
@@ -144,6 +160,8 @@ HEALTHY: Parts = {
 OF: Mapping[str, Parts] = {
     "layer_norm": {"groups": rows},
     "rms_norm": {"groups": rows, "center": nothing},
+    "group_norm": {"groups": channel_groups},
+    "instance_norm": {"groups": channels},
 }
 _BACKWARD = frozenset({"pull", "level", "slope", "last", "grad_gamma", "grad_beta"})
 #: The parts whose change the closed form would not follow.
@@ -311,6 +329,8 @@ VARIANTS: Mapping[str, Mapping[str, Parts]] = {
         "sequential": {"center": reversed_sum, "square": one_by_one},
         "double": {"given": in_double},
     },
+    "group_norm": {"two-pass": {}, "welford": {"square": welford}, "double": {"given": in_double}},
+    "instance_norm": {"two-pass": {}, "welford": {"square": welford}, "double": {"given": in_double}},
     "rms_norm": {"two-pass": {}, "sequential": {"square": one_by_one}, "double": {"given": in_double}},
 }
 
@@ -396,7 +416,12 @@ CENTRED = (
         parts={"square": lambda l, x, mean: np.square(x).mean(axis=0)},
     ),
     Fault(name="unscaled", diagnosis="not divided by", parts={"inverse": lambda l, q: 1 + 0 * q}),
-    Fault(name="one-pass", diagnosis="one-pass variance", parts={"square": one_pass}, cases=("2-8/float32", "2-12/float32")),
+    Fault(
+        name="one-pass",
+        diagnosis="one-pass variance",
+        parts={"square": one_pass},
+        cases=("2-8/float32", "2-12/float32"),
+    ),
     Fault(name="mean-term", diagnosis="mean term missing", parts={"level": lambda l, p, c: 0}),
     Fault(
         name="swapped",
@@ -456,7 +481,23 @@ OF_RMS = (
         cases=("half/float16/float32", "half/bfloat16/float32"),
     ),
 )
+OF_GROUPS = (
+    Fault(name="one-group", diagnosis="in one group", parts={"groups": samples}),
+    Fault(name="own-groups", diagnosis="in groups of one", parts={"groups": channels}),
+    Fault(name="rows", diagnosis="all features at each position", parts={"groups": rows}),
+    Fault(name="interleaved", diagnosis="do not follow one another", parts={"groups": interleaved}),
+    Fault(name="swapped-groups", diagnosis="as there should be groups", parts={"groups": swapped}),
+)
+OF_INSTANCES = (
+    Fault(name="samples", diagnosis="all features together", parts={"groups": samples}),
+    Fault(name="rows", diagnosis="all features at each position", parts={"groups": rows}),
+)
 FAULTS: Mapping[str, tuple[Fault, ...]] = {
     "layer_norm": (*COMMON, *CENTRED, *OF_ROWS),
     "rms_norm": (*COMMON, *OF_ROWS, *OF_RMS),
+    "group_norm": (*COMMON, *CENTRED, *OF_GROUPS),
+    "instance_norm": (
+        *(fault for fault in (*COMMON, *CENTRED) if fault.name != "gamma-last"),
+        *OF_INSTANCES,
+    ),
 }

@@ -28,6 +28,8 @@ OPTIONS: Mapping[str, Any] = {
     "synchronized_batch_norm": {"shards": [0, 2]},
     "replicated_batch_norm": {"shards": [0, 2]},
     "replicated_centering": {"shards": [0, 2]},
+    "group_norm": {"groups": 1},
+    "instance_norm": {"tracked": True},
 }
 #: Their cases are refused where they have no values, or a train step.
 REFUSED = frozenset({"moments"})

@@ -1,4 +1,4 @@
-"""How far rounding may take a normalization by statistics of each sample: `docs/tolerances.md`, section 16.
+"""How far rounding may take a normalization by statistics of each sample: `docs/tolerances.md`, section 10.3.
 
 A group's statistics, its root and what goes through them are bounded as those of a feature of batch normalization are;
 what differs is that gamma and beta vary within a group, and that their gradients add up what many groups give.
@@ -71,10 +71,15 @@ def _normalized(b: _Bounded) -> Array:
 
 
 def _output(b: _Bounded, normalized: Array) -> Array:
-    """Return the bound on y; of an x̂ that is cast |γ|E + u|y|, where the storage of y adds its product's rounding."""
-    if not _cast(b.situation):
+    """Return the bound on y; of an x̂ that is cast |γ|E + u|y|, where the storage of y adds its product's rounding.
+
+    Where beta is added, the product is rounded apart from the sum.
+    """
+    cast = _cast(b.situation)
+    if not cast:
         return of_batch.output_bound(b.sizes, b.root, b.statistics, b.algorithm.worked)
-    return np.asarray(b.sizes.gamma * normalized + b.algorithm.worked.unit * b.sizes.output)
+    apart = cast * (b.sizes.normalized + normalized) if b.situation.configuration.center else 0.0
+    return np.asarray(b.sizes.gamma * (normalized + apart) + b.algorithm.worked.unit * b.sizes.output)
 
 
 def sizes_of(kind: Kind, n: Numbers) -> Sizes:

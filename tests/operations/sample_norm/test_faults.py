@@ -19,10 +19,15 @@ from tests.faults.by_sample import FAULTS, VARIANTS, Fault, Parts, produced
 from tests.told import diagnosed
 
 #: By operation, the files of its cases; and the ends of the ids of those that show most faults.
-FILES: Mapping[str, tuple[str, ...]] = {"layer_norm": ("layer", "layer-stability"), "rms_norm": ("rms",)}
-TELLING = ("rank-2/float32", "signs", "epsilon/large", "epsilon/small")
+FILES: Mapping[str, tuple[str, ...]] = {
+    "layer_norm": ("layer", "layer-stability"),
+    "rms_norm": ("rms",),
+    "group_norm": ("group",),
+    "instance_norm": ("instance",),
+}
+TELLING = ("rank-2/float32", "signs", "epsilon/large", "epsilon/small", "three/float32", "layout/rank-3/float32")
 #: What is not written for the faults: their longest cases, and steps of another kind.
-LEFT = ("half-long", "long-rows", "half-range", "empty-batch", "non-finite", "overflow")
+LEFT = ("half-long", "long-rows", "half-range", "empty-batch", "non-finite", "overflow", "instance.moving")
 PLANTED = [(op, fault) for op, faults in FAULTS.items() for fault in faults]
 
 

@@ -1,0 +1,103 @@
+"""Flax's linen: `flax.linen.LayerNorm`, with `use_fast_variance` as by default and switched off, and `flax.linen.RMSNorm`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+
+from conformance.protocol import Call, Configuration, Quantities
+from conformance_adapters.flax._native import FLAX, FLAX_NAMES, by_our_names
+from conformance_adapters.jax._native import (
+    adapter,
+    begun_pure,
+    infer_pure,
+    row,
+    sgd_pure,
+    state_pure,
+    supports_dtype,
+    train_pure,
+    with_keywords,
+)
+
+PROCESSES = "jax"
+
+
+def supports_rms(configuration: Configuration) -> str | None:
+    if configuration.center:
+        return "there is a scale and no bias"
+    if any(configuration.options.values()):
+        return "the scale multiplies as it is, before the result is rounded, and epsilon is inside the root"
+    return supports_dtype(configuration)
+
+
+def call_rms(configuration: Configuration) -> Call:
+    return Call(
+        path="flax.linen.RMSNorm",
+        keywords={
+            "epsilon": configuration.epsilon,
+            "dtype": configuration.dtype,
+            "param_dtype": configuration.parameter_dtype,
+            "use_scale": configuration.scale,
+            "reduction_axes": configuration.feature_axes,
+            "feature_axes": configuration.feature_axes,
+        },
+    )
+
+
+def call_layer(configuration: Configuration) -> Call:
+    keywords = {**call_rms(configuration).keywords, "use_bias": configuration.center}
+    return Call(path="flax.linen.LayerNorm", keywords=keywords)
+
+
+def call_two_pass(configuration: Configuration) -> Call:
+    return with_keywords(call_layer(configuration), use_fast_variance=False)
+
+
+def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    parameters = {FLAX_NAMES[name]: value for name, value in state.items()}
+    return begun_pure(apply, layer, (parameters, {}), by_our_names, configuration, mode, jax.devices(device)[0])
+
+
+def apply(layer: Any, parameters: Any, moving: Any, x: Any, training: bool) -> Any:
+    return layer.apply({"params": parameters}, x), moving
+
+
+def reload(live: Any) -> Any:
+    saved = flax.serialization.to_bytes(live.parameters)
+    fresh = jax.tree.map(jnp.zeros_like, live.parameters)
+    live.parameters = jax.device_put(flax.serialization.from_bytes(fresh, saved), live.device)
+    return live
+
+
+PAGE = "https://flax.readthedocs.io/en/latest/api_reference/flax.linen/layers.html#flax.linen."
+LAYER = row(
+    name="flax.linen.LayerNorm",
+    op="layer_norm",
+    supports=supports_dtype,
+    call=call_layer,
+    start=start,
+    state=state_pure,
+    steps={"train": train_pure, "infer": infer_pure, "reload": reload, "sgd": sgd_pure},
+    documentation=PAGE + "LayerNorm",
+    names={"gamma": "params/*/scale", "beta": "params/*/bias"},
+)
+
+ADAPTER = adapter(
+    "flax",
+    FLAX,
+    LAYER,
+    replace(LAYER, name="flax.linen.LayerNorm+two_pass", call=call_two_pass),
+    replace(
+        LAYER,
+        name="flax.linen.RMSNorm",
+        op="rms_norm",
+        supports=supports_rms,
+        call=call_rms,
+        documentation=PAGE + "RMSNorm",
+        names={"gamma": "params/*/scale"},
+    ),
+)

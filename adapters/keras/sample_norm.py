@@ -1,0 +1,145 @@
+"""Keras 3: `keras.layers.LayerNormalization` and `keras.layers.RMSNormalization`, on the backend of the process."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+
+from conformance.protocol import Call, Configuration, Quantities
+from conformance_adapters.keras._backend import BACKEND, LACKS, differentiate
+from conformance_adapters.keras._native import (
+    DOCUMENTATION,
+    LAYER,
+    adapter,
+    array,
+    built,
+    infer_layer,
+    policy,
+    prepare,
+    pulled,
+    reload_layer,
+    sgd,
+    supports_policy,
+    train_layer,
+)
+from conformance_adapters.tensorflow._process import once
+
+PROCESSES = "keras"
+
+#: By operation, our name -> the layer's name for the same variable.
+NAMES = {"layer_norm": {"gamma": "gamma", "beta": "beta"}, "rms_norm": {"gamma": "scale"}}
+
+
+def supports_rms(configuration: Configuration) -> str | None:
+    if not configuration.scale or configuration.center:
+        return "there is always a scale, and never an offset"
+    if any(configuration.options.values()):
+        return "the scale multiplies as it is, and epsilon is inside the root"
+    return supports_policy(configuration)
+
+
+def call_rms(configuration: Configuration) -> Call:
+    axes = configuration.feature_axes
+    return Call(
+        path="keras.layers.RMSNormalization",
+        keywords={
+            "axis": axes[0] if len(axes) == 1 else list(axes),
+            "epsilon": configuration.epsilon,
+            "dtype": policy(configuration),
+        },
+    )
+
+
+def call_layer(configuration: Configuration) -> Call:
+    keywords = {"center": configuration.center, "scale": configuration.scale}
+    return Call(path="keras.layers.LayerNormalization", keywords={**call_rms(configuration).keywords, **keywords})
+
+
+def forward(layer: Any, x: Any) -> Any:
+    return {"output": layer(x)}
+
+
+def learned(layer: Any) -> Any:
+    """Gamma and beta under the names of their gradients."""
+    return {f"grad_{'gamma' if v.name == 'scale' else v.name}": v.value for v in layer.trainable_variables}
+
+
+def differentiate_layer(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return differentiate(functools.partial(forward, layer), x, upstream, learned(layer))
+
+
+def differentiate_pure(layer: Any, trainable: Any, others: Any, x: Any, upstream: Any, training: bool) -> Any:
+    """On JAX a layer is differentiated as a pure function of its variables."""
+
+    def call(x: Any, trainable: Any) -> Any:
+        return layer.stateless_call(trainable, others, x)
+
+    quantities, moved = pulled(layer, call, x, upstream, trainable)
+    return {"grad_gamma" if name == "grad_scale" else name: value for name, value in quantities.items()}, moved
+
+
+def prepare_layer(layer: Any, mode: str) -> Any:
+    return prepare(layer, mode, differentiate_layer, differentiate_pure)
+
+
+def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    make = functools.partial(built, layer, configuration.shape, mode, prepare_layer)
+    names = NAMES[configuration.op]
+    with keras.device(device):
+        layer, step = once(make, type(layer), configuration, mode, device)
+        for name, value in state.items():
+            getattr(layer, names[name]).assign(value)
+    return SimpleNamespace(
+        layer=layer,
+        configuration=configuration,
+        names=names,
+        mode=mode,
+        device=device,
+        prepare=prepare_layer,
+        step=step,
+        gradients={},
+    )
+
+
+def state(live: Any) -> Quantities:
+    variables = {ours: getattr(live.layer, theirs, None) for ours, theirs in live.names.items()}
+    return {name: array(variable) for name, variable in variables.items() if variable is not None}
+
+
+def sgd_scale(live: Any, learning_rate: float) -> None:
+    (variable,) = live.layer.trainable_variables
+    keras.optimizers.SGD(learning_rate).apply([live.gradients["grad_gamma"]], [variable])
+
+
+STEPS = {"train": train_layer, "infer": infer_layer, "reload": reload_layer}
+ROWS = replace(
+    LAYER,
+    name=f"keras.layers.LayerNormalization+{BACKEND}",
+    op="layer_norm",
+    profile=(),
+    supports=supports_policy,
+    call=call_layer,
+    start=start,
+    state=state,
+    steps=STEPS if LACKS else {**STEPS, "sgd": sgd},
+    documentation=DOCUMENTATION + "layers/normalization_layers/layer_normalization/",
+    names={"gamma": "*/gamma", "beta": "*/beta"},
+)
+
+ADAPTER = adapter(
+    ROWS,
+    replace(
+        ROWS,
+        name=f"keras.layers.RMSNormalization+{BACKEND}",
+        op="rms_norm",
+        supports=supports_rms,
+        call=call_rms,
+        steps=STEPS if LACKS else {**STEPS, "sgd": sgd_scale},
+        documentation=DOCUMENTATION + "layers/normalization_layers/rms_normalization/",
+        names={"gamma": "*/scale"},
+    ),
+)
