@@ -1,4 +1,4 @@
-"""Equinox: `equinox.nn.LayerNorm` and `equinox.nn.RMSNorm`, mapped over every axis that they do not normalize."""
+"""Equinox: `equinox.nn.LayerNorm` and `RMSNorm`, mapped over every axis that they do not normalize, and `GroupNorm`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,28 @@ def supports_rms(configuration: Configuration) -> str | None:
     return supports(configuration)
 
 
+def supports_group(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (1,):
+        return "within `vmap` a sample has the shape (channels, ...)"
+    if configuration.scale != configuration.center:
+        return "`channelwise_affine` switches weight and bias together"
+    return supports_dtype(configuration)
+
+
+def call_group(configuration: Configuration) -> Call:
+    return Call(
+        path="equinox.nn.GroupNorm",
+        keywords={
+            "groups": configuration.options["groups"],
+            "channels": configuration.feature_count,
+            "eps": configuration.epsilon,
+            "channelwise_affine": configuration.scale,
+            "dtype": configuration.parameter_dtype,
+        },
+        function=True,
+    )
+
+
 def call(path: str, configuration: Configuration) -> Call:
     return Call(
         path=path,
@@ -61,12 +83,17 @@ def start(build: Any, configuration: Configuration, state: Quantities, mode: str
     return SimpleNamespace(
         build=build,
         layer=layer,
-        step=prepare(step, (), configuration, mode, eqx.filter_jit, (build.func, len(configuration.reduction_axes))),
+        step=prepare(step, (), configuration, mode, eqx.filter_jit, (build.func, mapped_axes(configuration))),
         mode=mode,
         device=device,
-        mapped=len(configuration.reduction_axes),
+        mapped=mapped_axes(configuration),
         gradients=None,
     )
+
+
+def mapped_axes(configuration: Configuration) -> int:
+    """How many leading axes the layer is mapped over: those of the samples where it has groups."""
+    return 1 if configuration.op == "group_norm" else len(configuration.reduction_axes)
 
 
 def state(live: Any) -> Quantities:
@@ -134,5 +161,13 @@ ADAPTER = adapter(
         supports=supports_rms,
         call=call_rms,
         documentation=PAGE + "RMSNorm",
+    ),
+    replace(
+        LAYER,
+        name="equinox.nn.GroupNorm",
+        op="group_norm",
+        supports=supports_group,
+        call=call_group,
+        documentation=PAGE + "GroupNorm",
     ),
 )

@@ -1,4 +1,4 @@
-"""Flax's nnx: `flax.nnx.LayerNorm`, with `use_fast_variance` as by default and switched off, and `flax.nnx.RMSNorm`."""
+"""Flax's nnx: `flax.nnx.LayerNorm`, by default and two-pass, `RMSNorm`, `GroupNorm` and `InstanceNorm`."""
 
 from __future__ import annotations
 
@@ -38,6 +38,16 @@ def supports_rms(configuration: Configuration) -> str | None:
     return supports(configuration)
 
 
+def supports_last(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (configuration.rank - 1,):
+        return "the reduction axes include the last one, which is the feature axis"
+    return supports_instance(configuration)
+
+
+def supports_instance(configuration: Configuration) -> str | None:
+    return "there are no moving values" if configuration.options.get("tracked") else supports(configuration)
+
+
 def call_rms(configuration: Configuration) -> Call:
     """The constructor without its `rngs`, which is not data."""
     return Call(
@@ -58,6 +68,27 @@ def call_rms(configuration: Configuration) -> Call:
 def call_layer(configuration: Configuration) -> Call:
     keywords = {**call_rms(configuration).keywords, "use_bias": configuration.center}
     return Call(path="flax.nnx.LayerNorm", keywords=keywords, function=True)
+
+
+def affine(configuration: Configuration) -> dict[str, Any]:
+    return {
+        "num_features": configuration.feature_count,
+        "epsilon": configuration.epsilon,
+        "dtype": configuration.dtype,
+        "param_dtype": configuration.parameter_dtype,
+        "use_bias": configuration.center,
+        "use_scale": configuration.scale,
+    }
+
+
+def call_group(configuration: Configuration) -> Call:
+    keywords = {**affine(configuration), "num_groups": configuration.options["groups"]}
+    return Call(path="flax.nnx.GroupNorm", keywords=keywords, function=True)
+
+
+def call_instance(configuration: Configuration) -> Call:
+    keywords = {**affine(configuration), "feature_axes": configuration.feature_axes[0]}
+    return Call(path="flax.nnx.InstanceNorm", keywords=keywords, function=True)
 
 
 def call_two_pass(configuration: Configuration) -> Call:
@@ -106,5 +137,21 @@ ADAPTER = adapter(
         call=call_rms,
         documentation=PAGE + "RMSNorm",
         names={"gamma": "*/scale"},
+    ),
+    replace(
+        LAYER,
+        name="flax.nnx.GroupNorm",
+        op="group_norm",
+        supports=supports_last,
+        call=call_group,
+        documentation=PAGE + "GroupNorm",
+    ),
+    replace(
+        LAYER,
+        name="flax.nnx.InstanceNorm",
+        op="instance_norm",
+        supports=supports_instance,
+        call=call_instance,
+        documentation=PAGE + "InstanceNorm",
     ),
 )

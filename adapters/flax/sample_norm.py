@@ -1,4 +1,4 @@
-"""Flax's linen: `flax.linen.LayerNorm`, with `use_fast_variance` as by default and switched off, and `flax.linen.RMSNorm`."""
+"""Flax's linen: `flax.linen.LayerNorm`, `RMSNorm`, `GroupNorm` and `InstanceNorm`; layer and group norm two-pass as well."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ def supports_rms(configuration: Configuration) -> str | None:
     return supports_dtype(configuration)
 
 
+def supports_last(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (configuration.rank - 1,):
+        return "the reduction axes include the last one, which is the feature axis"
+    if configuration.options.get("tracked"):
+        return "there are no moving values"
+    return supports_dtype(configuration)
+
+
+def supports_instance(configuration: Configuration) -> str | None:
+    if len(configuration.feature_axes) != 1 or configuration.options.get("tracked"):
+        return "there are no moving values, and one axis of features"
+    return supports_dtype(configuration)
+
+
 def call_rms(configuration: Configuration) -> Call:
     return Call(
         path="flax.linen.RMSNorm",
@@ -51,6 +65,30 @@ def call_rms(configuration: Configuration) -> Call:
 def call_layer(configuration: Configuration) -> Call:
     keywords = {**call_rms(configuration).keywords, "use_bias": configuration.center}
     return Call(path="flax.linen.LayerNorm", keywords=keywords)
+
+
+def affine(configuration: Configuration) -> dict[str, Any]:
+    return {
+        "epsilon": configuration.epsilon,
+        "dtype": configuration.dtype,
+        "param_dtype": configuration.parameter_dtype,
+        "use_bias": configuration.center,
+        "use_scale": configuration.scale,
+    }
+
+
+def call_group(configuration: Configuration) -> Call:
+    keywords = {"num_groups": configuration.options["groups"], **affine(configuration)}
+    return Call(path="flax.linen.GroupNorm", keywords=keywords)
+
+
+def call_group_two_pass(configuration: Configuration) -> Call:
+    return with_keywords(call_group(configuration), use_fast_variance=False)
+
+
+def call_instance(configuration: Configuration) -> Call:
+    keywords = {"feature_axes": configuration.feature_axes, **affine(configuration)}
+    return Call(path="flax.linen.InstanceNorm", keywords=keywords)
 
 
 def call_two_pass(configuration: Configuration) -> Call:
@@ -85,6 +123,14 @@ LAYER = row(
     documentation=PAGE + "LayerNorm",
     names={"gamma": "params/*/scale", "beta": "params/*/bias"},
 )
+GROUP = replace(
+    LAYER,
+    name="flax.linen.GroupNorm",
+    op="group_norm",
+    supports=supports_last,
+    call=call_group,
+    documentation=PAGE + "GroupNorm",
+)
 
 ADAPTER = adapter(
     "flax",
@@ -99,5 +145,15 @@ ADAPTER = adapter(
         call=call_rms,
         documentation=PAGE + "RMSNorm",
         names={"gamma": "params/*/scale"},
+    ),
+    GROUP,
+    replace(GROUP, name="flax.linen.GroupNorm+two_pass", call=call_group_two_pass),
+    replace(
+        LAYER,
+        name="flax.linen.InstanceNorm",
+        op="instance_norm",
+        supports=supports_instance,
+        call=call_instance,
+        documentation=PAGE + "InstanceNorm",
     ),
 )

@@ -1,4 +1,4 @@
-"""Haiku: `haiku.LayerNorm`, two-pass as by default and with `use_fast_variance`, and `haiku.RMSNorm`."""
+"""Haiku: `haiku.LayerNorm`, two-pass as by default and with `use_fast_variance`, `RMSNorm`, `GroupNorm`, `InstanceNorm`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ PROCESSES = "jax"
 NAMES = {
     "layer_norm": {"gamma": ("layer_norm", "scale"), "beta": ("layer_norm", "offset")},
     "rms_norm": {"gamma": ("rms_norm", "scale")},
+    "group_norm": {"gamma": ("group_norm", "scale"), "beta": ("group_norm", "offset")},
+    "instance_norm": {"gamma": ("instance_norm", "scale"), "beta": ("instance_norm", "offset")},
 }
 
 
@@ -47,6 +49,14 @@ def supports_rms(configuration: Configuration) -> str | None:
     return supports(configuration)
 
 
+def supports_channels(configuration: Configuration) -> str | None:
+    if configuration.feature_axes not in ((1,), (configuration.rank - 1,)):
+        return "`data_format` is channels_first or channels_last"
+    if configuration.options.get("tracked"):
+        return "there are no moving values"
+    return supports(configuration)
+
+
 def call_rms(configuration: Configuration) -> Call:
     axes = configuration.feature_axes
     keywords = {"axis": axes, "param_axis": axes, "create_scale": configuration.scale, "eps": configuration.epsilon}
@@ -56,6 +66,22 @@ def call_rms(configuration: Configuration) -> Call:
 def call_layer(configuration: Configuration) -> Call:
     keywords = {**call_rms(configuration).keywords, "create_offset": configuration.center}
     return Call(path="haiku.LayerNorm", keywords=keywords, function=True)
+
+
+def call_instance(configuration: Configuration) -> Call:
+    last = configuration.feature_axes == (configuration.rank - 1,)
+    keywords = {
+        "create_scale": configuration.scale,
+        "create_offset": configuration.center,
+        "eps": configuration.epsilon,
+        "data_format": "channels_last" if last else "channels_first",
+    }
+    return Call(path="haiku.InstanceNorm", keywords=keywords, function=True)
+
+
+def call_group(configuration: Configuration) -> Call:
+    keywords = {"groups": configuration.options["groups"], **call_instance(configuration).keywords}
+    return Call(path="haiku.GroupNorm", keywords=keywords, function=True)
 
 
 def call_fast(configuration: Configuration) -> Call:
@@ -111,5 +137,21 @@ ADAPTER = adapter(
         call=call_rms,
         documentation=DOCUMENTATION + "rmsnorm",
         names={"gamma": "*/scale"},
+    ),
+    replace(
+        LAYER,
+        name="haiku.GroupNorm",
+        op="group_norm",
+        supports=supports_channels,
+        call=call_group,
+        documentation=DOCUMENTATION + "groupnorm",
+    ),
+    replace(
+        LAYER,
+        name="haiku.InstanceNorm",
+        op="instance_norm",
+        supports=supports_channels,
+        call=call_instance,
+        documentation=DOCUMENTATION + "instancenorm",
     ),
 )

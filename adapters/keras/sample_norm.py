@@ -1,4 +1,4 @@
-"""Keras 3: `keras.layers.LayerNormalization` and `keras.layers.RMSNormalization`, on the backend of the process."""
+"""Keras 3: `keras.layers.LayerNormalization`, `RMSNormalization` and `GroupNormalization`, on the backend of the process."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ PROCESSES = "keras"
 
 #: By operation, our name -> the layer's name for the same variable.
 NAMES = {"layer_norm": {"gamma": "gamma", "beta": "beta"}, "rms_norm": {"gamma": "scale"}}
+NAMES |= dict.fromkeys(("group_norm", "instance_norm"), NAMES["layer_norm"])
 
 
 def supports_rms(configuration: Configuration) -> str | None:
@@ -39,6 +40,14 @@ def supports_rms(configuration: Configuration) -> str | None:
         return "there is always a scale, and never an offset"
     if any(configuration.options.values()):
         return "the scale multiplies as it is, and epsilon is inside the root"
+    return supports_policy(configuration)
+
+
+def supports_group(configuration: Configuration) -> str | None:
+    if len(configuration.feature_axes) != 1:
+        return "`axis` is an integer"
+    if configuration.options.get("tracked"):
+        return "there are no moving values"
     return supports_policy(configuration)
 
 
@@ -57,6 +66,12 @@ def call_rms(configuration: Configuration) -> Call:
 def call_layer(configuration: Configuration) -> Call:
     keywords = {"center": configuration.center, "scale": configuration.scale}
     return Call(path="keras.layers.LayerNormalization", keywords={**call_rms(configuration).keywords, **keywords})
+
+
+def call_group(configuration: Configuration) -> Call:
+    """With groups of -1 the layer is an instance normalization, as its page says."""
+    keywords = {"groups": configuration.options.get("groups", -1), **call_layer(configuration).keywords}
+    return Call(path="keras.layers.GroupNormalization", keywords=keywords)
 
 
 def forward(layer: Any, x: Any) -> Any:
@@ -129,6 +144,14 @@ ROWS = replace(
     documentation=DOCUMENTATION + "layers/normalization_layers/layer_normalization/",
     names={"gamma": "*/gamma", "beta": "*/beta"},
 )
+GROUP = replace(
+    ROWS,
+    name=f"keras.layers.GroupNormalization+{BACKEND}",
+    op="group_norm",
+    supports=supports_group,
+    call=call_group,
+    documentation=DOCUMENTATION + "layers/normalization_layers/group_normalization/",
+)
 
 ADAPTER = adapter(
     ROWS,
@@ -142,4 +165,6 @@ ADAPTER = adapter(
         documentation=DOCUMENTATION + "layers/normalization_layers/rms_normalization/",
         names={"gamma": "*/scale"},
     ),
+    GROUP,
+    replace(GROUP, name=f"keras.layers.GroupNormalization+instances+{BACKEND}", op="instance_norm"),
 )

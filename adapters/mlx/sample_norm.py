@@ -1,7 +1,8 @@
-"""MLX: `mlx.nn.LayerNorm` and `mlx.nn.RMSNorm`, eager alone."""
+"""MLX: `mlx.nn.LayerNorm`, `RMSNorm`, `GroupNorm` in both of its ways, and `InstanceNorm`, eager alone."""
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,30 @@ def supports_rms(configuration: Configuration) -> str | None:
     if any(configuration.options.values()):
         return "the weight multiplies as it is, and eps is inside the root"
     return supports(configuration)
+
+
+def supports_channels(configuration: Configuration) -> str | None:
+    if configuration.scale != configuration.center or configuration.options.get("tracked"):
+        return "`affine` switches weight and bias together, and there are no moving values"
+    if configuration.op == "instance_norm" and configuration.rank < 3:
+        return "InstanceNorm expects inputs with at least 3 dimensions"
+    return supports(configuration)
+
+
+def call_group(configuration: Configuration, *, pytorch_compatible: bool) -> Call:
+    return Call(
+        path="mlx.nn.GroupNorm",
+        keywords={
+            "num_groups": configuration.options["groups"],
+            "pytorch_compatible": pytorch_compatible,
+            **call_instance(configuration).keywords,
+        },
+    )
+
+
+def call_instance(configuration: Configuration) -> Call:
+    keywords = {**call_rms(configuration).keywords, "affine": configuration.scale}
+    return Call(path="mlx.nn.InstanceNorm", keywords=keywords)
 
 
 def call_rms(configuration: Configuration) -> Call:
@@ -132,6 +157,14 @@ LAYER = Implementation(
     documentation=PAGE + "LayerNorm.html",
     names={"gamma": "*.weight", "beta": "*.bias"},
 )
+GROUP = replace(
+    LAYER,
+    name="mlx.nn.GroupNorm",
+    op="group_norm",
+    supports=supports_channels,
+    call=functools.partial(call_group, pytorch_compatible=False),
+    documentation=PAGE + "GroupNorm.html",
+)
 
 ADAPTER = Adapter(
     library="mlx",
@@ -147,6 +180,19 @@ ADAPTER = Adapter(
             call=call_rms,
             documentation=PAGE + "RMSNorm.html",
             names={"gamma": "*.weight"},
+        ),
+        GROUP,
+        replace(
+            GROUP,
+            name="mlx.nn.GroupNorm+pytorch_compatible",
+            call=functools.partial(call_group, pytorch_compatible=True),
+        ),
+        replace(
+            GROUP,
+            name="mlx.nn.InstanceNorm",
+            op="instance_norm",
+            call=call_instance,
+            documentation=PAGE + "InstanceNorm.html",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""ONNX: a `LayerNormalization` node of opset 17 and an `RMSNormalization` node of opset 23, by both evaluators."""
+"""ONNX: nodes of `LayerNormalization`, `RMSNormalization`, `GroupNormalization` and `InstanceNormalization`, by both evaluators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from conformance.protocol import Adapter, Call, Configuration, Implementation, Q
 PROCESSES = "portable"
 
 #: By operation its opset, with the IR version that came with it.
-OPSETS = {"layer_norm": (17, 8), "rms_norm": (23, 11)}
+OPSETS = {"layer_norm": (17, 8), "rms_norm": (23, 11), "group_norm": (21, 10), "instance_norm": (6, 3)}
 #: Our name -> the name of the node's input.
 NAMES = {"gamma": "Scale", "beta": "B"}
 TYPES = {
@@ -33,6 +33,10 @@ def supports(configuration: Configuration) -> str | None:
     rank, count = configuration.rank, len(configuration.feature_axes)
     if configuration.feature_axes != tuple(range(rank - count, rank)):
         return "the dimensions from `axis` on are normalized"
+    return supports_types(configuration)
+
+
+def supports_types(configuration: Configuration) -> str | None:
     if not configuration.scale:
         return "`Scale` is a required input"
     if configuration.parameter_dtype != configuration.dtype:
@@ -48,6 +52,20 @@ def supports_rms(configuration: Configuration) -> str | None:
     if any(configuration.options.values()):
         return "the scale multiplies as it is, and epsilon is inside the root"
     return supports(configuration)
+
+
+def supports_channels(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (1,) or configuration.rank < 3:
+        return "dimensions are in the form of (N x C x D1 ... Dn), with n of at least 1"
+    if not configuration.center or configuration.options.get("tracked"):
+        return "the scale and the bias are required inputs, and there are no moving values"
+    return supports_types(configuration)
+
+
+def call_channels(op_type: str, configuration: Configuration) -> Call:
+    groups = {"num_groups": configuration.options["groups"]} if "groups" in configuration.options else {}
+    keywords = {"op_type": op_type, "inputs": ["X", *NAMES.values()], "epsilon": configuration.epsilon, **groups}
+    return Call(path="onnx.helper.make_node", keywords=keywords, function=True)
 
 
 def call(op_type: str, configuration: Configuration) -> Call:
@@ -122,13 +140,28 @@ RMS = replace(
     call=functools.partial(call, "RMSNormalization"),
     documentation=PAGE + "RMSNormalization.html",
 )
+GROUP = replace(
+    RUNTIME,
+    name="onnxruntime.GroupNormalization",
+    op="group_norm",
+    supports=supports_channels,
+    call=functools.partial(call_channels, "GroupNormalization"),
+    documentation=PAGE + "GroupNormalization.html",
+)
+INSTANCE = replace(
+    GROUP,
+    name="onnxruntime.InstanceNormalization",
+    op="instance_norm",
+    call=functools.partial(call_channels, "InstanceNormalization"),
+    documentation=PAGE + "InstanceNormalization.html",
+)
 BY_REFERENCE = {"devices": ("cpu",), "dtypes": tuple(TYPES), "start": functools.partial(start, reference)}
 
 ADAPTER = Adapter(
     library="onnx",
     versions={"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
     settings={
-        "opset": "17 for LayerNormalization, 23 for RMSNormalization",
+        "opset": "17 for LayerNormalization, 23 for RMSNormalization, 21 for GroupNormalization, 6 for InstanceNormalization",
         "providers": ", ".join(onnxruntime.get_available_providers()),
         "graph optimizations": str(onnxruntime.SessionOptions().graph_optimization_level),
         "threads within an op": str(onnxruntime.SessionOptions().intra_op_num_threads or "automatic"),
@@ -138,5 +171,9 @@ ADAPTER = Adapter(
         replace(RUNTIME, name="onnx.reference.LayerNormalization", **BY_REFERENCE),
         RMS,
         replace(RMS, name="onnx.reference.RMSNormalization", **BY_REFERENCE),
+        GROUP,
+        replace(GROUP, name="onnx.reference.GroupNormalization", **BY_REFERENCE),
+        INSTANCE,
+        replace(INSTANCE, name="onnx.reference.InstanceNormalization", **BY_REFERENCE),
     ),
 )

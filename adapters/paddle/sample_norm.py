@@ -1,4 +1,4 @@
-"""Paddle: `paddle.nn.LayerNorm`, and `paddle.nn.functional.rms_norm`."""
+"""Paddle: `paddle.nn.LayerNorm`, `GroupNorm` and `InstanceNorm1D/2D/3D` by rank, and `paddle.nn.functional.rms_norm`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ PROCESSES = "paddle"
 
 #: Our name -> the name of the tensor.
 NAMES = {"gamma": "weight", "beta": "bias"}
+#: The same of instance normalization.
+INSTANCE_NAMES = {"gamma": "scale", "beta": "bias"}
 PLACES = {"cpu": "cpu", "gpu": "gpu:0"}
 
 
@@ -36,15 +38,44 @@ def supports_rms(configuration: Configuration) -> str | None:
     return supports(configuration)
 
 
+def supports_group(configuration: Configuration) -> str | None:
+    if configuration.feature_axes != (1,) or configuration.parameter_dtype != configuration.dtype:
+        return "the channels are axis 1, and weight and bias have the dtype of the input"
+    return None
+
+
+def supports_instance(configuration: Configuration) -> str | None:
+    if not 3 <= configuration.rank <= 5:
+        return "InstanceNorm1D, 2D and 3D take inputs of rank 3 to 5"
+    if configuration.scale != configuration.center:
+        return "weight_attr and bias_attr must be set to False at the same time"
+    if configuration.options.get("tracked"):
+        return "there are no moving values"
+    return supports_group(configuration)
+
+
+def call_group(configuration: Configuration) -> Call:
+    keywords = {"num_groups": configuration.options["groups"], "num_channels": configuration.feature_count}
+    return Call(path="paddle.nn.GroupNorm", keywords={**keywords, **learning(configuration)})
+
+
+def call_instance(configuration: Configuration) -> Call:
+    keywords = {"num_features": configuration.feature_count, **learning(configuration)}
+    return Call(path=f"paddle.nn.InstanceNorm{configuration.rank - 2}D", keywords=keywords)
+
+
+def learning(configuration: Configuration) -> dict[str, Any]:
+    return {
+        "epsilon": configuration.epsilon,
+        "weight_attr": None if configuration.scale else False,
+        "bias_attr": None if configuration.center else False,
+    }
+
+
 def call(configuration: Configuration) -> Call:
     return Call(
         path="paddle.nn.LayerNorm",
-        keywords={
-            "normalized_shape": list(configuration.features),
-            "epsilon": configuration.epsilon,
-            "weight_attr": None if configuration.scale else False,
-            "bias_attr": None if configuration.center else False,
-        },
+        keywords={"normalized_shape": list(configuration.features), **learning(configuration)},
     )
 
 
@@ -56,18 +87,19 @@ def call_rms(configuration: Configuration) -> Call:
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     paddle.device.set_device(PLACES[device])
     layer.to(device=PLACES[device], dtype=configuration.dtype)
-    layer.set_state_dict({NAMES[name]: paddle.to_tensor(value) for name, value in state.items()})
-    return SimpleNamespace(layer=layer, forward=layer, tensors=dict(layer.named_parameters()))
+    names = INSTANCE_NAMES if configuration.op == "instance_norm" else NAMES
+    layer.set_state_dict({names[name]: paddle.to_tensor(value) for name, value in state.items()})
+    return SimpleNamespace(layer=layer, forward=layer, names=names, tensors=dict(layer.named_parameters()))
 
 
 def start_function(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     paddle.device.set_device(PLACES[device])
     tensors = {NAMES[name]: paddle.to_tensor(value, stop_gradient=False) for name, value in state.items()}
-    return SimpleNamespace(forward=functools.partial(function, **tensors), tensors=tensors)
+    return SimpleNamespace(forward=functools.partial(function, **tensors), names=NAMES, tensors=tensors)
 
 
 def state(live: Any) -> Quantities:
-    return {ours: live.tensors[theirs].numpy() for ours, theirs in NAMES.items() if theirs in live.tensors}
+    return {ours: live.tensors[theirs].numpy() for ours, theirs in live.names.items() if theirs in live.tensors}
 
 
 def step(live: Any, x: Any, upstream: Any) -> Quantities:
@@ -79,7 +111,7 @@ def step(live: Any, x: Any, upstream: Any) -> Quantities:
         parameter.clear_gradient()
     output = live.forward(x)
     output.backward(paddle.to_tensor(upstream))
-    learned = {f"grad_{ours}": live.tensors[theirs] for ours, theirs in NAMES.items() if theirs in live.tensors}
+    learned = {f"grad_{ours}": live.tensors[theirs] for ours, theirs in live.names.items() if theirs in live.tensors}
     gradients = {name: tensor.grad for name, tensor in {"grad_input": x, **learned}.items()}
     given = {name: gradient.numpy() for name, gradient in gradients.items() if gradient is not None}
     return {"output": output.numpy(), **given}
@@ -137,6 +169,23 @@ ADAPTER = Adapter(
             steps={"train": step, "infer": step, "sgd": sgd},
             documentation=DOCUMENTATION + "functional/rms_norm_en.html",
             names={},
+        ),
+        replace(
+            LAYER,
+            name="paddle.nn.GroupNorm",
+            op="group_norm",
+            supports=supports_group,
+            call=call_group,
+            documentation=DOCUMENTATION + "GroupNorm_en.html",
+        ),
+        replace(
+            LAYER,
+            name="paddle.nn.InstanceNorm",
+            op="instance_norm",
+            supports=supports_instance,
+            call=call_instance,
+            documentation=DOCUMENTATION + "InstanceNorm2D_en.html",
+            names={ours: f"*.{theirs}" for ours, theirs in INSTANCE_NAMES.items()},
         ),
     ),
 )

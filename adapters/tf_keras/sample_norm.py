@@ -1,4 +1,4 @@
-"""Legacy Keras: `tf_keras.layers.LayerNormalization`; and TensorFlow's own functions, `tf.nn.moments` over each row."""
+"""Legacy Keras: `tf_keras.layers.LayerNormalization` and `GroupNormalization`; and TensorFlow's own functions, `tf.nn.moments` over each row."""
 
 from __future__ import annotations
 
@@ -48,6 +48,20 @@ def call_layer(configuration: Configuration) -> Call:
     return Call(path="tf_keras.layers.LayerNormalization", keywords=given)
 
 
+def supports_group(configuration: Configuration) -> str | None:
+    if len(configuration.feature_axes) != 1:
+        return "`axis` is an integer"
+    if configuration.options.get("tracked"):
+        return "there are no moving values"
+    return supports_layer(configuration)
+
+
+def call_group(configuration: Configuration) -> Call:
+    """With groups of -1 the layer is an instance normalization, as its page says."""
+    given = {"groups": configuration.options.get("groups", -1), **call_layer(configuration).keywords}
+    return Call(path="tf_keras.layers.GroupNormalization", keywords=given)
+
+
 def call_function(configuration: Configuration) -> Call:
     """The function that normalizes, to which `tf.nn.moments` hands mean and variance of each row."""
     return Call(
@@ -94,9 +108,19 @@ ROWS = replace(
     steps={"train": train_layer, "infer": infer_layer, "reload": reload_layer, "sgd": sgd},
     documentation=PAGES + "keras/layers/LayerNormalization",
 )
+GROUP = replace(
+    ROWS,
+    name="tf_keras.layers.GroupNormalization",
+    op="group_norm",
+    supports=supports_group,
+    call=call_group,
+    documentation=PAGES + "keras/layers/GroupNormalization",
+)
 
 ADAPTER = adapter(
     ROWS,
+    GROUP,
+    replace(GROUP, name="tf_keras.layers.GroupNormalization+instances", op="instance_norm"),
     replace(
         ROWS,
         name="tf.nn.moments+rows",
