@@ -30,10 +30,15 @@ from conformance_adapters.tf_keras._native import (
     prepare_layer,
     reload_layer,
     sgd,
-    supports_layer,
 )
 
 PROCESSES = "tf-keras"
+
+
+def supports(configuration: Configuration) -> str | None:
+    if configuration.parameter_dtype != configuration.dtype:
+        return "the variables have the dtype of the layer"
+    return None
 
 
 def supports_function(configuration: Configuration) -> str | None:
@@ -53,7 +58,7 @@ def supports_group(configuration: Configuration) -> str | None:
         return "`axis` is an integer"
     if configuration.options.get("tracked"):
         return "there are no moving values"
-    return supports_layer(configuration)
+    return supports(configuration)
 
 
 def call_group(configuration: Configuration) -> Call:
@@ -102,7 +107,7 @@ ROWS = replace(
     name="tf_keras.layers.LayerNormalization",
     op="layer_norm",
     profile=(),
-    supports=supports_layer,
+    supports=supports,
     call=call_layer,
     start=start,
     steps={"train": train_layer, "infer": infer_layer, "reload": reload_layer, "sgd": sgd},

@@ -160,12 +160,8 @@ def _gradients(kind: Kind, base: Hypothesis) -> Iterator[Hypothesis]:
     if kind.centred:
         yield hypothesis("mean-term-missing", "grad_input", lambda s, n, g: n.in_rows(g.input + level(n, g)))
     yield hypothesis("variance-term-missing", "grad_input", lambda s, n, g: n.in_rows(g.input + slope(n, g)))
-    yield hypothesis(
-        "gamma-missing-from-input-gradient",
-        "grad_input",
-        lambda s, n, g: n.in_rows(_ungained(kind, n, gathered(_given(s), n.members))),
-    )
-    yield hypothesis("gamma-applied-after-gradient", "grad_input", lambda s, n, g: _gained_last(kind, s, n))
+    for id_, last in (("gamma-missing-from-input-gradient", False), ("gamma-applied-after-gradient", True)):
+        yield giving(base, because(id_), functools.partial(_ungained, kind, last), "grad_input")
     yield hypothesis(
         "gamma-gradient-not-normalized",
         "grad_gamma",
@@ -196,16 +192,22 @@ def _backward(
     return {quantity: changed_to(results[quantity], change(situation, n, n.gradients), len(n.x))}
 
 
-def _ungained(kind: Kind, n: Numbers, pull: Array) -> Array:
-    """Return dx of an upstream gradient that gamma has not met."""
-    slope = (pull * n.normalized).mean(axis=0)
-    level = pull.mean(axis=0) if kind.centred else 0
-    return np.asarray(n.inverse_root * (pull - level - n.normalized * n.bessel * slope))
+def _ungained(kind: Kind, last: bool, situation: Situation, results: Results) -> Results:
+    """Return dx of an upstream gradient that gamma has not met.
 
-
-def _gained_last(kind: Kind, situation: Situation, n: Numbers) -> Array:
-    """Return dx that gamma met after the means were taken off, as is right where gamma is the same for a whole group."""
-    return n.in_rows(n.gamma * _ungained(kind, n, gathered(_given(situation), n.members)))
+    With `last`, gamma meets it after the means were taken off, as is right where it is the same for a whole group.
+    """
+    if "grad_input" not in results or "gamma" not in situation.state or not situation.x.size:
+        return {}
+    neutral = 0 if situation.configuration.options.get("unit_offset") else 1
+    gamma = situation.state["gamma"]
+    plain = replace(situation, state={**situation.state, "gamma": np.full_like(gamma, neutral)})
+    without = performed(kind, plain, working(situation.configuration.dtype))["grad_input"]
+    if not last:
+        return {"grad_input": without}
+    gained = gamma + (1 - neutral)
+    bound = np.abs(gained) * without.bound + 2.0**-23 * np.abs(gained * without.value)
+    return {"grad_input": replace(without, value=gained * without.value, bound=bound.astype(np.float64))}
 
 
 def _given(situation: Situation) -> Array:

@@ -25,7 +25,7 @@ FILES: Mapping[str, tuple[str, ...]] = {
     "group_norm": ("group",),
     "instance_norm": ("instance",),
 }
-TELLING = ("rank-2/float32", "signs", "epsilon/large", "epsilon/small", "three/float32", "layout/rank-3/float32")
+TELLING = ("rows/rank-2/float32", "signs", "epsilon/large", "three/float32")
 #: What is not written for the faults: their longest cases, and steps of another kind.
 LEFT = ("half-long", "long-rows", "half-range", "empty-batch", "non-finite", "overflow", "instance.moving")
 PLANTED = [(op, fault) for op, faults in FAULTS.items() for fault in faults]
