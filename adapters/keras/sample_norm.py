@@ -31,8 +31,8 @@ from conformance_adapters.tensorflow._process import once
 PROCESSES = "keras"
 
 #: By operation, our name -> the layer's name for the same variable.
-NAMES = {"layer_norm": {"gamma": "gamma", "beta": "beta"}, "rms_norm": {"gamma": "scale"}}
-NAMES |= dict.fromkeys(("group_norm", "instance_norm"), NAMES["layer_norm"])
+VARIABLES = {"layer_norm": {"gamma": "gamma", "beta": "beta"}, "rms_norm": {"gamma": "scale"}}
+VARIABLES |= dict.fromkeys(("group_norm", "instance_norm"), VARIABLES["layer_norm"])
 
 
 def supports_rms(configuration: Configuration) -> str | None:
@@ -63,14 +63,14 @@ def call_rms(configuration: Configuration) -> Call:
     )
 
 
-def call_layer(configuration: Configuration) -> Call:
+def call_layer_norm(configuration: Configuration) -> Call:
     keywords = {"center": configuration.center, "scale": configuration.scale}
     return Call(path="keras.layers.LayerNormalization", keywords={**call_rms(configuration).keywords, **keywords})
 
 
 def call_group(configuration: Configuration) -> Call:
     """With groups of -1 the layer is an instance normalization, as its page says."""
-    keywords = {"groups": configuration.options.get("groups", -1), **call_layer(configuration).keywords}
+    keywords = {"groups": configuration.options.get("groups", -1), **call_layer_norm(configuration).keywords}
     return Call(path="keras.layers.GroupNormalization", keywords=keywords)
 
 
@@ -78,16 +78,16 @@ def forward(layer: Any, x: Any) -> Any:
     return {"output": layer(x)}
 
 
-def learned(layer: Any) -> Any:
+def learned_rows(layer: Any) -> Any:
     """Gamma and beta under the names of their gradients."""
     return {f"grad_{'gamma' if v.name == 'scale' else v.name}": v.value for v in layer.trainable_variables}
 
 
-def differentiate_layer(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
-    return differentiate(functools.partial(forward, layer), x, upstream, learned(layer))
+def differentiate_rows(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+    return differentiate(functools.partial(forward, layer), x, upstream, learned_rows(layer))
 
 
-def differentiate_pure(layer: Any, trainable: Any, others: Any, x: Any, upstream: Any, training: bool) -> Any:
+def differentiate_pure_rows(layer: Any, trainable: Any, others: Any, x: Any, upstream: Any, training: bool) -> Any:
     """On JAX a layer is differentiated as a pure function of its variables."""
 
     def call(x: Any, trainable: Any) -> Any:
@@ -97,13 +97,13 @@ def differentiate_pure(layer: Any, trainable: Any, others: Any, x: Any, upstream
     return {"grad_gamma" if name == "grad_scale" else name: value for name, value in quantities.items()}, moved
 
 
-def prepare_layer(layer: Any, mode: str) -> Any:
-    return prepare(layer, mode, differentiate_layer, differentiate_pure)
+def prepare_rows(layer: Any, mode: str) -> Any:
+    return prepare(layer, mode, differentiate_rows, differentiate_pure_rows)
 
 
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    make = functools.partial(built, layer, configuration.shape, mode, prepare_layer)
-    names = NAMES[configuration.op]
+    make = functools.partial(built, layer, configuration.shape, mode, prepare_rows)
+    names = VARIABLES[configuration.op]
     with keras.device(device):
         layer, step = once(make, type(layer), configuration, mode, device)
         for name, value in state.items():
@@ -114,7 +114,7 @@ def start(layer: Any, configuration: Configuration, state: Quantities, mode: str
         names=names,
         mode=mode,
         device=device,
-        prepare=prepare_layer,
+        prepare=prepare_rows,
         step=step,
         gradients={},
     )
@@ -130,17 +130,17 @@ def sgd_scale(live: Any, learning_rate: float) -> None:
     keras.optimizers.SGD(learning_rate).apply([live.gradients["grad_gamma"]], [variable])
 
 
-STEPS = {"train": train_layer, "infer": infer_layer, "reload": reload_layer}
+ROW_STEPS = {"train": train_layer, "infer": infer_layer, "reload": reload_layer}
 ROWS = replace(
     LAYER,
     name=f"keras.layers.LayerNormalization+{BACKEND}",
     op="layer_norm",
     profile=(),
     supports=supports_policy,
-    call=call_layer,
+    call=call_layer_norm,
     start=start,
     state=state,
-    steps=STEPS if LACKS else {**STEPS, "sgd": sgd},
+    steps=ROW_STEPS if LACKS else {**ROW_STEPS, "sgd": sgd},
     documentation=DOCUMENTATION + "layers/normalization_layers/layer_normalization/",
     names={"gamma": "*/gamma", "beta": "*/beta"},
 )
@@ -161,7 +161,7 @@ ADAPTER = adapter(
         op="rms_norm",
         supports=supports_rms,
         call=call_rms,
-        steps=STEPS if LACKS else {**STEPS, "sgd": sgd_scale},
+        steps=ROW_STEPS if LACKS else {**ROW_STEPS, "sgd": sgd_scale},
         documentation=DOCUMENTATION + "layers/normalization_layers/rms_normalization/",
         names={"gamma": "*/scale"},
     ),

@@ -47,7 +47,7 @@ def supports_function(configuration: Configuration) -> str | None:
     return None
 
 
-def call_layer(configuration: Configuration) -> Call:
+def call_layer_norm(configuration: Configuration) -> Call:
     given = keywords(configuration)
     del given["momentum"]
     return Call(path="tf_keras.layers.LayerNormalization", keywords=given)
@@ -63,7 +63,7 @@ def supports_group(configuration: Configuration) -> str | None:
 
 def call_group(configuration: Configuration) -> Call:
     """With groups of -1 the layer is an instance normalization, as its page says."""
-    given = {"groups": configuration.options.get("groups", -1), **call_layer(configuration).keywords}
+    given = {"groups": configuration.options.get("groups", -1), **call_layer_norm(configuration).keywords}
     return Call(path="tf_keras.layers.GroupNormalization", keywords=given)
 
 
@@ -74,12 +74,12 @@ def call_function(configuration: Configuration) -> Call:
     )
 
 
-def differentiate_layer(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
+def differentiate_rows(layer: Any, x: Any, upstream: Any, training: bool) -> Any:
     return differentiate(layer, layer, x, upstream)
 
 
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    prepare = functools.partial(prepare_layer, differentiate_layer)
+    prepare = functools.partial(prepare_layer, differentiate_rows)
     make = functools.partial(built, layer, configuration.shape, mode, prepare)
     with tf.device(device):
         layer, step = once(make, type(layer), configuration, mode, device)
@@ -108,7 +108,7 @@ ROWS = replace(
     op="layer_norm",
     profile=(),
     supports=supports,
-    call=call_layer,
+    call=call_layer_norm,
     start=start,
     steps={"train": train_layer, "infer": infer_layer, "reload": reload_layer, "sgd": sgd},
     documentation=PAGES + "keras/layers/LayerNormalization",

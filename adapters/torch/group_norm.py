@@ -109,7 +109,7 @@ def step_instance(live: Any, x: Any, upstream: Any, training: bool) -> Quantitie
 
 
 #: Of the variance that enters the moving one, no page says which it is.
-MOVING_CORRECTION = Declared(
+INSTANCE_CORRECTION = Declared(
     field="moving_correction",
     value=1,
     source="source code",
@@ -131,7 +131,7 @@ INSTANCE = replace(
     GROUP,
     name="torch.nn.InstanceNorm",
     op="instance_norm",
-    profile=(MOVING_CORRECTION,),
+    profile=(INSTANCE_CORRECTION,),
     supports=supports_instance,
     call=call_instance,
     documentation=DOCUMENTATION + "generated/torch.nn.InstanceNorm2d.html",

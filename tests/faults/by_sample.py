@@ -420,7 +420,7 @@ CENTRED = (
         name="one-pass",
         diagnosis="one-pass variance",
         parts={"square": one_pass},
-        cases=("2-8/float32",),
+        cases=("2-8/float32", "2-8/first/float32"),
     ),
     Fault(name="mean-term", diagnosis="mean term missing", parts={"level": lambda l, p, c: 0}),
     Fault(

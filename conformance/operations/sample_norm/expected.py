@@ -26,7 +26,9 @@ def performed(kind: Kind, situation: Situation, worked: Precision) -> dict[str, 
     """Return what a step must give, in training and in inference alike."""
     with np.errstate(all="ignore"):
         n = computed(kind, situation)
-        algorithms = classes_of(replace(situation, x=n.x), worked)
+        # Of no values no variance is computed, whatever a hypothesis says of how.
+        variance = situation.variance if n.x.size else "welford"
+        algorithms = classes_of(replace(situation, x=n.x, variance=variance), worked)
         classes = {grade: bounds(kind, n, situation, algorithm) for grade, algorithm in algorithms.items()}
         sizes = sizes_of(kind, n)
         held, inside = _magnitudes(n, sizes, situation), _domains(n, sizes, situation, worked)

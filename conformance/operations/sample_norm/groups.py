@@ -54,7 +54,8 @@ def columns(situation: Situation) -> Array:
 
 def samples(situation: Situation) -> Array:
     """Return one group for each sample: all its features at all its positions."""
-    return _in_samples(situation).reshape(_samples(situation), -1)
+    count = _samples(situation)
+    return _in_samples(situation).reshape(count, situation.x.size // max(1, count))
 
 
 def everything(situation: Situation) -> Array:
@@ -96,19 +97,21 @@ def interleaved_groups(situation: Situation) -> Array:
 def _in_channels(situation: Situation, groups: int) -> Array:
     by_sample = _in_samples(situation)
     samples_, length, count = by_sample.shape
-    size = count // groups
+    size = count // max(1, groups)
     split = by_sample.reshape(samples_, length, groups, size).transpose(0, 2, 1, 3)
     return np.asarray(split.reshape(samples_ * groups, length * size))
 
 
 def _samples(situation: Situation) -> int:
-    return situation.shape[0] if situation.shape else len(situation.x)
+    """Return how many samples the rows are of; where the first axis is a feature axis, each row is one."""
+    along_rows = bool(situation.shape) and 0 not in situation.configuration.feature_axes
+    return situation.shape[0] if along_rows else len(situation.x)
 
 
 def _in_samples(situation: Situation) -> Array:
     """Return the positions as (sample, place in it, feature)."""
     count, (length, features) = _samples(situation), situation.x.shape
-    return _positions(situation).reshape(count, max(1, length // count) if count else 1, features)
+    return _positions(situation).reshape(count, length // max(1, count), features)
 
 
 def _positions(situation: Situation) -> Array:

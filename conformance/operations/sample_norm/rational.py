@@ -55,6 +55,8 @@ class _Pass:
     def of(self, groups: Iterable[Group]) -> Exact:
         entries: dict[str, list[Entry]] = {name: [None] * (self.rows * self.features) for name in ("y", "n", "dx")}
         for group in groups:
+            if not group:
+                continue
             try:
                 numbers: _Group | None = self._normalized(group)
             except NotFiniteError:
