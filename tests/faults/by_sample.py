@@ -142,6 +142,16 @@ def last(l: Layer, dx: Array, gamma: Array) -> Any:
     return dx
 
 
+def met(l: Layer, parameter: Array) -> Any:
+    """Return gamma or beta as it meets the values."""
+    return parameter
+
+
+def along_last(l: Layer, parameter: Array) -> Any:
+    """Return it along the positions of a sample, of which there are as many as features."""
+    return parameter[:, np.newaxis]
+
+
 def grad_gamma(l: Layer, upstream: Array, n: Array, x: Array, deviation: Array) -> Any:
     return (upstream * n).sum(axis=0)
 
@@ -153,7 +163,7 @@ def grad_beta(l: Layer, upstream: Array) -> Any:
 HEALTHY: Parts = {
     part.__name__: part
     for part in (
-        count, center, square, inverse, given, normalized, cast, gain, pull, level, slope, last, grad_gamma, grad_beta,
+        count, center, square, inverse, given, normalized, cast, gain, met, pull, level, slope, last, grad_gamma, grad_beta,
     )
 }  # fmt: skip
 #: By operation, what its parts are beside those.
@@ -165,7 +175,7 @@ OF: Mapping[str, Parts] = {
 }
 _BACKWARD = frozenset({"pull", "level", "slope", "last", "grad_gamma", "grad_beta"})
 #: The parts whose change the closed form would not follow.
-_DIFFERENTIATED = frozenset({"count", "center", "square", "inverse", "given", "normalized"})
+_DIFFERENTIATED = frozenset({"met", "count", "center", "square", "inverse", "given", "normalized"})
 
 
 def flat(case: Case, array: Array) -> Array:
@@ -198,7 +208,7 @@ def forward(l: Layer, x: Array, gamma: Array, beta: Array) -> Array:
     n = np.empty(x.size, np.result_type(grouped, root))
     n[at] = l.part("cast", l.part("normalized", grouped, mean, root)).T
     gained, added = l.part("gain", gamma, beta)
-    return gained * n.reshape(x.shape) + added
+    return l.part("met", gained) * n.reshape(x.shape) + l.part("met", added)
 
 
 def by_complex_steps(l: Layer, x: Array, gamma: Array, beta: Array, upstream: Array) -> tuple[Array, Array, Array]:
@@ -444,6 +454,10 @@ OF_ROWS = (
     Fault(name="samples", diagnosis="each sample's values", parts={"groups": samples}, cases=("rank-3/float32",)),
     Fault(name="last-axis", diagnosis="the last axis alone", parts={"groups": last_axis}, cases=("two-axes/float32",)),
 )
+#: In rows of an axis that is not the last.
+ALONG = Fault(
+    name="along-last-axis", diagnosis="along the last axis", parts={"met": along_last}, cases=("first-square",)
+)
 OF_RMS = (
     Fault(name="mean-subtracted", diagnosis="mean subtracted", parts={"center": center}),
     Fault(
@@ -493,8 +507,8 @@ OF_INSTANCES = (
     Fault(name="rows", diagnosis="all features at each position", parts={"groups": rows}),
 )
 FAULTS: Mapping[str, tuple[Fault, ...]] = {
-    "layer_norm": (*COMMON, *CENTRED, *OF_ROWS),
-    "rms_norm": (*COMMON, *OF_ROWS, *OF_RMS),
+    "layer_norm": (*COMMON, *CENTRED, *OF_ROWS, ALONG),
+    "rms_norm": (*COMMON, *OF_ROWS, *OF_RMS, ALONG),
     "group_norm": (*COMMON, *CENTRED, *OF_GROUPS),
     "instance_norm": (
         *(fault for fault in (*COMMON, *CENTRED) if fault.name != "gamma-last"),

@@ -42,6 +42,8 @@ def hypotheses(
         yield giving(base, because("normalized-over-other-values", values=values), functools.partial(_other, other))
     yield from _gradients(kind, base)
     yield from parameters(base)
+    if len(configuration.feature_axes) == 1 and configuration.feature_axes[0] not in (0, configuration.rank - 1):
+        yield giving(base, because("parameters-along-last-axis"), functools.partial(_along_last_axis, kind))
     yield from _data(base)
     yield from state_changes(base, ("gamma", "beta"), {})
     if kind.centred:
@@ -218,6 +220,26 @@ def _given(situation: Situation) -> Array:
 def _nothing(situation: Situation, results: Results) -> Results:
     del situation
     return {name: replace(one, value=0 * one.value) for name, one in results.items() if name != "output"}
+
+
+def _along_last_axis(kind: Kind, situation: Situation, results: Results) -> Results:
+    """Return what gamma and beta give that meet the last axis, which is as long as the feature axis is."""
+    features = situation.configuration.feature_count
+    if not results or not situation.x.size or not situation.shape or situation.shape[-1] != features:
+        return {}
+    # Of the rows of other axes, the last one varies fastest.
+    place = np.arange(len(situation.x)) % features
+    state = {
+        name: np.broadcast_to(value[place][:, np.newaxis], situation.x.shape) for name, value in situation.state.items()
+    }
+    others = performed(kind, replace(situation, state=state), working(situation.configuration.dtype))
+    if situation.upstream is not None:
+        n = computed(kind, situation)
+        gained = {"grad_gamma": _given(situation) * n.in_rows(n.normalized), "grad_beta": _given(situation)}
+        for name, terms in gained.items():
+            by_place = terms.sum(axis=1).reshape(-1, features).sum(axis=0)
+            others[name] = changed_to(others[name], by_place, len(terms))
+    return {name: others[name] for name in results.keys() & others.keys()}
 
 
 def _data(base: Hypothesis) -> Iterator[Hypothesis]:
