@@ -92,8 +92,8 @@ def start(build: Any, configuration: Configuration, state: Quantities, mode: str
     pure = transformed(build.func, tuple(build.keywords.items()))
     names = NAMES[configuration.op]
     x = jax.ShapeDtypeStruct(configuration.shape, jnp.dtype(configuration.dtype))
-    shaped = jax.eval_shape(pure.init, jax.random.key(0), x), {}
-    values, read = filled(shaped, names, state), functools.partial(read_haiku, names)
+    shaped: Any = jax.eval_shape(pure.init, jax.random.key(0), x)
+    values, read = filled((shaped, {}), names, state), functools.partial(read_haiku, names)
     return begun_pure(apply, pure, values, read, configuration, mode, jax.devices(device)[0])
 
 

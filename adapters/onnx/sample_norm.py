@@ -155,7 +155,11 @@ INSTANCE = replace(
     call=functools.partial(call_channels, "InstanceNormalization"),
     documentation=PAGE + "InstanceNormalization.html",
 )
-BY_REFERENCE = {"devices": ("cpu",), "dtypes": tuple(TYPES), "start": functools.partial(start, reference)}
+BY_REFERENCE: dict[str, Any] = {
+    "devices": ("cpu",),
+    "dtypes": tuple(TYPES),
+    "start": functools.partial(start, reference),
+}
 
 ADAPTER = Adapter(
     library="onnx",
