@@ -151,6 +151,8 @@ GROUP = replace(
 INSTANCE = replace(
     GROUP,
     name="onnxruntime.InstanceNormalization",
+    # Could not find an implementation for InstanceNormalization(6) node, with float64.
+    dtypes=("float32", "float16"),
     op="instance_norm",
     call=functools.partial(call_channels, "InstanceNormalization"),
     documentation=PAGE + "InstanceNormalization.html",

@@ -52,8 +52,8 @@ def start(operation: Any, configuration: Configuration, state: Quantities, mode:
 
 
 def supports_group(configuration: Configuration) -> str | None:
-    if configuration.feature_axes != (1,):
-        return "the second dimension of the data is the channel dimension"
+    if configuration.feature_axes != (1,) or configuration.rank < 3:
+        return "the second dimension of the data is the channel dimension, and the plugin wants one after it"
     if not (configuration.scale and configuration.center):
         return "scale and bias are required inputs"
     return supports(configuration)

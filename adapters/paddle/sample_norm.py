@@ -1,8 +1,7 @@
-"""Paddle: `paddle.nn.LayerNorm`, `GroupNorm` and `InstanceNorm1D/2D/3D` by rank, and `paddle.nn.functional.rms_norm`."""
+"""Paddle: `paddle.nn.LayerNorm`, `GroupNorm`, and `InstanceNorm1D/2D/3D` by rank."""
 
 from __future__ import annotations
 
-import functools
 import io
 from dataclasses import replace
 from types import SimpleNamespace
@@ -30,11 +29,11 @@ def supports(configuration: Configuration) -> str | None:
     return None
 
 
-def supports_rms(configuration: Configuration) -> str | None:
-    if configuration.center:
-        return "there is a weight and no bias"
-    if any(configuration.options.values()):
-        return "the weight multiplies as it is, and eps is inside the root"
+def supports_layer(configuration: Configuration) -> str | None:
+    if len(configuration.feature_axes) > 1 and (configuration.scale or configuration.center):
+        return "weight and bias are flat, of the product of `normalized_shape`"
+    if configuration.epsilon > 1e-3:
+        return "epsilon should be between 0.0 and 0.001"
     return supports(configuration)
 
 
@@ -79,23 +78,12 @@ def call(configuration: Configuration) -> Call:
     )
 
 
-def call_rms(configuration: Configuration) -> Call:
-    keywords = {"normalized_shape": list(configuration.features), "eps": configuration.epsilon}
-    return Call(path="paddle.nn.functional.rms_norm", keywords=keywords, function=True)
-
-
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     paddle.device.set_device(PLACES[device])
     layer.to(device=PLACES[device], dtype=configuration.dtype)
     names = INSTANCE_NAMES if configuration.op == "instance_norm" else NAMES
     layer.set_state_dict({names[name]: paddle.to_tensor(value) for name, value in state.items()})
     return SimpleNamespace(layer=layer, forward=layer, names=names, tensors=dict(layer.named_parameters()))
-
-
-def start_function(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    paddle.device.set_device(PLACES[device])
-    tensors = {NAMES[name]: paddle.to_tensor(value, stop_gradient=False) for name, value in state.items()}
-    return SimpleNamespace(forward=functools.partial(function, **tensors), names=NAMES, tensors=tensors)
 
 
 def state(live: Any) -> Quantities:
@@ -141,7 +129,7 @@ LAYER = Implementation(
     devices=("cpu", "gpu") if paddle.device.is_compiled_with_cuda() else ("cpu",),
     # On the CPU the kernel is registered for these two alone.
     dtypes=("float64", "float32"),
-    supports=supports,
+    supports=supports_layer,
     call=call,
     start=start,
     state=state,
@@ -159,17 +147,6 @@ ADAPTER = Adapter(
     },
     implementations=(
         LAYER,
-        replace(
-            LAYER,
-            name="paddle.nn.functional.rms_norm",
-            op="rms_norm",
-            supports=supports_rms,
-            call=call_rms,
-            start=start_function,
-            steps={"train": step, "infer": step, "sgd": sgd},
-            documentation=DOCUMENTATION + "functional/rms_norm_en.html",
-            names={},
-        ),
         replace(
             LAYER,
             name="paddle.nn.GroupNorm",

@@ -64,19 +64,19 @@ def last_axis(l: Layer, labels: Array) -> Array:
     return np.arange(labels.size).reshape(labels.shape) // length
 
 
-def channels(l: Layer, labels: Array) -> Array:
+def channels(l: Layer, labels: Array) -> Any:
     return samples(l, labels) * labels.shape[2] + columns(l, labels)
 
 
-def channel_groups(l: Layer, labels: Array) -> Array:
+def channel_groups(l: Layer, labels: Array) -> Any:
     return samples(l, labels) * labels.shape[2] + columns(l, labels) // (labels.shape[2] // l.case.options["groups"])
 
 
-def interleaved(l: Layer, labels: Array) -> Array:
+def interleaved(l: Layer, labels: Array) -> Any:
     return samples(l, labels) * labels.shape[2] + columns(l, labels) % l.case.options["groups"]
 
 
-def swapped(l: Layer, labels: Array) -> Array:
+def swapped(l: Layer, labels: Array) -> Any:
     return samples(l, labels) * labels.shape[2] + columns(l, labels) // l.case.options["groups"]
 
 
@@ -199,7 +199,7 @@ def places(l: Layer, x: Array) -> Array:
     return order.reshape(len(np.unique(labels)), -1)
 
 
-def forward(l: Layer, x: Array, gamma: Array, beta: Array) -> Array:
+def forward(l: Layer, x: Array, gamma: Array, beta: Array) -> Any:
     """Return the output of x, of the shape (samples, positions, features)."""
     at = places(l, x)
     grouped = l.part("given", x.reshape(-1)[at].T)

@@ -114,9 +114,14 @@ def _through(change: _Changed, n: Numbers, normalized: Array, inverse_root: Arra
     through = inverse_root * pull
     if change in (_about_zero, _unscaled):
         through = through - through.mean(axis=0)
-    spread = {_uncentred: 1.0, _deviation_alone: 1.0, _about_zero: 1.0, _undivided: float(count), _unscaled: 0.0}[
-        change
-    ]
+    spreads: dict[_Changed, float] = {
+        _uncentred: 1.0,
+        _deviation_alone: 1.0,
+        _about_zero: 1.0,
+        _undivided: float(count),
+        _unscaled: 0.0,
+    }
+    spread = spreads[change]
     entering = n.x if change in (_about_zero, _undivided) else n.x - mean
     slope = (pull * normalized).sum(axis=0) * inverse_root**2
     return np.asarray(through - spread * entering * slope / count)

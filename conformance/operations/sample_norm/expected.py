@@ -88,11 +88,11 @@ def _domains(n: Numbers, sizes: Sizes, situation: Situation, worked: Precision) 
         pull=pull,
     )
     inside = domains(reach, worked)
-    of_features = n.in_rows(inside[""]).all(axis=0)
+    of_features = np.asarray(n.in_rows(inside[""]).all(axis=0))
     total = 0.0 if situation.upstream is None else np.abs(situation.upstream).sum(axis=0)
     return {
         "output": inside["output"],
         "grad_input": inside[""],
-        "grad_gamma": of_features,
+        "grad_gamma": np.asarray(of_features),
         "grad_beta": np.asarray(~(total >= worked.largest) | ~np.isfinite(total)),
     }
