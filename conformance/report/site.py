@@ -22,6 +22,7 @@ from conformance.report.index import index, words
 from conformance.report.links import Links
 from conformance.report.model import Report
 from conformance.report.naming import READINGS, named
+from conformance.report.operations import operations
 from conformance.report.pairs import pairs
 from conformance.report.porting import porting
 from conformance.report.ranked import SharedFinding, causes
@@ -94,7 +95,11 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             title="What was found",
             template="index.html.j2",
             menu="Overview",
-            values={"frameworks": libraries, "causes": by_cause},
+            values={
+                "frameworks": libraries,
+                "operations": operations(report.cells, libraries),
+                "causes": by_cause,
+            },
         ),
         Page(
             path="causes.html",

@@ -20,8 +20,10 @@ def clauses_of(raw: Raw) -> tuple[str, ...]:
     return tuple(sorted(dict.fromkeys(found), key=lambda number: [int(part) for part in number.split(".")])) or ("1.1",)
 
 
+#: The operations that normalize by statistics of each sample.
+_BY_SAMPLE = ("layer_norm", "rms_norm", "group_norm", "instance_norm")
 #: The operations that take no part in the clauses of batch normalization's steps.
-_APART = ("centering", "replicated_centering", "moments", "differentiated_moments", "weighted_moments")
+_APART = ("centering", "replicated_centering", "moments", "differentiated_moments", "weighted_moments", *_BY_SAMPLE)
 _COMMON = ("2.1", "2.2", "3.1", "13.1")
 _BY_OPERATION: Mapping[str, tuple[str, ...]] = {
     "centering": ("20.2",),
@@ -39,6 +41,10 @@ _BY_OPERATION: Mapping[str, tuple[str, ...]] = {
     "moments": ("27.1", "27.2"),
     "differentiated_moments": ("26.9",),
     "weighted_moments": ("32.1",),
+    "layer_norm": ("28.1", "28.2"),
+    "rms_norm": ("28.1", "29.1"),
+    "group_norm": ("30.1", "30.2"),
+    "instance_norm": ("30.1", "31.1"),
 }
 _BY_STEP: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "": {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,6 +34,12 @@ def _differentiated(picks: Picks, _layout: Layout) -> list[str]:
     )
 
 
+def _groups(picks: Picks, layout: Layout) -> int:
+    """Take a number of groups that divides the features."""
+    features = math.prod(layout.shape[axis] for axis in layout.feature_axes)
+    return picks.one([groups for groups in range(1, features + 1) if features % groups == 0] or [1])
+
+
 _FIELDS: Mapping[str, Callable[[Picks, Layout], Any]] = {
     "shards": _shards,
     "differentiated": _differentiated,
@@ -42,10 +49,15 @@ _FIELDS: Mapping[str, Callable[[Picks, Layout], Any]] = {
     "rmin": lambda picks, _layout: picks.one((None, 0.0, 0.5, 1.0)),
     "rmax": lambda picks, _layout: picks.one((None, 1.0, 3.0, (1.0, 2.0))),
     "dmax": lambda picks, _layout: picks.one((None, 1.0, 2.0, 0.5, (1.0, 3.0), 0.0)),
+    "groups": _groups,
+    "unit_offset": lambda picks, _layout: picks.one((None, True)),
+    "epsilon": lambda picks, _layout: picks.one((None, None, None, "outside")),
+    "cast": lambda picks, _layout: picks.one((None, "before_gamma")),
+    "tracked": lambda picks, _layout: picks.one((None, True)),
     "input_dtype": lambda picks, _layout: picks.one(("int32", "int8", "uint8", "int64", "bool")),
 }
-#: Those of operations that divide the samples along the first axis.
-DIVIDING = frozenset({"shards", "virtual_batch"})
+#: Those of operations whose samples lie along the first axis.
+DIVIDING = frozenset({"shards", "virtual_batch", "groups", "tracked"})
 
 
 def names(operation: Operation) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ OPTIONS: Mapping[str, Any] = {
     "partly_differentiated_batch_norm": {"differentiated": ["input", "beta"]},
     "replicated_batch_norm": {"shards": [0, 2]},
     "replicated_centering": {"shards": [0, 2]},
+    "group_norm": {"groups": 1},
+    "instance_norm": {"tracked": True},
 }
 #: Their cases are refused where they have no values, or a train step.
 REFUSED = frozenset({"moments", "differentiated_moments", "weighted_moments"})

@@ -158,8 +158,8 @@ def test_a_case_stands_in_the_file_of_its_family(tmp_path: Path) -> None:
 
 
 def test_an_unknown_operation_names_the_known_ones(tmp_path: Path) -> None:
-    assert complaints(tmp_path, fam=(HEAD + STEPS).replace("op: batch_norm", "op: layer_norm")) == [
-        f"fam.yaml:5:3: op: expected one of {', '.join(sorted(OPERATIONS))}, got 'layer_norm'"
+    assert complaints(tmp_path, fam=(HEAD + STEPS).replace("op: batch_norm", "op: spectral_norm")) == [
+        f"fam.yaml:5:3: op: expected one of {', '.join(sorted(OPERATIONS))}, got 'spectral_norm'"
     ]
 
 
