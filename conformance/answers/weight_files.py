@@ -61,7 +61,8 @@ def read(path: Path) -> Saved:
     if reader is None:
         raise UsageError(f"{path}: expected {READ}; got {path.suffix or 'no suffix'}")
     try:
-        if path.stat() and not path.is_file():
+        path.stat()
+        if not path.is_file():
             # A device may have no end, and a pipe none to come.
             return _refused(path, "is a folder, a device or a pipe")
         return reader(path)

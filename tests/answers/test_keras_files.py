@@ -17,7 +17,7 @@ from conformance.answers.keras_files import read_archive, read_hdf5
 from conformance.answers.saved import Saved
 from conformance.errors import UsageError
 
-NORM = {"momentum": 0.99, "epsilon": 1e-5, "center": True, "scale": True, "axis": -1}
+NORM: dict[str, Any] = {"momentum": 0.99, "epsilon": 1e-5, "center": True, "scale": True, "axis": -1}
 
 
 def layer(kind: str, name: str, *, shape: tuple[int | None, ...] | None = None, **config: Any) -> dict[str, Any]:
@@ -41,7 +41,7 @@ MODEL = layer(
         layer("LayerNormalization", "other"),
     ],
 )
-NUMBERED = {
+NUMBERED: dict[str, list[list[float]]] = {
     "layers/conv2d": [[0.0, 0, 0]],
     "layers/batch_normalization": [[1.0, 1, 1], [2, 2, 2], [3, 3, 3], [4, 4, 4]],
     "layers/sequential/layers/sync_batch_normalization": [[5.0, 5], [6, 6], [7, 7]],
