@@ -115,7 +115,7 @@ def twice() -> Array:
 
 def overflown() -> Array:
     output = (WIDE - WIDE.mean(axis=0)) / np.sqrt(WIDE.var(axis=0) + 1e-3)
-    return output.astype(np.float16).astype(np.float64) * [0, 1]
+    return np.asarray(output.astype(np.float16) * np.array([0, 1], np.float16), dtype=np.float64)
 
 
 #: Written from what people ask about, before it was known which of them are named.
