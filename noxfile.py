@@ -30,7 +30,10 @@ PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 SHORT = 150
 GROUPS = ("torch", "tensorflow", "jax", "portable")
 #: What the environment of the suite has beside its own dependencies.
-EXTRAS, TOOLS = ("regression", "report", "search", "throughput"), ("tests", "browser", "lint", "typing", "build")
+EXTRAS, TOOLS = (
+    ("regression", "report", "search", "throughput", "weights"),
+    ("tests", "browser", "lint", "typing", "build"),
+)
 #: What no lock can hold: the index chooses between a build for the CPU and those for CUDA, which have other hashes.
 BUILT_BY_INDEX = ("torch",)
 #: What a build of those for CUDA requires, in versions that it says itself.

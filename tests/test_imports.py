@@ -43,6 +43,7 @@ FLOORS = {name: floor for floor, names in enumerate(LAYERS) for name in names}
 #: What the core may import beside the standard library: the dependencies of pyproject.toml and what comes with pytest.
 CORE_PACKAGES = {
     "filelock",
+    "h5py",  # of the extra `weights`, imported when a file of Keras is read
     "hypothesis",  # of the extra `search`, imported when a search is asked for
     "ml_dtypes",
     "msgspec",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -40,20 +40,27 @@ def base_of(features: int, rank: int, axis: int) -> Configuration:
 
 
 def configured(
-    name: str, given: Mapping[str, str], rank: int, ask: Ask, features: int | None = None
+    name: str,
+    given: Mapping[str, str],
+    rank: int,
+    ask: Ask,
+    features: int | None = None,
+    learned: Collection[str] | None = None,
 ) -> tuple[Configuration, Mapping[str, str]]:
     """Return the configuration whose native call has the given arguments, and the argument for each of its fields.
 
-    It is of so many `features` where no argument says of how many. Raises `UsageError` where an argument is none of the
-    implementation's, or no configuration gives its value.
+    Where no argument says so, it is of so many `features`, and has gamma and beta as `learned` names them. Raises
+    `UsageError` where an argument is none of the implementation's, or no configuration gives its value.
     """
     base = first_supported(name, rank, ask)
     by_field = _sensitive(base, ask)
     known = {keyword for keywords in by_field.values() for keyword in keywords}
-    for argument in given:
-        if argument not in known:
-            (call,) = ask([base])
-            fixed = sorted(set(call.keywords) - known) if isinstance(call, NativeCall) else []
+    (plain,) = ask([base])
+    assert isinstance(plain, NativeCall)
+    for argument, text in given.items():
+        # What the row always has may be said, as long as it is what it has.
+        if argument not in known and not _has(plain, {argument: text}):
+            fixed = sorted(plain.keywords.keys() - known)
             also = f" (it always has {', '.join(fixed)} as the row of the report has)" if argument in fixed else ""
             raise UsageError(f"--{argument}: {name} is configured by {', '.join(sorted(known))}{also}")
     for setting in ("feature_axes", "features", "decay", "epsilon"):
@@ -62,7 +69,8 @@ def configured(
         base = _of_features(base, features)
     if features not in (None, base.feature_count):
         raise UsageError(f"{name}: of {features} features, and by its arguments of {base.feature_count}")
-    base = _switched(base, {key: given[key] for key in by_field.get("affine", ()) if key in given}, ask)
+    switches = {key: given[key] for key in by_field.get("affine", ()) if key in given}
+    base = _learning(base, learned, ask) if learned is not None and not switches else _switched(base, switches, ask)
     _verify(name, base, given, ask)
     return base, {setting: ", ".join(sorted(keywords)) for setting, keywords in by_field.items()}
 
@@ -170,6 +178,13 @@ def _switched(base: Configuration, wanted: Mapping[str, str], ask: Ask) -> Confi
     return fitting[0] if fitting else base
 
 
+def _learning(base: Configuration, learned: Collection[str], ask: Ask) -> Configuration:
+    """Return the configuration with gamma and beta as they are named, if the implementation can be without the other."""
+    wanted = replace(base, scale="gamma" in learned, center="beta" in learned)
+    (answer,) = ask([wanted])
+    return wanted if isinstance(answer, NativeCall) else base
+
+
 def _verify(name: str, configuration: Configuration, given: Mapping[str, str], ask: Ask) -> None:
     """Raise `UsageError` unless the native call of the configuration has the given arguments."""
     (answer,) = ask([configuration])
@@ -182,14 +197,15 @@ def _verify(name: str, configuration: Configuration, given: Mapping[str, str], a
 
 def _has(answer: Answer, wanted: Mapping[str, str]) -> bool:
     return isinstance(answer, NativeCall) and all(
-        keyword in answer.keywords and _same(_literal(answer.keywords[keyword]), _literal(text))
-        for keyword, text in wanted.items()
+        keyword in answer.keywords and same(answer.keywords[keyword], text) for keyword, text in wanted.items()
     )
 
 
-def _same(one: Any, other: Any) -> bool:
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
-    return math.isclose(one, other, rel_tol=1e-12, abs_tol=1e-300) if numbers else bool(one == other)
+def same(one: str, other: str) -> bool:
+    """Return whether two arguments are the same value, however they are written."""
+    values = _literal(one), _literal(other)
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return math.isclose(*values, rel_tol=1e-12, abs_tol=1e-300) if numbers else bool(values[0] == values[1])
 
 
 def _literal(text: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from conformance.answers.explanation import (
     PutIn,
     Values,
 )
-from conformance.answers.instead import instead
+from conformance.answers.instead import LARGEST, instead
 from conformance.answers.shown import values_of
 from conformance.dialect import Dialect
 from conformance.operations.operation import Expected, shape_of, unflatten
@@ -129,7 +129,19 @@ def _step(subject: Subject, dialect: Dialect, position: int, inputs: StepInputs,
             if one.step == position
         ),
         instead=instead(subject, request, beginning, results) if performs else (),
+        unshown=tuple(_unshown(subject, request)) if performs else (),
     )
+
+
+def _unshown(subject: Subject, request: Request) -> Iterator[str]:
+    """Yield what is not shown of a pass, each with the reason."""
+    inputs = request.inputs
+    if subject.operation.equations is None:
+        yield f"The equations of {subject.case.op} are not written out with their numbers; the formula is what it computes."
+    if inputs.input is not None and inputs.input.size > LARGEST:
+        yield f"What it would give otherwise is not computed of more than {LARGEST:,} values."
+    elif inputs.arrays and request.effect.performs == "train":
+        yield f"What other axes would give is not shown: the {' and the '.join(inputs.arrays)} would be another there."
 
 
 def _equations(subject: Subject, request: Request, beginning: Beginning) -> tuple[PutIn, ...]:

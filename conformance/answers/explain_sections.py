@@ -107,7 +107,8 @@ def _of_step(step: ExplainedStep) -> Section:
     if step.instead:
         rows = tuple((one.words, *_row(value)) for one in step.instead for value in one.gives)
         tables.append(Table(header=("if instead", "quantity", "gives"), rows=rows))
-    return Section(title=title, sentences=(step.formula,) if step.formula else (), tables=tuple(tables))
+    sentences = ((step.formula,) if step.formula else ()) + step.unshown
+    return Section(title=title, sentences=sentences, tables=tuple(tables))
 
 
 def _state_table(step: ExplainedStep) -> Table:

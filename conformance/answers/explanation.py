@@ -80,6 +80,8 @@ class ExplainedStep:
     """Of the first few features."""
     printed: tuple[Printed, ...]
     instead: tuple[Instead, ...]
+    unshown: tuple[str, ...]
+    """What cannot be shown of such a step, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

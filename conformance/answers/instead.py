@@ -42,6 +42,8 @@ _TAKEN_FOR = {
     "batch_norm": ("centering", "the mean taken off and the variance left, which is centering"),
     "centering": ("batch_norm", "divided by the standard deviation too, which is batch normalization"),
 }
+#: Of more values than this nothing is computed otherwise: a person waits for the answer.
+LARGEST = 200_000
 #: A change is told where it is seen in so many of the digits of a number.
 _SEEN = 1e-6
 _STATISTICS = ("batch_mean", "batch_variance")
@@ -51,7 +53,7 @@ def instead(
     subject: Subject, request: Request, beginning: Beginning, right: Mapping[str, Expected]
 ) -> tuple[Instead, ...]:
     """Return what the step would give otherwise, as far as it differs from the `right` numbers."""
-    if request.inputs.input is None or not request.inputs.input.size:
+    if request.inputs.input is None or not 0 < request.inputs.input.size <= LARGEST:
         return ()
     return (
         *_by_causes(subject, request, beginning, right),
@@ -111,8 +113,10 @@ def _laid_out(operation: Operation, configuration: Configuration, request: Reque
 
 
 def _along_other_axes(subject: Subject, request: Request) -> Iterator[Instead]:
-    """Yield the batch statistics with other axes kept."""
+    """Yield the batch statistics with other axes kept: not where a mask or another array is laid out by these."""
     operation, configuration = subject.operation, request.configuration
+    if request.inputs.arrays:
+        return
     if request.effect.performs != "train" or not set(_STATISTICS) & operation.quantities.keys() or operation.options:
         return
     for axes in kept_otherwise(configuration.shape, configuration.feature_axes):

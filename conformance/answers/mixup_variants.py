@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from conformance.answers.explain_subject import Subject
-from conformance.answers.mixup_choices import AxesChoice, EpsilonChoice, IgnoredChoice, MovedChoice
+from conformance.answers.mixup_choices import AxesChoice, Choice, EpsilonChoice, IgnoredChoice, MovedChoice
 from conformance.answers.typed_numbers import Typed
 from conformance.dialect import Dialect, PassName
 from conformance.operations.moving import moved
@@ -32,6 +32,8 @@ class Scene:
     x: Array
     state: Mapping[str, Array]
     asked: Mapping[str, Typed]
+    #: What of the data or the state is otherwise than was said.
+    taken: Choice
 
 
 def scene_of(
@@ -53,6 +55,7 @@ def scene_of(
         x=flat.astype(needed),
         state={name: value.astype(needed) for name, value in state.items() if value is not None},
         asked={name: _arranged(numbers, name in sized, x.shape, configuration) for name, numbers in asked.items()},
+        taken=Choice(),
     )
 
 
@@ -104,7 +107,7 @@ class Variants:
         """Return how far each variant is off, and what it gives: quantities of shape (…, variants, features)."""
         stored = self.subject.case.dtype
         off, gives = np.zeros(self.count), dict[str, Array]()
-        results = {**self._performed(performs, epsilon, dialect), **self._moved()}
+        results = {**self.performed(performs, epsilon, dialect), **self._moved()}
         for name, numbers in self.scene.asked.items():
             if name not in results:
                 return np.full(self.count, np.inf), {}
@@ -135,7 +138,8 @@ class Variants:
             for name, value in values.items()
         }
 
-    def _performed(self, performs: PassName, epsilon: EpsilonChoice, dialect: Dialect) -> Mapping[str, Expected]:
+    def performed(self, performs: PassName, epsilon: EpsilonChoice, dialect: Dialect) -> Mapping[str, Expected]:
+        """Return what the pass gives, the features of one variant after those of another."""
         operation, x = self.subject.operation, np.tile(self.scene.x, (1, self.count))
         configuration = replace(self.scene.configuration, shape=x.shape, feature_axes=(1,), epsilon=epsilon.value)
         situation = Situation(

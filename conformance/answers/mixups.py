@@ -24,6 +24,7 @@ from conformance.answers.mixup_choices import (
 from conformance.answers.mixup_hypotheses import PRICE, by_hypotheses
 from conformance.answers.mixup_line import line_text
 from conformance.answers.mixup_reading import Found, Performs, fitting, mode_choice, nearest, told
+from conformance.answers.mixup_states import misread, normalized
 from conformance.answers.mixup_variants import Scene, Variants, scene_of
 from conformance.answers.typed_numbers import Typed, typed
 from conformance.dialect import Dialect
@@ -33,6 +34,7 @@ from conformance.spec.case import Infer, Train
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+PASSES: tuple[Performs, ...] = ("infer", "train")
 #: The dearest choices are left out where the variants of the data would have more values than this together.
 _LARGEST = 1_000_000
 _CORRECTED = Difference(id="normalizing-correction", words="the variance that normalizes divided by m - 1")
@@ -115,15 +117,30 @@ def _sought(
     readings = [reading for scene in scenes if scene is not None for reading in _by_settings(subject, scene)]
     plainest = min((one.price for one in readings if one.off <= 1), default=np.inf)
     if plainest >= PRICE and scenes[0] is not None:
+        readings += _by_states(subject, scenes[0])
         readings += by_hypotheses(subject, scenes[0], start, inputs)
     return readings
+
+
+def _by_states(subject: Subject, scene: Scene) -> Iterator[Found]:
+    """Yield the readings by which another state was loaded, or the data were normalized before."""
+    if "output" not in scene.asked:
+        return
+    dialect = subject.operation.dialect
+    for other in misread(subject, scene):
+        for performs in PASSES:
+            yield from _varied(subject, other, dialect, performs)
+    for performs in PASSES:
+        twice = normalized(subject, scene, performs)
+        if twice is not None:
+            yield from _varied(subject, twice, dialect, performs)
 
 
 def _by_settings(subject: Subject, scene: Scene) -> Iterator[Found]:
     """Yield the readings of every combination of settings that fit, and of each the one that comes nearest."""
     for correction in (0, 1):
         dialect = replace(subject.operation.dialect, moving_correction=correction)
-        for performs in ("infer", "train"):
+        for performs in PASSES:
             yield from _varied(subject, scene, dialect, performs)
 
 
@@ -152,7 +169,7 @@ def _varied(subject: Subject, scene: Scene, dialect: Dialect, performs: Performs
         for correction in corrections:
             off, gives = variants.judged(performs, epsilon, replace(dialect, normalizing_correction=correction))
             corrected = Choice(price=1.0, differences=(_CORRECTED,)) if correction else Choice()
-            settings = (mode_choice(subject, performs), scene.axes, epsilon, corrected, entering)
+            settings = (mode_choice(subject, performs), scene.axes, scene.taken, epsilon, corrected, entering)
             for index in variants.promising(off):
                 yield Found(
                     performs=performs,

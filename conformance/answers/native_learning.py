@@ -19,7 +19,7 @@ from conformance.runfile.structs import DeclaredField, NativeCall, Record, Recor
 from conformance.verdict import Verdict
 
 #: Why a cell has no call for another reason than what it configures.
-_OF_THE_CASE = ("does not take", "has no step", "its threads")
+_OF_THE_CASE = ("does not take", "has no step", "its threads", "its PROCESSES name no variable")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

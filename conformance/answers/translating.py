@@ -30,6 +30,8 @@ from conformance.spec.causes import catalogue
 from conformance.spec.recipe import Normal, realize
 
 Array = np.ndarray[Any, np.dtype[Any]]
+#: How both layers are run.
+MODE, DEVICE = "eager", "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,8 @@ def translate(
     express the layer.
     """
     name, ask = source.implementation.name, functools.partial(libraries.ask, source)
-    configuration, arguments = configured(name, given, rank, ask, _features(state) or features)
+    learned = state.keys() & {"gamma", "beta"} if state else None
+    configuration, arguments = configured(name, given, rank, ask, _features(state) or features, learned)
     (call,) = libraries.ask(source, [configuration])
     assert isinstance(call, NativeCall)
     ours = Side(implementation=source.implementation, configuration=configuration, call=call, arguments=arguments)
@@ -213,8 +216,8 @@ def _cell(row: Row, configuration: Configuration, state: Mapping[str, Array], st
     return Cell(
         case=_case(row.implementation.name, configuration, steps, state),
         implementation=row.implementation,
-        mode="eager",
-        device="cpu",
+        mode=MODE,
+        device=DEVICE,
         key=row.key,
         unsupported=None,
     )

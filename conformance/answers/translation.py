@@ -86,6 +86,14 @@ class Translation:
         return tuple(one for one in self.remaining if "deviates" in (one.source, one.target))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A layer that the target cannot express, or the source has not, on an input of so many axes."""
+
+    rank: int
+    reason: str
+
+
 def losses(source: Side, target: Side) -> Iterator[Loss]:
     """Yield what cannot be carried over: choices that both document, steps, quantities, gamma and beta."""
     one, other = (_dialect(side) for side in (source, target))

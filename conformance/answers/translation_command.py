@@ -19,19 +19,25 @@ def translate(
     target: Annotated[
         list[str], typer.Option("--to", metavar="NAME", help="Likewise; of several, a table of all ordered pairs.")
     ],
-    rank: Annotated[int, typer.Option(min=2, max=5, help="The number of axes of the input.")] = 4,
+    rank: Annotated[
+        int | None,
+        typer.Option(min=2, max=5, help="The number of axes of the input; omitted: 4, and a proof for 2 too."),
+    ] = None,
     features: Annotated[
         int | None,
         typer.Option(min=1, help="How many features there are: 5 unless this, an argument or --weights says."),
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Saved weights of the source: .safetensors, .npz, .msgpack, .onnx."),
+        typer.Option(
+            metavar="FILE", help="Saved weights of the source: .keras, .h5, .pt, .safetensors, .npz, .msgpack, .onnx."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the target's weights go: .safetensors or .npz.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Where the target's weights go: .safetensors, .npz, .pt or .msgpack."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For a program: spec/translation.schema.json.")] = False,
     python: Annotated[
         list[str] | None, typer.Option("--python", metavar="GROUP=PATH", help="The interpreter of a framework group.")
     ] = None,

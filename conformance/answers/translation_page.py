@@ -1,26 +1,33 @@
-"""A translation as a page of text or JSON, and the weights that go with it."""
+"""What `conformance translate` does: both libraries asked, a file of weights read and written, and what is shown."""
 
 from __future__ import annotations
 
-import json
+import functools
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from conformance.answers import weight_files
+from conformance.answers.arguments import same
 from conformance.answers.translating import Libraries, Row, translate
-from conformance.answers.translation import Agreement, Translation, verdict_of
+from conformance.answers.translation import Refused, Translation
+from conformance.answers.translation_document import Carried, document_of
 from conformance.answers.translation_table import table, table_text
+from conformance.answers.translation_text import text_of
 from conformance.answers.weights import LayerWeights, layers_in, renamed
 from conformance.errors import UsageError
 from conformance.execution.pool import Workers
+from conformance.json_text import text_of as json_of
 from conformance.run.session import FOLDER, check_interpreters
+from conformance.whole import check_place
 
 Array = np.ndarray[Any, np.dtype[Any]]
+#: The ranks of the proof where neither a person nor a file says one: of images, and of dense layers.
+RANKS = (4, 2)
 #: What gamma and beta are where a layer has none.
 _NEUTRAL = {"gamma": 1.0, "beta": 0.0}
 
@@ -33,7 +40,8 @@ class Asked:
     targets: Sequence[str]
     #: The source's own arguments, `--momentum`, `0.99`, ….
     arguments: Sequence[str]
-    rank: int
+    #: None where it is left open.
+    rank: int | None
     features: int | None
     weights: Path | None
     out: Path | None
@@ -44,24 +52,62 @@ class Asked:
 def translated(asked: Asked, *, as_json: bool) -> str:
     """Return the translation as text or JSON, and write the weights where they were asked for. Raises `UsageError`."""
     given = arguments_of(asked.arguments)
-    if asked.out is not None and asked.weights is None:
-        raise UsageError("--out needs --weights: there is nothing to convert")
+    if asked.out is not None:
+        if asked.weights is None:
+            raise UsageError("--out needs --weights: there is nothing to convert")
+        weight_files.check_suffix(asked.out)
+        check_place(asked.out)
     check_interpreters(asked.interpreters, asked.adapters)
     with Workers(os.cpu_count() or 1, FOLDER) as workers:
         libraries = Libraries(asked.interpreters, asked.adapters, workers)
         if len(asked.sources) > 1 or len(asked.targets) > 1:
             if given or asked.weights or as_json:
                 raise UsageError("a table of pairs takes no arguments of a layer, no --weights and no --json")
-            return table_text(table(asked.sources, asked.targets, libraries, asked.rank))
-        source, target = libraries.row(asked.sources[0]), libraries.row(asked.targets[0])
-        layers = _layers(asked.weights, source)
-        state = layers[0].state if layers else None
-        made = translate(source, target, given, libraries, rank=asked.rank, features=asked.features, state=state)
-    if layers and asked.out is not None:
-        _write(asked.out, layers, target, made)
-    if as_json:
-        return json.dumps(document(made, layers), indent=1, ensure_ascii=False)
-    return text_of(made, layers)
+            return table_text(table(asked.sources, asked.targets, libraries, asked.rank or RANKS[0]))
+        return _pair(asked, given, libraries, as_json=as_json)
+
+
+def _pair(asked: Asked, given: Mapping[str, str], libraries: Libraries, *, as_json: bool) -> str:
+    """Return the translation of one layer, or of the layers of a file, between two libraries."""
+    source, target = libraries.row(asked.sources[0]), libraries.row(asked.targets[0])
+    layers: list[LayerWeights] = []
+    if asked.weights is not None:
+        layers = layers_in(weight_files.read(asked.weights), source.implementation.names, asked.weights)
+        check_agreement(given, layers, asked.weights)
+    first = layers[0] if layers else LayerWeights(place="", state={})
+    says = first.settings.rank if asked.rank is None else asked.rank
+    ranks = RANKS if says is None else (says,)
+
+    def made(layer: LayerWeights, rank: int, *, prove: bool) -> Translation:
+        return translate(
+            source,
+            target,
+            {**layer.settings.arguments, **given},
+            libraries,
+            rank=rank,
+            features=asked.features,
+            state=layer.state,
+            prove=prove,
+        )
+
+    whole = made(first, ranks[0], prove=True)
+    further = [_or_refused(functools.partial(made, first, rank, prove=True), rank) for rank in ranks[1:]]
+    carried = [
+        Carried(layer=layer, made=_or_refused(functools.partial(made, layer, rank, prove=False), rank))
+        for layer in layers
+        for rank in [layer.settings.rank if asked.rank is None and layer.settings.rank else ranks[0]]
+    ]
+    if asked.out is not None:
+        _write(asked.out, carried, target, whole)
+    document = document_of(whole, further, carried)
+    return json_of(document) if as_json else text_of(document)
+
+
+def _or_refused(make: Callable[[], Translation], rank: int) -> Translation | Refused:
+    try:
+        return make()
+    except UsageError as error:
+        return Refused(reason=str(error), rank=rank)
 
 
 def arguments_of(words: Sequence[str]) -> dict[str, str]:
@@ -78,99 +124,27 @@ def arguments_of(words: Sequence[str]) -> dict[str, str]:
     return given
 
 
-def _layers(path: Path | None, source: Row) -> list[LayerWeights]:
-    if path is None:
-        return []
-    return layers_in(weight_files.read(path), source.implementation.names, path)
+def check_agreement(given: Mapping[str, str], layers: Sequence[LayerWeights], path: Path) -> None:
+    """Raise `UsageError` where a person says an argument otherwise than the file does of one of its layers."""
+    for layer in layers:
+        for name, text in given.items():
+            says = layer.settings.arguments.get(name)
+            if says is not None and not same(says, text):
+                raise UsageError(f"--{name} {text}: {path} says {says} of {layer.place or 'its layer'}")
 
 
-def _write(path: Path, layers: list[LayerWeights], target: Row, made: Translation) -> None:
+def _write(path: Path, carried: Sequence[Carried], target: Row, whole: Translation) -> None:
+    """Write the values of the layers by the target's names, in the shapes that it keeps them in. Raises `UsageError`."""
     names = target.implementation.names
     missing = [name for name in ("moving_mean", "moving_variance") if name not in names]
     if missing:
         raise UsageError(f"--out: {target.implementation.name} saves {' and '.join(missing)} under no name of its own")
-    configuration = made.target.configuration
-    learned = {
-        name: _NEUTRAL[name] for name, has in (("gamma", configuration.scale), ("beta", configuration.center)) if has
-    }
-    shapes = made.shapes or {}
-    weight_files.write(path, renamed(layers, names, shapes, learned))
-
-
-def document(made: Translation, layers: Sequence[LayerWeights]) -> dict[str, Any]:
-    """Return the translation as JSON values."""
-    return {
-        "source": {"name": made.source.implementation.name, "call": made.source.call.text},
-        "target": {"name": made.target.implementation.name, "call": made.target.call.text},
-        "arguments": [dict(zip(("field", "source", "target"), row, strict=True)) for row in argument_rows(made)],
-        "names": [dict(zip(("state", "source", "target"), row, strict=True)) for row in name_rows(made)],
-        "layers": [{"place": layer.place, "features": layer.state["moving_mean"].size} for layer in layers],
-        "losses": [asdict(loss) for loss in made.losses],
-        "agreements": [asdict(agreement) for agreement in made.agreements],
-    }
-
-
-def argument_rows(made: Translation) -> list[tuple[str, ...]]:
-    """Return, for each field of a configuration, the arguments that set it in both, with their values."""
-    rows: list[tuple[str, ...]] = []
-    for field in made.source.arguments.keys() | made.target.arguments.keys():
-        sides = [
-            ", ".join(
-                f"{name}={side.call.keywords[name]}"
-                for name in side.arguments.get(field, "").split(", ")
-                if name in side.call.keywords
-            )
-            for side in (made.source, made.target)
-        ]
-        if any(sides):
-            rows.append((field, *sides))
-    return sorted(rows)
-
-
-def name_rows(made: Translation) -> list[tuple[str, ...]]:
-    """Return, for each part of the state, how both save it."""
-    names = [side.implementation.names for side in (made.source, made.target)]
-    return [(name, *(side.get(name, "-") for side in names)) for name in names[0].keys() | names[1].keys()]
-
-
-def text_of(made: Translation, layers: Sequence[LayerWeights]) -> str:
-    """Return the translation as text for a terminal."""
-    source, target = made.source, made.target
-    parts = [
-        f"{source.implementation.name}\n  {source.call.text}",
-        f"{target.implementation.name}\n  {target.call.text}",
-        _table("arguments", [(field.replace("_", " "), *sides) for field, *sides in argument_rows(made)]),
-        _table("names of the state (* is the layer's own place)", sorted(name_rows(made))),
-    ]
-    if layers:
-        parts.append(
-            _table("layers", [(layer.place or "-", f"{layer.state['moving_mean'].size} features") for layer in layers])
-        )
-    if made.losses:
-        lost = [(loss.what, loss.source, loss.target) for loss in made.losses]
-        parts.append(_table("what is otherwise", lost))
-        parts.extend(f"  {where}" for where in dict.fromkeys(loss.where for loss in made.losses if loss.where))
-    if made.agreements:
-        rows = [
-            (f"{one.step} {one.kind}", one.quantity, one.source, one.target, _shown(one.difference), _why(one))
-            for one in made.agreements
-        ]
-        parts.append(
-            _table("both on the same batches: verdicts with scores (1 is the limit), largest difference, why", rows)
-        )
-        parts.append(verdict_of(made))
-    return "\n\n".join(parts)
-
-
-def _why(agreement: Agreement) -> str:
-    return agreement.cause or (f"follows from {', '.join(agreement.follows)}" if agreement.follows else "")
-
-
-def _shown(difference: float | None) -> str:
-    return "-" if difference is None else f"{difference:.2g}"
-
-
-def _table(title: str, rows: Sequence[Sequence[str]]) -> str:
-    widths = [max((len(row[column]) for row in rows if column < len(row)), default=0) for column in range(8)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)).rstrip() for row in rows]
-    return "\n".join([title, *(f"  {line}" for line in lines)])
+    arrays: dict[str, Array] = {}
+    for one in carried:
+        if isinstance(one.made, Refused):
+            raise UsageError(f"--out: {one.layer.place or 'its layer'}: {one.made.reason}")
+        configuration = one.made.target.configuration
+        has = {"gamma": configuration.scale, "beta": configuration.center}
+        neutral = {name: value for name, value in _NEUTRAL.items() if has[name]}
+        arrays |= renamed(one.layer, names, whole.shapes, neutral)
+    weight_files.write(path, arrays)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from conformance.answers.saved import Saved, Settings
 from conformance.errors import UsageError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -26,28 +27,34 @@ class LayerWeights:
     place: str
     #: By our names, one value per feature.
     state: Mapping[str, Array]
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def features(self) -> int:
+        """How many there are."""
+        return next((array.size for array in self.state.values()), 0)
 
 
-def layers_in(arrays: Mapping[str, Array], names: Mapping[str, str], path: Path) -> list[LayerWeights]:
-    """Return the batch normalization layers among the arrays, by the names that a library gives their state.
+def layers_in(saved: Saved, names: Mapping[str, str], path: Path) -> list[LayerWeights]:
+    """Return the batch normalization layers of a file, by the names that a library gives their state.
 
     Raises `UsageError` where there are none, or where the values of one do not belong together.
     """
     by_place: dict[str, dict[str, Array]] = {}
     for ours, pattern in names.items():
         matching = _pattern(pattern)
-        for name, array in arrays.items():
+        for name, array in saved.arrays.items():
             place = matching.fullmatch(name)
             if place:
                 by_place.setdefault(place["place"] or "", {})[ours] = array
     layers = [
-        LayerWeights(place=place, state=_checked(place, state, path))
+        LayerWeights(place=place, state=_checked(place, state, path), settings=saved.settings.get(place, Settings()))
         for place, state in by_place.items()
         if all(name in state for name in _MOVING)
     ]
     if not layers:
         wanted = " and ".join(names.get(name, name) for name in _MOVING)
-        raise UsageError(f"{path}: holds no {wanted}; it has {', '.join(list(arrays)[:6]) or 'nothing'}")
+        raise UsageError(f"{path}: holds no {wanted}; it has {', '.join(list(saved.arrays)[:6]) or 'nothing'}")
     return layers
 
 
@@ -68,24 +75,20 @@ def _checked(place: str, state: Mapping[str, Array], path: Path) -> dict[str, Ar
 
 
 def renamed(
-    layers: list[LayerWeights],
-    names: Mapping[str, str],
-    shapes: Mapping[str, tuple[int, ...]],
-    learned: Mapping[str, float],
+    layer: LayerWeights, names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]], neutral: Mapping[str, float]
 ) -> dict[str, Array]:
-    """Return the layers' arrays by another library's names.
+    """Return a layer's arrays by another library's names.
 
-    `shapes` has the native shape of each with -1 for the features. What a layer of the other has and the file lacks gets
-    the value in `learned`.
+    `shapes` has the native shape of each with -1 for the features. What the other library's layer has and the file lacks
+    gets the value in `neutral`.
     """
-    arrays: dict[str, Array] = {}
-    for layer in layers:
-        model = layer.state["moving_mean"]
-        filled = {**{name: np.full(model.shape, value, model.dtype) for name, value in learned.items()}, **layer.state}
-        for ours, array in filled.items():
-            if ours in names:
-                arrays[_named(names[ours], layer.place)] = array.reshape(shapes.get(ours, (-1,)))
-    return arrays
+    model = layer.state["moving_mean"]
+    filled = {**{name: np.full(model.shape, value, model.dtype) for name, value in neutral.items()}, **layer.state}
+    return {
+        _named(names[ours], layer.place): array.reshape(shapes.get(ours, (-1,)))
+        for ours, array in filled.items()
+        if ours in names
+    }
 
 
 def _named(pattern: str, place: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from conformance.answers.explanation import Explanation
+from conformance.answers.translation_document import TranslationDocument
 from conformance.compare.values import Comparison
 from conformance.runfile.results import Results
 from conformance.spec import loader
@@ -36,6 +37,11 @@ def explanation_schema() -> dict[str, Any]:
     return _schema(Explanation, "What a case, or a person's own data, gives and why")
 
 
+def translation_schema() -> dict[str, Any]:
+    """Return the JSON Schema of what `conformance translate --json` writes."""
+    return _schema(TranslationDocument, "A layer of one library in the words of another")
+
+
 def _schema(document: type, title: str) -> dict[str, Any]:
     dialect = "https://json-schema.org/draft/2020-12/schema"
     return {"$schema": dialect, **TypeAdapter(document).json_schema(), "title": title}
@@ -48,6 +54,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "explanation.schema.json": explanation_schema,
     "results.schema.json": results_schema,
     "speed.schema.json": speed_schema,
+    "translation.schema.json": translation_schema,
 }
 
 

@@ -1,8 +1,9 @@
-// A batch normalization in JavaScript, checked against test vectors: node consumer.mjs VECTORS [RESULTS.jsonl]
+// Batch normalization or centering in JavaScript, checked against test vectors: node consumer.mjs VECTORS [RESULTS.jsonl [centering]]
 // `conformance export --out VECTORS` writes them; `conformance judge VECTORS RESULTS.jsonl` judges the results.
+// The other operations (masked, synchronized, renormalized, … statistics) are not computed: each is an algorithm of its own.
 import { readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
-const [folder, results] = process.argv.slice(2)
+const [folder, results, op = "batch_norm"] = process.argv.slice(2)
 const DIGITS = { float64: [53, -1074, 1024], float32: [24, -149, 128], float16: [11, -24, 16], bfloat16: [8, -133, 128] }
 const WIDTHS = { float64: 8, float32: 4, float16: 2, bfloat16: 2, bool: 1 }
 function number(text) { // a hexadecimal float
@@ -36,26 +37,27 @@ function features(shape, axes) { // of each element, the number of its feature
     (_, i) => axes.reduce((c, axis, k) => c * sizes[k] + Math.floor(i / strides[axis]) % shape[axis], 0))
 }
 function perform({ kind, learning_rate }, { input: x, upstream: g }, state, gradients, shape, c) { // one step
-  const { gamma, beta, moving_mean: M, moving_variance: V } = state, C = c.feature_axes.reduce((n, a) => n * c.shape[a], 1)
+  const { gamma, beta, moving_mean: M, moving_variance: V = M } = state, C = c.feature_axes.reduce((n, a) => n * c.shape[a], 1)
   if (kind === "sgd") return Object.fromEntries(Object.keys(gradients).map(p => [p, state[p].map((v, k) => v - learning_rate * gradients[p][k])]))
   if (kind !== "train" && kind !== "infer") return {}
   const of = features(shape, c.feature_axes), m = x.length / C, zeros = () => new Array(C).fill(0)
   const sum = f => x.reduce((s, _, i) => (s[of[i]] += f(i, of[i]), s), zeros())
   const train = kind === "train" && m > 0, mean = train ? sum(i => x[i]).map(s => s / m) : M
   const variance = train ? sum((i, k) => (x[i] - mean[k]) ** 2).map(s => s / m) : V
-  const root = variance.map(v => Math.sqrt(v + c.epsilon)), normal = x.map((v, i) => (v - mean[of[i]]) / root[of[i]])
+  const root = variance.map(v => op === "centering" ? 1 : Math.sqrt(v + c.epsilon)), normal = x.map((v, i) => (v - mean[of[i]]) / root[of[i]])
   const result = { output: normal.map((v, i) => v * (gamma?.[of[i]] ?? 1) + (beta?.[of[i]] ?? 0)) }
   const move = (old, batch) => old.map((v, k) => train && c.decay < 1 ? c.decay * v + (1 - c.decay) * batch[k] : v)
   if (kind === "train") Object.assign(result, { moving_mean: move(M, mean), moving_variance: move(V, variance) })
   if (!g) return result
   const dbeta = sum(i => g[i]), dgamma = sum(i => g[i] * normal[i])
-  const through = (i, k) => train ? g[i] - dbeta[k] / m - normal[i] * dgamma[k] / m : g[i]
+  const along = (i, k) => op === "centering" ? 0 : normal[i] * dgamma[k] / m
+  const through = (i, k) => train ? g[i] - dbeta[k] / m - along(i, k) : g[i]
   return { ...result, ...(beta && { grad_beta: dbeta }), ...(gamma && { grad_gamma: dgamma }),
     grad_input: g.map((_, i) => (gamma?.[of[i]] ?? 1) / root[of[i]] * through(i, of[i])) }
 }
 const index = JSON.parse(readFileSync(join(folder, "index.json"))), lines = []
 if (index.format !== 1) throw new Error(`format ${index.format}, expected 1`)
-const cases = index.cases.filter(entry => entry.op === "batch_norm"), wrong = new Set()
+const cases = index.cases.filter(entry => entry.op === op), wrong = new Set()
 for (const entry of cases) {
   const vector = JSON.parse(readFileSync(join(folder, entry.file))), c = vector.case.configuration
   const stored = vector.tensors && tensors(join(folder, dirname(entry.file), vector.tensors))
@@ -78,7 +80,7 @@ for (const entry of cases) {
   })
   lines.push({ case: entry.id, steps })
 }
-const header = { implementation: "javascript.batch_norm", library: "javascript", version: process.versions.node, state: "vectors" }
+const header = { implementation: `javascript.${op}`, op, library: "javascript", version: process.versions.node, state: "vectors" }
 if (results) writeFileSync(results, [header, ...lines].map(line => JSON.stringify(line)).join("\n") + "\n")
 console.log(`${cases.length} cases, ${wrong.size} wrong`)
 process.exitCode = wrong.size ? 1 : 0

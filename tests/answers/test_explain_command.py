@@ -17,6 +17,8 @@ import pytest
 from conformance.answers.explain import explanation
 from conformance.answers.explain_page import page
 from conformance.answers.explain_subject import Settings, of_settings
+from conformance.operations import OPERATIONS
+from conformance.spec.loader import load
 from conformance.spec.locations import spec_folder
 from tests.answers.explained import explain
 
@@ -77,6 +79,34 @@ def test_the_json_is_valid_by_its_schema(words: tuple[str, ...]) -> None:
     document = json.loads(explain(*words, "--json").out)
     jsonschema.validate(document, json.loads((spec_folder() / "explanation.schema.json").read_text()))
     assert document["format"] == 1
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_a_case_of_every_operation_is_explained(op: str) -> None:
+    """With its equations written out, or with the sentence that they are not."""
+    (case, *_) = (located.case for located in load(spec_folder()).cases if located.case.op == op)
+    answer = explain(case.id, "--json")
+    assert answer.code == 0, answer.err
+    document = json.loads(answer.out)
+    jsonschema.validate(document, json.loads((spec_folder() / "explanation.schema.json").read_text()))
+    passes = [step for step in document["steps"] if step["performs"]]
+    assert passes
+    assert all(bool(step["equations"]) != any("not written out" in one for one in step["unshown"]) for step in passes)
+
+
+def test_a_mask_is_not_laid_along_other_axes() -> None:
+    """It belongs to these; that the rest is missing is said."""
+    masked = explain("masked.positions/rank-3-features-last/float32")
+    assert masked.code == 0, masked.err
+    assert "What other axes would give is not shown: the mask would be another there." in masked.out
+    assert "kept: each statistic over" not in masked.out
+
+
+def test_of_many_values_nothing_else_is_computed() -> None:
+    """A person waits for the answer."""
+    answer = explain("statistics.long/positions")
+    assert "What it would give otherwise is not computed of more than 200,000 values." in answer.out
+    assert "if instead" not in answer.out
 
 
 def test_of_many_steps_the_first_and_the_last_are_shown() -> None:

@@ -1,4 +1,4 @@
-"""Ten mix-ups, made up in plain NumPy, each named first from the rounded numbers that it gives."""
+"""Mix-ups, made up in plain NumPy, each named first from the rounded numbers that it gives."""
 
 from __future__ import annotations
 
@@ -101,6 +101,78 @@ MIXUPS: dict[str, tuple[Callable[[], dict[str, Array]], dict[str, Any], set[str]
         lambda: {"output": normalized(X, MEAN, VARIANCE, gamma=BETA, beta=GAMMA)},
         {},
         {"gamma-and-beta-swapped"},
+    ),
+}
+BARE: dict[str, Any] = {"state": {}, "scale": False, "center": False, "mode": "train"}
+IMAGES = np.random.default_rng(3).normal(1.0, 2.0, (4, 3, 2, 2)).round(2)
+PAIR, WIDE = np.array([[1.0, 2.0], [4.0, 8.0]]), np.array([[1000.0, 1.0], [3000.0, 2.0], [5000.0, 4.0]])
+
+
+def twice() -> Array:
+    once = normalized(X, X.mean(axis=0), X.var(axis=0), epsilon=0.01)
+    return normalized(once, once.mean(axis=0), once.var(axis=0), epsilon=0.01)
+
+
+def overflown() -> Array:
+    output = (WIDE - WIDE.mean(axis=0)) / np.sqrt(WIDE.var(axis=0) + 1e-3)
+    return np.asarray(output.astype(np.float16) * np.array([0, 1], np.float16), dtype=np.float64)
+
+
+#: Written from what people ask about, before it was known which of them are named.
+MIXUPS |= {
+    "a standard deviation loaded as the moving variance": (
+        lambda: {"output": normalized(X, MEAN, np.sqrt(VARIANCE))},
+        {},
+        {"deviation-for-variance"},
+    ),
+    "a variance used as the standard deviation": (
+        lambda: {"output": GAMMA * (X - MEAN) / (VARIANCE + 1e-3) + BETA},
+        {},
+        {"variance-squared", "epsilon-outside-root"},
+    ),
+    "moving mean and variance swapped": (
+        lambda: {"output": normalized(X, VARIANCE, np.abs(MEAN))},
+        {"state": {**STATE, "moving_mean": np.abs(MEAN)}},
+        {"moving-values-swapped"},
+    ),
+    "the batch's mean with the moving variance": (
+        lambda: {"output": normalized(X, X.mean(axis=0), VARIANCE)},
+        {},
+        {"batch-mean-mixed-in"},
+    ),
+    "normalized twice": (lambda: {"output": twice()}, {"epsilon": 0.01, "mode": "train"}, {"normalized-twice"}),
+    "a gamma that is counted from one": (
+        lambda: {"output": normalized(X, MEAN, VARIANCE, gamma=1 + GAMMA)},
+        {},
+        {"gamma-from-one"},
+    ),
+    "each pixel by the batch alone": (
+        lambda: {"output": (IMAGES - IMAGES.mean(axis=0)) / np.sqrt(IMAGES.var(axis=0) + 1e-3)},
+        {**BARE, "data": IMAGES},
+        {"axis"},
+    ),
+    "each image alone": (
+        lambda: {
+            "output": (IMAGES - IMAGES.mean(axis=(2, 3), keepdims=True))
+            / np.sqrt(IMAGES.var(axis=(2, 3), keepdims=True) + 1e-3)
+        },
+        {**BARE, "data": IMAGES},
+        {"statistics-per-sample"},
+    ),
+    "m - 1 of a batch of two": (
+        lambda: {"output": (PAIR - PAIR.mean(axis=0)) / np.sqrt(PAIR.var(axis=0, ddof=1) + 1e-3)},
+        {**BARE, "data": PAIR},
+        {"normalizing-correction"},
+    ),
+    "inference of a layer that never trained": (
+        lambda: {"output": X / np.sqrt(1 + 1e-3)},
+        BARE,
+        {"mode"},
+    ),
+    "a variance beyond float16": (
+        lambda: {"output": overflown()},
+        {**BARE, "data": WIDE, "dtype": "float16"},
+        {"intermediate-overflow"},
     ),
 }
 

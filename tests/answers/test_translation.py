@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
-from conformance.answers import safetensors
+from conformance.answers import safetensors, torch_files
+from conformance.answers.saved import Settings
 from conformance.answers.translating import Libraries, translate
-from conformance.answers.translation import Translation, verdict_of
-from conformance.answers.translation_page import arguments_of, text_of
+from conformance.answers.translation import Refused, Translation, verdict_of
+from conformance.answers.translation_document import document_of
+from conformance.answers.translation_page import arguments_of, check_agreement
 from conformance.answers.translation_table import table
+from conformance.answers.translation_text import text_of
+from conformance.answers.weights import LayerWeights
 from conformance.errors import UsageError
 from conformance.execution.pool import Workers
-from conformance.spec.locations import root
+from conformance.spec.locations import root, spec_folder
 
 FAKE = f"{Path(__file__).parents[1] / 'faults' / 'translated.py'}:ADAPTER"
 PLAIN = f"{root() / 'adapters' / 'numpy' / 'batch_norm.py'}:ADAPTER"
@@ -95,11 +101,25 @@ def test_an_argument_that_cannot_be_is_one_line(libraries: Libraries, given: dic
     assert "\n" not in str(failure.value)
 
 
+def test_what_a_row_always_has_may_be_said(libraries: Libraries) -> None:
+    """As a file says it of each of its layers."""
+    said = made(libraries, "translated.WrongNorm", "numpy.BatchNorm", wrong="True")
+    assert said.target.call.keywords["decay"] == "0.9"
+    with pytest.raises(UsageError, match=r"--wrong: translated\.WrongNorm is configured by.*it always has wrong"):
+        made(libraries, "translated.WrongNorm", "numpy.BatchNorm", wrong="False")
+
+
 def test_the_page_says_what_to_do_and_what_remains(libraries: Libraries) -> None:
-    """The input is transposed, and the moving variance is another."""
-    text = text_of(made(libraries, "numpy.BatchNorm", "translated.Norm"), [])
+    """The input is transposed, the moving variance is another, and what was run to know that."""
+    whole = made(libraries, "numpy.BatchNorm", "translated.Norm")
+    rows = libraries.row("numpy.BatchNorm"), libraries.row("translated.Norm")
+    flat = translate(*rows, {}, libraries, rank=2)
+    text = text_of(document_of(whole, [flat, Refused(rank=3, reason="not here")], []))
     assert "transpose the input" in text
-    assert "The same but for: moving_variance (target: moving_correction = 1)" in text
+    assert text.count("The same but for: moving_variance (target: moving_correction = 1)") == 2
+    assert "on input [6, 2, 3, 5] and [6, 5, 2, 3], eager, float32, on the CPU, 2 × train and 1 × infer:" in text
+    assert "on input [6, 5], eager, float32" in text
+    assert text.endswith("Not run on an input of 3 axes: not here")
 
 
 def test_an_unknown_implementation_is_one_line(libraries: Libraries) -> None:
@@ -125,27 +145,59 @@ def test_arguments_are_read_by_name() -> None:
             arguments_of(words)
 
 
+def conformance(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "conformance", "translate", "--adapter", FAKE, *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+
 def test_the_command_converts_saved_weights(tmp_path: Path) -> None:
-    """A file of two layers, read by the source's names, written by the target's, and the layers in the JSON."""
+    """A file of two layers, read by the source's names and written by the target's; both are in the JSON, with their calls."""
     arrays = {
-        f"{place}.{name}": np.full(3, value, np.float32)
-        for place in ("stem.bn", "head.bn")
+        f"{place}.{name}": np.full(features, value, np.float32)
+        for place, features in (("stem.bn", 3), ("head.bn", 4))
         for name, value in (("weight", 2), ("bias", 1), ("running_mean", 4), ("running_var", 9))
+        if not (place == "head.bn" and name in ("weight", "bias"))
     }
-    (tmp_path / "model.safetensors").write_bytes(safetensors.encoded(arrays))
-
-    def conformance(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-P", "-m", "conformance", "translate", "--adapter", FAKE, *words]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
-
-    words = ("--from", "translated.Norm", "--to", "translated.WrongNorm", "--weights", "model.safetensors")
-    ran = conformance(*words, "--out", "other.safetensors", "--json")
+    (tmp_path / "model.pt").write_bytes(torch_files.encoded(arrays))
+    words = ("--from", "translated.Norm", "--to", "translated.WrongNorm", "--weights", "model.pt")
+    ran = conformance(tmp_path, *words, "--out", "other.safetensors", "--json")
     assert ran.returncode == 0, ran.stderr
-    assert [layer["place"] for layer in json.loads(ran.stdout)["layers"]] == ["stem.bn", "head.bn"]
+    document = json.loads(ran.stdout)
+    jsonschema.validate(document, json.loads((spec_folder() / "translation.schema.json").read_text()))
+    assert document["format"] == 1
+    assert [(layer["place"], layer["features"], layer["reason"]) for layer in document["layers"]] == [
+        ("stem.bn", 3, ""),
+        ("head.bn", 4, ""),
+    ]
+    assert ["affine=True" in layer["call"] for layer in document["layers"]] == [True, False]
+    assert [proof["rank"] for proof in document["proofs"]] == [4, 2]
+    assert document["proofs"][0]["verdict"].startswith("Not the same: ")
     written = safetensors.read(tmp_path / "other.safetensors")
     assert {name: array.tobytes() for name, array in written.items()} == {
         name: array.tobytes() for name, array in arrays.items()
     }
-    wrong = conformance(*words, "--channels", "4")
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
-    assert "of 3 features, and by its arguments of 4" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--weights", "model.onnx", "--out", "x.onnx"), r"x\.onnx: expected \.safetensors, \.npz, \.pt"),
+        (("--weights", "model.onnx", "--out", "no/such/../../model.onnx/x.pt"), "cannot be written"),
+        (("--out", "x.pt"), "--out needs --weights"),
+        (("--weights", "model.onnx"), r"no \.onnx file of plain arrays"),
+    ],
+)
+def test_a_mistake_is_one_line(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    """A place that cannot be written to is told before any library is asked."""
+    (tmp_path / "model.onnx").write_text("no model")
+    ran = conformance(tmp_path, "--from", "translated.Norm", "--to", "translated.WrongNorm", *words)
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert re.search(message, ran.stderr)
+
+
+def test_what_a_file_says_of_a_layer_is_not_overruled(tmp_path: Path) -> None:
+    """Who types another number than the file has is told so, and of which layer."""
+    layer = LayerWeights(place="stem", state={}, settings=Settings(arguments={"eps": "1e-05"}))
+    check_agreement({"eps": "0.00001", "momentum": "0.5"}, [layer], tmp_path)
+    with pytest.raises(UsageError, match=r"--eps 1e-3: .* says 1e-05 of stem"):
+        check_agreement({"eps": "1e-3"}, [layer], tmp_path)

@@ -130,9 +130,9 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
 
-def consume(program: Path, folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
+def consume(program: Path, folder: Path, out: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Let the program consume the vectors, and judge its results into `run.jsonl`."""
-    command = ["node", str(program), str(folder), str(out / "results.jsonl")]
+    command = ["node", str(program), str(folder), str(out / "results.jsonl"), *words]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     judge_results(folder, out / "results.jsonl", out / "run.jsonl")
     return ran
@@ -154,6 +154,18 @@ def test_a_consumer_in_javascript_agrees_with_us_on_every_case(folder: Path, tmp
     assert wrong_in(ran) == deviating
     # Silent overflows, which are faults of the plain formulas.
     assert {case.partition(".")[0] for case in deviating} <= {"overflow"}
+
+
+@needs_node
+def test_the_consumer_computes_centering_too(tmp_path: Path) -> None:
+    """A row of its own: results are of one operation."""
+    cases = [located for located in spec().cases if located.case.id.startswith("centering.rank-2/")]
+    write(spec(), cases, tmp_path / "vectors", onnx=False)
+    ran = consume(CONSUMER, tmp_path / "vectors", tmp_path, "centering")
+    assert (ran.stderr, ran.stdout) == ("", f"{len(cases)} cases, 0 wrong\n")
+    records = read(tmp_path / "run.jsonl").records
+    assert {(record.implementation, record.verdict.agrees) for record in records} == {("javascript.centering", True)}
+    assert len(records) == len(cases) > 0
 
 
 @needs_node

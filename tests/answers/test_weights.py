@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conformance.answers.weights import layers_in, renamed
+from conformance.answers import weights
+from conformance.answers.saved import Saved, Settings
+from conformance.answers.weights import LayerWeights, layers_in
 from conformance.errors import UsageError
 
 TORCH = {"gamma": "*.weight", "beta": "*.bias", "moving_mean": "*.running_mean", "moving_variance": "*.running_var"}
@@ -18,7 +20,7 @@ LINEN = {
     "moving_variance": "batch_stats/*/var",
 }
 FILE = Path("model.safetensors")
-MODEL = {
+ARRAYS = {
     "conv.weight": np.zeros((3, 1, 2, 2), np.float32),
     "stem.bn.weight": np.array([1, 2, 3], np.float32),
     "stem.bn.bias": np.array([4, 5, 6], np.float32),
@@ -28,6 +30,17 @@ MODEL = {
     "head.running_mean": np.array([0.5], np.float32),
     "head.running_var": np.array([2.0], np.float32),
 }
+MODEL = Saved(arrays=ARRAYS, settings={"head": Settings(arguments={"eps": "0.5"})})
+
+
+def renamed(
+    layers: list[LayerWeights],
+    names: dict[str, str],
+    shapes: dict[str, tuple[int, ...]],
+    neutral: dict[str, float],
+) -> dict[str, np.ndarray]:
+    """Return the arrays of all layers by another library's names."""
+    return {name: array for layer in layers for name, array in weights.renamed(layer, names, shapes, neutral).items()}
 
 
 def test_every_layer_of_a_model_is_found_and_nothing_else() -> None:
@@ -37,12 +50,13 @@ def test_every_layer_of_a_model_is_found_and_nothing_else() -> None:
         ("stem.bn", ["beta", "gamma", "moving_mean", "moving_variance"]),
         ("head", ["moving_mean", "moving_variance"]),
     ]
+    assert [(layer.features, dict(layer.settings.arguments)) for layer in layers] == [(3, {}), (1, {"eps": "0.5"})]
 
 
 def test_a_file_of_one_layer_needs_no_place() -> None:
     """As a layer's own `state_dict` has it."""
-    alone = {name.removeprefix("stem.bn."): array for name, array in MODEL.items() if name.startswith("stem.bn.")}
-    (layer,) = layers_in(alone, TORCH, FILE)
+    alone = {name.removeprefix("stem.bn."): array for name, array in ARRAYS.items() if name.startswith("stem.bn.")}
+    (layer,) = layers_in(Saved(arrays=alone), TORCH, FILE)
     assert layer.place == ""
     assert layer.state["gamma"].tolist() == [1, 2, 3]
 
@@ -60,9 +74,9 @@ def test_names_shapes_and_missing_values_are_the_targets() -> None:
 def test_there_and_back_is_the_same() -> None:
     """No value is lost between two libraries."""
     there = renamed(layers_in(MODEL, TORCH, FILE), LINEN, {}, {})
-    back = renamed(layers_in(there, LINEN, FILE), TORCH, {}, {})
-    assert back.keys() == MODEL.keys() - {"conv.weight", "stem.bn.num_batches_tracked"}
-    assert all(back[name].tobytes() == MODEL[name].tobytes() for name in back)
+    back = renamed(layers_in(Saved(arrays=there), LINEN, FILE), TORCH, {}, {})
+    assert back.keys() == ARRAYS.keys() - {"conv.weight", "stem.bn.num_batches_tracked"}
+    assert all(back[name].tobytes() == ARRAYS[name].tobytes() for name in back)
 
 
 @pytest.mark.parametrize(
@@ -75,4 +89,4 @@ def test_there_and_back_is_the_same() -> None:
 def test_a_file_without_layers_is_one_line(arrays: dict[str, np.ndarray], message: str) -> None:
     """It says what was looked for and what is there."""
     with pytest.raises(UsageError, match=message):
-        layers_in(arrays, TORCH, FILE)
+        layers_in(Saved(arrays=arrays), TORCH, FILE)
