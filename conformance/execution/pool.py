@@ -17,7 +17,7 @@ from conformance.planning.discovery import WorkerKey
 from conformance.worker import wire
 
 _TICK = 0.25
-#: The cells before a crash that are still told after `Workers.forget`.
+#: The cells before a failure that are told, and before a crash after `Workers.forget`.
 _BLAMED = 20
 
 #: What a process is busy with while it brings up an adapter: in a process of its own, or after another.
@@ -67,8 +67,7 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for key in list(self.live):
-            self.end(key)
+        self.end_all()
         self.selector.close()
 
     def start(self, key: WorkerKey) -> Process:
@@ -97,6 +96,19 @@ class Workers:
         self._stop_writing(process)
         self.selector.unregister(process.answers)
         process.kill()
+
+    def end_all(self) -> None:
+        """Kill every process, whatever it is at."""
+        for key in list(self.live):
+            self.end(key)
+
+    def performed_before(self, cell: str) -> tuple[str, ...]:
+        """Return the last cells that a process alive performed before that one; none where no process alive did."""
+        for process in self.live.values():
+            if cell in process.performed:
+                before = process.performed[: process.performed.index(cell)]
+                return tuple(before[-_BLAMED:])
+        return ()
 
     def forget(self) -> None:
         """Drop what is known of the cells performed so far, so that a search of hours needs no more memory."""
