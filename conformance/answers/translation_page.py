@@ -18,7 +18,8 @@ from conformance.answers.translation_table import table, table_text
 from conformance.answers.weights import LayerWeights, layers_in, renamed
 from conformance.errors import UsageError
 from conformance.execution.pool import Workers
-from conformance.run.session import FOLDER, check_interpreters
+from conformance.run.programs import check_interpreters
+from conformance.run.session import FOLDER
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: What gamma and beta are where a layer has none.

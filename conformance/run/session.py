@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,12 @@ from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.offer import check_unique
 from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
 from conformance.run.plugin import Plugin, Prepared, arguments, site_of
+from conformance.run.programs import check_interpreters
 from conformance.runfile import lines
 from conformance.runfile.reading import read
 from conformance.runfile.run import Run
 from conformance.runfile.structs import EnvironmentLine
+from conformance.runfile.terminal import plain
 from conformance.runfile.writing import Judges, RunWriter, check_replaceable, check_resumable, is_unbegun
 from conformance.spec.causes import catalogue
 from conformance.spec.divergences import Listed, in_force, load_divergences, unmatched
@@ -109,6 +111,8 @@ def run(options: RunOptions) -> int:
         code = int(
             pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
         )
+    for left in workers.left:
+        print(plain(f"could not be ended: {left}"))
     if options.profile:
         print(stages.profile())
     return _exit_code(code, prepared)
@@ -260,21 +264,6 @@ def resumed(options: RunOptions, spec: Spec, offers: Sequence[Offer]) -> Run | N
             if getattr(before, part) != getattr(environment, part):
                 raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {getattr(environment, part)}")
     return old
-
-
-def check_interpreters(
-    interpreters: Mapping[str, str], adapters: Iterable[str] = (), unbuilt: Iterable[str] = ()
-) -> None:
-    """Raise `UsageError` where an interpreter is none, or no adapter runs in a group that is named."""
-    for group, path in interpreters.items():
-        if not (Path(path).is_file() and os.access(path, os.X_OK)):
-            raise UsageError(f"--python {group}={path}: no interpreter there")
-    groups = {key.group for key in keys({}, adapters)}
-    for group in [*interpreters, *unbuilt]:
-        if group not in groups:
-            raise UsageError(
-                f"no adapter runs in group {group!r}: expected one of {sorted(name for name in groups if name)}"
-            )
 
 
 def _nothing(offers: Sequence[Offer]) -> str:
