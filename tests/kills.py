@@ -35,7 +35,9 @@ def started(folder: Path, *words: str) -> subprocess.Popen[bytes]:
 def results(folder: Path) -> dict[str, tuple[str, str, object]]:
     """Return verdict, standing and score of every cell; fails where one is there twice."""
     records = read(folder / "run.jsonl").records
-    found = {record.cell: (record.verdict.value, record.standing.value, record.score) for record in records}
+    found: dict[str, tuple[str, str, object]] = {
+        record.cell: (record.verdict.value, record.standing.value, record.score) for record in records
+    }
     assert len(found) == len(records), "a cell is there twice"
     return found
 

@@ -256,6 +256,7 @@ def run_line(line: bytes, folder: Path) -> None:
         _workless(),
         patch.object(sys, "argv", ["conformance", *words]),
     ):
+        code: object = None
         try:
             cli.main()
         except SystemExit as ended:

@@ -53,9 +53,9 @@ def ends(process: psutil.Process) -> bool:
 def test_what_a_cell_left_running_ends_with_its_worker(way: str, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     with Workers(1, tmp_path, Limits(start=120.0, cell=60.0)) as workers:
-        for _ in execute(row(way, 2, fatal=0, worker=key(DYING_PIDS=str(pids))), workers):
-            left = left_by(pids)
-    assert ends(left)
+        cells = row(way, 2, fatal=0, worker=key(DYING_PIDS=str(pids)))
+        left = [left_by(pids) for _ in execute(cells, workers)]
+    assert [ends(process) for process in left] == [True, True]
     assert workers.left == []
 
 

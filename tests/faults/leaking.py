@@ -23,7 +23,7 @@ _NUMPY = load_adapter(str(Path(__file__).parents[2] / "adapters" / "numpy" / "ba
 _HEALTHY = _NUMPY.ADAPTER.implementations[0]
 BatchNorm = _NUMPY.BatchNorm
 #: What a library keeps beside its layers: a default dtype.
-_default = {"output": np.float32}
+_default: dict[str, Any] = {"output": np.float32}
 
 
 def raising() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from conformance.report import write
-from tests.report_lines import TORCH, Document, case, environment, record, run
+from tests.report_lines import Document, case, environment, record, run
+from tests.run_lines import TORCH
 
 ADDRESSES = [
     "javascript:alert(1)",

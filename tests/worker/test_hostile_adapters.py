@@ -43,6 +43,11 @@ LAYER = Implementation(
 OWN = Adapter(library="own", versions={"own": "1"}, implementations=(LAYER,))
 
 
+def declared(**changed: Any) -> Declared:
+    """Return a declaration whose fields are of any type: what an adapter's author may write."""
+    return replace(DECLARED, **changed)
+
+
 def complaint(adapter: Any) -> str:
     """Return what is said of a declaration on its way from the adapter's file to the run; empty where it is taken."""
     module = ModuleType("own")
@@ -78,11 +83,11 @@ OF_LAYER: dict[str, list[tuple[Any, str]]] = {
     "lacks": [(("outptu",), "did you mean output?"), (None, "lacks: gave None"), ("output", "lacks: gave the text")],
     "profile": [
         (None, "profile: gave None"), ([DECLARED], "profile: gave list"), (("x",), "profile: gave the text 'x'"),
-        ((replace(DECLARED, field="emtpy_batch"),), "did you mean empty_batch?"), ((replace(DECLARED, value="sometimes"),), "expected one of"),
-        ((replace(DECLARED, value=None),), "gave None"), ((replace(DECLARED, value=[1]),), "gave list"),
-        ((replace(DECLARED, where=None),), "where: gave None"), ((replace(DECLARED, source="rumour"),), "source"),
-        ((replace(DECLARED, ranks=[2]),), "ranks: gave list"), ((replace(DECLARED, ranks=("2",)),), "ranks: gave the text"),
-        ((replace(DECLARED, error=3),), "error: gave int"), ((replace(DECLARED, where="x" * 3_000),), "where"),
+        ((declared(field="emtpy_batch"),), "did you mean empty_batch?"), ((declared(value="sometimes"),), "expected one of"),
+        ((declared(value=None),), "gave None"), ((declared(value=[1]),), "gave list"),
+        ((declared(where=None),), "where: gave None"), ((declared(source="rumour"),), "source"),
+        ((declared(ranks=[2]),), "ranks: gave list"), ((declared(ranks=("2",)),), "ranks: gave the text"),
+        ((declared(error=3),), "error: gave int"), ((declared(where="x" * 3_000),), "where"),
     ],
     "documentation": [(None, "documentation: gave None"), (3, "documentation: gave int"), ("x" * 3_000, "documentation")],
     "supports": [(None, "supports: gave None"), ("yes", "supports: gave the text"), (True, "supports: gave bool")],
@@ -115,7 +120,7 @@ OF_ADAPTER: dict[str, list[tuple[Any, str]]] = {
         (tuple(replace(LAYER, name=f"own.{number}") for number in range(1_001)), "1000"),
     ],
 }  # fmt: skip
-NO_ADAPTERS = [None, 3, "own", {}, Adapter, LAYER, [OWN]]
+NO_ADAPTERS: list[Any] = [None, 3, "own", {}, Adapter, LAYER, [OWN]]
 
 
 def rows(table: dict[str, list[tuple[Any, str]]]) -> list[Any]:
