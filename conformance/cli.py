@@ -202,8 +202,8 @@ def _check_adapters(adapters: list[str], files: list[Path] | None, python: list[
     checked = check_contract(adapters, interpreters, FOLDER, Limits())
     for complaint in checked.complaints:
         print(plain(complaint))
-    asked = f"{checked.answers} answers of {len(checked.implementations)} implementations"
-    print(f"{asked}: {f'{len(checked.complaints)} complaints' if checked.complaints else 'in order'}")
+    print(f"answers: {checked.answers}, of implementations: {len(checked.implementations)}", end="; ")
+    print(f"complaints: {len(checked.complaints)}" if checked.complaints else "in order")
     raise SystemExit(1 if checked.complaints else 0)
 
 
