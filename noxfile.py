@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -248,6 +249,33 @@ def newest(session: nox.Session, part: str) -> None:
     finally:
         if out.is_file():
             session.run("conformance", "report", str(out), "--out", str(pages))
+
+
+@nox.session(name="release-check")
+def release_check(session: nox.Session) -> None:
+    """Build wheel and sdist, install the wheel apart from the checkout, and run a smoke tier there with another's adapter."""
+    place = Path(session.create_tmp()).absolute() / "release"
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "away").mkdir(parents=True)
+    _run(session, "python", "-m", "hatchling", "build", "--directory", str(place))
+    (wheel,), (sdist,) = place.glob("*.whl"), place.glob("*.tar.gz")
+    session.install(f"{wheel}[report]", str(ROOT / "docs" / "example-adapter"))
+    session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(place / "again"), str(sdist))
+    (again,) = (place / "again").glob("*.whl")
+    if _files_of(wheel) != _files_of(again):
+        session.error(f"{sdist.name} makes another wheel than the checkout")
+    with session.chdir(place / "away"):
+        session.run("conformance", "check")
+        session.run("conformance", "check", "--adapter", "welford_norm.conformance_adapter:ADAPTER")
+        rows = ("--implementation", "numpy.*", "--implementation", "welford_norm.*")
+        session.run("conformance", "run", "--tier", "smoke", *rows, "--out", "run.jsonl", "--", "-q")
+        session.run("conformance", "report", "run.jsonl", "--out", "report")
+
+
+def _files_of(wheel: Path) -> dict[str, int]:
+    """Return the files of a wheel with their checksums, without the record that lists them."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {file.filename: file.CRC for file in archive.infolist() if not file.filename.endswith("/RECORD")}
 
 
 def _asked(session: nox.Session) -> argparse.Namespace:

@@ -140,8 +140,19 @@ def check(
     reference: Annotated[
         bool, typer.Option("--reference", help="Compare the reference with exact rational arithmetic as well.")
     ] = False,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option("--adapter", metavar="FILE.py:NAME", help="Ask an adapter the contract's questions."),
+    ] = None,
+    python: _Python = None,
 ) -> None:
-    """Validate spec files, published numbers, causes and divergences: file:line:column, key, what was expected."""
+    """Validate spec files, published numbers, causes and divergences: file:line:column, key, what was expected.
+
+    With --adapter, that adapter is asked what every one is asked, whatever its numbers are; exit code 1 where it fails.
+    """
+    if adapter:
+        _check_adapters(adapter, files, python)
+        return
     from conformance.reference.published import check as check_published
     from conformance.spec.causes import load_causes
     from conformance.spec.divergences import load_divergences
@@ -184,6 +195,26 @@ def check(
         from conformance.reference.crosscheck import check as check_references
 
         print(check_references([entry.case for entry in spec.cases]))
+
+
+def _check_adapters(adapters: list[str], files: list[Path] | None, python: list[str] | None) -> None:
+    """Print what the adapters' answers break, and exit with 1 where there is anything."""
+    from conformance.contract.checking import check as check_contract
+    from conformance.errors import UsageError
+    from conformance.execution.pool import Limits
+    from conformance.run.programs import check_interpreters
+    from conformance.run.session import FOLDER
+
+    if files:
+        raise UsageError("check: expected case files or --adapter, not both")
+    interpreters = pairs("--python", python)
+    check_interpreters(interpreters, adapters)
+    checked = check_contract(adapters, interpreters, FOLDER, Limits())
+    for complaint in checked.complaints:
+        print(plain(complaint))
+    print(f"answers: {checked.answers}, of implementations: {len(checked.implementations)}", end="; ")
+    print(f"complaints: {len(checked.complaints)}" if checked.complaints else "in order")
+    raise SystemExit(1 if checked.complaints else 0)
 
 
 class _WithPytest(TyperCommand):

@@ -31,7 +31,7 @@ LAYERS = (
     ("judging",),
     ("runfile",),
     ("run",),
-    ("throughput",),
+    ("contract", "throughput"),
     ("answers", "compare", "report", "reproduce"),
     ("publish", "regression", "search"),
     ("api", "testing"),

@@ -22,7 +22,8 @@ from conformance.answers.weights import LayerWeights, layers_in, renamed
 from conformance.errors import UsageError
 from conformance.execution.pool import Workers
 from conformance.json_text import text_of as json_of
-from conformance.run.session import FOLDER, check_interpreters
+from conformance.run.programs import check_interpreters
+from conformance.run.session import FOLDER
 from conformance.whole import check_place
 
 Array = np.ndarray[Any, np.dtype[Any]]

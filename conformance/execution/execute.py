@@ -49,13 +49,14 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
     while queues or busy or done:
         while (key := _next(queues, busy, workers)) is not None:
             busy[key] = begin(key, _idle(queues, busy, workers), workers)
-        for key in [] if workers.kept else _idle(queues, busy, workers):
-            workers.end(key)
         for key in [key for key in queues if key in workers.live and key not in busy]:
             _hand_over(queues[key], workers.live[key], workers, busy)
         # The processes are at work again while what they did is judged, and their next requests are made.
         yield from _unhurried(done, workers)
         done = []
+        # After that, since who judges may ask what else they performed.
+        for key in [] if workers.kept else _idle(queues, busy, workers):
+            workers.end(key)
         for queue in (queue for key, queue in queues.items() if queue and key in busy):
             queue[0].prepare(workers.stages)
         for process, answer in workers.wait() if busy else ():

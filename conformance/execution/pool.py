@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import selectors
+import subprocess
+import sys
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from conformance.execution import strays
 from conformance.execution.kept_offers import KeptOffers
 from conformance.execution.process import Process
 from conformance.execution.time_profile import Stages
@@ -18,7 +23,7 @@ from conformance.planning.discovery import WorkerKey
 from conformance.worker import wire
 
 _TICK = 0.25
-#: The cells before a crash that are still told after `Workers.forget`.
+#: The cells before a failure that are told, and before a crash after `Workers.forget`.
 _BLAMED = 20
 
 #: What a process is busy with while it brings up an adapter: in a process of its own, or after another.
@@ -61,6 +66,11 @@ class Workers:
         self.limits = limits or Limits()
         self.live: dict[WorkerKey, Process] = {}
         self.selector = selectors.DefaultSelector()
+        #: What workers left behind and could not be ended.
+        self.left: list[str] = []
+        self._mark = uuid.uuid4().hex
+        self._started = itertools.count()
+        self._watch: subprocess.Popen[bytes] | None = None
         self._numbers: dict[WorkerKey, int] = {}
         self._looks = 0.0
 
@@ -70,16 +80,18 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for key in list(self.live):
-            self.end(key)
+        self.end_all()
         self.selector.close()
+        if self._watch is not None:
+            self._watch.communicate()
 
     def start(self, key: WorkerKey) -> Process:
         """Start the process of that key; its first answer is what it offers."""
         number = self._numbers.setdefault(key, len(self._numbers))
-        process = Process(
-            key, self.folder / "logs" / f"{key.name}-{number}.log", self.folder / "caches" / key.process[0]
-        )
+        if self._watch is None:
+            self._watch = _watch(self._mark)
+        log = self.folder / "logs" / f"{key.name}-{number}.log"
+        process = Process(key, log, self.folder / "caches" / key.process[0], f"{self._mark}.{next(self._started)}.")
         process.deadline = time.monotonic() + self.limits.start
         self.live[key] = process
         self.selector.register(process.answers, selectors.EVENT_READ, (process, "read"))
@@ -95,11 +107,27 @@ class Workers:
         return process
 
     def end(self, key: WorkerKey) -> None:
-        """Kill the process of that key."""
+        """Kill the process of that key, and what it left behind."""
         process = self.live.pop(key)
         self._stop_writing(process)
         self.selector.unregister(process.answers)
+        # Of its children those that dropped the mark are found by their parent alone, as long as it lives.
+        known = strays.strays(process.mark)
         process.kill()
+        self.left += [f"{left}, left behind by {key.name}" for left in strays.end(process.mark, known)]
+
+    def end_all(self) -> None:
+        """Kill every process, whatever it is at."""
+        for key in list(self.live):
+            self.end(key)
+
+    def performed_before(self, cell: str) -> tuple[str, ...]:
+        """Return the last cells that a process alive performed before that one; none where no process alive did."""
+        for process in self.live.values():
+            if cell in process.performed:
+                before = process.performed[: process.performed.index(cell)]
+                return tuple(before[-_BLAMED:])
+        return ()
 
     def forget(self) -> None:
         """Drop what is known of the cells performed so far, so that a search of hours needs no more memory."""
@@ -172,6 +200,13 @@ class Workers:
     def _stop_writing(self, process: Process) -> None:
         if process.requests in self.selector.get_map():
             self.selector.unregister(process.requests)
+
+
+def _watch(mark: str) -> subprocess.Popen[bytes]:
+    """Start what ends the strays of that mark when this process has ended, in whatever way."""
+    command = [sys.executable, "-I", "-S", strays.__file__, mark]
+    nowhere = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, start_new_session=True)
 
 
 class Died:

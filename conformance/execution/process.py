@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from conformance.execution import strays
 from conformance.planning.discovery import WorkerKey
 
 #: Loads our package from the place it is handed, so that the interpreter needs no installation of ours
@@ -35,8 +36,10 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 class Process:
     """A running worker. Answers arrive through `answers`; nothing here ever waits for it."""
 
-    def __init__(self, key: WorkerKey, log: Path, caches: Path) -> None:
+    def __init__(self, key: WorkerKey, log: Path, caches: Path, mark: str) -> None:
         self.key = key
+        #: By which what it starts is found, wherever that goes.
+        self.mark = mark
         self.log = log
         self.inbox = bytearray()
         self.outbox = bytearray()
@@ -49,7 +52,7 @@ class Process:
         # stays as small as it was made.
         with contextlib.ExitStack() as its_ends, contextlib.ExitStack() as our_ends:
             self._log = our_ends.enter_context(log.open("a+b"))
-            self.mark = self._log.tell()
+            self.printed = self._log.tell()
             requests_read, self.requests = _pipe(its_ends, our_ends)
             self.answers, answers_write = _pipe(our_ends, its_ends)
             self.popen = subprocess.Popen(
@@ -57,7 +60,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
-                env=_environment(key, caches),
+                env={**_environment(key, caches), strays.VARIABLE: mark},
                 pass_fds=(requests_read, answers_write),
                 start_new_session=True,
             )
@@ -74,7 +77,7 @@ class Process:
         """Queue an encoded request; its answer is due in that many seconds."""
         self.outbox += frame
         self.deadline = time.monotonic() + seconds
-        self.mark = self._output_size()
+        self.printed = self._output_size()
         self.cut = b""
 
     def write(self) -> None:
@@ -102,7 +105,7 @@ class Process:
                 return True
 
     def kill(self) -> None:
-        """End the worker and everything it started."""
+        """End the worker and what is in its process group; what is in another is a stray."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
@@ -125,7 +128,7 @@ class Process:
     def output(self) -> str:
         """Return the last of what it printed since the last request."""
         size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, size - _TAIL, min(self.mark, size)))
+        self._log.seek(max(0, size - _TAIL, min(self.printed, size)))
         return (self.cut + self._log.read())[-_TAIL:].decode(errors="replace")
 
     def memory(self) -> int:
@@ -141,7 +144,7 @@ class Process:
             self._log.seek(-_TAIL, os.SEEK_END)
             self.cut = self._log.read()
             os.ftruncate(self._log.fileno(), 0)
-            self.mark = 0
+            self.printed = 0
 
     def _output_size(self) -> int:
         return os.fstat(self._log.fileno()).st_size

@@ -78,6 +78,10 @@ def offer_from(key: WorkerKey, described: object, reasons: object, asked: int) -
         by_name = msgspec.convert(reasons, dict[str, list[str | None]])
     except msgspec.ValidationError as error:
         raise UsageError(_said(str(error), described)) from error
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"what is declared holds {error.object[error.start : error.end]!r}, which is no character"
+        ) from error
     names = [implementation.name for implementation in offered.implementations]
     for implementation in offered.implementations:
         _check(implementation, names)

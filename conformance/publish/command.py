@@ -22,14 +22,17 @@ def publish(
 ) -> None:
     """Build the site over all published runs: reports, the history of every cell, a feed, badges.
 
-    Runs that are named are published first: kept whole and compressed in a folder by date and machine.
+    Runs that are named are published with it: kept whole and compressed in a folder by date and machine, once the site stands.
     """
     import gc
 
-    from conformance.publish.archive import add
+    from conformance.publish.archive import added
     from conformance.publish.site import write
 
     gc.disable()  # as in `report`: millions of objects, none of them garbage before the end
-    if runs:
-        print(add(runs, reports, machine=machine, narrowed=narrowed))
-    print(write(reports, out, address=address))
+    if not runs:
+        print(write(reports, out, address=address))
+        return
+    with added(runs, reports, machine=machine, narrowed=narrowed) as new:
+        page = write(reports, out, address=address, new=new)
+    print(reports / new.name, page, sep="\n")

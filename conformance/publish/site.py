@@ -65,12 +65,13 @@ class Entry:
         return datetime.fromisoformat(self.edition.finished).isoformat()
 
 
-def write(reports: Path, out: Path, *, address: str = "") -> Path:
+def write(reports: Path, out: Path, *, address: str = "", new: Path | None = None) -> Path:
     """Write the site over the runs published in `reports` to `out`, whole or not at all; return its first page.
 
-    `address` is where the site will stand, which links in a feed need to be absolute. Raises `UsageError`.
+    `address` is where the site will stand, which links in a feed need to be absolute; `new` the folder of a run that is
+    about to be published. Raises `UsageError`.
     """
-    folders = published(reports)
+    folders = sorted([*published(reports), *([new] if new else [])], key=lambda folder: folder.name)
     if not folders:
         raise UsageError(f"{reports}: holds no published run")
     check(out)

@@ -23,7 +23,7 @@ from conformance.reproduce.fold import BFLOAT16, UPSTREAM, Fields, Known, NotNon
 from conformance.reproduce.imports import import_lines
 from conformance.reproduce.names import defined, words
 from conformance.reproduce.program import Program, specialize
-from conformance.reproduce.sources import chained
+from conformance.reproduce.sources import chained, foreign
 from conformance.reproduce.steps import Steps
 from conformance.reproduce.text import parsed, unparsed, written
 from conformance.reproduce.wrap import WIDTH
@@ -183,10 +183,11 @@ class _Script:
             host.get(name, "unknown") for name in ("python", "system", "machine", "cores")
         )
         where = f"Python {python}, {system} {machine}, {cores} cores"
+        performed = "Recorded" if self.evidence.file else "Performed"
         paragraphs = [
             f"{self.case.title} ({self.case.source})",
             self._ending(),
-            f"{'Recorded' if self.evidence.file else 'Performed'} with {versions}; {where}{'; ' if settings else ''}{settings}.",
+            f"{performed} with {versions}; {where}{'; ' if settings else ''}{settings}.{self._origin()}",
         ]
         first, *others = (_filled(paragraph) for paragraph in paragraphs)
         text = "\n\n".join([f"{self.record.cell}\n{first}", *others]).replace("\\", "\\\\").replace('"""', "'''")
@@ -214,6 +215,16 @@ class _Script:
         open_ = unjudged(shown, last)
         return (f" Expected is the documented dialect of {', '.join(dialect)}." if dialect else "") + (
             f" Not asserted: {', '.join(open_[:6])}{' and others' if len(open_) > 6 else ''}." if open_ else ""
+        )
+
+    def _origin(self) -> str:
+        """Return whose code the script holds, where it is not that of the suite."""
+        others = foreign(self.evidence.environment) if self.evidence.file else ()
+        if not others:
+            return ""
+        return (
+            f" The native calls are the code that {self.evidence.file} holds ({', '.join(others)}), and not what this suite"
+            " ships: read it before you run it, unless you trust who made that file."
         )
 
     def _environment(self) -> str:

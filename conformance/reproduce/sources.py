@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 from conformance.errors import UsageError
 from conformance.reproduce.names import defined
 from conformance.reproduce.text import parsed, unparsed
 from conformance.runfile.structs import EnvironmentLine
+from conformance.spec.locations import adapter_files
 from conformance.worker.adapter_file import PACKAGE
 
 
@@ -21,6 +23,22 @@ def chained(environment: EnvironmentLine) -> str:
             if other != meaning:
                 raise UsageError(f"{environment.adapter}: {name!r} is of {other} and of {meaning}")
     return unparsed([statement for text in environment.sources.values() for statement in _standing_alone(text)])
+
+
+def foreign(environment: EnvironmentLine) -> tuple[str, ...]:
+    """Return the modules whose recorded text is not that of a file that the suite ships, by name."""
+    shipped = {f"{PACKAGE}.{file.parent.name}.{file.stem}": file for file in _shipped()}
+    return tuple(
+        module
+        for module, text in environment.sources.items()
+        if module not in shipped or shipped[module].read_text(encoding="utf-8") != text
+    )
+
+
+def _shipped() -> Iterator[Path]:
+    """Yield the files of the shipped adapters, and those that they share."""
+    for folder in dict.fromkeys(file.parent for file in adapter_files()):
+        yield from sorted(folder.glob("*.py"))
 
 
 def _names(text: str, module: str) -> Iterator[tuple[str, str]]:

@@ -18,15 +18,16 @@ import pytest
 
 from conformance.cause import Cause, text_of
 from conformance.errors import Place, StorageError
-from conformance.execution.execute import Outcomes, execute
+from conformance.execution.execute import Outcomes
 from conformance.execution.pool import Workers
 from conformance.judging.judge import judge
 from conformance.judging.judgement import Judgement
 from conformance.planning.costs import Costs, longest_first
 from conformance.planning.plan import Cell
 from conformance.reference.expected import References
+from conformance.run.second_try import Entry, Judging, settled
 from conformance.runfile.lines import record_line, recorded_catalogue
-from conformance.runfile.notes import describe
+from conformance.runfile.notes import describe, disturbed
 from conformance.runfile.structs import ListedDivergence, Record
 from conformance.runfile.terminal import plain
 from conformance.runfile.writing import RunWriter
@@ -65,6 +66,8 @@ class Prepared:
     unmatched: Sequence[Listed] = ()
     #: In a run of everything, the entries that must list some cell.
     matching: Sequence[Listed] = ()
+    #: The cells whose first try went otherwise than in a fresh process, a line each.
+    disturbed: list[str] = field(default_factory=list)
     #: What went wrong with the run file, if anything: planned and recorded.
     mismatch: tuple[int, int] | None = None
     #: Why the run file could not be written to the end.
@@ -185,10 +188,31 @@ class Plugin:
 
     def _loop(self, session: pytest.Session, items: Mapping[str, CellItem], writer: RunWriter) -> set[Place]:
         """Run the cells, and return the places of the entries that list something of one."""
-        references, stages = References(), self.prepared.workers.stages
         matched: set[Place] = set()
+        stages = self.prepared.workers.stages
+        # Whoever wants to stop at a failure does not want to wait for all other cells first.
+        patience = session.config.getoption("maxfail")
+        cells = [item.cell for item in items.values()]
+        for entry in self._settled(cells, patience):
+            record = entry.record
+            matched |= {listed.place for _, listed in entry.listed.listed}
+            status, message = status_of(record, entry.listed, entry.stale)
+            with stages.at("recording"):
+                writer.add(record)
+            if record.first is not None:
+                self.prepared.disturbed.append(f"{record.cell}: {disturbed(record.first, record.verdict)}")
+            seconds = sum(step.seconds or 0.0 for step in record.steps)
+            with stages.at("telling pytest"):
+                _report(items[entry.cell.id], status, message, seconds)
+            _obey(session)
+        return matched
+
+    def _judging(self) -> Judging:
+        """Return the function that makes an entry of a cell and its outcomes; it keeps references."""
+        references, stages = References(), self.prepared.workers.stages
         listed_of = functools.cache(functools.partial(of_implementation, self.prepared.divergences))
-        for cell, outcomes in self._performed([item.cell for item in items.values()]):
+
+        def judged(cell: Cell, outcomes: Outcomes) -> Entry:
             started = time.monotonic()
             with stages.at("judging"):
                 judgement = judge(cell, outcomes, references)
@@ -197,26 +221,29 @@ class Plugin:
                 entries = in_force(listed_of(cell.implementation.name), site_of(cell), versions)
                 explanations = explanations_of(judgement)
                 listed = known_causes(entries, cell.case.id, explanations)
-                matched |= {entry.place for _, entry in listed.listed}
                 ended = judgement.verdict.judged and not judgement.failures
                 old = stale(entries, cell.case.id, explanations) if ended else []
                 record = record_line(cell, judgement, listed, old)
-                status, message = status_of(record, listed, old)
-                writer.add(msgspec.structs.replace(record, judging=round(time.monotonic() - started, 6)))
-            seconds = sum(step.seconds or 0.0 for step in judgement.steps)
-            with stages.at("telling pytest"):
-                _report(items[cell.id], status, message, seconds)
-            _obey(session)
-        return matched
+            record = msgspec.structs.replace(record, judging=round(time.monotonic() - started, 6))
+            return Entry(cell=cell, record=record, listed=listed, stale=old)
 
-    def _performed(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Outcomes]]:
+        return judged
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Tell which cells were disturbed by others; the verdicts of the run are without that."""
+        if self.prepared.disturbed:
+            terminalreporter.section("disturbed by what ran before in the same process")
+            for line in self.prepared.disturbed:
+                terminalreporter.line(plain(line))
+
+    def _settled(self, cells: Sequence[Cell], patience: int) -> Iterator[Entry]:
         """Perform the cells, those first that are to be first, and among them the longest process first."""
-        cells = longest_first(cells, self.prepared.costs)
+        cells, workers, judged = longest_first(cells, self.prepared.costs), self.prepared.workers, self._judging()
         first = [cell for cell in cells if cell.id in self.prepared.first]
-        yield from execute(first, self.prepared.workers)
+        yield from settled(first, workers, judged, patience)
         if 0 < len(first) < len(cells):
             self.prepared.after_first()
-        yield from execute([cell for cell in cells if cell.id not in self.prepared.first], self.prepared.workers)
+        yield from settled([cell for cell in cells if cell.id not in self.prepared.first], workers, judged, patience)
 
     def _report_unmatched(self, session: pytest.Session, matched: set[Place]) -> None:
         """Report the entries that must list some cell of this run and list none."""

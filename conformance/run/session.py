@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +26,12 @@ from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
 from conformance.planning.shards import Shard, share
 from conformance.run.first_report import FirstReport, smoke_cells
 from conformance.run.plugin import Plugin, Prepared, arguments, site_of
+from conformance.run.programs import check_interpreters
 from conformance.runfile import lines
 from conformance.runfile.reading import read
 from conformance.runfile.run import Run
 from conformance.runfile.structs import EnvironmentLine, RecordedShard
+from conformance.runfile.terminal import plain
 from conformance.runfile.writing import Judges, RunWriter, check_replaceable, check_resumable, is_unbegun
 from conformance.spec.causes import catalogue
 from conformance.spec.divergences import Listed, in_force, load_divergences, unmatched
@@ -82,23 +84,23 @@ def run(options: RunOptions) -> int:
     check_out(options)
     with stages.at("loading the spec"):
         spec, divergences, tiers = _loaded(options.files)
-    wanted = keys(options.interpreters, options.adapters, grouped=options.grouped)
     check_interpreters(options.interpreters, options.adapters, options.unbuilt)
     kept = KeptOffers(FOLDER / "offers", [entry.case.configuration for entry in spec.cases])
     with Workers(options.workers, FOLDER, options.limits, stages, offers=kept) as workers:
         failures = {group: _unbuilt(group, log) for group, log in options.unbuilt.items()}
-        offers = _survey(wanted, spec, workers, failures)
+        asked = keys(options.interpreters, options.adapters, grouped=options.grouped)
+        offers = _survey(asked, spec, workers, failures)
         offers += _survey(thread_keys(spec.cases, offers, options.selection, tiers), spec, workers, failures)
         with stages.at("planning"):
             everything = list(plan(spec.cases, offers, options.selection, tiers))
             costs = load_costs(spec_folder() / COSTS)
-            cells = share(everything, options.shard, costs) if options.shard else everything
+        cells = share(everything, options.shard, costs) if options.shard else everything
         if not everything and not failures:
             raise UsageError(_nothing(offers))
         narrowed = options.narrowed or bool(failures)
         old = resumed(options, spec, offers) if options.resume else None
-        whole = not narrowed and options.shard is None
-        unmatched_entries, matching = _matching(divergences, spec, offers, cells) if whole else ([], [])
+        partial = narrowed or options.shard is not None
+        unmatched_entries, matching = ([], []) if partial else _matching(divergences, spec, offers, cells)
         prepared = Prepared(
             root=_root(options.files),
             cells=_by_file(cells, spec),
@@ -123,11 +125,18 @@ def run(options: RunOptions) -> int:
         code = int(
             pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
         )
-        if first_report is not None:
+        if first_report:
             first_report.end()
-    if options.profile:
-        print(stages.profile())
+    _tell(workers, stages if options.profile else None)
     return _exit_code(code, prepared)
+
+
+def _tell(workers: Workers, stages: Stages | None) -> None:
+    """Print which processes could not be ended, and where the time went."""
+    for left in workers.left:
+        print(plain(f"could not be ended: {left}"))
+    if stages is not None:
+        print(stages.profile())
 
 
 def _loaded(files: Sequence[Path]) -> tuple[Spec, Sequence[Listed], Tiers]:
@@ -305,21 +314,6 @@ def resumed(options: RunOptions, spec: Spec, offers: Sequence[Offer]) -> Run | N
             if getattr(before, part) != getattr(environment, part):
                 raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {getattr(environment, part)}")
     return old
-
-
-def check_interpreters(
-    interpreters: Mapping[str, str], adapters: Iterable[str] = (), unbuilt: Iterable[str] = ()
-) -> None:
-    """Raise `UsageError` where an interpreter is none, or no adapter runs in a group that is named."""
-    for group, path in interpreters.items():
-        if not (Path(path).is_file() and os.access(path, os.X_OK)):
-            raise UsageError(f"--python {group}={path}: no interpreter there")
-    groups = {key.group for key in keys({}, adapters)}
-    for group in [*interpreters, *unbuilt]:
-        if group not in groups:
-            raise UsageError(
-                f"no adapter runs in group {group!r}: expected one of {sorted(name for name in groups if name)}"
-            )
 
 
 def _nothing(offers: Sequence[Offer]) -> str:

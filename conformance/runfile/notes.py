@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conformance.runfile.cause_text import Catalogue, diagnosis_text, reason_text
-from conformance.runfile.structs import QuantityRecord, Record
+from conformance.runfile.structs import FirstTry, QuantityRecord, Record
 from conformance.verdict import Verdict
 
 
@@ -21,7 +21,24 @@ def describe(record: Record, causes: Catalogue) -> str:
         )
     if record.diagnosis:
         notes.append(f"  diagnosis: {diagnosis_text(record.diagnosis, causes)}")
+    if record.first is not None:
+        notes.append(f"  {disturbed(record.first, record.verdict)}")
     return "\n".join(notes)
+
+
+def disturbed(first: FirstTry, recorded: Verdict) -> str:
+    """Return what a disturbed first try of a cell gave, and after which cells, beside what is recorded of it."""
+    after = f" after {', '.join(first.before)}" if first.before else ""
+    why = f" ({first.why})" if first.why else ""
+    return f"{first.verdict}{after} in one process{why}: recorded is what a fresh process gave, {recorded}"
+
+
+def in_short(record: Record, causes: Catalogue) -> str:
+    """Return what is unexpected of a cell in a few words: why its numbers deviate, or else what its first such step says."""
+    if record.diagnosis:
+        return diagnosis_text(record.diagnosis, causes)
+    said = (step.message for step in record.steps if not step.expected and step.message)
+    return next(said, "").partition("\n")[0]
 
 
 def _described(quantity: QuantityRecord, causes: Catalogue) -> str:

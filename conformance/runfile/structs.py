@@ -304,6 +304,16 @@ class StepRecord(Part, frozen=True, kw_only=True):
     inputs: str = ""
 
 
+class FirstTry(Part, frozen=True, kw_only=True):
+    """What a cell gave in a process that other cells had run in, where it gave something else in a fresh one."""
+
+    verdict: Verdict
+    #: What was unexpected of it, in short.
+    why: str = ""
+    #: The cells that ran before it in that process, the last ones, where that is known.
+    before: tuple[str, ...] = ()
+
+
 class Record(Line, frozen=True, kw_only=True, tag="record", omit_defaults=True):
     """One judged cell."""
 
@@ -326,6 +336,8 @@ class Record(Line, frozen=True, kw_only=True, tag="record", omit_defaults=True):
     #: Where a second performance gave other bits; empty where it gave the same, None where there was none.
     again: str | None = None
     divergence: tuple[ListedDivergence, ...] = ()
+    #: Where a first try was disturbed: what it gave. The verdict is that of the second.
+    first: FirstTry | None = None
     score: Number | None = None
     #: Seconds that judging took.
     judging: float | None = None

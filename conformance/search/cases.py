@@ -189,7 +189,7 @@ class _Steps:
                 case "weights" if self.large:
                     step[name] = {"kind": "uniform", "seed": self._seed(), "low": 0.25, "high": 2.0}
                 case "weights":
-                    step[name] = _literal(values.parameters(self.picks, shape, positive=True))
+                    step[name] = _literal(values.parameters(self.picks.bytes(math.prod(shape)), shape, positive=True))
                 case "input":
                     step[name] = self._shaped(shape)
         return step

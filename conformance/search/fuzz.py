@@ -18,7 +18,8 @@ from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
 from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.plan import Offer, Offered, Selection
-from conformance.run.session import FOLDER, check_interpreters
+from conformance.run.programs import check_interpreters
+from conformance.run.session import FOLDER
 from conformance.search.bench import Bench, one_thread
 from conformance.search.exercised import Exercised
 from conformance.search.finding import Suspicion

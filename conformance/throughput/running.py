@@ -16,7 +16,8 @@ from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
 from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.plan import Cell, Offer, Selection, plan
-from conformance.run.session import FOLDER, check_interpreters
+from conformance.run.programs import check_interpreters
+from conformance.run.session import FOLDER
 from conformance.runfile import lines
 from conformance.runfile.throughput_structs import RecordedEffort, ThroughputLine, ThroughputPlan
 from conformance.runfile.writing import Judges, RunWriter, check_replaceable

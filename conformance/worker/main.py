@@ -148,8 +148,12 @@ def _calls(implementation: Implementation, asked: list[Configuration]) -> list[d
 
 
 def _die_with(parent: int) -> None:
-    """Ask Linux to kill this process when the run dies, and leave at once if it already has."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Ask Linux to kill this process when the run dies, and leave at once if it already has.
+
+    Where that cannot be asked, the end of the requests tells it, and what watches over the run ends it.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)

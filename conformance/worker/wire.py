@@ -124,7 +124,7 @@ def _restore(value: Any, stream: BinaryIO) -> Any:
 def _read(stream: BinaryIO, size: int) -> bytes:
     parts = []
     while size:
-        part = stream.read(size)
+        part = stream.read(min(size, FRAME_BYTES))
         if not part:
             raise EOFError
         parts.append(part)

@@ -161,7 +161,7 @@ def reload(layer: Any) -> Any:
 
 ADAPTER = Adapter(
     library="plain_python",
-    versions={"python": platform.python_version()},
+    versions={"plain_python": "1.0", "python": platform.python_version()},
     settings={"float mantissa bits": str(np.finfo(float).nmant)},
     implementations=(
         Implementation(

@@ -98,6 +98,39 @@ def forked_child_goes_on() -> None:
     os.fork()
 
 
+def sleeping_child(prepare: Callable[[], None], environment: dict[str, str]) -> None:
+    """Leave a process behind that sleeps for a minute, after `prepare` in it, and tell its number."""
+    child = os.fork()
+    if child == 0:
+        prepare()
+        Path(os.environ["DYING_PIDS"]).write_text(str(os.getpid()), encoding="ascii")
+        os.execvpe("sleep", ["sleep", "60"], environment)  # noqa: S606, S607 - the one on PATH
+    while not Path(os.environ["DYING_PIDS"]).exists():
+        time.sleep(0.01)
+
+
+def session_of_its_own() -> None:
+    os.setsid()
+
+
+def orphan_in_a_session_of_its_own() -> None:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+
+
+def in_a_session_of_its_own() -> None:
+    sleeping_child(session_of_its_own, dict(os.environ))
+
+
+def forked_twice() -> None:
+    sleeping_child(orphan_in_a_session_of_its_own, dict(os.environ))
+
+
+def without_its_environment() -> None:
+    sleeping_child(session_of_its_own, {"PATH": os.environ["PATH"]})
+
+
 def removed_logs() -> None:
     shutil.rmtree(os.environ["DYING_FOLDER"])
 
@@ -169,6 +202,9 @@ WAYS = (
     value_error,
     naming_places,
     forked_child_goes_on,
+    in_a_session_of_its_own,
+    forked_twice,
+    without_its_environment,
     removed_logs,
     early_end,
     one_answer_too_many,

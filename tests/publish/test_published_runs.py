@@ -14,7 +14,7 @@ import pytest
 
 from conformance.errors import UsageError
 from conformance.publish import archive
-from conformance.publish.archive import add, published
+from conformance.publish.archive import added, published
 from conformance.publish.history import Edition, before, clauses, histories
 from conformance.publish.site import write
 from conformance.runfile.reading import read, read_all
@@ -35,6 +35,13 @@ def run_on(day: int, *records: Any, **other: Any) -> Run:
     run = run_of(*records, cases=(case_line(), TWO_CLAUSES), started=moment, **other)
     assert run.footer is not None
     return replace(run, footer=msgspec.structs.replace(run.footer, finished=moment))
+
+
+def add(files: list[Path], reports: Path, **how: Any) -> Path:
+    """Publish the runs in those files together, and return their folder."""
+    with added(files, reports, **how) as new:
+        pass
+    return reports / new.name
 
 
 def publish(folder: Path, *runs: Run, machine: str = "linux") -> Path:
@@ -99,6 +106,39 @@ def test_what_cannot_speak_for_all_is_refused_and_nothing_is_left(tmp_path: Path
     files = [write_run(replace(run, path=Path(f"{number}.jsonl")), tmp_path) for number, run in enumerate(runs)]
     with pytest.raises(UsageError, match=said):
         add(files, tmp_path / "reports", machine="linux")
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_run_of_which_no_site_can_be_built_is_not_kept(tmp_path: Path) -> None:
+    reports = publish(tmp_path, FIRST)
+    before = published(reports)
+    file = write_run(SECOND, tmp_path)
+    with pytest.raises(ZeroDivisionError), added([file], reports, machine="linux"):
+        raise ZeroDivisionError
+    assert published(reports) == before
+    assert [folder.name for folder in reports.iterdir()] == ["2026-11-01-linux"]
+
+
+def test_the_site_over_a_run_that_is_about_to_be_published_is_that_over_a_published_one(tmp_path: Path) -> None:
+    reports = publish(tmp_path, FIRST)
+    with added([write_run(SECOND, tmp_path)], reports, machine="linux") as new:
+        write(reports, tmp_path / "before", new=new)
+    write(reports, tmp_path / "after")
+    before, after = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir() if path.is_file()}
+        for name in ("before", "after")
+    )
+    assert before == after
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-13-01T10:00:00", "2026-11-01T10:00:00+99:00"])
+def test_a_run_that_tells_no_time_is_refused(moment: str, tmp_path: Path) -> None:
+    assert FIRST.footer is not None
+    ending = replace(FIRST, footer=msgspec.structs.replace(FIRST.footer, finished=moment))
+    beginning = replace(FIRST, header=msgspec.structs.replace(FIRST.header, started=moment))
+    for run in (beginning, ending):
+        with pytest.raises(UsageError, match="tells no time when it ran"):
+            publish(tmp_path, run)
     assert not (tmp_path / "reports").exists()
 
 

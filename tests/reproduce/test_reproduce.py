@@ -89,6 +89,14 @@ def _forked() -> Iterator[Run]:
     hosts.close()
 
 
+def test_a_script_of_code_from_a_run_file_that_the_suite_does_not_ship_says_whose_it_is() -> None:
+    found = evidence("Right")
+    said = " ".join(script(found).split())
+    assert "The native calls are the code that run.jsonl holds (" in said
+    assert "read it before you run it" in said
+    assert "read it before you run it" not in " ".join(script(replace(found, file="")).split())
+
+
 @pytest.mark.parametrize("name", [each for each in CASES if each != "fake.gradients"])
 def test_the_script_of_a_healthy_cell_gives_the_recorded_numbers_and_exits_0(
     name: str, forked: Run, tmp_path: Path

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from conformance.errors import UsageError
-from conformance.reproduce.sources import chained
+from conformance.reproduce.sources import chained, foreign
 from conformance.runfile.structs import EnvironmentLine
+from conformance.spec.locations import adapter_files
 
 NATIVE = '''"""What rows share."""
 
@@ -84,3 +85,13 @@ def test_an_import_by_condition_gives_the_meaning_of_any_other() -> None:
     assert chained(environment(_native=by_condition, layer="import a.b as c\nimport d\n"))
     with pytest.raises(UsageError, match=r"'c' is of a\.b and of d"):
         chained(environment(_native=by_condition, layer="import d as c\n"))
+
+
+def test_code_that_the_suite_does_not_ship_is_named() -> None:
+    shipped = adapter_files()[0]
+    name = f"conformance_adapters.{shipped.parent.name}.{shipped.stem}"
+    text = shipped.read_text(encoding="utf-8")
+    told = {name: text, "conformance_adapters.fake.layer": LAYER}
+    line = EnvironmentLine(id="fake", adapter="fake/layer.py", sources=told)
+    assert foreign(line) == ("conformance_adapters.fake.layer",)
+    assert foreign(EnvironmentLine(id="fake", adapter="fake/layer.py", sources={name: text + "\n"})) == (name,)

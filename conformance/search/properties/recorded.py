@@ -21,7 +21,7 @@ from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations.score import Worst
 from conformance.planning.discovery import keys
 from conformance.planning.plan import Offer, Selection
-from conformance.run.session import check_interpreters
+from conformance.run.programs import check_interpreters
 from conformance.runfile import lines
 from conformance.runfile.notes import describe
 from conformance.runfile.structs import Record
