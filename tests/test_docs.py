@@ -43,11 +43,11 @@ def conformance(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @functools.cache
 def options() -> frozenset[str]:
     """Return the options of every command."""
-    commands = re.findall(r"^│ ([a-z]+) ", conformance("--help", folder=ROOT).stdout, re.MULTILINE)
+    whole = conformance("--help", folder=ROOT).stdout
+    commands = re.findall(r"^│ ([a-z]+) ", whole, re.MULTILINE)
     assert {"list", "check", "run", "report"} <= set(commands)
-    return frozenset(
-        option for each in commands for option in _OPTION.findall(conformance(each, "--help", folder=ROOT).stdout)
-    )
+    texts = (whole, *(conformance(command, "--help", folder=ROOT).stdout for command in commands))
+    return frozenset(option for text in texts for option in _OPTION.findall(text))
 
 
 def snippets(page: Path, kind: str) -> list[str]:

@@ -19,6 +19,7 @@ from conformance.execution.time_profile import Stages
 from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.offer import check_unique
 from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
+from conformance.run.live import live_on_terminal
 from conformance.run.plugin import Plugin, Prepared, arguments, site_of
 from conformance.runfile import lines
 from conformance.runfile.reading import read
@@ -66,8 +67,17 @@ class RunOptions:
         return narrower or bool(self.adapters) or bool(self.files)
 
 
-def run(options: RunOptions) -> int:
-    """Run the selected cells and return the exit code. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """How a run ended."""
+
+    exit_code: int
+    #: Its run file; None where none was written.
+    file: Path | None
+
+
+def run(options: RunOptions) -> Ran:
+    """Run the selected cells. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
     stages = Stages()
     check_out(options)
     with stages.at("loading the spec"):
@@ -76,6 +86,8 @@ def run(options: RunOptions) -> int:
         ids = [] if options.files else [entry.case.id for entry in spec.cases]
         divergences = load_divergences(spec_folder() / "divergences.yaml", ids, catalogue())
         tiers = Tiers() if options.files else load_tiers(spec_folder() / "tiers.yaml", ids)
+    if not any(options.selection.takes_case(entry.case) for entry in spec.cases):
+        raise UsageError(f"nothing selected: no case matches {', '.join(options.selection.cases) or 'a file'}")
     wanted = keys(options.interpreters, options.adapters, grouped=options.grouped)
     check_interpreters(options.interpreters, options.adapters, options.unbuilt)
     with Workers(options.workers, FOLDER, options.limits, stages) as workers:
@@ -94,6 +106,8 @@ def run(options: RunOptions) -> int:
             cells=_by_file(cells, spec),
             divergences=divergences,
             versions={offer.key.name: offer.versions for offer in offers},
+            libraries={offer.key.name: offer.library for offer in offers},
+            live=live_on_terminal(),
             failures={name: why for name, (why, _) in failures.items()},
             workers=workers,
             open_run=lambda planned, deselected: _open(
@@ -106,12 +120,12 @@ def run(options: RunOptions) -> int:
             prepared.recorded = frozenset(record.cell for record in old.records)
             prepared.failed = any(record.standing is Standing.UNEXPECTED for record in old.records)
             prepared.shown = frozenset(listed for record in old.records for listed in record.divergence)
-        code = int(
-            pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
-        )
+        plugin = Plugin(prepared)
+        code = int(pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[plugin]))
     if options.profile:
         print(stages.profile())
-    return _exit_code(code, prepared)
+    file = out_path(options, narrowed or plugin.deselected)
+    return Ran(exit_code=_exit_code(code, prepared), file=file if file.is_file() else None)
 
 
 def _unbuilt(group: str, log: Path) -> tuple[str, EnvironmentLine]:
