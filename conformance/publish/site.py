@@ -160,14 +160,14 @@ _FEED = uuid.uuid5(uuid.NAMESPACE_URL, "batchnorm-conformance")
 
 
 def _badge(templates: Any, kept: Clauses) -> bytes:
-    value = f"{kept.conforming} / {kept.applicable} clauses"
+    value = f"{kept.cells.percent} % right" if kept.cells.judged else "nothing judged"
     text: str = templates.get_template("badge.svg.j2").render(
         label=kept.implementation,
         value=value,
-        title=f"{kept.implementation} of {kept.library}: every judged cell agrees in {kept.conforming} of"
-        f" {kept.applicable} applicable clauses, documented dialects included ({kept.edition})",
+        title=f"{kept.implementation} of {kept.library}: {kept.cells.right} of {kept.cells.judged} judged cells agree,"
+        f" documented dialects included, and every one of {kept.conforming} of {kept.applicable} clauses ({kept.edition})",
         left=round(len(kept.implementation) * _LETTER) + 12,
         right=round(len(value) * _LETTER) + 12,
-        colour=_ALL if kept.conforming == kept.applicable else _SOME,
+        colour=_ALL if kept.cells.right == kept.cells.judged else _SOME,
     )
     return text.encode()

@@ -46,6 +46,8 @@ SCRIPTS = (
     "compare.js",
     "changes.js",
     "older.js",
+    "search.js",
+    "tables.js",
 )
 STYLES = ("base.css", "marks.css", "matrix.css", "pages.css", "print.css")
 #: `<` and `&` could end the element or begin a comment; the separators end a line in older scripts.
@@ -163,6 +165,18 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             menu="Compare",
             values={"baseline": compared},
         ),
+        Page(
+            path="search.html",
+            title="Search",
+            template="search.html.j2",
+            menu="Search",
+            values={},
+            data={
+                "causes": [
+                    [cause.page, cause.sentence, cause.id, " ".join(cause.implementations)] for cause in by_cause
+                ]
+            },
+        ),
         Page(path="case.html", title="Case", template="case.html.j2", values={}),
         *(_framework_page(framework) for framework in libraries),
         *(_cause_page(cause) for cause in by_cause),
@@ -213,22 +227,31 @@ def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, by
         yield f"data/{name}.js", _bytes(f"conformance.receive({_json(name)}, {text});\n")
 
 
-def single(report: Report, documents: Mapping[str, str]) -> bytes:
-    """Return the whole site as one HTML file. Raises `UsageError` where Jinja2 or pygal is absent."""
+def single(report: Report, documents: Mapping[str, str], *, in_full: int) -> bytes:
+    """Return the whole site as one HTML file, with the steps of the `in_full` worst cells. Raises `UsageError` where Jinja2 is absent."""
     templates = templates_in(_FOLDER)
     all_pages = pages(report, compared="baseline" in documents)
     contents = [_content(templates, page, report, Links(page=page.path, single=True)) for page in all_pages]
-    data = list(_data(report, all_pages, documents))
+    data = list(_data(report, all_pages, documents, in_full=in_full))
     text = _layout(
-        templates, "single.html.j2", report, all_pages, contents, Links(page="index.html", single=True), data
+        templates,
+        "single.html.j2",
+        report,
+        all_pages,
+        contents,
+        Links(page="index.html", single=True),
+        data,
+        brief=max(0, len(report.cells) - in_full),
     )
     return _bytes(text)
 
 
-def _data(report: Report, all_pages: Sequence[Page], documents: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _data(
+    report: Report, all_pages: Sequence[Page], documents: Mapping[str, str], *, in_full: int | None = None
+) -> Iterator[tuple[str, str]]:
     """Yield names and JSON texts that are safe in a script."""
     firsts = []
-    for number, shard in enumerate(shards(report)):
+    for number, shard in enumerate(shards(report, in_full=in_full)):
         firsts.append(shard.first)
         yield f"cases-{number}", _json(shard.value)
     yield "index", _json(index(report))
@@ -253,6 +276,7 @@ def _layout(
     contents: Sequence[Content],
     links: Links,
     data: Sequence[tuple[str, str]] = (),
+    brief: int = 0,
 ) -> str:
     scripts, styles = ([_asset(name) for name in names] for names in (SCRIPTS, STYLES))
     return str(
@@ -268,6 +292,7 @@ def _layout(
             script_digest=_digest("\n".join(scripts)),
             style_digest=_digest("\n".join(styles)),
             data=data,
+            brief=brief,
         )
     )
 

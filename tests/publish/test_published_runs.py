@@ -163,6 +163,7 @@ def test_a_clause_conforms_where_every_judged_cell_agrees() -> None:
         ]
     )
     assert (found.conforming, found.applicable) == (1, 3)
+    assert (found.cells.right, found.cells.judged) == (1, 2)
 
 
 def test_clauses_are_of_the_newest_run_that_was_not_narrowed() -> None:
@@ -209,9 +210,9 @@ def test_no_page_holds_words_of_a_run_as_elements(site: Path) -> None:
     )
 
 
-def test_a_badge_says_how_many_clauses_conform(site: Path) -> None:
+def test_a_badge_says_how_much_is_right(site: Path) -> None:
     badge = ET.fromstring((site / "badges" / "torch.nn.BatchNorm.svg").read_text())
-    assert badge.attrib["aria-label"] == "torch.nn.BatchNorm: 0 / 2 clauses"
+    assert badge.attrib["aria-label"] == "torch.nn.BatchNorm: 50.0 % right"
 
 
 def test_the_feed_has_what_atom_demands_and_one_entry_for_each_run(site: Path) -> None:

@@ -168,13 +168,15 @@ def test_a_long_message_is_cut_in_lists_and_whole_with_its_case(tmp_path: Path) 
     ]
 
 
-def test_a_single_file_of_too_many_cells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before it is made."""
+def test_a_single_file_of_very_many_cells_leaves_out_steps_of_the_best_and_says_so(
+    tmp_path: Path, many: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(report_package, "SINGLE", 1)
-    two = run(record("exact"), record("exact", mode="compiled"))
-    with pytest.raises(UsageError, match=r"2 cells: --single-file takes up to 1"):
-        write([two], tmp_path / "one.html", partial=False, single_file=True)
-    assert not (tmp_path / "one.html").exists()
+    text = write([many], tmp_path / "one.html", partial=False, single_file=True).read_text(encoding="utf-8")
+    cells = len(many.records)
+    assert f"the single steps of the 1 worst; those of the other {cells - 1} are left out." in text
+    shard = json.loads(re.search(r'data-name="cases-0">(.+?)</script>', text)[1])  # type: ignore[index]
+    assert sum(bool(cell[-1]) for cell in shard["cells"]) <= 1
 
 
 def test_a_single_file_does_not_replace_a_folder(tmp_path: Path) -> None:
