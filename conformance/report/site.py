@@ -15,12 +15,12 @@ from typing import Any
 
 from conformance.dialect import OBSERVED
 from conformance.errors import UsageError
-from conformance.report import drawings
+from conformance.report import charts, drawings
 from conformance.report.frameworks import Framework, frameworks
 from conformance.report.implementations import Implementation, implementations
 from conformance.report.index import index, words
 from conformance.report.links import Links
-from conformance.report.model import Report
+from conformance.report.model import Report, framework_of
 from conformance.report.naming import READINGS, named
 from conformance.report.pairs import pairs
 from conformance.report.porting import porting
@@ -90,13 +90,21 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
     measured = throughput(report.timed)
     libraries = frameworks(columns, report.cells, report.grades, measured.shares, report.ranked, report.dtypes)
     by_cause = causes(report.ranked)
+    of_framework = {column.implementation: framework_of(column) for column in columns} | {
+        timed_line.line.implementation: timed_line.framework for timed_line in report.timed
+    }
+    slot_by_name = charts.slots(of_framework)
+    picture = {
+        "overview": drawings.overview(measured.shares, of_framework),
+        "colored": {name: charts.dot(slot, 4, 4) for slot, name in enumerate(dict.fromkeys(of_framework.values()))},
+    }
     return (
         Page(
             path="index.html",
             title="What was found",
             template="index.html.j2",
             menu="Overview",
-            values={"frameworks": libraries, "causes": by_cause},
+            values={"frameworks": libraries, "causes": by_cause, **picture},
         ),
         Page(
             path="causes.html",
@@ -121,7 +129,12 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             title="Deviations",
             template="deviations.html.j2",
             menu="Deviations",
-            values={"scores": spread, "drawn": drawings.drawn(spread), "pairs": pairs(columns, report.cells)},
+            values={
+                "scores": spread,
+                "drawn": drawings.drawn(spread, slot_by_name),
+                "slots": slot_by_name,
+                "pairs": pairs(columns, report.cells),
+            },
         ),
         Page(
             path="dialects.html",
@@ -144,7 +157,9 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             menu="Throughput",
             values={
                 "timed": measured,
-                "scatters": drawings.scattered(measured.scattered),
+                "scatters": drawings.scattered(measured.scattered, slot_by_name),
+                "slots": slot_by_name,
+                **picture,
                 "passes": PASSES,
                 "standings": STANDINGS,
                 "took": timed(report.cells),
@@ -209,7 +224,7 @@ def _implementation_page(implementation: Implementation) -> Page:
 
 
 def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
-    """Yield the path and the bytes of every file. Raises `UsageError` where Jinja2 or pygal is absent.
+    """Yield the path and the bytes of every file. Raises `UsageError` where Jinja2 is absent.
 
     `documents` are JSON texts by name that scripts ask for beside their own data: `results`, and `baseline`
     where there is one.
@@ -320,6 +335,7 @@ def templates_in(folder: Path) -> Any:
         "plain": _number,
         "plain_number": shown,
         "broken": _broken,
+        "dot": charts.dot,
     }
     return environment
 

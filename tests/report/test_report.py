@@ -185,7 +185,7 @@ def test_a_single_file_does_not_replace_a_folder(tmp_path: Path) -> None:
         write([run(record("exact"))], tmp_path, partial=False, single_file=True)
 
 
-@pytest.mark.parametrize(("missing", "named"), [("jinja2", "Jinja2"), ("pygal", "pygal")])
+@pytest.mark.parametrize(("missing", "named"), [("jinja2", "Jinja2")])
 def test_without_what_draws_it_the_report_says_what_to_install(
     missing: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
