@@ -8,6 +8,7 @@ from pathlib import Path
 from conformance.errors import UsageError
 from conformance.json_text import text_of
 from conformance.report.folder import check, write_folder
+from conformance.report.links import Home
 from conformance.report.model import Report, build
 from conformance.report.site import single, site
 from conformance.runfile.results import Results, results_of
@@ -43,11 +44,14 @@ def write(
 
 
 def files(
-    runs: Sequence[Run], *, partial: bool = False, baseline: Results | None = None
+    runs: Sequence[Run], *, partial: bool = False, baseline: Results | None = None, home: Home | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield path and bytes of every file of the report of `runs`. Raises `UsageError` as `write` does."""
+    """Yield path and bytes of every file of the report of `runs`. Raises `UsageError` as `write` does.
+
+    `home` is the site that it becomes part of.
+    """
     report, documents = _report_and_documents(runs, partial=partial, baseline=baseline)
-    yield from site(report, documents)
+    yield from site(report, documents, home=home)
     yield "results.json", documents["results"].encode()
     yield SCHEMA, (spec_folder() / SCHEMA).read_bytes()
 

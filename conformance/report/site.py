@@ -19,7 +19,7 @@ from conformance.report import charts, drawings
 from conformance.report.frameworks import Framework, frameworks
 from conformance.report.implementations import Implementation, implementations
 from conformance.report.index import index, words
-from conformance.report.links import Links
+from conformance.report.links import Home, Links
 from conformance.report.model import Report, framework_of
 from conformance.report.naming import READINGS, named
 from conformance.report.pairs import pairs
@@ -223,7 +223,7 @@ def _implementation_page(implementation: Implementation) -> Page:
     )
 
 
-def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+def site(report: Report, documents: Mapping[str, str], *, home: Home | None = None) -> Iterator[tuple[str, bytes]]:
     """Yield the path and the bytes of every file. Raises `UsageError` where Jinja2 is absent.
 
     `documents` are JSON texts by name that scripts ask for beside their own data: `results`, and `baseline`
@@ -234,7 +234,7 @@ def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, by
     for page in all_pages:
         links = Links(page=page.path, single=False)
         content = _content(templates, page, report, links)
-        text = _layout(templates, "page.html.j2", report, all_pages, [content], links)
+        text = _layout(templates, "page.html.j2", report, all_pages, [content], links, home=home)
         yield page.path, _bytes(text)
     for name in (*SCRIPTS, *STYLES):
         yield f"assets/{name}", (_FOLDER / "assets" / name).read_bytes()
@@ -255,7 +255,7 @@ def single(report: Report, documents: Mapping[str, str], *, in_full: int) -> byt
         all_pages,
         contents,
         Links(page="index.html", single=True),
-        data,
+        data=data,
         brief=max(0, len(report.cells) - in_full),
     )
     return _bytes(text)
@@ -290,8 +290,7 @@ def _layout(
     all_pages: Sequence[Page],
     contents: Sequence[Content],
     links: Links,
-    data: Sequence[tuple[str, str]] = (),
-    brief: int = 0,
+    **further: Any,
 ) -> str:
     scripts, styles = ([_asset(name) for name in names] for names in (SCRIPTS, STYLES))
     return str(
@@ -306,8 +305,7 @@ def _layout(
             style="\n".join(styles),
             script_digest=_digest("\n".join(scripts)),
             style_digest=_digest("\n".join(styles)),
-            data=data,
-            brief=brief,
+            **{"data": (), "brief": 0, "home": None, **further},
         )
     )
 
