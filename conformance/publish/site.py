@@ -123,9 +123,10 @@ def _contents(folders: Sequence[Path], address: str, documentation: Path | None)
     yield _ABSENT, _rendered(templates, f"{_ABSENT}.j2", address)
     for name, package in _STYLES.items():
         yield f"assets/{name}", (package / "assets" / name).read_bytes()
-    for file in sorted(documentation.rglob("*")) if documentation else ():
-        if file.is_file():
-            yield f"{_DOCUMENTATION}/{file.relative_to(documentation).as_posix()}", file.read_bytes()
+    if documentation is not None:
+        for file in sorted(documentation.rglob("*")):
+            if file.is_file():
+                yield f"{_DOCUMENTATION}/{file.relative_to(documentation).as_posix()}", file.read_bytes()
 
 
 def _pages(
