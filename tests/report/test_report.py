@@ -21,6 +21,9 @@ from tests.many_cells import write_many
 from tests.report_lines import HOSTILE, Document, case, environment, page, record, run
 from tests.run_lines import TORCH, strict
 
+#: It is in the page itself.
+ICON = Document((Path(report_package.__file__).parent / "templates" / "_icon.html.j2").read_text()).values("href")[0]
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     """The files of a folder by path."""
@@ -61,9 +64,9 @@ def test_every_link_of_every_page_leads_somewhere(tmp_path: Path, many: Any) -> 
     libraries, kinds = 5, 2
     causes = len([path for path in pages if path.startswith("causes/")])
     assert causes > 0
-    assert len(pages) == 11 + libraries + libraries * kinds + causes
+    assert len(pages) == 12 + libraries + libraries * kinds + causes
     for path, document in pages.items():
-        for address in {*document.values("href"), *document.values("src")}:
+        for address in {*document.values("href"), *document.values("src")} - {ICON}:
             target, _, fragment = address.partition("#")
             found = (tmp_path / "out" / path).parent.joinpath(target).resolve() if target else tmp_path / "out" / path
             name = found.relative_to((tmp_path / "out").resolve()).as_posix() if target else path
@@ -78,7 +81,7 @@ def test_a_single_file_links_to_its_own_pages_alone(tmp_path: Path, many: Any) -
         write([many], tmp_path / "one.html", partial=False, single_file=True).read_text(encoding="utf-8")
     )
     paths = {unquote(each) for each in document.values("data-page")}
-    for address in document.values("href"):
+    for address in set(document.values("href")) - {ICON}:
         assert address.startswith("#"), address
         asked = dict(part.split("=", 1) for part in address[1:].split("&")) if "=" in address else {}
         assert not asked or unquote(asked["page"]) in paths, address
