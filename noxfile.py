@@ -166,6 +166,15 @@ def publish(session: nox.Session) -> None:
     _run(session, "conformance", "publish", "--out", str(RESULTS / "site"), *session.posargs)
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site, with what is computed in it; a warning is an error."""
+    staged = RESULTS / "docs"
+    session.install("--no-deps", "--require-hashes", "-r", str(LOCKS / "docs.txt"))
+    _run(session, "python", "-P", str(ROOT / "docs" / "site" / "stage.py"), str(staged))
+    session.run("zensical", "build", "--strict", "--clean", "--config-file", str(staged / "zensical.toml"))
+
+
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the suite's own tests: the core alone, no framework, no long search; a module's tests stay in one process."""
@@ -218,6 +227,7 @@ def lock(session: nox.Session) -> None:
     words = session.posargs or ["--upgrade"]
     extras, tools = (f"--extra={extra}" for extra in EXTRAS), (f"--group={group}" for group in TOOLS)
     _compile(session, LOCKS / "suite.txt", "pyproject.toml", *extras, *tools, *words)
+    _compile(session, LOCKS / "docs.txt", "--group=docs", *words)
     # In reverse, so that a group's own name stands for a lock that it shares with its pins for a GPU.
     names = (name for group in reversed(GROUPS) for name in (f"{group}-gpu", group))
     for path, group in {_lock_of(name): name for name in names}.items():

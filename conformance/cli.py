@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import traceback
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -21,15 +20,19 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperCommand
 
+from conformance import __version__
 from conformance.answers.explain_command import explain
 from conformance.answers.translation_command import SETTINGS as TRANSLATE_SETTINGS
 from conformance.answers.translation_command import translate
 from conformance.answers.vectors_command import export, judge
 from conformance.compare.command import compare
 from conformance.errors import ConformanceError, StorageError, SuiteError
+from conformance.planning.known_names import check_names
 from conformance.publish.command import publish
 from conformance.regression.command import regression
+from conformance.run.choice_option import device_option, mode_option
 from conformance.run.interpreters import pairs
+from conformance.run.listing import Listable, rows_of
 from conformance.run.number_option import SECONDS, WORKERS, decimal, whole
 from conformance.runfile.terminal import plain
 from conformance.search.command import fuzz, properties
@@ -41,20 +44,24 @@ _Misused: Any = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="conformance",
-    help="The conformance suite for batch normalization and mean centering.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
-class Listable(StrEnum):
-    """What `list` lists."""
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"conformance {__version__}")
+        raise typer.Exit
 
-    CASES = "cases"
-    IMPLEMENTATIONS = "implementations"
-    CLAUSES = "clauses"
-    CAUSES = "causes"
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Judge how frameworks compute batch normalization and mean centering."""
 
 
 _Files = Annotated[
@@ -110,7 +117,7 @@ def list_(
 
     On a terminal it is a table; in a pipe each is one line, its fields apart by tabs.
     """
-    rows = _rows(what, python, adapter)
+    rows = rows_of(what, pairs("--python", python), adapter or [])
     if as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -234,8 +241,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     files: _Files = None,
     implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
     case: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
-    mode: Annotated[list[str] | None, typer.Option(metavar="MODE", help="eager, compiled or xla.")] = None,
-    device: Annotated[list[str] | None, typer.Option(metavar="DEVICE", help="cpu or gpu.")] = None,
+    mode: Annotated[list[str] | None, mode_option()] = None,
+    device: Annotated[list[str] | None, device_option()] = None,
     tier: Annotated[Tier, typer.Option(help="How much of the matrix.")] = Tier.STANDARD,
     adapter: _Adapter = None,
     python: _Python = None,
@@ -266,6 +273,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     What follows `--` goes to pytest: -k, -x, --lf, --junitxml and the like.
     """
+    check_names(implementation or (), case or (), own_adapters=bool(adapter), folder=None if files else "cases")
     from conformance.execution.pool import Limits
     from conformance.planning.plan import Selection
     from conformance.planning.shards import shard_of
@@ -295,7 +303,13 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         profile=profile,
         pytest_arguments=tuple(context.args),
     )
-    raise SystemExit(run_cells(options))
+    ran = run_cells(options)
+    if sys.stdout.isatty() and ran.file is not None:
+        from conformance.report.ending import ending
+        from conformance.runfile.reading import read
+
+        print(ending(read(ran.file)))
+    raise SystemExit(ran.exit_code)
 
 
 @app.command()
@@ -376,87 +390,6 @@ def reproduce(
         print(text, end="")
         return
     write_whole(out, text.encode())
-
-
-def _rows(what: Listable, python: list[str] | None, adapter: list[str] | None) -> list[dict[str, object]]:
-    match what:
-        case Listable.CASES:
-            return _case_rows()
-        case Listable.CLAUSES:
-            return _clause_rows()
-        case Listable.CAUSES:
-            return _cause_rows()
-        case Listable.IMPLEMENTATIONS:
-            return _implementation_rows(python, adapter)
-
-
-def _case_rows() -> list[dict[str, object]]:
-    from conformance.spec.loader import load
-    from conformance.spec.locations import spec_folder
-
-    return [
-        {
-            "id": entry.case.id,
-            "op": entry.case.op,
-            "dtype": entry.case.dtype,
-            "shape": "×".join(map(str, entry.case.shape)),
-            "clauses": list(entry.case.clauses),
-            "title": entry.case.title,
-        }
-        for entry in load(spec_folder()).cases
-    ]
-
-
-def _clause_rows() -> list[dict[str, object]]:
-    from conformance.spec.loader import load
-    from conformance.spec.locations import spec_folder
-
-    spec = load(spec_folder())
-    return [
-        {
-            "clause": number,
-            "title": title,
-            "cases": sum(number in entry.case.clauses for entry in spec.cases),
-        }
-        for number, title in spec.clauses.items()
-    ]
-
-
-def _cause_rows() -> list[dict[str, object]]:
-    from conformance.spec.causes import catalogue
-
-    return [
-        {"id": id_, "words": entry.words, "instead": entry.instead, "seen": entry.seen, "clause": entry.clause}
-        for id_, entry in catalogue().items()
-    ]
-
-
-def _implementation_rows(python: list[str] | None, adapter: list[str] | None) -> list[dict[str, object]]:
-    from conformance.execution.pool import Workers
-    from conformance.execution.survey import survey
-    from conformance.planning.discovery import keys
-    from conformance.planning.plan import Offer
-    from conformance.run.session import FOLDER
-
-    wanted = keys(pairs("--python", python), adapter or [])
-    rows: dict[str, dict[str, object]] = {}
-    with Workers(os.cpu_count() or 1, FOLDER) as workers:
-        for offer in survey(wanted, [], workers):
-            if not isinstance(offer, Offer):
-                print(plain(f"{offer.worker}: {offer.message.splitlines()[-1]}"), file=sys.stderr)
-                continue
-            for implementation in offer.implementations:
-                row: dict[str, object] = {
-                    "name": implementation.name,
-                    "op": implementation.op,
-                    "library": f"{offer.library} {offer.versions.get(offer.library, '')}".strip(),
-                    "modes": list(implementation.modes),
-                    "devices": list(implementation.devices),
-                    "dtypes": list(implementation.dtypes),
-                    "steps": list(implementation.steps),
-                }
-                rows.setdefault(implementation.name, row)
-    return [rows[name] for name in sorted(rows)]
 
 
 if __name__ == "__main__":

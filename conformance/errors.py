@@ -7,6 +7,8 @@ never one of these: it is an outcome.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 #: Errors of one kind that a person is shown at once.
@@ -94,3 +96,13 @@ class SuiteError(ConformanceError):
 
     def __str__(self) -> str:
         return self.message
+
+
+def nearest(text: str, words: Iterable[str], cutoff: float = 0.5) -> str:
+    """Return `; did you mean WORD?` for the word most like the text, whatever its capitals; empty where none is.
+
+    `cutoff` is how alike two words must be, from 0 to 1, for one to be taken for a slip of the other.
+    """
+    by_lower = {word.lower(): word for word in words}
+    near = difflib.get_close_matches(text.lower(), by_lower, 1, cutoff)
+    return f"; did you mean {by_lower[near[0]]}?" if near else ""

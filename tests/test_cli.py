@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
+import pty
 import resource
 import signal
 import subprocess
@@ -16,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from conformance import __version__
 from tests.command_line import inside
 from tests.fake_cells import DYING
 
@@ -123,7 +126,11 @@ def test_a_run_works_from_another_folder_and_leaves_only_its_own_files(folder: P
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([*NUMPY, "--case", "no.such.case"], "nothing selected"),
+        (["--case", "no.such.case"], "--case no.such.case: no such case"),
+        (["--case", "egdes.*"], "--case egdes.*: no such case; did you mean edges.*?"),
+        (["--implementation", "torch.nn.BatchNrom"], "no such implementation; did you mean torch.nn.BatchNorm?"),
+        (["--mode", "eagre"], "'eagre': expected eager, compiled or xla; did you mean eager?"),
+        (["--device", "gup"], "'gup': expected cpu or gpu; did you mean gpu?"),
         (["--python", "torch"], "expected GROUP=PATH"),
         (["--python", "torch=/nowhere/python"], "no interpreter there"),
         (["--python", f"thorch={sys.executable}"], "no adapter runs in group 'thorch'"),
@@ -139,6 +146,54 @@ def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], said: str, tmp_
     assert said in found.stderr
     assert "Traceback" not in found.stderr
     assert not list(tmp_path.rglob("*.jsonl"))
+
+
+@pytest.mark.parametrize("words", [["--mode", "eagre"], ["--implementation", "numpy.BatchNrom"], ["--case", "egdes.*"]])
+def test_a_word_that_is_none_is_told_before_anything_is_started(words: list[str], tmp_path: Path) -> None:
+    """No worker left a log, and of ours nothing was imported that needs NumPy."""
+    command = (
+        "import sys\nfrom conformance.cli import main\ntry:\n    main()\nfinally:\n    print('numpy' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-P", "-c", command, "run", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "False\n", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_is_printed(tmp_path: Path) -> None:
+    found = conformance("--version", folder=tmp_path)
+    assert (found.returncode, found.stdout) == (0, f"conformance {__version__}\n")
+
+
+def test_a_run_on_a_terminal_shows_progress_and_ends_with_what_was_found(case_glob: str, tmp_path: Path) -> None:
+    """In place of pytest's dots; the last line tells where the run file is."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-P", "-m", "conformance", "run", *NUMPY, "--case", case_glob, "--out", "run.jsonl"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+        os.close(theirs)
+        shown = read_terminal(ours)
+    assert process.returncode == 0
+    cells = len(records_of(tmp_path / "run.jsonl"))
+    assert f"{cells}/{cells}" in shown
+    assert "spec/cases" not in shown
+    assert shown.splitlines()[-3].startswith("Verdicts: ")
+    assert shown.splitlines()[-1].startswith("Run file: run.jsonl.")
+
+
+def read_terminal(end: int) -> str:
+    """Return all that was written to the other end, until it was closed."""
+    parts = []
+    with contextlib.suppress(OSError):  # Linux tells so that nobody has it open any more
+        while part := os.read(end, 65_536):
+            parts.append(part)
+    os.close(end)
+    return b"".join(parts).decode()
 
 
 def test_a_narrowed_run_does_not_overwrite_a_full_one(folder: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 EXAMPLE = DOCS / "examples" / "plain_python.py"
 CASES = DOCS / "writing-a-case.md"
-PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md"])
+PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("articles/*.md"), ROOT / "README.md"])
 ONE_PER_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 _LINK = re.compile(r"\[[^\]]*\]\((?!https?:)(?P<target>[^)\s]+)\)")
@@ -41,14 +43,35 @@ def conformance(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
 
 
+def commands_in(text: str) -> list[list[str]]:
+    """Return the commands of ours in the blocks of a page: each its name, then its options, without pytest's."""
+    lines = (
+        line
+        for block in _FENCED.finditer(text)
+        if block["kind"].strip() in {"", "console", "bash", "sh"}
+        for line in block["text"].replace("\\\n", " ").splitlines()
+    )
+    parts = (part for line in lines for part in re.split(r"&&|\||;", line.partition("  #")[0]))
+    own = (found[1] for part in parts if (found := re.match(r"\s*(?:\$ )?conformance ([a-z]+.*)", part)))
+    return [[words.split()[0], *_OPTION.findall(re.split(r" -- ", words)[0])] for words in own]
+
+
+@functools.cache
+def options_by_command() -> dict[str, frozenset[str]]:
+    """Return the options of every command, by its name."""
+    whole = inside("--help", folder=ROOT).stdout
+    commands = re.findall(r"^│ ([a-z]+) ", whole, re.MULTILINE)
+    assert {"list", "check", "run", "report"} <= set(commands)
+    texts = {command: inside(command, "--help", folder=ROOT).stdout for command in commands}
+    return {"": frozenset(_OPTION.findall(whole))} | {
+        command: frozenset(_OPTION.findall(text)) for command, text in texts.items()
+    }
+
+
 @functools.cache
 def options() -> frozenset[str]:
     """Return the options of every command."""
-    commands = re.findall(r"^│ ([a-z]+) ", inside("--help", folder=ROOT).stdout, re.MULTILINE)
-    assert {"list", "check", "run", "report"} <= set(commands)
-    return frozenset(
-        option for each in commands for option in _OPTION.findall(inside(each, "--help", folder=ROOT).stdout)
-    )
+    return frozenset().union(*options_by_command().values())
 
 
 def snippets(page: Path, kind: str) -> list[str]:
@@ -122,6 +145,30 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 def test_every_option_named_exists(page: Path) -> None:
     """An option in the docs is one of the command line's, or of a program named beside it."""
     assert set(_OPTION.findall(page.read_text(encoding="utf-8"))) - options() - _FOREIGN == set()
+
+
+@ONE_PER_PAGE
+def test_every_block_of_code_can_be_read(page: Path) -> None:
+    """Python compiles, and JSON and TOML are what they say."""
+    for kind, read in (("python", ast.parse), ("json", json.loads), ("toml", tomllib.loads)):
+        for text in snippets(page, kind):
+            read(text)
+
+
+@ONE_PER_PAGE
+def test_every_command_shown_is_one_with_those_options(page: Path) -> None:
+    """Of each command line the command itself, and that it takes the options beside it."""
+    wrong = [
+        words
+        for words in commands_in(page.read_text(encoding="utf-8"))
+        if words[0] not in options_by_command() or not {*words[1:]} <= options_by_command()[words[0]] | _FOREIGN
+    ]
+    assert wrong == []
+
+
+def test_a_command_that_does_not_exist_would_be_seen() -> None:
+    text = "`x`\n\n```\n$ conformance rnu --out x -- --lf\nconformance run --outt \\\n  x && conformance check\n```\n"
+    assert commands_in(text) == [["rnu", "--out"], ["run", "--outt"], ["check"]]
 
 
 @pytest.mark.parametrize("number", range(len(snippets(CASES, "yaml"))))

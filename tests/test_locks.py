@@ -80,6 +80,10 @@ def test_a_group_s_lock_has_its_pins(group: str) -> None:
     assert missing((LOCKS / f"{group}.txt").read_text(), asked_of(group)) == []
 
 
+def test_the_lock_of_the_documentation_s_site_has_its_pin() -> None:
+    assert missing((LOCKS / "docs.txt").read_text(), project()["dependency-groups"]["docs"]) == []
+
+
 @pytest.mark.parametrize("path", sorted(LOCKS.glob("*.txt")), ids=lambda path: path.stem)
 def test_every_package_has_a_hash_and_none_an_address(path: Path) -> None:
     text = path.read_text()

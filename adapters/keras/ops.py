@@ -38,6 +38,12 @@ class Batches(keras.utils.PyDataset):
         return self.x[index * BATCH : (index + 1) * BATCH]
 
 
+#: What comes of parameters of another dtype than those of x.
+TWO_DTYPES = (
+    "TensorFlow refuses operations between two dtypes"
+    if BACKEND == "tensorflow"
+    else "of two dtypes the backend's own promotion would choose that of the result"
+)
 #: Our name -> the name of the layer's variable.
 ADAPTED = {"moving_mean": "adapt_mean", "moving_variance": "adapt_variance"}
 
@@ -46,7 +52,7 @@ def supports(configuration: Configuration) -> str | None:
     if len(configuration.feature_axes) != 1:
         return "`axis` is an integer, the axis that should be normalized"
     if configuration.parameter_dtype != configuration.dtype:
-        return "keras.ops.moments returns the dtype of x, and TensorFlow refuses operations between two dtypes"
+        return f"keras.ops.moments returns the dtype of x, and {TWO_DTYPES}"
     if BACKEND == "numpy" and configuration.dtype == "bfloat16":
         return "NumPy has no bfloat16 of its own: the root of one is a float32, and so is the result"
     return None

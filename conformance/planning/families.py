@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from conformance.errors import UsageError
+from conformance.errors import UsageError, nearest
 from conformance.spec import yaml_document
 from conformance.spec.locations import root
 from conformance.worker.adapter_file import PROCESSES_FILE, library_of
@@ -32,9 +31,9 @@ def family(name: str, file: Path) -> list[dict[str, Any]]:
     folder = file.absolute().parent.parent if library_of(file) else root() / "adapters"
     families = _families(folder / PROCESSES_FILE)
     if name not in families:
-        near = difflib.get_close_matches(name, families, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"{file}: PROCESSES names no family of {folder / PROCESSES_FILE}: {name!r}{hint}")
+        raise UsageError(
+            f"{file}: PROCESSES names no family of {folder / PROCESSES_FILE}: {name!r}{nearest(name, families)}"
+        )
     described = families[name]
     shared = described.get("shared", False)
     return [_process(entry, name_of(file), name if shared else "") for entry in described["processes"]]

@@ -19,9 +19,8 @@ from conformance.operations import OPERATIONS
 from conformance.planning.discovery import DTYPES, WorkerKey
 from conformance.planning.plan import Offer, Offered
 from conformance.protocol import Declared
+from conformance.spec.tiers import DEVICES, MODES
 
-MODES = ("eager", "compiled", "xla")
-DEVICES = ("cpu", "gpu")
 STEPS = ("train", "infer", "reload", "freeze", "unfreeze", "sgd")
 #: What timing needs of an implementation, and what it may have beside that.
 TIMED = ("put", "get", "wait")

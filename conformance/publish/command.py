@@ -19,6 +19,10 @@ def publish(
     machine: Annotated[str | None, typer.Option(metavar="NAME", help="Omitted: system and processor.")] = None,
     narrowed: Annotated[bool, typer.Option("--narrowed", help="Publish a narrowed run, marked as that.")] = False,
     address: Annotated[str, typer.Option(metavar="URL", help="Where the site will stand, for the feed.")] = "",
+    docs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The documentation as `nox -s docs` builds it, to be part of the site."),
+    ] = None,
 ) -> None:
     """Build the site over all published runs: reports, the history of every cell, a feed, badges.
 
@@ -31,8 +35,8 @@ def publish(
 
     gc.disable()  # as in `report`: millions of objects, none of them garbage before the end
     if not runs:
-        print(write(reports, out, address=address))
+        print(write(reports, out, address=address, documentation=docs))
         return
     with added(runs, reports, machine=machine, narrowed=narrowed) as new:
-        page = write(reports, out, address=address, new=new)
+        page = write(reports, out, address=address, documentation=docs, new=new)
     print(reports / new.name, page, sep="\n")

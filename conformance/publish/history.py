@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from conformance.compare.comparison import compare
 from conformance.compare.telling import headline
 from conformance.compare.text import text
 from conformance.compare.values import Policy
+from conformance.report.frameworks import Agreement
 from conformance.runfile.numbers import Number
 from conformance.runfile.observed import Column
 from conformance.runfile.results import Results, Row
@@ -83,7 +85,7 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clauses:
-    """How many clauses an implementation keeps."""
+    """How many clauses an implementation keeps, and how many of its judged cells are right."""
 
     implementation: str
     edition: str
@@ -92,6 +94,7 @@ class Clauses:
     conforming: int
     #: Clauses that a judged cell names.
     applicable: int
+    cells: Agreement
 
 
 def histories(editions: Sequence[Edition]) -> tuple[History, ...]:
@@ -181,11 +184,14 @@ def _clauses(edition: Edition) -> Iterator[Clauses]:
     results = edition.results
     kept: dict[str, dict[str, bool]] = {}
     columns: dict[str, Column] = {}
+    verdicts: dict[str, Counter[Verdict]] = {}
     for row in results.cells:
         column = results.columns[row.column]
         columns.setdefault(column.implementation, column)
         by_clause = kept.setdefault(column.implementation, {})
+        counts = verdicts.setdefault(column.implementation, Counter())
         if row.verdict.judged:
+            counts[row.verdict] += 1
             for clause in results.cases[row.case].clauses:
                 by_clause[clause] = by_clause.get(clause, True) and row.verdict.agrees
     for name, by_clause in kept.items():
@@ -195,4 +201,9 @@ def _clauses(edition: Edition) -> Iterator[Clauses]:
             library=columns[name].library,
             conforming=sum(by_clause.values()),
             applicable=len(by_clause),
+            cells=Agreement(
+                judged=verdicts[name].total(),
+                right=sum(count for verdict, count in verdicts[name].items() if verdict.agrees),
+                documented=verdicts[name][Verdict.DIALECT],
+            ),
         )

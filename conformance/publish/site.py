@@ -16,7 +16,7 @@ from conformance.publish.archive import published
 from conformance.publish.history import Clauses, Edition, before, changes, clauses, histories
 from conformance.report import files
 from conformance.report.folder import check, write_folder
-from conformance.report.links import slugs
+from conformance.report.links import Home, slugs
 from conformance.report.site import templates_in
 from conformance.runfile.reading import read_all
 from conformance.runfile.results import Results, results_of
@@ -26,6 +26,10 @@ _FOLDER = Path(__file__).parent
 _REPORT = _FOLDER.parent / "report"
 #: Style sheets by the folder of the package that has them.
 _STYLES = {"base.css": _REPORT, "marks.css": _REPORT, "published.css": _FOLDER}
+#: What a web server shows where there is no page.
+_ABSENT = "404.html"
+#: The folder of the documentation.
+_DOCUMENTATION = "docs"
 #: Two colours, each with white letters at more than 4.5 : 1; the numbers say the same.
 _ALL, _SOME = "#0a58a8", "#7a2e00"
 #: Of the badge's font at its size, on the average; `textLength` fits what a browser draws.
@@ -65,30 +69,51 @@ class Entry:
         return datetime.fromisoformat(self.edition.finished).isoformat()
 
 
-def write(reports: Path, out: Path, *, address: str = "", new: Path | None = None) -> Path:
+def write(
+    reports: Path, out: Path, *, address: str = "", documentation: Path | None = None, new: Path | None = None
+) -> Path:
     """Write the site over the runs published in `reports` to `out`, whole or not at all; return its first page.
 
-    `address` is where the site will stand, which links in a feed need to be absolute; `new` the folder of a run that is
-    about to be published. Raises `UsageError`.
+    `address` is where the site will stand, which links in a feed and a list of pages need to be absolute; `documentation` a
+    built site that becomes part of it; `new` the folder of a run that is about to be published. Raises `UsageError`.
     """
+    if documentation is not None and not (documentation / "index.html").is_file():
+        raise UsageError(f"{documentation}: no site is there: expected index.html in it")
     folders = sorted([*published(reports), *([new] if new else [])], key=lambda folder: folder.name)
     if not folders:
         raise UsageError(f"{reports}: holds no published run")
     check(out)
-    write_folder(out, site(folders, address=f"{address.rstrip('/')}/" if address else ""))
+    write_folder(out, site(folders, address=f"{address.rstrip('/')}/" if address else "", documentation=documentation))
     return out / "index.html"
 
 
-def site(folders: Sequence[Path], *, address: str = "") -> Iterator[tuple[str, bytes]]:
+def site(
+    folders: Sequence[Path], *, address: str = "", documentation: Path | None = None
+) -> Iterator[tuple[str, bytes]]:
     """Yield path and bytes of every file; one run at a time is held in full."""
+    paths: list[str] = []
+    for path, content in _contents(folders, address, documentation):
+        paths += [path] if path.endswith(".html") and path != _ABSENT else []
+        yield path, content
+    if address:
+        values = {"address": address, "paths": sorted(paths)}
+        text: str = templates_in(_FOLDER).get_template("sitemap.xml.j2").render(**values)
+        yield "sitemap.xml", legal(text).encode()
+
+
+def _contents(folders: Sequence[Path], address: str, documentation: Path | None) -> Iterator[tuple[str, bytes]]:
+    """Yield path and bytes of every file but the list of the pages."""
     editions: list[Edition] = []
+    docs = f"{_DOCUMENTATION}/index.html" if documentation else ""
     for folder in folders:
         runs = read_all([folder])
         editions.append(Edition(name=folder.name, results=results_of(runs)))
         base = before(editions, len(editions) - 1)
-        for path, content in files(runs, baseline=base.results if base else None):
+        home = Home(name=folder.name, index="../index.html", documentation=f"../{docs}" if docs else "")
+        for path, content in files(runs, baseline=base.results if base else None, home=home):
             yield f"{folder.name}/{path}", content
     templates = templates_in(_FOLDER)
+    templates.globals |= {"documentation": docs, "icon": (_REPORT / "templates" / "_icon.html.j2").read_text()}
     entries = [_entry(editions, position) for position in reversed(range(len(editions)))]
     kept = clauses(editions)
     named = slugs(sorted({column.implementation for edition in editions for column in edition.results.columns}))
@@ -96,8 +121,14 @@ def site(folders: Sequence[Path], *, address: str = "") -> Iterator[tuple[str, b
     for clauses_kept in kept:
         yield f"badges/{named[clauses_kept.implementation]}.svg", _badge(templates, clauses_kept)
     yield from _pages(templates, editions, entries, kept, named)
+    # It is shown at whatever address has no page, so its links begin where the site does.
+    yield _ABSENT, _rendered(templates, f"{_ABSENT}.j2", address)
     for name, package in _STYLES.items():
         yield f"assets/{name}", (package / "assets" / name).read_bytes()
+    if documentation is not None:
+        for file in sorted(documentation.rglob("*")):
+            if file.is_file():
+                yield f"{_DOCUMENTATION}/{file.relative_to(documentation).as_posix()}", file.read_bytes()
 
 
 def _pages(
@@ -161,14 +192,14 @@ _FEED = uuid.uuid5(uuid.NAMESPACE_URL, "batchnorm-conformance")
 
 
 def _badge(templates: Any, kept: Clauses) -> bytes:
-    value = f"{kept.conforming} / {kept.applicable} clauses"
+    value = f"{kept.cells.percent} % right" if kept.cells.judged else "nothing judged"
     text: str = templates.get_template("badge.svg.j2").render(
         label=kept.implementation,
         value=value,
-        title=f"{kept.implementation} of {kept.library}: every judged cell agrees in {kept.conforming} of"
-        f" {kept.applicable} applicable clauses, documented dialects included ({kept.edition})",
+        title=f"{kept.implementation} of {kept.library}: {kept.cells.right} of {kept.cells.judged} judged cells agree,"
+        f" documented dialects included, and every one of {kept.conforming} of {kept.applicable} clauses ({kept.edition})",
         left=round(len(kept.implementation) * _LETTER) + 12,
         right=round(len(value) * _LETTER) + 12,
-        colour=_ALL if kept.conforming == kept.applicable else _SOME,
+        colour=_ALL if kept.cells.right == kept.cells.judged else _SOME,
     )
     return text.encode()

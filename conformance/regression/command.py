@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from conformance.compare.values import FailOn
-from conformance.errors import UsageError
+from conformance.planning.known_names import check_names
+from conformance.run.choice_option import device_option, mode_option
 from conformance.runfile.terminal import plain
 from conformance.spec.tiers import Tier
 
@@ -23,8 +24,8 @@ _Head = Annotated[str, typer.Option(metavar="VERSION|PATH", help="A version, a w
 _Base = Annotated[str | None, typer.Option(metavar="VERSION|PATH", help="The same; omitted: as pinned.")]
 _Group = Annotated[list[str] | None, typer.Option(help="A framework group; omitted: all that pin it.")]
 _Globs = Annotated[list[str] | None, typer.Option(metavar="GLOB")]
-_Mode = Annotated[list[str] | None, typer.Option(metavar="MODE", help="eager, compiled or xla.")]
-_Device = Annotated[str | None, typer.Option(metavar="cpu|gpu", help="Which pins, and which cells.")]
+_Mode = Annotated[list[str] | None, mode_option()]
+_Device = Annotated[str | None, device_option("Which pins, and which cells.")]
 _Tier = Annotated[Tier, typer.Option(help="How much of the matrix.")]
 _Bisect = Annotated[bool, typer.Option("--bisect", help="Find the first version that changed a cell.")]
 _FailOn = Annotated[list[FailOn] | None, typer.Option(metavar="CHANGE", help="As of compare.")]
@@ -54,6 +55,7 @@ def regression(
     The other packages stay at their pins. Where a version does not go with them they move as little as pip finds,
     and the report tells what moved.
     """
+    check_names(implementation or (), case or (), own_adapters=False)
     from conformance.compare.values import Policy
     from conformance.regression.pins import source
     from conformance.regression.regression import Request, pinned
@@ -80,8 +82,6 @@ def _pins(package: str, groups: Sequence[str], device: str | None) -> tuple[Pins
     from conformance.planning.discovery import keys
     from conformance.regression.regression import asked_pins
 
-    if device not in (None, "cpu", "gpu"):
-        raise UsageError(f"--device {device}: expected cpu or gpu")
     known = sorted({key.group for key in keys({}) if key.group is not None})
     return asked_pins(package, groups, known, gpu=device == "gpu")
 

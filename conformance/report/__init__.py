@@ -8,6 +8,7 @@ from pathlib import Path
 from conformance.errors import UsageError
 from conformance.json_text import text_of
 from conformance.report.folder import check, write_folder
+from conformance.report.links import Home
 from conformance.report.model import Report, build
 from conformance.report.site import single, site
 from conformance.runfile.results import Results, results_of
@@ -15,7 +16,7 @@ from conformance.runfile.run import Run
 from conformance.spec.locations import spec_folder
 from conformance.whole import write_whole
 
-#: A single file holds at most so many cells: browsers and mail servers take no more.
+#: A single file holds so many cells in full: browsers and mail servers take no more.
 SINGLE = 10_000
 #: The schema of `results.json`, which lies beside it.
 SCHEMA = "results.schema.json"
@@ -26,17 +27,16 @@ def write(
 ) -> Path:
     """Write the report of `runs` to the folder `out`, or to the file `out`, whole or not at all.
 
-    `baseline` is what its comparison page begins with. Returns the path of the page to open. Raises `UsageError` for runs that did not end, unless `partial`; for
-    runs that do not belong together; for more cells than a single file holds; where `out` holds something else;
-    and where Jinja2 or pygal is absent.
+    `baseline` is what its comparison page begins with. A single file of more than `SINGLE` cells leaves out, and says so, the
+    steps of cells that are right, the worst of the rest first, and what its comparison page compares. Returns the path of the
+    page to open. Raises `UsageError` for runs that did not end, unless `partial`; for runs that do not belong together; where
+    `out` holds something else; and where Jinja2 is absent.
     """
     if single_file:
-        report, documents = _report_and_documents(runs, partial=partial, baseline=baseline)
-        if len(report.cells) > SINGLE:
-            raise UsageError(f"{len(report.cells)} cells: --single-file takes up to {SINGLE}; write a folder")
         if out.is_dir():
             raise UsageError(f"{out}: is a folder; --single-file writes a file, such as {out / 'report.html'}")
-        write_whole(out, single(report, documents))
+        report, documents = _report_and_documents(runs, partial=partial, baseline=baseline)
+        write_whole(out, single(report, documents, in_full=SINGLE))
         return out
     check(out)
     write_folder(out, files(runs, partial=partial, baseline=baseline))
@@ -44,11 +44,14 @@ def write(
 
 
 def files(
-    runs: Sequence[Run], *, partial: bool = False, baseline: Results | None = None
+    runs: Sequence[Run], *, partial: bool = False, baseline: Results | None = None, home: Home | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield path and bytes of every file of the report of `runs`. Raises `UsageError` as `write` does."""
+    """Yield path and bytes of every file of the report of `runs`. Raises `UsageError` as `write` does.
+
+    `home` is the site that it becomes part of.
+    """
     report, documents = _report_and_documents(runs, partial=partial, baseline=baseline)
-    yield from site(report, documents)
+    yield from site(report, documents, home=home)
     yield "results.json", documents["results"].encode()
     yield SCHEMA, (spec_folder() / SCHEMA).read_bytes()
 

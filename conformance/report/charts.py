@@ -1,65 +1,132 @@
 """Charts as SVG that the pages' own style sheet colours: no style, script or identifier of their own.
 
-pygal draws them: its marks carry classes instead of colours, so that one chart serves light, dark and print under
-a policy that forbids inline style, at some 15 ms and 4 KB each. matplotlib and Vega write colours into every mark,
-take seconds to load and a hundred megabytes to install.
+Marks carry classes in place of colours, so that one chart serves light, dark and print under a policy that forbids
+inline style. What a mark stands for is its title, which a browser shows beside the pointer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-from xml.etree import ElementTree as ET
+from html import escape
 
-from conformance.errors import UsageError
 from conformance.report.scores import Curve
+
+#: Colours that the style sheet has; what has the same colour differs in the shape of its marks.
+COLORS = 8
+#: Around the plot: above, right, below, left, in units of the drawing.
+_MARGINS = (8, 14, 34, 46)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One axis: from where to where, the labels at some values, and the value whose line stands out."""
+    """One axis: its title, from where to where, the labels at some values, and the value whose line stands out."""
 
+    title: str
     low: float
     high: float
     ticks: tuple[tuple[float, str], ...]
     limit: float | None = None
+    #: A value as a person reads it.
+    told: Callable[[float], str] = "{:.3g}".format
+
+    def part(self, value: float) -> float:
+        """Return how far along the axis a value is, from 0 to 1."""
+        return (value - self.low) / (self.high - self.low)
 
 
-def chart(curves: Sequence[Curve], *, title: str, across: Axis, up: Axis, dots: bool, joined: bool = True) -> str:
-    """Return the curves, or points that are not `joined`, as an SVG element named `title`. Raises `UsageError` where pygal is absent."""
-    try:
-        import pygal
-        from pygal.etree import etree
-    except ImportError as error:
-        raise UsageError("the report needs pygal: pip install 'batchnorm-conformance[report]'") from error
-    etree.to_etree()  # not lxml, where that is installed: its trees are not the standard library's
-    drawing = pygal.XY(
-        width=280, height=180, margin=4, margin_right=14, css=[], js=[], no_prefix=True,
-        show_legend=False, stroke=joined, show_dots=dots, dots_size=2.5, allow_interruptions=True,
-        xrange=(across.low, across.high), range=(up.low, up.high),
-        x_labels=[{"value": value, "label": label} for value, label in across.ticks],
-        y_labels=[{"value": value, "label": label} for value, label in up.ticks],
-        x_labels_major=[across.limit], y_labels_major=[up.limit], show_x_guides=True, truncate_label=-1,
-    )  # fmt: skip
-    for curve in curves:
-        drawing.add(curve.implementation, curve.points)
-    return _plain(drawing.render_tree(), title)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plot:
+    """Where the axes are in the drawing."""
+
+    across: Axis
+    up: Axis
+    width: int
+    height: int
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        top, right, bottom, left = _MARGINS
+        wide, high = self.width - left - right, self.height - top - bottom
+        return round(left + self.across.part(x) * wide, 1), round(top + (1 - self.up.part(y)) * high, 1)
 
 
-def _plain(tree: Any, title: str) -> str:
-    """Return the drawing as text, without what the page provides itself: styles, titles, overlays, identifiers."""
-    for parent in list(tree.iter()):
-        for child in list(parent):
-            if child.tag is ET.Comment or child.tag in ("defs", "desc", "title") or _overlay(child):
-                parent.remove(child)
-    for element in tree.iter():
-        for name in ("id", "style", "xmlns", "xmlns:xlink"):
-            element.attrib.pop(name, None)
-    tree.set("role", "img")
-    tree.set("aria-label", title)
-    return ET.tostring(tree, encoding="unicode", short_empty_elements=True)
+def slots(frameworks: Mapping[str, str]) -> Mapping[str, int]:
+    """Return a number for every implementation by which it is drawn on every page; `frameworks` are theirs by name.
+
+    Those of one framework, which share charts, have different ones.
+    """
+    taken: dict[str, int] = {}
+    result: dict[str, int] = {}
+    for name, framework in frameworks.items():
+        result[name] = taken.get(framework, 0)
+        taken[framework] = result[name] + 1
+    return result
 
 
-def _overlay(element: Any) -> bool:
-    return element.get("class", "") in ("plot text-overlay", "plot tooltip-overlay")
+def chart(
+    curves: Sequence[Curve],
+    slot_by_name: Mapping[str, int],
+    *,
+    title: str,
+    across: Axis,
+    up: Axis,
+    dots: bool,
+    joined: bool = True,
+    size: tuple[int, int] = (280, 200),
+) -> str:
+    """Return the curves, or points that are not `joined`, as an SVG element named `title`."""
+    plot = _Plot(across=across, up=up, width=size[0], height=size[1])
+    marks = "".join(
+        _curve(curve, slot_by_name[curve.implementation], plot, dots=dots, joined=joined) for curve in curves
+    )
+    return (
+        f'<svg class="chart" viewBox="0 0 {plot.width} {plot.height}" role="img" aria-label="{escape(title)}">'
+        f"{''.join(_guides(plot))}{marks}</svg>"
+    )
+
+
+def dot(slot: int, x: float, y: float, told: str = "") -> str:
+    """Return the mark of that number at a place of the drawing."""
+    r = 3.0
+    shape = (
+        f'<circle class="dot" cx="{x}" cy="{y}" r="{r}"/>',
+        f'<path class="dot" d="M{x - r} {y - r}h{2 * r}v{2 * r}h{-2 * r}z"/>',
+        f'<path class="dot" d="M{x} {y - 1.3 * r}l{1.3 * r} {2.2 * r}h{-2.6 * r}z"/>',
+    )[slot // COLORS % 3]
+    return f"<g>{f'<title>{escape(told)}</title>' if told else ''}{shape}</g>"
+
+
+def _curve(curve: Curve, slot: int, plot: _Plot, *, dots: bool, joined: bool) -> str:
+    places = [plot.place(x, y) for x, y in curve.points]
+    name = escape(curve.implementation)
+    line = " ".join(f"{x},{y}" for x, y in places)
+    drawn = (
+        f'<g><title>{name}</title><polyline class="line" points="{line}"/></g>' if joined and len(places) > 1 else ""
+    )
+    if dots:
+        drawn += "".join(
+            dot(slot, *place, f"{curve.implementation}: {plot.across.told(x)}, {plot.up.told(y)}")
+            for place, (x, y) in zip(places, curve.points, strict=True)
+        )
+    return f'<g class="series color-{slot % COLORS}">{drawn}</g>'
+
+
+def _guides(plot: _Plot) -> Iterator[str]:
+    """Yield the lines behind the curves, the labels at them, and the titles of the axes."""
+    across, up = plot.across, plot.up
+    for value, label in across.ticks:
+        (x, bottom), (_, top) = plot.place(value, up.low), plot.place(value, up.high)
+        yield _guide(f"M{x} {bottom}V{top}", limit=value == across.limit)
+        yield f'<text class="below" x="{x}" y="{bottom + 11}">{escape(label)}</text>'
+    for value, label in up.ticks:
+        (left, y), (right, _) = plot.place(across.low, value), plot.place(across.high, value)
+        yield _guide(f"M{left} {y}H{right}", limit=value == up.limit)
+        yield f'<text class="beside" x="{left - 5}" y="{y + 3}">{escape(label)}</text>'
+    middle, low = plot.place((across.low + across.high) / 2, up.low)
+    yield f'<text class="below axis" x="{middle}" y="{low + 25}">{escape(across.title)}</text>'
+    left, halfway = plot.place(across.low, (up.low + up.high) / 2)
+    yield f'<text class="below axis" transform="rotate(-90 9 {halfway})" x="9" y="{halfway}">{escape(up.title)}</text>'
+
+
+def _guide(path: str, *, limit: bool) -> str:
+    return f'<path class="guide{" limit" if limit else ""}" d="{path}"/>'

@@ -1,4 +1,4 @@
-"""The charts of the deviations page: what each shows, on which axes."""
+"""The charts of the pages: what each shows, on which axes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,25 @@ from dataclasses import dataclass
 
 from conformance.report.charts import Axis, chart
 from conformance.report.scores import HIGHEST, LOWEST, Curve, Scores
-from conformance.report.throughput import HIGH, LOW, Scattered
+from conformance.report.throughput import HIGH, LOW, Scattered, Shares
+from conformance.report.throughput import drawn as drawn_score
 
 #: Fractions of the memory bandwidth: no call can exceed 1.
-_LIMIT = Axis(low=0.0, high=1.1, ticks=((0.0, "0"), (0.25, "¼"), (0.5, "½"), (0.75, "¾"), (1.0, "1")), limit=1.0)
-_SHARES = Axis(low=0.0, high=1.0, ticks=((0.0, "0 %"), (0.5, "50 %"), (0.9, "90 %"), (1.0, "100 %")))
+_LIMIT = Axis(
+    title="speed, of what memory allows",
+    low=0.0,
+    high=1.1,
+    ticks=((0.0, "0"), (0.25, "25 %"), (0.5, "50 %"), (0.75, "75 %"), (1.0, "100 %")),
+    limit=1.0,
+    told="{:.0%} of the limit".format,
+)
+_SHARES = Axis(
+    title="share of cells",
+    low=0.0,
+    high=1.0,
+    ticks=((0.0, "0 %"), (0.5, "50 %"), (0.9, "90 %"), (1.0, "100 %")),
+    told="{:.1%}".format,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +38,8 @@ class Drawn:
     ladders: Mapping[str, str]
 
 
-def drawn(scores: Sequence[Scores]) -> Mapping[str, Drawn]:
-    """Return the charts by framework, the ladders on one scale. Raises `UsageError` where pygal is absent."""
+def drawn(scores: Sequence[Scores], slot_by_name: Mapping[str, int]) -> Mapping[str, Drawn]:
+    """Return the charts by framework, the ladders on one scale."""
     heights = [
         y
         for framework_scores in scores
@@ -35,16 +49,48 @@ def drawn(scores: Sequence[Scores]) -> Mapping[str, Drawn]:
     ]
     low, high = math.floor(min([-1.0, *heights])), math.ceil(max([1.0, *heights]))
     up = _scores(low, high, [power for power in range(low, high + 1) if power % 2 == 0])
-    return {framework_scores.framework: _drawn(framework_scores, up) for framework_scores in scores}
+    return {framework_scores.framework: _drawn(framework_scores, slot_by_name, up) for framework_scores in scores}
 
 
-def scattered(plots: Sequence[Scattered]) -> Mapping[str, Mapping[str, str]]:
-    """Return the charts of throughput by framework and by title, on one scale. Raises `UsageError` without pygal."""
+def overview(shares: Sequence[Shares], frameworks: Mapping[str, str]) -> str:
+    """Return the chart of accuracy against speed of every implementation in float32; empty where none was timed so.
+
+    Those of one framework are of one colour; `frameworks` are the implementations' by name.
+    """
+    order = list(dict.fromkeys(frameworks.values()))
+    curves = [
+        Curve(
+            implementation=f"{share.implementation}, {share.column}",
+            points=((drawn_score(share.score), share.fractions["infer"][0]),),
+        )
+        for share in shares
+        if share.dtype == "float32" and "infer" in share.fractions and share.score is not None
+    ]
+    slot_by_name = {
+        curve.implementation: order.index(frameworks[curve.implementation.partition(",")[0]]) for curve in curves
+    }
+    if not curves:
+        return ""
+    return chart(
+        curves,
+        slot_by_name,
+        title="Every implementation: its largest error and its speed in inference, in float32",
+        across=_scores(LOW, HIGH, range(LOW, HIGH + 1, 2)),
+        up=_LIMIT,
+        dots=True,
+        joined=False,
+        size=(560, 320),
+    )
+
+
+def scattered(plots: Sequence[Scattered], slot_by_name: Mapping[str, int]) -> Mapping[str, Mapping[str, str]]:
+    """Return the charts of throughput by framework and by title, on one scale."""
     across = _scores(LOW, HIGH, range(LOW, HIGH + 1, 2))
     return {
         plot.framework: {
             title: chart(
                 curves,
+                slot_by_name,
                 title=f"Fraction of the limit by score, {plot.framework}: {title}",
                 across=across,
                 up=_LIMIT,
@@ -57,25 +103,36 @@ def scattered(plots: Sequence[Scattered]) -> Mapping[str, Mapping[str, str]]:
     }
 
 
-def _drawn(scores: Scores, up: Axis) -> Drawn:
+def _drawn(scores: Scores, slot_by_name: Mapping[str, int], up: Axis) -> Drawn:
     return Drawn(
         shares=chart(
             scores.shares,
+            slot_by_name,
             title=f"Share of {scores.framework}'s judged cells at or below each score",
             across=_scores(LOWEST, HIGHEST, (LOWEST, -3, 0, 3, 6, HIGHEST)),
             up=_SHARES,
             dots=False,
         ),
-        ladders={dtype: _ladder(scores.framework, dtype, curves, up) for dtype, curves in scores.ladders.items()},
+        ladders={
+            dtype: _ladder(scores.framework, dtype, curves, slot_by_name, up)
+            for dtype, curves in scores.ladders.items()
+        },
     )
 
 
-def _ladder(framework: str, dtype: str, curves: Sequence[Curve], up: Axis) -> str:
+def _ladder(framework: str, dtype: str, curves: Sequence[Curve], slot_by_name: Mapping[str, int], up: Axis) -> str:
     ratios = sorted({x for curve in curves for x, _ in curve.points})
     return chart(
         curves,
+        slot_by_name,
         title=f"Score of {framework} along the stability ladder in {dtype}",
-        across=Axis(low=0.0, high=max(ratios) + 1, ticks=tuple((x, f"2{_raised(x)}") for x in ratios)),
+        across=Axis(
+            title="|mean| / std",
+            low=0.0,
+            high=max(ratios) + 1,
+            ticks=tuple((x, f"2{_raised(x)}") for x in ratios),
+            told=lambda power: f"|mean| / std {2**power:g}",
+        ),
         up=up,
         dots=True,
     )
@@ -84,7 +141,14 @@ def _ladder(framework: str, dtype: str, curves: Sequence[Curve], up: Axis) -> st
 def _scores(low: int, high: int, powers: Iterable[int]) -> Axis:
     """Return an axis of scores between two powers of ten, labelled at those powers; the limit stands out."""
     ticks = tuple((float(power), _score(power)) for power in powers)
-    return Axis(low=float(low), high=float(high), ticks=ticks, limit=0.0)
+    return Axis(
+        title="error, in units of its bound",
+        low=float(low),
+        high=float(high),
+        ticks=ticks,
+        limit=0.0,
+        told=lambda power: f"score {10**power:.2g}",
+    )
 
 
 def _score(power: int) -> str:

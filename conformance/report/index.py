@@ -23,7 +23,14 @@ _KINDS = {Verdict.EXACT: "agrees", Verdict.CONFORMS: "agrees"}
 
 
 def words(report: Report, firsts: Iterable[str]) -> Any:
-    """Return what every script needs: verdicts, standings, clauses, columns, and the first case of each shard."""
+    """Return what every script needs: verdicts, standings, clauses, columns, and the first case of each shard.
+
+    The last of a column is the arguments that it was called with in any case.
+    """
+    taken: dict[str, set[str]] = {column.name: set() for column in report.matrix.columns}
+    for cell in report.cells:
+        if cell.record.call is not None:
+            taken[cell.column.name] |= cell.record.call.keywords.keys()
     return {
         "verdicts": [
             [verdict.value, VERDICTS[verdict].symbol, VERDICTS[verdict].word, verdict.judged] for verdict in Verdict
@@ -38,6 +45,7 @@ def words(report: Report, firsts: Iterable[str]) -> Any:
                 column.device,
                 framework_of(column),
                 report.slugs[column.implementation],
+                " ".join(sorted(taken[column.name])),
             ]
             for column in report.matrix.columns
         ],
@@ -53,9 +61,8 @@ def index(report: Report) -> Any:
     columns = {column.name: position for position, column in enumerate(report.matrix.columns)}
     clauses = {number: position for position, number in enumerate(report.clauses)}
     cells = sorted(report.cells, key=lambda cell: cell.rank, reverse=True)
-    apart = disagreements(cells)
     return {
-        "cases": [_case(case, clauses, case.id in apart) for case in report.cases],
+        "cases": [_case(case, clauses) for case in report.cases],
         "case": [cases[cell.case.id] for cell in cells],
         "column": [columns[cell.column.name] for cell in cells],
         "code": [_CODES[cell.verdict, stand(cell)] for cell in cells],
@@ -66,21 +73,12 @@ def index(report: Report) -> Any:
     }
 
 
-def disagreements(cells: Iterable[RecordedCell]) -> set[str]:
-    """Return the cases whose judged cells differ in kind of verdict; `exact` and `conforms` are one kind."""
-    kinds: dict[str, set[str]] = {}
-    for cell in cells:
-        if cell.verdict.judged:
-            kinds.setdefault(cell.case.id, set()).add(kind(cell.verdict))
-    return {name for name, kinds_of_case in kinds.items() if len(kinds_of_case) > 1}
-
-
 def kind(verdict: Verdict) -> str:
     """Return what a verdict says of how an implementation differs."""
     return _KINDS.get(verdict, verdict.value)
 
 
-def _case(case: CaseLine, clauses: dict[str, int], apart: bool) -> Sequence[Any]:
+def _case(case: CaseLine, clauses: dict[str, int]) -> Sequence[Any]:
     title = case.title
     return [
         case.id,
@@ -88,7 +86,6 @@ def _case(case: CaseLine, clauses: dict[str, int], apart: bool) -> Sequence[Any]
         case.op,
         case.configuration.dtype,
         [clauses[clause] for clause in case.clauses if clause in clauses],
-        int(apart),
     ]
 
 

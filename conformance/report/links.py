@@ -9,6 +9,16 @@ from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """The site that a report is part of: how the report is called there, and where the site's own pages are from it."""
+
+    name: str
+    index: str
+    #: Empty where the site has no documentation.
+    documentation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
     """Where links lead from one page; `single`: all pages are in one file, told apart by `#page=`."""
 

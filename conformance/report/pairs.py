@@ -1,6 +1,6 @@
 """How often two implementations differ: the share of cases on which their verdicts are of different kinds.
 
-Above the diagonal a documented dialect counts as a difference, as in `disagreements`; below it, as agreement.
+Above the diagonal a documented dialect counts as a difference, as in the matrix's *disagreements only*; below it, as agreement.
 """
 
 from __future__ import annotations

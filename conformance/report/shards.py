@@ -6,7 +6,7 @@ those that decide something are kept, and the rest counted: all of them are in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +40,12 @@ class Shard:
     value: Any
 
 
-def shards(report: Report) -> Iterator[Shard]:
-    """Yield the shards; the order of ids is that of their code points."""
+def shards(report: Report, *, in_full: int | None = None) -> Iterator[Shard]:
+    """Yield the shards; the order of ids is that of their code points.
+
+    `in_full` is of how many cells the steps are kept, the worst first; None: of all.
+    """
+    brief = brief_cells(report.cells, in_full)
     cells_by_case: dict[str, list[RecordedCell]] = {case.id: [] for case in report.cases}
     for cell in report.cells:
         cells_by_case[cell.case.id].append(cell)
@@ -53,16 +57,29 @@ def shards(report: Report) -> Iterator[Shard]:
         pending.append((cases[name], cells_by_case[name]))
         held += len(cells_by_case[name])
         if held >= CELLS:
-            yield _shard(pending, columns, report)
+            yield _shard(pending, columns, report, brief)
             pending, held = [], 0
     if pending:
-        yield _shard(pending, columns, report)
+        yield _shard(pending, columns, report, brief)
 
 
-def _shard(cases: Sequence[tuple[CaseLine, list[RecordedCell]]], columns: Mapping[str, int], report: Report) -> Shard:
+def brief_cells(cells: Sequence[RecordedCell], in_full: int | None) -> frozenset[str]:
+    """Return the ids of the cells whose steps are left out: all but the `in_full` worst."""
+    if in_full is None or len(cells) <= in_full:
+        return frozenset()
+    worst_first = sorted(cells, key=lambda cell: cell.rank, reverse=True)
+    return frozenset(cell.id for cell in worst_first[in_full:])
+
+
+def _shard(
+    cases: Sequence[tuple[CaseLine, list[RecordedCell]]],
+    columns: Mapping[str, int],
+    report: Report,
+    brief: Collection[str],
+) -> Shard:
     texts, quantities = Pool(), Pool()
     cells = [
-        [position, columns[cell.column.name], *_cell(cell, report, texts, quantities)]
+        [position, columns[cell.column.name], *_cell(cell, report, texts, quantities, brief=cell.id in brief)]
         for position, (_, cells_of_case) in enumerate(cases)
         for cell in sorted(cells_of_case, key=lambda cell: columns[cell.column.name])
     ]
@@ -75,9 +92,9 @@ def _shard(cases: Sequence[tuple[CaseLine, list[RecordedCell]]], columns: Mappin
     return Shard(first=cases[0][0].id, value=value)
 
 
-def _cell(cell: RecordedCell, report: Report, texts: Pool, quantities: Pool) -> list[Any]:
+def _cell(cell: RecordedCell, report: Report, texts: Pool, quantities: Pool, *, brief: bool) -> list[Any]:
     record = cell.record
-    kept = _kept(record.steps)
+    kept = [] if brief else _kept(record.steps)
     return [
         _CODES[cell.verdict],
         _STANDS[stand(cell)],

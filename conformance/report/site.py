@@ -15,12 +15,12 @@ from typing import Any
 
 from conformance.dialect import OBSERVED
 from conformance.errors import UsageError
-from conformance.report import drawings
+from conformance.report import charts, drawings
 from conformance.report.frameworks import Framework, frameworks
 from conformance.report.implementations import Implementation, implementations
 from conformance.report.index import index, words
-from conformance.report.links import Links
-from conformance.report.model import Report
+from conformance.report.links import Home, Links
+from conformance.report.model import Report, framework_of
 from conformance.report.naming import READINGS, named
 from conformance.report.operations import operations
 from conformance.report.pairs import pairs
@@ -47,6 +47,8 @@ SCRIPTS = (
     "compare.js",
     "changes.js",
     "older.js",
+    "search.js",
+    "tables.js",
 )
 STYLES = ("base.css", "marks.css", "matrix.css", "pages.css", "print.css")
 #: `<` and `&` could end the element or begin a comment; the separators end a line in older scripts.
@@ -89,6 +91,14 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
     measured = throughput(report.timed)
     libraries = frameworks(columns, report.cells, report.grades, measured.shares, report.ranked, report.dtypes)
     by_cause = causes(report.ranked)
+    of_framework = {column.implementation: framework_of(column) for column in columns} | {
+        timed_line.line.implementation: timed_line.framework for timed_line in report.timed
+    }
+    slot_by_name = charts.slots(of_framework)
+    picture = {
+        "overview": drawings.overview(measured.shares, of_framework),
+        "colored": {name: charts.dot(slot, 4, 4) for slot, name in enumerate(dict.fromkeys(of_framework.values()))},
+    }
     return (
         Page(
             path="index.html",
@@ -99,6 +109,7 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
                 "frameworks": libraries,
                 "operations": operations(report.cells, libraries),
                 "causes": by_cause,
+                **picture,
             },
         ),
         Page(
@@ -124,7 +135,12 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             title="Deviations",
             template="deviations.html.j2",
             menu="Deviations",
-            values={"scores": spread, "drawn": drawings.drawn(spread), "pairs": pairs(columns, report.cells)},
+            values={
+                "scores": spread,
+                "drawn": drawings.drawn(spread, slot_by_name),
+                "slots": slot_by_name,
+                "pairs": pairs(columns, report.cells),
+            },
         ),
         Page(
             path="dialects.html",
@@ -147,7 +163,9 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             menu="Throughput",
             values={
                 "timed": measured,
-                "scatters": drawings.scattered(measured.scattered),
+                "scatters": drawings.scattered(measured.scattered, slot_by_name),
+                "slots": slot_by_name,
+                **picture,
                 "passes": PASSES,
                 "standings": STANDINGS,
                 "took": timed(report.cells),
@@ -167,6 +185,18 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             template="compare.html.j2",
             menu="Compare",
             values={"baseline": compared},
+        ),
+        Page(
+            path="search.html",
+            title="Search",
+            template="search.html.j2",
+            menu="Search",
+            values={},
+            data={
+                "causes": [
+                    [cause.page, cause.sentence, cause.id, " ".join(cause.implementations)] for cause in by_cause
+                ]
+            },
         ),
         Page(path="case.html", title="Case", template="case.html.j2", values={}),
         *(_framework_page(framework) for framework in libraries),
@@ -199,8 +229,8 @@ def _implementation_page(implementation: Implementation) -> Page:
     )
 
 
-def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
-    """Yield the path and the bytes of every file. Raises `UsageError` where Jinja2 or pygal is absent.
+def site(report: Report, documents: Mapping[str, str], *, home: Home | None = None) -> Iterator[tuple[str, bytes]]:
+    """Yield the path and the bytes of every file. Raises `UsageError` where Jinja2 is absent.
 
     `documents` are JSON texts by name that scripts ask for beside their own data: `results`, and `baseline`
     where there is one.
@@ -210,7 +240,7 @@ def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, by
     for page in all_pages:
         links = Links(page=page.path, single=False)
         content = _content(templates, page, report, links)
-        text = _layout(templates, "page.html.j2", report, all_pages, [content], links)
+        text = _layout(templates, "page.html.j2", report, all_pages, [content], links, home=home)
         yield page.path, _bytes(text)
     for name in (*SCRIPTS, *STYLES):
         yield f"assets/{name}", (_FOLDER / "assets" / name).read_bytes()
@@ -218,22 +248,31 @@ def site(report: Report, documents: Mapping[str, str]) -> Iterator[tuple[str, by
         yield f"data/{name}.js", _bytes(f"conformance.receive({_json(name)}, {text});\n")
 
 
-def single(report: Report, documents: Mapping[str, str]) -> bytes:
-    """Return the whole site as one HTML file. Raises `UsageError` where Jinja2 or pygal is absent."""
+def single(report: Report, documents: Mapping[str, str], *, in_full: int) -> bytes:
+    """Return the whole site as one HTML file, with the steps of the `in_full` worst cells. Raises `UsageError` where Jinja2 is absent."""
     templates = templates_in(_FOLDER)
     all_pages = pages(report, compared="baseline" in documents)
     contents = [_content(templates, page, report, Links(page=page.path, single=True)) for page in all_pages]
-    data = list(_data(report, all_pages, documents))
+    data = list(_data(report, all_pages, documents, in_full=in_full))
     text = _layout(
-        templates, "single.html.j2", report, all_pages, contents, Links(page="index.html", single=True), data
+        templates,
+        "single.html.j2",
+        report,
+        all_pages,
+        contents,
+        Links(page="index.html", single=True),
+        data=data,
+        brief=max(0, len(report.cells) - in_full),
     )
     return _bytes(text)
 
 
-def _data(report: Report, all_pages: Sequence[Page], documents: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _data(
+    report: Report, all_pages: Sequence[Page], documents: Mapping[str, str], *, in_full: int | None = None
+) -> Iterator[tuple[str, str]]:
     """Yield names and JSON texts that are safe in a script."""
     firsts = []
-    for number, shard in enumerate(shards(report)):
+    for number, shard in enumerate(shards(report, in_full=in_full)):
         firsts.append(shard.first)
         yield f"cases-{number}", _json(shard.value)
     yield "index", _json(index(report))
@@ -257,7 +296,7 @@ def _layout(
     all_pages: Sequence[Page],
     contents: Sequence[Content],
     links: Links,
-    data: Sequence[tuple[str, str]] = (),
+    **further: Any,
 ) -> str:
     scripts, styles = ([_asset(name) for name in names] for names in (SCRIPTS, STYLES))
     return str(
@@ -272,7 +311,7 @@ def _layout(
             style="\n".join(styles),
             script_digest=_digest("\n".join(scripts)),
             style_digest=_digest("\n".join(styles)),
-            data=data,
+            **{"data": (), "brief": 0, "home": None, **further},
         )
     )
 
@@ -300,6 +339,7 @@ def templates_in(folder: Path) -> Any:
         "plain": _number,
         "plain_number": shown,
         "broken": _broken,
+        "dot": charts.dot,
     }
     return environment
 

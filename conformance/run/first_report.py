@@ -27,12 +27,14 @@ def smoke_cells(
 class FirstReport:
     """The report of what a run file holds so far, in a folder. The run never waits for it but at its end."""
 
-    def __init__(self, folder: Path, run: Path) -> None:
+    def __init__(self, folder: Path | None, run: Path) -> None:
         self._folder, self._run = folder, run
         self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
-        """Start to make it."""
+        """Start to make it, where a folder was named."""
+        if self._folder is None:
+            return
         words = ["report", str(self._run), "--partial", "--out", str(self._folder)]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "conformance", *words],

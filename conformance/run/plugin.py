@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from conformance.judging.judgement import Judgement
 from conformance.planning.costs import Costs, longest_first
 from conformance.planning.plan import Cell
 from conformance.reference.expected import References
+from conformance.run.live import Live
 from conformance.run.second_try import Entry, Judging, settled
 from conformance.runfile.lines import record_line, recorded_catalogue
 from conformance.runfile.notes import describe, disturbed
@@ -49,6 +51,10 @@ class Prepared:
     #: Environments that were asked for and do not work: name -> why.
     failures: Mapping[str, str]
     workers: Workers
+    #: The library by worker name.
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    #: What shows the progress in place of pytest's dots; None: they do.
+    live: Live | None = None
     #: Opens the run file once the number of cells is known; told whether pytest deselected some.
     open_run: Callable[[int, bool], RunWriter]
     #: Cells already recorded, in a resumed run.
@@ -132,6 +138,8 @@ class Plugin:
         self.deselected = False
 
     def pytest_configure(self, config: pytest.Config) -> None:
+        if config.get_verbosity() or config.option.collectonly:
+            self.prepared.live = None  # a person asked for a line each, for less, or for no run
         if getattr(config.option, "numprocesses", None):
             raise pytest.UsageError("cells run in parallel by --workers; pytest-xdist (-n) cannot drive them")
         config.stash[_PREPARED] = self.prepared
@@ -155,6 +163,18 @@ class Plugin:
             message = f"{entry.place}: no witness is a cell of the whole matrix"
             items.append(FailedItem.from_parent(session, name=name, nodeid=name, message=message))
 
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and self.prepared.live is not None:
+            reporter.showfspath = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Count what is shown by the lines of progress under pytest's own word, and show nothing more of it."""
+        if self.prepared.live is None or report.when != "call":
+            return None
+        return ("xfailed" if hasattr(report, "wasxfail") else report.outcome), "", ""
+
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         self.deselected = self.deselected or any(isinstance(item, CellItem) for item in items)
 
@@ -174,7 +194,9 @@ class Plugin:
 
     def _record(self, session: pytest.Session, items: Mapping[str, CellItem], planned: int) -> None:
         """Run the cells into the run file. Raises `StorageError`."""
-        with self.prepared.open_run(planned, self.deselected) as writer:
+        with self.prepared.open_run(planned, self.deselected) as writer, self.prepared.live or nullcontext():
+            if self.prepared.live is not None:
+                self.prepared.live.begin(self.prepared.libraries[item.cell.key.name] for item in items.values())
             self._report_failures(session)
             ended = False
             try:
@@ -203,6 +225,9 @@ class Plugin:
                 self.prepared.disturbed.append(f"{record.cell}: {disturbed(record.first, record.verdict)}")
             seconds = sum(step.seconds or 0.0 for step in record.steps)
             with stages.at("telling pytest"):
+                if self.prepared.live is not None:
+                    library = self.prepared.libraries[entry.cell.key.name]
+                    self.prepared.live.ended(library, record.verdict, record.standing)
                 _report(items[entry.cell.id], status, message, seconds)
             _obey(session)
         return matched
@@ -357,6 +382,7 @@ def arguments(prepared: Prepared, cache: Path, extra: Iterable[str]) -> list[str
         # Nor a function to time: it would leave a folder of its own.
         "-p",
         "no:benchmark",
+        *(["-o", "console_output_style=classic"] if prepared.live else []),
         *files,
         *extra,
     ]

@@ -25,6 +25,7 @@ from conformance.planning.offer import check_unique
 from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
 from conformance.planning.shards import Shard, share
 from conformance.run.first_report import FirstReport, smoke_cells
+from conformance.run.live import live_on_terminal
 from conformance.run.plugin import Plugin, Prepared, arguments, site_of
 from conformance.run.programs import check_interpreters
 from conformance.runfile import lines
@@ -78,12 +79,21 @@ class RunOptions:
         return narrower or bool(self.adapters) or bool(self.files)
 
 
-def run(options: RunOptions) -> int:
-    """Run the selected cells and return the exit code. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """How a run ended."""
+
+    exit_code: int
+    #: Its run file; None where none was written.
+    file: Path | None
+
+
+def run(options: RunOptions) -> Ran:
+    """Run the selected cells. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
     stages = Stages()
     check_out(options)
     with stages.at("loading the spec"):
-        spec, divergences, tiers = _loaded(options.files)
+        spec, divergences, tiers = _loaded(options.files, options.selection)
     check_interpreters(options.interpreters, options.adapters, options.unbuilt)
     kept = KeptOffers(FOLDER / "offers", [entry.case.configuration for entry in spec.cases])
     with Workers(options.workers, FOLDER, options.limits, stages, offers=kept) as workers:
@@ -94,9 +104,9 @@ def run(options: RunOptions) -> int:
         with stages.at("planning"):
             everything = list(plan(spec.cases, offers, options.selection, tiers))
             costs = load_costs(spec_folder() / COSTS)
-        cells = share(everything, options.shard, costs) if options.shard else everything
         if not everything and not failures:
             raise UsageError(_nothing(offers))
+        cells = share(everything, options.shard, costs) if options.shard else everything
         narrowed = options.narrowed or bool(failures)
         old = resumed(options, spec, offers) if options.resume else None
         partial = narrowed or options.shard is not None
@@ -106,6 +116,8 @@ def run(options: RunOptions) -> int:
             cells=_by_file(cells, spec),
             divergences=divergences,
             versions={offer.key.name: offer.versions for offer in offers},
+            libraries={offer.key.name: offer.library for offer in offers},
+            live=live_on_terminal(),
             failures={name: why for name, (why, _) in failures.items()},
             workers=workers,
             costs=costs,
@@ -115,20 +127,18 @@ def run(options: RunOptions) -> int:
             unmatched=unmatched_entries,
             matching=matching,
         )
-        first_report = None
-        if options.first_report is not None and options.selection.tier is not Tier.SMOKE:
-            first_report = FirstReport(options.first_report, out_path(options, narrowed))
-            prepared.first = smoke_cells(spec, offers, options.selection, tiers, cells)
-            prepared.after_first = first_report.begin
         if old is not None:
             _remember(prepared, old)
-        code = int(
-            pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[Plugin(prepared)])
-        )
-        if first_report:
-            first_report.end()
+        first_report = FirstReport(options.first_report, out_path(options, narrowed))
+        if options.first_report is not None and options.selection.tier is not Tier.SMOKE:
+            prepared.first = smoke_cells(spec, offers, options.selection, tiers, cells)
+            prepared.after_first = first_report.begin
+        plugin = Plugin(prepared)
+        code = int(pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[plugin]))
+        first_report.end()
     _tell(workers, stages if options.profile else None)
-    return _exit_code(code, prepared)
+    file = out_path(options, narrowed or plugin.deselected)
+    return Ran(exit_code=_exit_code(code, prepared), file=file if file.is_file() else None)
 
 
 def _tell(workers: Workers, stages: Stages | None) -> None:
@@ -139,9 +149,11 @@ def _tell(workers: Workers, stages: Stages | None) -> None:
         print(stages.profile())
 
 
-def _loaded(files: Sequence[Path]) -> tuple[Spec, Sequence[Listed], Tiers]:
-    """Return the spec, shipped or of one's own files, with the divergences and the tiers."""
+def _loaded(files: Sequence[Path], selection: Selection) -> tuple[Spec, Sequence[Listed], Tiers]:
+    """Return the spec, shipped or of one's own files, with the divergences and the tiers. Raises `UsageError`."""
     spec = load(spec_folder(), files)
+    if not any(selection.takes_case(entry.case) for entry in spec.cases):
+        raise UsageError(f"nothing selected: no case matches {', '.join(selection.cases) or 'a file'}")
     # What names shipped cases is not held against one's own, which run in every mode.
     ids = [] if files else [entry.case.id for entry in spec.cases]
     divergences = load_divergences(spec_folder() / "divergences.yaml", ids, catalogue())

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from conformance.runfile.cause_text import Catalogue, diagnosis_text, reason_text
-from conformance.runfile.structs import FirstTry, QuantityRecord, Record
+from conformance.runfile.numbers import Number, number_from
+from conformance.runfile.observed import shown
+from conformance.runfile.structs import FirstTry, QuantityRecord, Record, WorstElement
 from conformance.verdict import Verdict
 
 
@@ -41,13 +45,25 @@ def in_short(record: Record, causes: Catalogue) -> str:
     return next(said, "").partition("\n")[0]
 
 
+def _short(value: Number) -> str:
+    """Return a number with the digits that tell how large it is: the record has them all."""
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def _distance(worst: WorstElement) -> str:
+    """Return how far off an element is, which the few digits of its two numbers need not tell."""
+    expected, observed = number_from(worst.expected), number_from(worst.observed)
+    off = abs(observed - expected)
+    return f", off by {_short(off)}" if math.isfinite(off) else ""
+
+
 def _described(quantity: QuantityRecord, causes: Catalogue) -> str:
     note = f"{quantity.quantity}: {quantity.verdict}"
     if quantity.worst is not None:
         worst = quantity.worst
         note += (
-            f": score {quantity.score}: at {worst.index} expected {worst.expected},"
-            f" got {worst.observed}, allowed ±{worst.allowed}"
+            f": score {shown(quantity.score)}: at {worst.index} expected {_short(worst.expected)},"
+            f" got {_short(worst.observed)}{_distance(worst)}, allowed ±{_short(worst.allowed)}"
         )
     if quantity.fields:
         note += f" [{', '.join(quantity.fields)}]"

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from conformance.planning.known_names import check_names
+from conformance.run.choice_option import device_option, mode_option
+
 
 def fuzz(
     implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
-    mode: Annotated[str, typer.Option(metavar="MODE", help="eager, compiled or xla.")] = "eager",
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu or gpu.")] = "cpu",
+    mode: Annotated[str, mode_option("In which mode.")] = "eager",
+    device: Annotated[str, device_option("On which device.")] = "cpu",
     adapter: Annotated[
         list[str] | None, typer.Option("--adapter", metavar="FILE.py:NAME", help="Search this adapter alone.")
     ] = None,
@@ -45,6 +48,7 @@ def fuzz(
 
     Exit 0 where nothing new was found, 1 where something was.
     """
+    check_names(implementation or (), (), own_adapters=bool(adapter))
     from conformance.errors import UsageError
     from conformance.execution.pool import Limits
     from conformance.planning.plan import Selection
@@ -75,8 +79,8 @@ def fuzz(
 
 def properties(
     implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
-    mode: Annotated[str, typer.Option(metavar="MODE", help="eager, compiled or xla.")] = "eager",
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu or gpu.")] = "cpu",
+    mode: Annotated[str, mode_option("In which mode.")] = "eager",
+    device: Annotated[str, device_option("On which device.")] = "cpu",
     adapter: Annotated[
         list[str] | None, typer.Option("--adapter", metavar="FILE.py:NAME", help="Check this adapter alone.")
     ] = None,
@@ -93,6 +97,7 @@ def properties(
 
     Exit 1 where one does not hold and nothing that is known explains it.
     """
+    check_names(implementation or (), (), own_adapters=bool(adapter))
     from conformance.execution.pool import Limits
     from conformance.planning.plan import Selection
     from conformance.run.interpreters import pairs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from conformance.errors import SpecError
+from conformance.errors import SpecError, nearest
 from conformance.spec.locations import spec_folder
 from conformance.spec.yaml_document import Document, load
 
@@ -66,8 +65,7 @@ def hint(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
         if foreign["ours"] in names:
             note = foreign.get("note")
             return f"; here it is {foreign['ours']}{f', {note}' if note else ''}"
-    near = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
-    return f"; did you mean {near[0]}?" if near else ""
+    return nearest(word, names, cutoff)
 
 
 @functools.cache

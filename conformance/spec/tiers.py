@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from conformance.spec.yaml_document import Document
 
 MODES = ("eager", "compiled", "xla")
+DEVICES = ("cpu", "gpu")
 _GROUPS = "groups"
 Globs = Mapping[str, tuple[str, ...]]
 

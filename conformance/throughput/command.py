@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from conformance.planning.known_names import check_names
+from conformance.run.choice_option import device_option, mode_option
 from conformance.run.number_option import SECONDS, decimal, whole
 from conformance.spec.tiers import Tier
 
@@ -14,8 +16,8 @@ from conformance.spec.tiers import Tier
 def throughput(
     implementation: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
     case: Annotated[list[str] | None, typer.Option(metavar="GLOB")] = None,
-    mode: Annotated[list[str] | None, typer.Option(metavar="MODE", help="eager, compiled or xla.")] = None,
-    device: Annotated[list[str] | None, typer.Option(metavar="DEVICE", help="cpu or gpu.")] = None,
+    mode: Annotated[list[str] | None, mode_option()] = None,
+    device: Annotated[list[str] | None, device_option()] = None,
     tier: Annotated[Tier, typer.Option(help="How many of the cases.")] = Tier.STANDARD,
     adapter: Annotated[
         list[str] | None, typer.Option("--adapter", metavar="FILE.py:NAME", help="Time this adapter alone.")
@@ -41,6 +43,7 @@ def throughput(
 
     Nothing else should use the machine meanwhile: what was disturbed is measured again, and voided in the end.
     """
+    check_names(implementation or (), case or (), own_adapters=bool(adapter), folder="throughput")
     from conformance.execution.pool import Limits
     from conformance.planning.plan import Selection
     from conformance.run.interpreters import pairs

@@ -39,6 +39,7 @@ PAGES = (
     "determinism.html",
     "throughput.html",
     "environments.html",
+    "search.html",
 )
 LOOKS = [(1440, "light"), (1440, "dark"), (375, "light"), (375, "dark")]
 ANY_CELL = f"{name_of(3)}::{COLUMNS[0][0]}-{COLUMNS[0][2]}-cpu"
@@ -404,13 +405,46 @@ def test_a_field_leads_to_its_cells_and_keeps_the_filters(site: Site, open_page:
     assert page.locator("#matrix td.listed").count() == 0
 
 
-def test_disagreements_alone_are_cases_that_differ(disk: Site, open_page: Callable[..., Any]) -> None:
-    """Every case of the list has more than one kind of verdict."""
+def test_disagreements_alone_are_cells_that_most_of_their_case_speak_against(
+    disk: Site, open_page: Callable[..., Any]
+) -> None:
+    """Fewer than half of the judged cells of each case, and none that was not judged."""
     page = open_page(disk)
     page.check("[name=differ]")
     until(page, "location.hash.includes('differ=1')")
-    index = "conformance.load('index').then((index) => index.cases.filter((each) => each[5]).length)"
-    assert int(count(page).split()[0]) == 20 * page.evaluate(index)
+    shares = page.evaluate(
+        "Promise.all([conformance.load('words'), conformance.load('index')]).then(([words, index]) => {"
+        " const cells = new conformance.filters.Cells(words, index), odd = index.cases.map(() => 0), all = odd.slice();"
+        " cells.matching({}).forEach((at) => { all[index.case[at]] += 1; });"
+        " cells.matching({differ: '1'}).forEach((at) => { odd[index.case[at]] += 1; });"
+        " return odd.map((count, at) => count / all[at]); })"
+    )
+    assert 0 < int(count(page).split()[0]) < 500
+    assert max(shares) < 1
+
+
+def test_the_search_finds_every_kind_of_thing_by_words_in_any_order(disk: Site, open_page: Callable[..., Any]) -> None:
+    """And leads to it."""
+    page = open_page(disk, "search.html", "words=alpha%20layer")
+    page.wait_for_selector("#search-found li")
+    assert "alpha.nn.Layer" in page.locator("#search-found li").first.inner_text()
+    page.fill("[name=words]", "case-17 family3")
+    page.wait_for_selector("#search-found code")
+    assert "family3.case-17" in page.locator("#search-found code").first.inner_text()
+    page.click("#search-found li a")
+    until(page, "document.body.innerText.includes('family3.case-17') && location.href.includes('case.html')")
+
+
+def test_a_table_is_sorted_by_its_heads_and_filtered_by_words(disk: Site, open_page: Callable[..., Any]) -> None:
+    page = open_page(disk, "deviations.html")
+    rows = "[...document.querySelectorAll('#known-table-caption ~ tbody tr, #unexpected-table-caption ~ tbody tr')]"
+    before = page.evaluate(f"{rows}.map((row) => row.cells[1].textContent)")
+    page.locator("table.findings thead button", has_text="Implementation").first.click()
+    names = page.evaluate(
+        "[...document.querySelector('table.findings').tBodies[0].rows].map((row) => row.cells[1].textContent.trim())"
+    )
+    assert names == sorted(names, key=str.casefold)
+    assert sorted(before) == sorted(page.evaluate(f"{rows}.map((row) => row.cells[1].textContent)"))
 
 
 def test_the_back_button_returns_to_the_view_before(disk: Site, open_page: Callable[..., Any]) -> None:

@@ -203,6 +203,7 @@ def test_a_clause_conforms_where_every_judged_cell_agrees() -> None:
         ]
     )
     assert (found.conforming, found.applicable) == (1, 3)
+    assert (found.cells.right, found.cells.judged) == (1, 2)
 
 
 def test_clauses_are_of_the_newest_run_that_was_not_narrowed() -> None:
@@ -232,7 +233,9 @@ def test_every_address_in_the_site_leads_to_a_file_of_it(site: Path) -> None:
     for file in [site / "index.html", *site.glob("history/*.html")]:
         found = Document(file.read_text())
         for address in [*found.values("href"), *found.values("src")]:
-            assert address.startswith("#") or (file.parent / address.partition("#")[0]).resolve().is_file(), address
+            assert (
+                address.startswith(("#", "data:")) or (file.parent / address.partition("#")[0]).resolve().is_file()
+            ), address
 
 
 def test_a_history_shows_both_verdicts_with_their_versions(site: Path) -> None:
@@ -249,9 +252,9 @@ def test_no_page_holds_words_of_a_run_as_elements(site: Path) -> None:
     )
 
 
-def test_a_badge_says_how_many_clauses_conform(site: Path) -> None:
+def test_a_badge_says_how_much_is_right(site: Path) -> None:
     badge = ET.fromstring((site / "badges" / "torch.nn.BatchNorm.svg").read_text())
-    assert badge.attrib["aria-label"] == "torch.nn.BatchNorm: 0 / 2 clauses"
+    assert badge.attrib["aria-label"] == "torch.nn.BatchNorm: 50.0 % right"
 
 
 def test_the_feed_has_what_atom_demands_and_one_entry_for_each_run(site: Path) -> None:
@@ -267,6 +270,44 @@ def test_the_feed_has_what_atom_demands_and_one_entry_for_each_run(site: Path) -
     assert [each.attrib["href"] for each in entries[0].findall(f"{ATOM}link")] == [
         "https://example.org/bn/2026-11-02-linux/index.html"
     ]
+
+
+def test_a_report_of_the_site_leads_back_to_it(site: Path) -> None:
+    for name in ("index.html", "implementations/torch.nn.BatchNorm.html"):
+        file = site / "2026-11-02-linux" / name
+        assert any(
+            (file.parent / address).resolve() == site / "index.html"
+            for address in Document(file.read_text()).values("href")
+        )
+
+
+def test_every_page_has_a_title_of_its_own_and_says_what_it_is(site: Path) -> None:
+    texts = [file.read_text() for file in site.rglob("*.html")]
+    titles = [text.partition("<title>")[2].partition("</title>")[0] for text in texts]
+    assert len(set(titles)) == len(titles)
+    assert all('<meta name="description"' in text and '<link rel="icon"' in text for text in texts)
+
+
+def test_the_list_of_pages_has_every_page_where_it_will_stand(site: Path) -> None:
+    listed = {
+        element.text for element in ET.parse(site / "sitemap.xml").getroot().iter() if element.tag.endswith("loc")
+    }
+    pages = {file.relative_to(site).as_posix() for file in site.rglob("*.html")} - {"404.html"}
+    assert listed == {f"https://example.org/bn/{name}" for name in pages}
+
+
+def test_the_documentation_becomes_a_folder_of_the_site_and_is_linked(tmp_path: Path) -> None:
+    (tmp_path / "built").mkdir()
+    (tmp_path / "built" / "index.html").write_text("Documentation")
+    write(publish(tmp_path, FIRST), tmp_path / "site", documentation=tmp_path / "built")
+    assert (tmp_path / "site" / "docs" / "index.html").read_text() == "Documentation"
+    assert 'href="docs/index.html"' in (tmp_path / "site" / "index.html").read_text()
+    assert 'href="../docs/index.html"' in (tmp_path / "site" / "2026-11-01-linux" / "index.html").read_text()
+
+
+def test_a_folder_that_is_no_documentation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no site is there: expected index\.html"):
+        write(publish(tmp_path, FIRST), tmp_path / "site", documentation=tmp_path)
 
 
 def test_the_same_runs_make_the_same_bytes(tmp_path: Path) -> None:

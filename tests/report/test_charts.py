@@ -6,12 +6,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from conformance.report.charts import Axis, chart
+from conformance.report.charts import COLORS, Axis, chart, dot, slots
 from conformance.report.links import Links
 from conformance.report.scores import Curve
 
-ACROSS = Axis(low=0.0, high=4.0, ticks=((0.0, "1"), (4.0, "2⁴")), limit=0.0)
-UP = Axis(low=0.0, high=1.0, ticks=((0.0, "0 %"), (1.0, "100 %")))
+ACROSS = Axis(title="across", low=0.0, high=4.0, ticks=((0.0, "1"), (4.0, "2⁴")), limit=0.0)
+UP = Axis(title="up & <on>", low=0.0, high=1.0, ticks=((0.0, "0 %"), (1.0, "100 %")))
 CURVES = (
     Curve(implementation="one", points=((0.0, 0.0), (4.0, 1.0))),
     Curve(implementation="none", points=()),
@@ -19,37 +19,46 @@ CURVES = (
 )
 
 
-def test_a_chart_holds_no_style_script_identifier_or_date() -> None:
-    """It is safe within a page, and the same every day."""
-    text = chart(CURVES, title='A "title" <b>', across=ACROSS, up=UP, dots=True)
+SLOTS = {"one": 0, "none": 1, "<two>": 2 + COLORS}
+
+
+def test_a_chart_holds_no_style_script_or_identifier() -> None:
+    """It is safe within a page, whatever its names are."""
+    text = chart(CURVES, SLOTS, title='A "title" <b>', across=ACROSS, up=UP, dots=True)
     root = ET.fromstring(text)
-    names = {name for each in root.iter() for name in each.attrib}
+    names = {name for element in root.iter() for name in element.attrib}
     assert not {"style", "id", "fill", "stroke", "onclick"} & names
-    assert not {"style", "script", "defs", "desc", "title"} & {each.tag for each in root.iter()}
+    assert not {"style", "script", "defs"} & {element.tag for element in root.iter()}
     assert root.get("role") == "img"
     assert root.get("aria-label") == 'A "title" <b>'
-    assert "20" not in text.partition(">")[0].replace("280", "")
-    assert text == chart(CURVES, title='A "title" <b>', across=ACROSS, up=UP, dots=True)
 
 
-def test_each_curve_keeps_its_colour_and_place() -> None:
-    """One without points takes its number all the same, so that a key fits every chart."""
-    root = ET.fromstring(chart(CURVES, title="t", across=ACROSS, up=UP, dots=True))
-    dots = {
-        series: [
-            each
-            for group in root.iter("g")
-            if f"serie-{series} " in group.get("class", "")
-            for each in group.iter("circle")
-        ]
-        for series in range(3)
-    }
-    assert {series: len(of) for series, of in dots.items()} == {0: 2, 1: 0, 2: 1}
-    (first, last), (middle,) = dots[0], dots[2]
-    place = [(float(each.attrib["cx"]), float(each.attrib["cy"])) for each in (first, middle, last)]
-    assert place[1] == pytest.approx(((place[0][0] + place[2][0]) / 2, (place[0][1] + place[2][1]) / 2))
-    assert place[0][0] < place[2][0]
-    assert place[0][1] > place[2][1]
+def test_the_axes_have_titles_and_every_mark_says_what_it_is() -> None:
+    root = ET.fromstring(chart(CURVES, SLOTS, title="t", across=ACROSS, up=UP, dots=True))
+    assert {"across", "up & <on>", "1", "2⁴", "0 %", "100 %"} == {element.text for element in root.iter("text")}
+    assert [element.text for element in root.iter("title")] == ["one", "one: 0, 0", "one: 4, 1", "<two>: 2, 0.5"]
+
+
+def test_each_curve_keeps_its_place() -> None:
+    """A point halfway between two others is drawn there, and more is to the right and above."""
+    root = ET.fromstring(chart(CURVES[:1], SLOTS, title="t", across=ACROSS, up=UP, dots=True))
+    first, last = [(float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in root.iter("circle")]
+    middle = ET.fromstring(chart(CURVES[2:], {"<two>": 0}, title="t", across=ACROSS, up=UP, dots=True)).find(
+        ".//circle"
+    )
+    assert middle is not None
+    place = float(middle.attrib["cx"]), float(middle.attrib["cy"])
+    assert place == pytest.approx(((first[0] + last[0]) / 2, (first[1] + last[1]) / 2))
+    assert first[0] < last[0]
+    assert first[1] > last[1]
+
+
+def test_an_implementation_has_one_number_and_those_of_a_framework_have_different_ones() -> None:
+    assert slots({"a.one": "a", "b.one": "b", "a.two": "a"}) == {"a.one": 0, "b.one": 0, "a.two": 1}
+
+
+def test_marks_of_one_colour_differ_in_shape() -> None:
+    assert len({dot(slot, 4, 4) for slot in (0, COLORS, 2 * COLORS)}) == 3
 
 
 @pytest.mark.parametrize(

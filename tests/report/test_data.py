@@ -7,11 +7,11 @@ import json
 import pytest
 
 from conformance.report import shards as shards_module
-from conformance.report.index import disagreements, index, words
+from conformance.report.index import index, words
 from conformance.report.shards import shards
 from conformance.report.site import site
 from tests.report_lines import HOSTILE, case, quantity, record, report_of, run
-from tests.run_lines import FLAX, TORCH, environment_line, record_line
+from tests.run_lines import FLAX, record_line
 
 
 def flax(verdict: str, status: str = "passed", *, of: str = "a.one") -> dict[str, object]:
@@ -25,7 +25,14 @@ def test_the_data_cannot_end_their_element() -> None:
     files = {
         path: text.decode() for path, text in site(made, {"results": json.dumps([HOSTILE])}) if path.startswith("data/")
     }
-    assert set(files) == {"data/cases-0.js", "data/index.js", "data/porting.js", "data/results.js", "data/words.js"}
+    assert set(files) == {
+        "data/cases-0.js",
+        "data/causes.js",
+        "data/index.js",
+        "data/porting.js",
+        "data/results.js",
+        "data/words.js",
+    }
     for text in files.values():
         assert not set("<>&\u2028\u2029") & set(text)
     told = files["data/cases-0.js"].removeprefix('conformance.receive("cases-0", ').removesuffix(");\n")
@@ -44,23 +51,12 @@ def test_the_index_holds_the_cells_worst_first() -> None:
     assert found["case"] == [0, 0]
 
 
-@pytest.mark.parametrize(
-    ("one", "two", "apart"),
-    [
-        ("exact", "conforms", False),
-        ("conforms", "dialect", True),
-        ("conforms", "deviates", True),
-        ("deviates", "refused", True),
-        ("deviates", "deviates", False),
-        ("conforms", "unsupported", False),
-        ("unsupported", "outside_domain", False),
-    ],
-)
-def test_cases_are_apart_where_judged_verdicts_differ_in_kind(one: str, two: str, apart: bool) -> None:
-    """Unsupported is no opinion, and exact no other one than conforms."""
-    made = report_of(run(record(one), flax(two), environments=(environment_line(TORCH), environment_line(FLAX))))
-    assert (disagreements(made.cells) == {"a.one"}) is apart
-    assert index(made)["cases"][0][5] == int(apart)
+def test_a_column_has_the_arguments_of_its_calls() -> None:
+    """By which the search finds it."""
+    calls = [f"torch.nn.BatchNorm1d({name}=1)" for name in ("momentum", "eps")]
+    records = [record("conforms", of=f"a.{at}", call=call) for at, call in enumerate(calls)]
+    made = report_of(run(*records, cases=(case("a.0"), case("a.1"))))
+    assert words(made, [])["columns"][0][6] == "eps momentum"
 
 
 def test_the_files_of_cases_hold_every_cell_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,9 @@ from tests.many_cells import write_many
 from tests.report_lines import HOSTILE, Document, case, environment, page, record, run
 from tests.run_lines import TORCH, strict
 
+#: It is in the page itself.
+ICON = Document((Path(report_package.__file__).parent / "templates" / "_icon.html.j2").read_text()).values("href")[0]
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     """The files of a folder by path."""
@@ -61,9 +64,9 @@ def test_every_link_of_every_page_leads_somewhere(tmp_path: Path, many: Any) -> 
     libraries, kinds = 5, 2
     causes = len([path for path in pages if path.startswith("causes/")])
     assert causes > 0
-    assert len(pages) == 11 + libraries + libraries * kinds + causes
+    assert len(pages) == 12 + libraries + libraries * kinds + causes
     for path, document in pages.items():
-        for address in {*document.values("href"), *document.values("src")}:
+        for address in {*document.values("href"), *document.values("src")} - {ICON}:
             target, _, fragment = address.partition("#")
             found = (tmp_path / "out" / path).parent.joinpath(target).resolve() if target else tmp_path / "out" / path
             name = found.relative_to((tmp_path / "out").resolve()).as_posix() if target else path
@@ -78,7 +81,7 @@ def test_a_single_file_links_to_its_own_pages_alone(tmp_path: Path, many: Any) -
         write([many], tmp_path / "one.html", partial=False, single_file=True).read_text(encoding="utf-8")
     )
     paths = {unquote(each) for each in document.values("data-page")}
-    for address in document.values("href"):
+    for address in set(document.values("href")) - {ICON}:
         assert address.startswith("#"), address
         asked = dict(part.split("=", 1) for part in address[1:].split("&")) if "=" in address else {}
         assert not asked or unquote(asked["page"]) in paths, address
@@ -168,13 +171,15 @@ def test_a_long_message_is_cut_in_lists_and_whole_with_its_case(tmp_path: Path) 
     ]
 
 
-def test_a_single_file_of_too_many_cells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before it is made."""
+def test_a_single_file_of_very_many_cells_leaves_out_steps_of_the_best_and_says_so(
+    tmp_path: Path, many: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(report_package, "SINGLE", 1)
-    two = run(record("exact"), record("exact", mode="compiled"))
-    with pytest.raises(UsageError, match=r"2 cells: --single-file takes up to 1"):
-        write([two], tmp_path / "one.html", partial=False, single_file=True)
-    assert not (tmp_path / "one.html").exists()
+    text = write([many], tmp_path / "one.html", partial=False, single_file=True).read_text(encoding="utf-8")
+    cells = len(many.records)
+    assert f"the single steps of the 1 worst; those of the other {cells - 1} are left out." in text
+    shard = json.loads(re.search(r'data-name="cases-0">(.+?)</script>', text)[1])  # type: ignore[index]
+    assert sum(bool(cell[-1]) for cell in shard["cells"]) <= 1
 
 
 def test_a_single_file_does_not_replace_a_folder(tmp_path: Path) -> None:
@@ -183,7 +188,7 @@ def test_a_single_file_does_not_replace_a_folder(tmp_path: Path) -> None:
         write([run(record("exact"))], tmp_path, partial=False, single_file=True)
 
 
-@pytest.mark.parametrize(("missing", "named"), [("jinja2", "Jinja2"), ("pygal", "pygal")])
+@pytest.mark.parametrize(("missing", "named"), [("jinja2", "Jinja2")])
 def test_without_what_draws_it_the_report_says_what_to_install(
     missing: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

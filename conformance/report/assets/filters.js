@@ -12,10 +12,25 @@ conformance.filters = (() => {
       Object.assign(this, {words, index, size: index.case.length});
       this.clauseAt = new Map(words.clauses.map(([number], at) => [number, at]));
       this.lower = {
-        cases: index.cases.map(([id, title, op, dtype]) => `${id}\n${title}\n${op}\n${dtype}`.toLowerCase()),
-        columns: words.columns.map((each) => `${each[1]} ${each[2]} ${each[3]} ${each[4]}`.toLowerCase()),
+        cases: index.cases.map(([id, title, op, dtype, clauses]) =>
+          [id, title, op, dtype, ...clauses.map((at) => words.clauses[at].join(" "))].join("\n").toLowerCase()),
+        columns: words.columns.map((each) => [...each.slice(1, 5), each[6]].join(" ").toLowerCase()),
         texts: index.texts.map((text) => text.toLowerCase()),
       };
+    }
+    // For each cell, 1 where it is judged and of another kind than most judged cells of its case; `exact` and `conforms`
+    // are one kind. Of kinds that are equally many the better one counts as that of most.
+    get disagreeing() {
+      return (this.disagreement ||= this.disagreements());
+    }
+    disagreements() {
+      const {stands, verdicts} = this.words;
+      const verdict = (at) => Math.floor(this.index.code[at] / stands.length);
+      const alike = (code) => (verdicts[code][0] === "exact" ? verdicts.findIndex(([name]) => name === "conforms") : code);
+      const counts = this.index.cases.map(() => new Uint32Array(verdicts.length));
+      for (let at = 0; at < this.size; at += 1) if (verdicts[verdict(at)][3]) counts[this.index.case[at]][alike(verdict(at))] += 1;
+      const most = counts.map((of) => of.indexOf(Math.max(...of)));
+      return flags(this.index.case, (of, at) => verdicts[verdict(at)][3] && alike(verdict(at)) !== most[of]);
     }
     // What may be in the list of a filter: [value, label].
     choices(name) {
@@ -49,9 +64,9 @@ conformance.filters = (() => {
           (!query.framework || framework === query.framework) &&
           (!query.column || name === query.column || implementation === query.column) &&
           (!query.mode || mode === query.mode) && (!query.device || device === query.device)),
-        case: flags(this.index.cases, ([, , op, dtype, clauses, differ]) =>
+        case: flags(this.index.cases, ([, , op, dtype, clauses]) =>
           (!query.op || op === query.op) && (!query.dtype || dtype === query.dtype) &&
-          (!query.clause || clauses.includes(this.clauseAt.get(query.clause))) && (!query.differ || differ)),
+          (!query.clause || clauses.includes(this.clauseAt.get(query.clause)))),
         code: flags({length: verdicts.length * stands.length}, (_, code) => !query.verdict ||
           verdicts[Math.floor(code / stands.length)][0] === query.verdict || stands[code % stands.length][0] === query.verdict),
       };
@@ -64,7 +79,7 @@ conformance.filters = (() => {
         [has(this.lower.cases, word), has(this.lower.columns, word), has(this.lower.texts, word)]);
       const found = [];
       for (let at = 0; at < this.size; at += 1) {
-        if (pass.column[columns[at]] && pass.case[cases[at]] && pass.code[codes[at]] &&
+        if ((!query.differ || this.disagreeing[at]) && pass.column[columns[at]] && pass.case[cases[at]] && pass.code[codes[at]] &&
           said.every(([one, two, three]) => one[cases[at]] || two[columns[at]] || three[what[at]])) found.push(at);
       }
       return found;
