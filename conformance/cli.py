@@ -6,6 +6,7 @@ planned is not recorded; 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -91,11 +92,20 @@ def main() -> None:
         _refuse(str(error), 2, error)
     except (KeyboardInterrupt, typer.Abort):
         raise SystemExit(130) from None
+    except OSError as error:
+        # Whichever file was asked about first: no name of ours is as long.
+        if error.errno == errno.ENAMETOOLONG:
+            _refuse(f"{str(error.filename)[:80]}…: longer than a name of a file may be", 2, error)
+        _fault(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is no verdict
-        # Python would exit with 1, by which CI takes it for an unexpected verdict.
-        traceback.print_exc()
-        _refuse(f"the suite's own fault: {type(error).__name__}", 3, error)
+        _fault(error)
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _fault(error: Exception) -> NoReturn:
+    """Tell of a fault of the suite. Python would exit with 1, by which CI takes it for an unexpected verdict."""
+    traceback.print_exc()
+    _refuse(f"the suite's own fault: {type(error).__name__}", 3, error)
 
 
 def _refuse(message: str, code: int, error: Exception) -> NoReturn:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from conformance.worker.wire import encode
-from tests.mutated_inputs import attempts, take_frame
+from tests.mutated_inputs import attempts, run_line, take_frame
 
+#: More characters than a file system takes.
+LONG = "x" * 400
 COUNTS = {"specs": 60, "frames": 400, "lines": 60}
 
 
@@ -37,6 +39,21 @@ def frame(text: str) -> bytes:
 )
 def test_an_answer_that_once_ended_the_run_is_no_frame(spoiled: bytes, tmp_path: Path) -> None:
     take_frame(b"step\n" + spoiled, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["publish", LONG],
+        ["report", LONG, "--out", "x"],
+        ["compare", "--base", LONG, "--new", "x"],
+        ["run", "--adapter", f"{LONG}.py:ADAPTER"],
+        ["run", "--python", f"torch={LONG}"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_name_longer_than_any_file_has_is_refused(words: list[str], tmp_path: Path) -> None:
+    run_line(json.dumps(words).encode(), tmp_path)
 
 
 def test_a_declaration_that_holds_half_a_character_is_refused(tmp_path: Path) -> None:
