@@ -171,17 +171,17 @@ def test_the_version_is_printed(tmp_path: Path) -> None:
     assert (found.returncode, found.stdout) == (0, f"conformance {__version__}\n")
 
 
-def test_a_run_on_a_terminal_shows_progress_and_ends_with_what_was_found(case_glob: str, tmp_path: Path) -> None:
+def test_a_run_on_a_terminal_shows_progress_and_ends_with_what_was_found(folder: Path) -> None:
     """In place of pytest's dots; the last line tells where the run file is."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-P", "-m", "conformance", "run", *NUMPY, "--case", case_glob, "--out", "run.jsonl"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+    command = [sys.executable, "-P", "-m", "conformance", "run", "own.yaml", *NUMPY, "--out", "run.jsonl"]
+    with subprocess.Popen(command, cwd=folder, stdout=theirs, stderr=subprocess.DEVNULL) as process:
         os.close(theirs)
         shown = read_terminal(ours)
     assert process.returncode == 0
-    cells = len(records_of(tmp_path / "run.jsonl"))
+    cells = len(records_of(folder / "run.jsonl"))
     assert f"{cells}/{cells}" in shown
-    assert "spec/cases" not in shown
+    assert "own.yaml ." not in shown
     assert shown.splitlines()[-3].startswith("Verdicts: ")
     assert shown.splitlines()[-1].startswith("Run file: run.jsonl.")
 

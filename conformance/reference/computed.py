@@ -125,7 +125,8 @@ def _weightless(situation: Situation, quantities: Mapping[str, Expected]) -> dic
 
     The term is left out; whoever computes 0 times it has a number that is not finite, which is excused.
     """
-    weight = weights(situation.dialect, situation.configuration.decay, situation.trained)
+    with np.errstate(all="ignore"):  # a decay of 1 leaves nothing to divide by where the average is debiased
+        weight = weights(situation.dialect, situation.configuration.decay, situation.trained)
     if all(weight) or situation.dialect.update == "none":
         return {}
     operation = OPERATIONS[situation.configuration.op]

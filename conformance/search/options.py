@@ -43,7 +43,7 @@ def _groups(picks: Picks, layout: Layout) -> int:
 _FIELDS: Mapping[str, Callable[[Picks, Layout], Any]] = {
     "shards": _shards,
     "differentiated": _differentiated,
-    "missing": lambda _picks, _layout: None,
+    "missing": lambda picks, _layout: picks.one((None, True)),
     "virtual_batch": _virtual_batch,
     "renorm_decay": lambda picks, _layout: picks.one((0.5, 0.9, 0.75, 0.0, 1.0)),
     "rmin": lambda picks, _layout: picks.one((None, 0.0, 0.5, 1.0)),

@@ -47,7 +47,7 @@ DATA = ("--data", "[[1, 2], [5, 8]]")
         ((*DATA, "--decay", "1.5"), "--decay: expected the weight of the old moving value, from 0 to 1, got 1.5"),
         ((*DATA, "--mode", "eval"), "--mode: expected train or infer, got 'eval'; here it is infer"),
         ((*DATA, "--dtype", "float8"), "--dtype: expected one of float64, float32, float16, bfloat16"),
-        ((*DATA, "--op", "layer_norm"), "--op: expected one of batch_norm"),
+        ((*DATA, "--op", "spectral_norm"), "--op: expected one of batch_norm"),
         ((*DATA, "--mode", "train", "--trained", "2"), "not with --mode train"),
         ((*DATA, "--got", "1, 2"), "--got: expected 4 numbers of the output, as the data has, got 2"),
         ((*DATA, "--got", "output=1,2,3,4", "--got", "1,2,3,4"), "--got: numbers of the output are given twice"),

@@ -182,9 +182,9 @@ def test_the_command_converts_saved_weights(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("--weights", "model.onnx", "--out", "x.onnx"), r"x\.onnx: expected \.safetensors, \.npz, \.pt"),
-        (("--weights", "model.onnx", "--out", "no/such/../../model.onnx/x.pt"), "cannot be written"),
+        (("--weights", "model.onnx", "--out", "model.onnx/x.pt"), "cannot be written"),
         (("--out", "x.pt"), "--out needs --weights"),
-        (("--weights", "model.onnx"), r"no \.onnx file of plain arrays"),
+        (("--weights", "model.onnx"), r"model\.onnx: no protocol buffer"),
     ],
 )
 def test_a_mistake_is_one_line(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
