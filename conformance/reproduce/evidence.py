@@ -16,6 +16,7 @@ from conformance.execution.execute import execute
 from conformance.execution.pool import Workers
 from conformance.execution.survey import survey
 from conformance.judging.judge import judge
+from conformance.operations import OPERATIONS
 from conformance.planning.discovery import keys
 from conformance.planning.plan import Offer, Selection, plan, thread_keys
 from conformance.reference.expected import References
@@ -74,6 +75,10 @@ def evidence_of(record: Record, run: Run) -> Evidence:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise UsageError(f"{run.path}: the case {record.case}: {place}: {first['msg']}") from error
+    if case.op not in OPERATIONS:
+        raise UsageError(
+            f"{run.path}: the case {record.case}: op: expected one of {', '.join(OPERATIONS)}; got {case.op!r}"
+        )
     kinds = ["start", *(step.step for step in case.performed)]
     steps = [(step.number, step.kind) for step in record.steps]
     if not steps or steps != list(enumerate(kinds))[: len(steps)]:

@@ -167,6 +167,10 @@ class Steps:
             raise UsageError(f"{self.record.cell}: its native call was not recorded")
         path = self._importable(call.path)
         keywords = ", ".join(f"{name}={value}" for name, value in call.keywords.items())
+        try:
+            ast.parse(f"{path}({keywords})", mode="eval")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise UsageError(f"{self.record.cell}: its native call is no Python: {error}") from error
         return (f"{path}, {keywords}".rstrip(", "), True) if call.function else (f"{path}({keywords})", False)
 
     def _importable(self, path: str) -> str:

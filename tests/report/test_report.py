@@ -140,7 +140,7 @@ def test_hostile_text_adds_no_element_to_any_page(tmp_path: Path) -> None:
         write([made], tmp_path / f"{name}.html", partial=False, single_file=True)
     pages = sorted(path.relative_to(tmp_path / "plain") for path in (tmp_path / "plain").rglob("*.html"))
     framework, implementation, causes = 1, 1, 2
-    assert len(pages) == 11 + framework + implementation + causes
+    assert len(pages) == 12 + framework + implementation + causes
     for path in pages:
         one, two = (Document((tmp_path / name / path).read_text(encoding="utf-8")) for name in ("plain", "hostile"))
         assert [tag for tag, _ in one.elements] == [tag for tag, _ in two.elements], path
