@@ -154,6 +154,12 @@ def _beginnings(key: _ByIdentity, dialect: Dialect) -> tuple[Beginning, ...]:
     return tuple(beginning for _, beginning in _Chain(key.case, inputs.initial, dialect, inputs.steps).walk())
 
 
+def forget() -> None:
+    """Drop the arrays that are kept, where the arithmetic that they were made with is no longer in force."""
+    for remembered in (_small_inputs, _large_inputs, _beginnings):
+        remembered.cache_clear()
+
+
 def _follows(step: Step) -> bool:
     """Return whether the step's arrays depend on the numbers of the steps before it."""
     return isinstance(step, Train | Infer) and getattr(step.upstream, "kind", "") == "mean_squared_error"

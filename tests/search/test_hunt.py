@@ -54,7 +54,7 @@ def test_a_find_written_down_shows_the_same_again(found: Find, planted: Bench, t
     assert located.case.family == family_of(found.suspicion) == "found-planted-epsilon-twice-epsilon-twice"
     assert "epsilon twice" in located.case.title
     # The adapter uses a name that belongs to scripts.
-    assert "belongs to the script" in scripts[TWICE]
+    assert "is not one at the top level of its files" in scripts[TWICE]
     (again,) = planted.trials(located.case)
     assert found.suspicion in again.suspicions
 

@@ -65,7 +65,7 @@ def test_an_interpreter_that_cannot_time_says_what_it_lacks(monkeypatch: pytest.
     ("words", "said"),
     [
         (("throughput", "--python", "torch=/no/such/python"), "no interpreter there"),
-        (("throughput", "--case", "nothing.*", "--adapter", ADAPTER), "nothing selected"),
+        (("throughput", "--case", "nothing.*", "--adapter", ADAPTER), "no such case"),
         (("throughput", "--python", "torch"), "expected GROUP=PATH"),
         (("compare", "--base-python", f"torch={sys.executable}", "--base", "run.jsonl"), "expected runs"),
         (("compare", "--base-python", f"torch={sys.executable}"), "expected --base-python and --new-python"),
