@@ -15,7 +15,6 @@ from conformance_adapters.jax._native import (
     infer_pure,
     parted,
     row,
-    sgd_pure,
     state_pure,
     supports_dtype,
     timed,
@@ -72,7 +71,8 @@ STANDARDIZE = row(
     call=call,
     start=start,
     state=state_pure,
-    steps={"train": train_pure, "infer": infer_pure, "sgd": sgd_pure},
+    # No gradient step: the state is its caller's, who begins anew with it before a call, and gradients do not outlive that.
+    steps={"train": train_pure, "infer": infer_pure},
     timed=timed(train_pure, infer_pure),
     documentation="https://docs.jax.dev/en/latest/_autosummary/jax.nn.standardize.html",
 )
