@@ -159,15 +159,11 @@ def differentiated(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities
 
 def derived(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
     """The gradients of an inference: the parameters keep those of training, which the optimizer takes."""
-    x = tensor(x, live.device).requires_grad_()
-    output = forward(x)
-    if upstream is None:
-        return {"output": array(output)}
-    learned = {GRADIENTS[name]: parameter for name, parameter in live.parameters.items() if parameter.requires_grad}
-    sources = {"grad_input": x, **learned}
-    pulls = torch.autograd.grad(output, list(sources.values()), tensor(upstream, live.device), allow_unused=True)
-    given = {name: array(pull) for name, pull in zip(sources, pulls, strict=True) if pull is not None}
-    return {"output": array(output), **given}
+    kept = {name: parameter.grad for name, parameter in live.parameters.items()}
+    quantities = differentiated(live, forward, x, upstream)
+    for name, parameter in live.parameters.items():
+        parameter.grad = kept[name]
+    return quantities
 
 
 def pulled(output: Any, upstream: Any, x: Any, parameters: Any) -> Quantities:

@@ -49,13 +49,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "transformed_batch_norm": {},
     "untracked_batch_norm": {},
     "virtual_batch_norm": {"virtual_batch": 2},
-    "weighted_moments": {},
 }
 #: What their steps need beside input and upstream gradient.
 _ARRAYS: dict[tuple[str, str], dict[str, Any]] = {
     ("differentiated_batch_norm", "train"): {"tangent": _NORMAL | {"seed": 5}},
     ("differentiated_batch_norm", "infer"): {"tangent": _NORMAL | {"seed": 6}},
-    ("weighted_moments", "infer"): {"weights": {"kind": "constant", "value": 0.5}},
     ("masked_batch_norm", "train"): {"mask": {"kind": "constant", "value": 1}},
 }
 #: Where it is not (8, 3): masks are of positions within a sample.
