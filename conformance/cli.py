@@ -35,6 +35,7 @@ from conformance.run.choice_option import device_option, mode_option
 from conformance.run.interpreters import pairs
 from conformance.run.listing import Listable, rows_of
 from conformance.run.number_option import SECONDS, WORKERS, decimal, whole
+from conformance.runfile.merge_command import merge
 from conformance.runfile.terminal import plain
 from conformance.search.command import fuzz, properties
 from conformance.spec.tiers import Tier
@@ -345,23 +346,7 @@ def report(
     print(write(read_all(runs), out, partial=partial, single_file=single_file, baseline=older))
 
 
-@app.command()
-def merge(
-    shards: Annotated[list[Path], typer.Argument(metavar="RUN…", help="The run files of all shards of one run.")],
-    out: Annotated[Path, typer.Option(metavar="RUN", help="The run file to write.")],
-) -> None:
-    """Make one run of its shards, as if it had been made in one piece; exit 1 where a verdict is unexpected."""
-    from conformance.runfile.merging import merged, write_merged
-    from conformance.runfile.reading import read_all
-    from conformance.verdict import Standing
-
-    run = merged(read_all(shards), out)
-    write_merged(run)
-    unexpected = [record.cell for record in run.records if record.standing is Standing.UNEXPECTED]
-    print(f"{out}: {len(run.records)} cells of {run.header.planned} planned, {len(unexpected)} unexpected")
-    raise SystemExit(1 if unexpected else 0)
-
-
+app.command()(merge)
 app.command()(compare)
 app.command()(regression)
 app.command()(publish)
