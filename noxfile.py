@@ -50,8 +50,7 @@ nox.options.sessions = ["lint", "typing", "tests"]
 @nox.session(venv_backend="none")
 def conformance(session: nox.Session) -> None:
     """Run the matrix on every framework group, time the short cases, and make the HTML report: the main job."""
-    for group in _asked(session).group:
-        session.notify(f"environment({group})", session.posargs)
+    _build(session)
     session.notify("matrix", session.posargs)
 
 
@@ -60,13 +59,12 @@ def conformance(session: nox.Session) -> None:
 def environment(session: nox.Session, group: str) -> None:
     """Install one group's locked packages; an environment that is ready is used as it is."""
     folder = _environment(session, group)
-    pinned = f"{group}-gpu" if _asked(session).device == "gpu" else group
+    pinned, wanted = _wanted(session, group)
     lock, unhashed = _lock_of(pinned), _unhashed(pinned)
-    wanted = "\n".join([hashlib.sha256(lock.read_bytes()).hexdigest(), *unhashed])
-    ready = folder / "ready"
-    if ready.is_file() and ready.read_text() == wanted:
+    if _is_ready(session, group):
         session.log(f"ready: {', '.join(_pins(pinned))}")
         return
+    ready = folder / "ready"
     ready.unlink(missing_ok=True)
     log = folder / "install.log"
     session.log(f"installing {', '.join(_pins(pinned))} as locked; log: {log}")
@@ -115,8 +113,7 @@ def _run_and_time(session: nox.Session, options: argparse.Namespace, runs: list[
 @nox.session(venv_backend="none")
 def throughput(session: nox.Session) -> None:
     """Time every case on every framework group, alone on the machine: `-- --tier full` and the like narrow or widen."""
-    for group in _asked(session).group:
-        session.notify(f"environment({group})", session.posargs)
+    _build(session)
     session.notify("timing", session.posargs)
 
 
@@ -133,8 +130,7 @@ def timing(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
     """Search every framework group for what no case shows: exit 1 where something new was found."""
-    for group in _asked(session).group:
-        session.notify(f"environment({group})", session.posargs)
+    _build(session)
     session.notify("search", session.posargs)
 
 
@@ -192,8 +188,7 @@ def browser(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def adapters(session: nox.Session) -> None:
     """Run the contract tests of the adapters against the real frameworks."""
-    for group in _asked(session).group:
-        session.notify(f"environment({group})", session.posargs)
+    _build(session)
     session.notify("contracts", session.posargs)
 
 
@@ -305,6 +300,40 @@ def _folder(session: nox.Session) -> Path:
 
 def _environment(session: nox.Session, group: str) -> Path:
     return _folder(session) / f"environment-{group}"
+
+
+def _wanted(session: nox.Session, group: str) -> tuple[str, str]:
+    """Return the name of a group's pins, and what stands in its environment once they are installed."""
+    pinned = f"{group}-gpu" if _asked(session).device == "gpu" else group
+    return pinned, "\n".join([hashlib.sha256(_lock_of(pinned).read_bytes()).hexdigest(), *_unhashed(pinned)])
+
+
+def _is_ready(session: nox.Session, group: str) -> bool:
+    ready = _environment(session, group) / "ready"
+    return ready.is_file() and ready.read_text() == _wanted(session, group)[1]
+
+
+def _build(session: nox.Session) -> None:
+    """Build the environments of the groups asked for side by side, and meanwhile the suite's own.
+
+    One that cannot be built fails nothing here: what runs over them shows it.
+    """
+    folder = _folder(session)
+    nox_here = (sys.executable, "-m", "nox", "--noxfile", __file__, "--envdir", str(folder))
+    building: dict[str, subprocess.Popen[bytes]] = {}
+    for group in _asked(session).group:
+        if _is_ready(session, group):
+            continue
+        log = folder / f"environment-{group}.log"
+        session.log(f"building environment({group}); log: {log}")
+        with log.open("w") as output:
+            words = (*nox_here, "--session", f"environment({group})", "--", *session.posargs)
+            building[group] = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        _suite(session)
+    finally:
+        for group, process in building.items():
+            session.log(f"environment({group}): {'not built' if process.wait() else 'built'}")
 
 
 def _program(name: str, programs: Path) -> str:

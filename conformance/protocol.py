@@ -147,4 +147,6 @@ class Adapter:
     settings: Mapping[str, str] = field(default_factory=dict)
     #: How the names of its threads begin, which are counted where the library tells no number; empty: the process's own.
     pool: str | None = None
+    #: Seconds that the library has spent on tracing and compiling so far, where it tells them.
+    compiling: Callable[[], float] | None = None
     implementations: tuple[Implementation, ...]

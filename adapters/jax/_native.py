@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -157,6 +159,26 @@ def timed(train: Callable[..., Any], infer: Callable[..., Any]) -> dict[str, Cal
     }
 
 
+#: When each stretch of tracing, lowering or compiling began, and how long it took; none lies within another.
+STRETCHES: list[tuple[float, float]] = []
+
+
+def note(event: str, seconds: float, **_: Any) -> None:
+    """Keep a stretch that JAX tells the end of, in place of those that lie within it."""
+    if event.startswith("/jax/core/compile/"):
+        began = time.monotonic() - seconds
+        while STRETCHES and STRETCHES[-1][0] >= began:
+            STRETCHES.pop()
+        STRETCHES.append((began, seconds))
+
+
+jax.monitoring.register_event_duration_secs_listener(note)
+
+
+def compile_seconds() -> float:
+    return math.fsum(seconds for _, seconds in STRETCHES)
+
+
 #: How the names of the threads begin in which XLA computes.
 POOL = "tf_XLAEigen"
 
@@ -188,5 +210,6 @@ def adapter(library: str, versions: dict[str, str], *rows: Implementation) -> Ad
             "XLA flags": os.environ.get("XLA_FLAGS", ""),
         },
         pool=POOL,
+        compiling=compile_seconds,
         implementations=rows,
     )

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
+from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.torch._native import (
     DEVICES,
     DOCUMENTATION,
     GRADIENTS,
     LAYER,
+    adapter,
     array,
     call_layer,
     cloned,
@@ -25,7 +26,6 @@ from conformance_adapters.torch._native import (
     mixes,
     passes,
     reload,
-    settings,
     sgd,
     start_tensors,
     state_tensors,
@@ -176,52 +176,47 @@ TIMED: dict[str, Callable[..., Any]] = {
 }
 WHOLE = replace(LAYER, steps=STEPS, timed=TIMED)
 
-ADAPTER = Adapter(
-    library="torch",
-    versions={"torch": torch.__version__},
-    settings=settings(),
-    implementations=(
+ADAPTER = adapter(
+    WHOLE,
+    replace(
         WHOLE,
-        replace(
-            WHOLE,
-            name="torch.nn.BatchNorm+cumulative",
-            profile=(*LAYER.profile, CUMULATIVE),
-            # Compiled whole it is refused: the weight of the batch is read from the tensor num_batches_tracked.
-            modes=("eager",),
-            call=call_cumulative,
-        ),
-        replace(
-            WHOLE,
-            name="torch.nn.functional.batch_norm",
-            supports=supports_function,
-            call=call_function,
-            start=start_function,
-            state=state_tensors,
-            steps={**passes(step_function), "sgd": sgd},
-            timed={
-                **TIMED,
-                "infer": timed_infer_function,
-                "infer_into": timed_infer_into,
-                "train_forward": timed_train_function,
-                "train": timed_train_function,
-            },
-            documentation=DOCUMENTATION + "generated/torch.nn.functional.batch_norm.html",
-        ),
-        replace(
-            WHOLE,
-            name="torch.Centering",
-            op="centering",
-            profile=(),
-            supports=supports_centering,
-            call=call_centering,
-            steps={
-                "train": train_layer,
-                "infer": infer_layer,
-                "reload": reload,
-                "freeze": functools.partial(switch, True),
-                "unfreeze": functools.partial(switch, False),
-            },
-            documentation="",
-        ),
+        name="torch.nn.BatchNorm+cumulative",
+        profile=(*LAYER.profile, CUMULATIVE),
+        # Compiled whole it is refused: the weight of the batch is read from the tensor num_batches_tracked.
+        modes=("eager",),
+        call=call_cumulative,
+    ),
+    replace(
+        WHOLE,
+        name="torch.nn.functional.batch_norm",
+        supports=supports_function,
+        call=call_function,
+        start=start_function,
+        state=state_tensors,
+        steps={**passes(step_function), "sgd": sgd},
+        timed={
+            **TIMED,
+            "infer": timed_infer_function,
+            "infer_into": timed_infer_into,
+            "train_forward": timed_train_function,
+            "train": timed_train_function,
+        },
+        documentation=DOCUMENTATION + "generated/torch.nn.functional.batch_norm.html",
+    ),
+    replace(
+        WHOLE,
+        name="torch.Centering",
+        op="centering",
+        profile=(),
+        supports=supports_centering,
+        call=call_centering,
+        steps={
+            "train": train_layer,
+            "infer": infer_layer,
+            "reload": reload,
+            "freeze": functools.partial(switch, True),
+            "unfreeze": functools.partial(switch, False),
+        },
+        documentation="",
     ),
 )

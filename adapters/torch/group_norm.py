@@ -6,20 +6,18 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from conformance.protocol import Adapter, Call, Configuration, Declared, Quantities
+from conformance.protocol import Call, Configuration, Declared, Quantities
 from conformance_adapters.torch._native import (
     DEVICES,
     DOCUMENTATION,
     LAYER,
     NAMES,
+    adapter,
     cloned,
     differentiated,
     mixes,
     passes,
     reload,
-    settings,
     sgd,
     start_tensors,
     state_tensors,
@@ -139,30 +137,25 @@ INSTANCE = replace(
 )
 FUNCTION: dict[str, Any] = {"start": start_function, "state": state_tensors, "names": {}}
 
-ADAPTER = Adapter(
-    library="torch",
-    versions={"torch": torch.__version__},
-    settings=settings(),
-    implementations=(
+ADAPTER = adapter(
+    GROUP,
+    replace(
         GROUP,
-        replace(
-            GROUP,
-            name="torch.nn.functional.group_norm",
-            supports=supports_function,
-            call=call_group_function,
-            steps={"train": step_group, "infer": step_group, "sgd": sgd},
-            documentation=DOCUMENTATION + "generated/torch.nn.functional.group_norm.html",
-            **FUNCTION,
-        ),
+        name="torch.nn.functional.group_norm",
+        supports=supports_function,
+        call=call_group_function,
+        steps={"train": step_group, "infer": step_group, "sgd": sgd},
+        documentation=DOCUMENTATION + "generated/torch.nn.functional.group_norm.html",
+        **FUNCTION,
+    ),
+    INSTANCE,
+    replace(
         INSTANCE,
-        replace(
-            INSTANCE,
-            name="torch.nn.functional.instance_norm",
-            supports=supports_instance_function,
-            call=call_instance_function,
-            steps={**passes(step_instance), "sgd": sgd},
-            documentation=DOCUMENTATION + "generated/torch.nn.functional.instance_norm.html",
-            **FUNCTION,
-        ),
+        name="torch.nn.functional.instance_norm",
+        supports=supports_instance_function,
+        call=call_instance_function,
+        steps={**passes(step_instance), "sgd": sgd},
+        documentation=DOCUMENTATION + "generated/torch.nn.functional.instance_norm.html",
+        **FUNCTION,
     ),
 )

@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from conformance.protocol import Adapter, Call, Configuration, Quantities
+from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.torch._native import (
     DEVICES,
     DOCUMENTATION,
     LAYER,
+    adapter,
     cloned,
     differentiated,
     mixes,
     reload,
-    settings,
     sgd,
     start_tensors,
     state_tensors,
@@ -188,35 +188,30 @@ BY_HAND = replace(
     documentation="",
 )
 
-ADAPTER = Adapter(
-    library="torch",
-    versions={"torch": torch.__version__},
-    settings=settings(),
-    implementations=(
-        LAYER_NORM,
+ADAPTER = adapter(
+    LAYER_NORM,
+    LAYER_NORM_FUNCTION,
+    RMS_NORM,
+    replace(
         LAYER_NORM_FUNCTION,
-        RMS_NORM,
-        replace(
-            LAYER_NORM_FUNCTION,
-            name="torch.nn.functional.rms_norm",
-            op="rms_norm",
-            supports=supports_rms_norm,
-            call=functools.partial(call_function, "torch.nn.functional.rms_norm"),
-            documentation=DOCUMENTATION + "generated/torch.nn.functional.rms_norm.html",
-        ),
+        name="torch.nn.functional.rms_norm",
+        op="rms_norm",
+        supports=supports_rms_norm,
+        call=functools.partial(call_function, "torch.nn.functional.rms_norm"),
+        documentation=DOCUMENTATION + "generated/torch.nn.functional.rms_norm.html",
+    ),
+    BY_HAND,
+    replace(
         BY_HAND,
-        replace(
-            BY_HAND,
-            name="torch.GemmaRMSNorm",
-            supports=functools.partial(supports_by_hand, unit_offset=True),
-            call=functools.partial(call_by_hand, "GemmaRMSNorm"),
-        ),
-        replace(
-            BY_HAND,
-            name="torch.RootRMSNorm",
-            dtypes=("float64", "float32"),
-            supports=functools.partial(supports_by_hand, epsilon="outside"),
-            call=functools.partial(call_by_hand, "RootRMSNorm"),
-        ),
+        name="torch.GemmaRMSNorm",
+        supports=functools.partial(supports_by_hand, unit_offset=True),
+        call=functools.partial(call_by_hand, "GemmaRMSNorm"),
+    ),
+    replace(
+        BY_HAND,
+        name="torch.RootRMSNorm",
+        dtypes=("float64", "float32"),
+        supports=functools.partial(supports_by_hand, epsilon="outside"),
+        call=functools.partial(call_by_hand, "RootRMSNorm"),
     ),
 )

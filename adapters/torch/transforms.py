@@ -10,13 +10,14 @@ import torch
 import torch.autograd.forward_ad
 import torch.utils.checkpoint
 
-from conformance.protocol import Adapter, Call, Configuration, Quantities
+from conformance.protocol import Call, Configuration, Quantities
 from conformance_adapters.torch._native import (
     DEVICES,
     DOCUMENTATION,
     GRADIENTS,
     LAYER,
     MOVING_CORRECTION,
+    adapter,
     array,
     call_layer,
     cloned,
@@ -25,7 +26,6 @@ from conformance_adapters.torch._native import (
     gradients,
     passes,
     reload,
-    settings,
     sgd,
     start_layer,
     start_tensors,
@@ -199,43 +199,38 @@ ACCUMULATION = replace(
     documentation=LAYER.documentation,
 )
 
-ADAPTER = Adapter(
-    library="torch",
-    versions={"torch": torch.__version__},
-    settings=settings(),
-    implementations=(
-        CHECKPOINT,
-        replace(
-            CHECKPOINT, name="torch.nn.BatchNorm+reentrant_checkpoint", start=functools.partial(start_checkpoint, True)
-        ),
+ADAPTER = adapter(
+    CHECKPOINT,
+    replace(
+        CHECKPOINT, name="torch.nn.BatchNorm+reentrant_checkpoint", start=functools.partial(start_checkpoint, True)
+    ),
+    STATELESS,
+    replace(
         STATELESS,
-        replace(
-            STATELESS,
-            name="torch.nn.BatchNorm+vmap",
-            supports=supports_stack,
-            start=functools.partial(start_stateless, True),
-            documentation=DOCUMENTATION + "generated/torch.func.vmap.html",
-        ),
-        replace(
-            CHECKPOINT,
-            name="torch.nn.BatchNorm+requires_grad",
-            op="partly_differentiated_batch_norm",
-            modes=LAYER.modes,
-            start=start_partly,
-            steps=passes(step_partly),
-            compilations=LAYER.compilations,
-            documentation=DOCUMENTATION + "generated/torch.Tensor.requires_grad.html",
-        ),
-        ACCUMULATION,
-        replace(ACCUMULATION, name="torch.nn.BatchNorm+shared", steps={**ACCUMULATION.steps, "train": shared}),
-        replace(ACCUMULATION, name="torch.nn.BatchNorm+untracked", op="untracked_batch_norm", call=call_untracked),
-        replace(
-            CHECKPOINT,
-            name="torch.nn.BatchNorm+derivatives",
-            op="differentiated_batch_norm",
-            start=start_layer,
-            steps=passes(step_further),
-            documentation=DOCUMENTATION + "generated/torch.autograd.forward_ad.make_dual.html",
-        ),
+        name="torch.nn.BatchNorm+vmap",
+        supports=supports_stack,
+        start=functools.partial(start_stateless, True),
+        documentation=DOCUMENTATION + "generated/torch.func.vmap.html",
+    ),
+    replace(
+        CHECKPOINT,
+        name="torch.nn.BatchNorm+requires_grad",
+        op="partly_differentiated_batch_norm",
+        modes=LAYER.modes,
+        start=start_partly,
+        steps=passes(step_partly),
+        compilations=LAYER.compilations,
+        documentation=DOCUMENTATION + "generated/torch.Tensor.requires_grad.html",
+    ),
+    ACCUMULATION,
+    replace(ACCUMULATION, name="torch.nn.BatchNorm+shared", steps={**ACCUMULATION.steps, "train": shared}),
+    replace(ACCUMULATION, name="torch.nn.BatchNorm+untracked", op="untracked_batch_norm", call=call_untracked),
+    replace(
+        CHECKPOINT,
+        name="torch.nn.BatchNorm+derivatives",
+        op="differentiated_batch_norm",
+        start=start_layer,
+        steps=passes(step_further),
+        documentation=DOCUMENTATION + "generated/torch.autograd.forward_ad.make_dual.html",
     ),
 )

@@ -54,6 +54,12 @@ def stretches_of(listed: object) -> list[tuple[float, float, float]]:
     return [_stretch(stretch) for stretch in listed]
 
 
+def compiling_of(answer: Mapping[str, Any]) -> float | None:
+    """Return the seconds of tracing and compiling that a worker tells of a cell; None for none. Raises `AnswerError`."""
+    told = answer.get("compiling")
+    return None if told is None else _seconds(told)
+
+
 def _stretch(stretch: object) -> tuple[float, float, float]:
     match stretch:
         case [began, ended, used]:

@@ -14,11 +14,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from conformance.execution.answer import AnswerError, outcome_of, stretches_of
+from conformance.execution.answer import AnswerError, compiling_of, outcome_of, stretches_of
 from conformance.execution.pool import FOLLOWING, STARTING, Broken, Died, Late, Workers, begin
 from conformance.execution.process import Process
 from conformance.execution.request import request_of
 from conformance.execution.time_profile import Stages
+from conformance.execution.timeline import Lane
 from conformance.operations import OPERATIONS
 from conformance.outcome import Crashed, Outcome, Refused, Repeated, TimedOut, Unsupported
 from conformance.planning.discovery import WorkerKey
@@ -95,7 +96,7 @@ class _Job:
                 self._frame = wire.encode(request_of(self.cell))
         return self._frame
 
-    def take(self, answer: Mapping[str, Any], stages: Stages) -> bool:
+    def take(self, answer: Mapping[str, Any], lane: Lane) -> bool:
         """Take in an answer to the cell, and return whether it is the last. Raises `AnswerError`."""
         if "done" not in answer:
             if self._is_answered():
@@ -104,7 +105,11 @@ class _Job:
             return False
         if not self._is_answered():
             raise AnswerError("it ended before all of its steps")
-        stages.calls.extend(stretches_of(answer.get("calls")))
+        lane.calls.extend(stretches_of(answer.get("calls")))
+        lane.cells += 1
+        compiling = compiling_of(answer)
+        if compiling is not None:
+            lane.compiling = (lane.compiling or 0.0) + compiling
         if self.cell.case.again:
             if not isinstance(answer.get("again"), str):
                 raise AnswerError("it does not tell whether the bits agree")
@@ -168,7 +173,7 @@ def _take(
     match answer:
         case dict() if isinstance(job, _Job):
             try:
-                ends = job.take(answer, workers.stages)
+                ends = job.take(answer, process.lane)
             except AnswerError as error:
                 return _lost(process, f"sent what is no answer: {error}", busy, queues, workers)
             if ends:
@@ -182,7 +187,7 @@ def _take(
         } if job in (STARTING, FOLLOWING):
             if workers.offers:
                 workers.offers.check(key, offer)
-            workers.stages.imports.append(tuple(imported))
+            process.lane.imports.append(tuple(imported))
             process.deadline = float("inf")
             busy.pop(key, None)
         case {"failure": {"message": str(message)}} if job in (STARTING, FOLLOWING):

@@ -17,7 +17,7 @@ from typing import Any, Self
 from conformance.execution import strays
 from conformance.execution.kept_offers import KeptOffers
 from conformance.execution.process import Process
-from conformance.execution.time_profile import Stages
+from conformance.execution.time_profile import WAITING, Stages
 from conformance.outcome import Crashed, Outcome, TimedOut
 from conformance.planning.discovery import WorkerKey
 from conformance.worker import wire
@@ -93,6 +93,7 @@ class Workers:
         log = self.folder / "logs" / f"{key.name}-{number}.log"
         process = Process(key, log, self.folder / "caches" / key.process[0], f"{self._mark}.{next(self._started)}.")
         process.deadline = time.monotonic() + self.limits.start
+        process.lane = self.stages.lane(key.process[0])
         self.live[key] = process
         self.selector.register(process.answers, selectors.EVENT_READ, (process, "read"))
         return process
@@ -114,6 +115,7 @@ class Workers:
         # Of its children those that dropped the mark are found by their parent alone, as long as it lives.
         known = strays.strays(process.mark)
         process.kill()
+        process.lane.ended = time.monotonic()
         self.left += [f"{left}, left behind by {key.name}" for left in strays.end(process.mark, known)]
 
     def end_all(self) -> None:
@@ -133,6 +135,7 @@ class Workers:
         """Drop what is known of the cells performed so far, so that a search of hours needs no more memory."""
         self.stages = Stages()
         for process in self.live.values():
+            process.lane = self.stages.lane(process.key.process[0])
             del process.performed[:-_BLAMED]
 
     def ask(self, process: Process, message: Mapping[str, Any], seconds: float) -> None:
@@ -156,7 +159,7 @@ class Workers:
         due = min((process.deadline for process in self.live.values()), default=float("inf"))
         began = time.monotonic()
         timeout = max(0.0, min(_TICK, due - began))
-        with self.stages.at("waiting for workers"):
+        with self.stages.at(WAITING):
             events = self.selector.select(timeout)
         self._forgive(time.monotonic() - began - timeout)
         for event, _ in events:

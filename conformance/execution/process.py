@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from conformance.execution import strays
+from conformance.execution.timeline import Lane
 from conformance.planning.discovery import WorkerKey
 
 #: Loads our package from the place it is handed, so that the interpreter needs no installation of ours
@@ -44,6 +45,8 @@ class Process:
         self.inbox = bytearray()
         self.outbox = bytearray()
         self.performed: list[str] = []
+        #: What it did and when, as it says itself.
+        self.lane = Lane(name=key.process[0], began=time.monotonic())
         self.deadline = float("inf")
         #: The end of what was emptied from the output file since the last request.
         self.cut = b""

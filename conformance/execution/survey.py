@@ -54,7 +54,7 @@ def _ask(
                 case {"offer": offer, "imported": [int() | float(), int() | float(), int() | float()] as imported} if (
                     key not in described
                 ):
-                    workers.stages.imports.append(tuple(imported))
+                    process.lane.imports.append(tuple(imported))
                     described[key] = offer
                     request = {"do": "support", "configurations": asked}
                     workers.ask(process, request, workers.limits.start)

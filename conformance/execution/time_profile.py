@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from conformance.execution.timeline import Lane, Span, Timeline, covered, drawn, spans_of
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
-#: From when to when, in seconds of the clock that every process of a machine shares.
-Span = tuple[float, float]
-#: A span, and the seconds of all cores that its process used meanwhile.
-Stretch = tuple[float, float, float]
 
 FRAMEWORK, IMPORT = "inside a framework's call", "importing a framework"
+#: The stage in which this process has nothing to do.
+WAITING = "waiting for workers"
 REST = "the rest: pytest, loading"
 
 
@@ -33,9 +33,8 @@ class Stages:
         self._current = REST
         self._since = self.began = clock()
         self._spans: dict[str, list[Span]] = {}
-        #: While a worker was inside a call of its framework, or importing it.
-        self.calls: list[Stretch] = []
-        self.imports: list[Stretch] = []
+        #: What each worker process did.
+        self.lanes: list[Lane] = []
 
     @contextlib.contextmanager
     def at(self, stage: str) -> Iterator[None]:
@@ -49,9 +48,28 @@ class Stages:
     def profile(self) -> Profile:
         """Return where the time went so far; what the workers computed counts once they have ended."""
         self._turn(self._current)
-        inside = sum(worked for _, _, worked in (*self.calls, *self.imports))
-        parts = partition((self.began, self._since), self._spans, _spans(self.calls), _spans(self.imports))
-        return dataclasses.replace(parts, processor=self._processor() - self._used_before, inside=inside)
+        calls = [stretch for lane in self.lanes for stretch in lane.calls]
+        imports = [stretch for lane in self.lanes for stretch in lane.imports]
+        inside = sum(worked for _, _, worked in (*calls, *imports))
+        parts = partition((self.began, self._since), self._spans, spans_of(calls), spans_of(imports))
+        return dataclasses.replace(parts, processor=self._used(), inside=inside, timeline=self._timeline())
+
+    def lane(self, name: str) -> Lane:
+        """Return the lane of a process that begins now."""
+        self.lanes.append(Lane(name=name, began=self._clock()))
+        return self.lanes[-1]
+
+    def timeline(self) -> Timeline:
+        """Return what every process did so far, and when."""
+        self._turn(self._current)
+        return self._timeline()
+
+    def _timeline(self) -> Timeline:
+        own = [span for stage, spans in self._spans.items() if stage != WAITING for span in spans]
+        return drawn((self.began, self._since), self.lanes, own)
+
+    def _used(self) -> float:
+        return self._processor() - self._used_before
 
     def _turn(self, stage: str) -> str:
         now, before = self._clock(), self._current
@@ -76,6 +94,7 @@ class Profile:
     #: The seconds of all cores that this process and its ended workers used, and those of them in calls and imports.
     processor: float = 0.0
     inside: float = 0.0
+    timeline: Timeline | None = None
 
     @property
     def own(self) -> float:
@@ -97,6 +116,8 @@ class Profile:
         text.append(
             f"processor time: {self.processor:.2f} s{times} the frameworks' calls and imports: {self.inside:.2f} s"
         )
+        if self.timeline is not None:
+            text += ["", str(self.timeline)]
         return "\n".join(text)
 
 
@@ -108,7 +129,7 @@ def partition(
     A moment in which several things go on is counted once: for the frameworks' calls first, then for an import, and
     for a stage of the suite only where neither goes on.
     """
-    inside, either = _covered(calls, wall), _covered([*calls, *imports], wall)
+    inside, either = covered(calls, wall), covered([*calls, *imports], wall)
     whole = {stage: float(sum(end - start for start, end in spans)) for stage, spans in stages.items()}
     alone = {stage: whole[stage] - _overlap(spans, either) for stage, spans in stages.items()}
     framework = _overlap([wall], inside)
@@ -121,26 +142,8 @@ def partition(
     )
 
 
-def _spans(stretches: Sequence[Stretch]) -> list[Span]:
-    return [(began, ended) for began, ended, _ in stretches]
-
-
-def _covered(spans: Sequence[Span], wall: Span) -> tuple[Array, Array]:
-    """Return moments and how much of the time before each is covered by at least one span, linear between them."""
-    merged: list[list[float]] = [[wall[0], wall[0]]]
-    for start, end in sorted((max(start, wall[0]), min(end, wall[1])) for start, end in spans):
-        if start <= merged[-1][1]:
-            merged[-1][1] = max(merged[-1][1], end)
-        elif start < end:
-            merged.append([start, end])
-    moments = np.array(merged)
-    lengths = np.cumsum(moments[:, 1] - moments[:, 0])
-    before = np.concatenate([[0.0], lengths[:-1]])
-    return moments.reshape(-1), np.stack([before, lengths], axis=1).reshape(-1)
-
-
-def _overlap(spans: Sequence[Span], covered: tuple[Array, Array]) -> float:
-    """Return for how many seconds of the spans something in `covered` was going on as well."""
+def _overlap(spans: Sequence[Span], going_on: tuple[Array, Array]) -> float:
+    """Return for how many seconds of the spans something in `going_on` was going on as well."""
     edges = np.array(spans).reshape(-1, 2)
-    lengths = np.interp(edges, *covered)
+    lengths = np.interp(edges, *going_on)
     return float((lengths[:, 1] - lengths[:, 0]).sum())

@@ -15,6 +15,7 @@ from conformance.report.matrix import Matrix, matrix
 from conformance.report.missing import Missing, by_field, missing
 from conformance.report.probes import Probed, probed
 from conformance.report.ranked import RankedFinding, ranked
+from conformance.report.timeline import timeline_drawing
 from conformance.report.wording import STANDS, stand
 from conformance.runfile.ladder import Graded, LadderGrade, dtypes_of, graded
 from conformance.runfile.observed import (
@@ -30,6 +31,7 @@ from conformance.runfile.observed import (
 from conformance.runfile.run import Run
 from conformance.runfile.structs import CaseLine
 from conformance.runfile.throughput_structs import ThroughputLine
+from conformance.runfile.timeline_structs import RecordedTimeline
 from conformance.verdict import Verdict
 
 
@@ -67,6 +69,9 @@ class RunSummary:
     narrowed: bool
     complete: bool
     host: Mapping[str, str]
+    #: What each process did and when, and its drawing; none where the run did not end or times were not kept.
+    timeline: RecordedTimeline | None
+    timeline_drawing: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +236,7 @@ def _environment_name(name: str, file: str, *, several: bool) -> str:
 
 def _summary(run: Run) -> RunSummary:
     header = run.header
+    timeline = None if run.footer is None else run.footer.timeline
     selection = {name: " ".join(getattr(header.selection, name)) for name in header.selection.__struct_fields__}
     return RunSummary(
         file=run.path.name,
@@ -244,4 +250,6 @@ def _summary(run: Run) -> RunSummary:
         narrowed=header.narrowed,
         complete=run.complete,
         host={name: str(value) for name, value in header.host.items()},
+        timeline=timeline,
+        timeline_drawing="" if timeline is None else timeline_drawing(timeline),
     )

@@ -28,7 +28,7 @@ from conformance.planning.plan import Cell
 from conformance.reference.expected import References
 from conformance.run.live import Live
 from conformance.run.second_try import Entry, Judging, settled
-from conformance.runfile.lines import record_line, recorded_catalogue
+from conformance.runfile.lines import record_line, recorded_catalogue, timeline_part
 from conformance.runfile.notes import describe, disturbed
 from conformance.runfile.structs import ListedDivergence, Record
 from conformance.runfile.terminal import plain
@@ -204,7 +204,8 @@ class Plugin:
                 self._report_unmatched(session, matched)
                 ended = True
             finally:
-                writer.close_run(ended=ended, finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+                timeline = timeline_part(self.prepared.workers.stages.timeline())
+                writer.close_run(ended=ended, finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), timeline=timeline)
         if writer.recorded != planned:
             self.prepared.mismatch = (planned, writer.recorded)
 

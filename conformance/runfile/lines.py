@@ -15,6 +15,7 @@ from msgspec import UNSET
 from conformance import __version__
 from conformance.cause import Cause, Parameter
 from conformance.errors import WorkerError
+from conformance.execution.timeline import Timeline
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations import OPERATIONS
 from conformance.operations.operation import index_of
@@ -46,6 +47,7 @@ from conformance.runfile.structs import (
     StepRecord,
     WorstElement,
 )
+from conformance.runfile.timeline_structs import RecordedLane, RecordedTimeline
 from conformance.spec.case import Case
 from conformance.spec.causes import catalogue
 from conformance.spec.data_kinds import load_data_kinds
@@ -296,3 +298,25 @@ def _worst(worst: Worst, quantity: str, configuration: Configuration, shape: tup
 
 def _texts(values: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items()}
+
+
+def timeline_part(timeline: Timeline) -> RecordedTimeline:
+    """Return what each process did and when, in hundredths of a second."""
+    return RecordedTimeline(
+        seconds=round(timeline.seconds, 2),
+        own=timeline.own,
+        lanes=tuple(
+            RecordedLane(
+                name=lane.name,
+                began=round(max(0.0, lane.began), 2),
+                ended=round(max(0.0, lane.ended), 2),
+                cells=lane.cells,
+                calls=round(lane.calls, 2),
+                importing=round(lane.importing, 2),
+                processor=round(lane.processor, 2),
+                compiling=None if lane.compiling is None else round(max(0.0, lane.compiling), 2),
+                parts=lane.parts,
+            )
+            for lane in timeline.lanes
+        ),
+    )

@@ -20,6 +20,7 @@ from msgspec import UNSET, UnsetType, field
 from conformance.runfile.line import Dtype, Line, Part
 from conformance.runfile.numbers import Number
 from conformance.runfile.throughput_structs import ThroughputLine, ThroughputPlan
+from conformance.runfile.timeline_structs import RecordedTimeline
 from conformance.verdict import Standing, Verdict
 
 FORMAT = 2
@@ -367,6 +368,7 @@ class Footer(Line, frozen=True, kw_only=True, tag="footer", omit_defaults=True):
     timed: int | None = None
     #: Local time with its offset.
     finished: str = ""
+    timeline: RecordedTimeline | None = None
 
 
 AnyLine: TypeAlias = Header | EnvironmentLine | CaseLine | Record | ThroughputLine | Footer

@@ -19,6 +19,7 @@ from conformance.runfile.numbers import unicode
 from conformance.runfile.reading import Opening, opening_of
 from conformance.runfile.run import Run
 from conformance.runfile.structs import FORMAT, AnyLine, Footer, Record
+from conformance.runfile.timeline_structs import RecordedTimeline
 from conformance.verdict import Verdict
 from conformance.whole import check_place
 
@@ -85,10 +86,26 @@ class RunWriter:
         """The number of cells recorded so far, those of a resumed run included."""
         return self.counts.total()
 
-    def close_run(self, *, ended: bool, finished: str = "", timed: int | None = None) -> None:
+    def close_run(
+        self,
+        *,
+        ended: bool,
+        finished: str = "",
+        timed: int | None = None,
+        timeline: RecordedTimeline | None = None,
+    ) -> None:
         """Append the footer. Raises `StorageError`, also where the file is no longer at its place."""
         verdicts = {verdict.value: self.counts[verdict] for verdict in Verdict if self.counts[verdict]}
-        self.add(Footer(recorded=self.recorded, ended=ended, verdicts=verdicts, timed=timed, finished=finished))
+        self.add(
+            Footer(
+                recorded=self.recorded,
+                ended=ended,
+                verdicts=verdicts,
+                timed=timed,
+                finished=finished,
+                timeline=timeline,
+            )
+        )
         try:
             stays = os.path.samestat(self.path.stat(), os.fstat(self._file))
         except OSError:

@@ -7,7 +7,8 @@ interpreter needs NumPy, ml_dtypes and the library alone. Requests and answers a
     {"do": "support", "configurations": [...]}     -> {"support": {implementation: [reason or None, ...]}} | failure
     {"do": "call", "implementation": ..., "configurations": [...]} -> the native call of each, or why there is none
     {"do": "cell", "steps": [...], ...}            -> one answer per step, then {"done": true, "again": ...,
-                                                      "calls": each stretch of time in the library}
+                                                      "calls": each stretch of time in the library,
+                                                      "compiling": seconds of it, where the library tells}
     {"do": "time", "step": ..., ...}               -> as `conformance.worker.timing` has it, or {"refused": ...}
 
 An exception raised by a step is that step's answer. Anything that ends the process, SystemExit included, is
@@ -83,7 +84,7 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
                 asked = [configuration_from(values) for values in request["configurations"]]
                 wire.send(answers, _calls(implementations[request["implementation"]], asked))
             case "cell":
-                _perform(implementations[request["implementation"]], module, request, answers)
+                _perform(adapter, implementations[request["implementation"]], module, request, answers)
             case "time":
                 try:
                     # Late: of all that a worker does this alone needs pytest.
@@ -97,18 +98,22 @@ def _serve(adapter: Adapter, module: ModuleType, requests: BinaryIO, answers: Bi
                 raise ValueError(f"unknown request {unknown!r}")
 
 
-def _perform(implementation: Implementation, module: ModuleType, request: dict[str, Any], answers: BinaryIO) -> None:
+def _perform(
+    adapter: Adapter, implementation: Implementation, module: ModuleType, request: dict[str, Any], answers: BinaryIO
+) -> None:
     """Answer to each step of a cell, and how a second performance differs where one is asked for."""
     # Copies: the first performance may write to what it is given, and to what it gave.
     untouched, first = copy.deepcopy(request) if request["again"] else None, []
     calls: list[Stretch] = []
+    before = None if adapter.compiling is None else adapter.compiling()
     for answer in perform(implementation, module, request, calls):
         wire.send(answers, answer)
         if untouched is not None:
             first.append(copy.deepcopy(answer))
     second = None if untouched is None else perform(implementation, module, untouched, calls)
     again = {} if second is None else {"again": difference(first, second)}
-    wire.send(answers, {"done": True, "calls": calls, **again})
+    compiling = {} if adapter.compiling is None or before is None else {"compiling": adapter.compiling() - before}
+    wire.send(answers, {"done": True, "calls": calls, **again, **compiling})
 
 
 def _support(adapter: Adapter, configurations: list[dict[str, Any]]) -> dict[str, Any]:

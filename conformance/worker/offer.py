@@ -81,6 +81,9 @@ def _check_types(adapter: object) -> None:
         raise UnfitError(f"the adapter is {kind_of(adapter)}, expected a conformance.protocol.Adapter")
     _expect(adapter.library, str, "library", "a text")
     _expect(adapter.pool or "", str, "pool", "a text")
+    _expect(adapter.compiling or float, Callable, "compiling", "a function")
+    if adapter.compiling is not None:
+        _expect(adapter.compiling(), float, "compiling()", "seconds as a float")
     _expect(adapter.implementations, tuple, "implementations", "a tuple")
     if not adapter.implementations:
         raise UnfitError("implementations: gave none: an adapter has at least one")

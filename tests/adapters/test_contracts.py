@@ -24,6 +24,7 @@ from conformance.errors import WorkerError
 from conformance.execution.execute import Outcomes, execute
 from conformance.execution.pool import Workers
 from conformance.execution.survey import survey
+from conformance.execution.timeline import Timeline
 from conformance.judging.judge import judge
 from conformance.outcome import Produced
 from conformance.planning.discovery import keys
@@ -59,13 +60,13 @@ def interpreters() -> dict[str, str]:
 @functools.cache
 def offers_and_outcomes() -> tuple[dict[str, Cell], dict[str, Outcomes]]:
     """Ask every implementation every question, once."""
-    cells, outcomes, _ = everything()
+    cells, outcomes, _, _ = everything()
     return cells, outcomes
 
 
 @functools.cache
-def everything() -> tuple[dict[str, Cell], dict[str, Outcomes], dict[str, Offer]]:
-    """Return the cells and their outcomes by id, and what each worker offers by its name."""
+def everything() -> tuple[dict[str, Cell], dict[str, Outcomes], dict[str, Offer], Timeline]:
+    """Return the cells and their outcomes by id, what each worker offers by its name, and where the time went."""
     cases = [*questions(), *scripts()]
     asked = interpreters()
     wanted = [key for key in keys(asked or {"numpy": ""}) if key.group is None or key.group in asked]
@@ -76,7 +77,8 @@ def everything() -> tuple[dict[str, Cell], dict[str, Outcomes], dict[str, Offer]
         offers = [each for each in answers if isinstance(each, Offer)]
         cells = {cell.id: cell for cell in plan(cases, offers, Selection()) if asks_for_its_steps(cell)}
         outcomes = {cell.id: found for cell, found in execute(cells.values(), workers)}
-    return cells, outcomes, {offer.key.name: offer for offer in offers}
+        timeline = workers.stages.timeline()
+    return cells, outcomes, {offer.key.name: offer for offer in offers}, timeline
 
 
 def asks_for_its_steps(cell: Cell) -> bool:
@@ -246,3 +248,11 @@ def test_what_cannot_be_expressed_is_said_and_never_crashes(column: str) -> None
     cells, outcomes = offers_and_outcomes()
     asked = [each for each in cells.values() if each.column == column]
     assert [complaints_of.said_and_survived(each, outcomes[each.id][-1]) for each in asked] == [""] * len(asked)
+
+
+def test_what_a_library_tells_of_compiling_is_a_part_of_its_time() -> None:
+    """Of stretches that lie within one another, the outermost counts alone."""
+    *_, timeline = everything()
+    telling = [lane for lane in timeline.lanes if lane.compiling is not None and lane.cells]
+    assert all(0.0 < (lane.compiling or 0.0) <= lane.calls + 0.5 for lane in telling), telling
+    assert {"torch", "jax"}.isdisjoint(interpreters()) or telling

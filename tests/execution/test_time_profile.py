@@ -81,8 +81,8 @@ def test_the_time_in_a_framework_is_what_it_slept(tmp_path: Path) -> None:
     assert found.framework == pytest.approx(1.0, abs=0.25)
     assert found.whole["judging"] == pytest.approx(0.5, abs=0.1)
     assert found.alone["judging"] == pytest.approx(0.1, abs=0.09)
-    assert len(stages.imports) == 1
-    assert sum(worked for _, _, worked in stages.calls) < 0.2
+    assert [len(lane.imports) for lane in stages.lanes] == [1]
+    assert sum(used for lane in stages.lanes for _, _, used in lane.calls) < 0.2
 
 
 def test_the_processor_s_time_in_a_framework_is_what_it_computed(tmp_path: Path) -> None:
@@ -94,17 +94,18 @@ def test_the_processor_s_time_in_a_framework_is_what_it_computed(tmp_path: Path)
             while time.process_time() < until:
                 pass
     found = stages.profile()
-    worked = sum(each for _, _, each in stages.calls)
+    worked = sum(used for lane in stages.lanes for _, _, used in lane.calls)
     assert worked == pytest.approx(1.0, abs=0.2)
-    assert found.inside == pytest.approx(worked + sum(each for _, _, each in stages.imports))
+    assert found.inside == pytest.approx(worked + sum(used for lane in stages.lanes for _, _, used in lane.imports))
     assert found.processor >= found.inside + 0.5
 
 
 def test_what_was_computed_before_the_run_is_not_its_own() -> None:
     used = iter([7.0, 10.0])
     stages = Stages(processor=lambda: next(used))
-    stages.calls.append((0.0, 4.0, 2.0))
-    stages.imports.append((0.0, 1.0, 0.5))
+    lane = stages.lane("torch")
+    lane.calls.append((0.0, 4.0, 2.0))
+    lane.imports.append((0.0, 1.0, 0.5))
     found = stages.profile()
     assert (found.processor, found.inside) == (3.0, 2.5)
     assert "processor time: 3.00 s, 1.20 times the frameworks' calls and imports: 2.50 s" in str(found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 import shutil
 import sys
@@ -311,9 +312,20 @@ if os.environ.get("DYING_IMPORT") == "hang":
 if os.environ.get("DYING_IMPORT") == "exit":
     sys.exit(5)
 
+#: Seconds of compiling that each look at the library's clock adds, where a test wants one that tells.
+_COMPILES = os.environ.get("DYING_COMPILES")
+_looks = itertools.count()
+
+
+def compiling() -> float:
+    # Looked at before a cell and after it, and once when the adapter is offered.
+    return float(_COMPILES or 0) * next(_looks)
+
+
 ADAPTER = Adapter(
     library="dying",
     versions={},
+    compiling=compiling if _COMPILES else None,
     implementations=(
         *(dying(way) for way in WAYS),
         *(giving(name, given) for name, given in GIVEN.items()),

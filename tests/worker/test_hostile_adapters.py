@@ -114,6 +114,7 @@ OF_ADAPTER: dict[str, list[tuple[Any, str]]] = {
     ],
     "settings": [(None, "settings: gave None"), ({"tf32": np.zeros(3)}, "tf32: gave an array"), ({"x": [1]}, "x: gave list")],
     "pool": [(3, "pool: gave int"), (b"x", "pool: gave bytes")],
+    "compiling": [(3.0, "compiling: gave float"), (list, "compiling(): gave list, expected seconds")],
     "implementations": [
         ((), "gave none"), ([LAYER], "implementations: gave list"), ((None,), "implementations: gave None"), (None, "gave None"),
         (("own.Layer",), "gave the text"), ((LAYER, LAYER), "is the name of 2 implementations"),
