@@ -164,7 +164,7 @@ def test_a_compiled_mode_compiled(column: str) -> None:
 
 def test_the_library_tells_its_version(column: str) -> None:
     """Histories and reports name it by what it is called."""
-    cells, _, offers = everything()
+    cells, _, offers, _ = everything()
     offer = offers[next(each.key.name for each in cells.values() if each.column == column)]
     assert offer.versions.get(offer.library)
 
@@ -213,7 +213,7 @@ def complaint_of(column: str, folder: Path, hosts: Hosts) -> str:
     plain, _ = produced(column, "steps")
     cell, outcomes = produced(column, f"script-{'-'.join(sorted(plain.implementation.steps))}")
     record = lines.record_line(cell, judge(cell, outcomes, References()), Known())
-    _, _, offers = everything()
+    _, _, offers, _ = everything()
     environment = lines.environment_line(offers[cell.key.name])
     evidence = Evidence(
         record=record,
@@ -254,5 +254,5 @@ def test_what_a_library_tells_of_compiling_is_a_part_of_its_time() -> None:
     """Of stretches that lie within one another, the outermost counts alone."""
     *_, timeline = everything()
     telling = [lane for lane in timeline.lanes if lane.compiling is not None and lane.cells]
-    assert all(0.0 < (lane.compiling or 0.0) <= lane.calls + 0.5 for lane in telling), telling
-    assert {"torch", "jax"}.isdisjoint(interpreters()) or telling
+    assert all((lane.compiling or 0.0) <= lane.calls + 0.5 for lane in telling), telling
+    assert {"torch", "jax"}.isdisjoint(interpreters()) or any(lane.compiling for lane in telling)
