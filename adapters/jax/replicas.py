@@ -145,31 +145,28 @@ def start(
     )
 
 
-def step(
-    traces: Any, apply: Any, layer: Any, training: bool, parameters: Any, moving: Any, x: Any, *further: Any
-) -> Any:
-    """What one replica computes; after its input come the upstream gradient and the mask, or None."""
+def step(traces: Any, apply: Any, layer: Any, training: bool, parameters: Any, moving: Any, arrays: Any) -> Any:
+    """What one replica computes of its input, the upstream gradient and the mask, the latter two perhaps None."""
+    x, upstream, mask = arrays
     traces.append(x)  # Python runs this when the step is traced to be compiled, and at no other time.
-    upstream, mask = further
     masked = apply if mask is None else functools.partial(apply, mask=mask)
     return step_pure(masked, layer, parameters, moving, x, upstream, training)
 
 
 def by_vmap(step: Any, count: int) -> Any:
-    return functools.partial(split, jax.jit(jax.vmap(step, (None, 0, 0, 0, 0), axis_name=AXIS)), count)
+    return functools.partial(split, jax.jit(jax.vmap(step, (None, 0, 0), axis_name=AXIS)), count)
 
 
 def by_pmap(step: Any, count: int) -> Any:
-    return functools.partial(
-        split, jax.pmap(step, AXIS, in_axes=(None, 0, 0, 0, 0), devices=jax.devices()[:count]), count
-    )
+    # The arrays are one argument: of arguments without leaves, such as a mask that is None, jax.pmap counts the axes wrong.
+    return functools.partial(split, jax.pmap(step, AXIS, in_axes=(None, 0, 0), devices=jax.devices()[:count]), count)
 
 
-def split(mapped: Any, count: int, parameters: Any, moving: Any, x: Any, upstream: Any, mask: Any) -> Any:
+def split(mapped: Any, count: int, parameters: Any, moving: Any, arrays: Any) -> Any:
     """The mapped step on the batch in equal parts, put together again; the gradients of the parameters are added."""
-    parts = [None if array is None else array.reshape(count, -1, *array.shape[1:]) for array in (x, upstream, mask)]
-    quantities, gradients, moved = mapped(parameters, moving, *parts)
-    together = {name: np.asarray(value).reshape(x.shape) for name, value in quantities.items()}
+    parts = tuple(None if array is None else array.reshape(count, -1, *array.shape[1:]) for array in arrays)
+    quantities, gradients, moved = mapped(parameters, moving, parts)
+    together = {name: np.asarray(value).reshape(arrays[0].shape) for name, value in quantities.items()}
     return together, jax.tree.map(lambda gradient: gradient.sum(0), gradients), moved
 
 
@@ -179,16 +176,16 @@ def by_shard_map(step: Any, count: int) -> Any:
         jax.shard_map(
             functools.partial(step_of_shard, step),
             mesh=mesh,
-            in_specs=(PartitionSpec(), sharded, sharded, sharded, sharded),
+            in_specs=(PartitionSpec(), sharded, sharded),
             # Gradients of what all replicas share are added over them by shard_map itself.
             out_specs=(sharded, PartitionSpec(), sharded),
         )
     )
 
 
-def step_of_shard(step: Any, parameters: Any, moving: Any, x: Any, upstream: Any, mask: Any) -> Any:
+def step_of_shard(step: Any, parameters: Any, moving: Any, arrays: Any) -> Any:
     """The step with the moving values of the one replica that these are of here."""
-    quantities, gradients, moved = step(parameters, jax.tree.map(lambda value: value[0], moving), x, upstream, mask)
+    quantities, gradients, moved = step(parameters, jax.tree.map(lambda value: value[0], moving), arrays)
     return quantities, gradients, jax.tree.map(lambda value: value[None], moved)
 
 
@@ -204,12 +201,12 @@ def state(live: Any) -> Quantities:
 def train(live: Any, x: Any, upstream: Any, mask: Any = None) -> Quantities:
     """The mask in a shape broadcastable to that of the input, where there is one."""
     spread = None if mask is None else np.expand_dims(mask, live.feature_axes)
-    quantities, gradients, live.moving = live.train(live.parameters, live.moving, x, upstream, spread)
+    quantities, gradients, live.moving = live.train(live.parameters, live.moving, (x, upstream, spread))
     return named(live, quantities, gradients)
 
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    quantities, gradients, _ = live.infer(live.parameters, live.moving, x, upstream, None)
+    quantities, gradients, _ = live.infer(live.parameters, live.moving, (x, upstream, None))
     return named(live, quantities, gradients)
 
 
