@@ -12,7 +12,7 @@ import ast
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, get_args
 
 from conformance.errors import UsageError
 from conformance.planning.families import family, name_of
+from conformance.planning.known_names import may_hold
 from conformance.spec.locations import adapter_files
 from conformance.spec.recipe import DtypeName
 from conformance.worker.adapter_file import library_of
@@ -118,6 +119,15 @@ def keys(
             )
     _check_names(result)
     return tuple(result)
+
+
+def holding(wanted: Iterable[WorkerKey], globs: Sequence[str], adapters: Sequence[str] = ()) -> tuple[WorkerKey, ...]:
+    """Return the processes in which an implementation may be that one of the globs matches.
+
+    All of them where there is no glob, or where `adapters` are a person's own, whose names no text tells.
+    """
+    shipped = set() if adapters else {str(file) for file in adapter_files()}
+    return tuple(key for key in wanted if key.adapter not in shipped or may_hold(Path(key.adapter), globs))
 
 
 def _check_names(listed: Iterable[WorkerKey]) -> None:

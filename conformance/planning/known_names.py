@@ -40,6 +40,16 @@ def implementation_names(files: Iterable[Path]) -> list[str]:
     return list(dict.fromkeys(name for folder in folders for name in _names_of(folder)))
 
 
+def may_hold(file: Path, globs: Iterable[str]) -> bool:
+    """Return whether an adapter's file may make an implementation that one of the globs matches; any may where there is none.
+
+    Its rows may be those of the library's own files whose names begin with `_`, as they stand there.
+    """
+    globs = tuple(globs)
+    names = _names_of(file.parent, (file, *sorted(file.parent.glob("_*.py")))) if globs else []
+    return not globs or any(meet(glob, name) for glob in globs for name in names)
+
+
 def case_ids(folder: Path) -> list[str]:
     """Return the ids of the entries of the case files of a folder, each also with whatever a matrix may add to it."""
     texts = (file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.yaml")))
@@ -77,20 +87,23 @@ def _first(name: str) -> str:
     return f"{name.partition('.')[0].strip('*')}.*"
 
 
-def _names_of(folder: Path) -> Iterator[str]:
-    """Yield the names of a library's implementations; one that begins with another's name begins with each."""
-    texts = (file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.py")))
-    names = [name for text in texts for name in _names_in(text)]
-    whole = [name for name in names if not name.startswith("*")]
-    yield from whole
-    yield from (f"{first}{name[1:]}" for name in names if name.startswith("*") for first in whole)
+def _names_of(folder: Path, files: Iterable[Path] | None = None) -> Iterator[str]:
+    """Yield the names of the implementations of a library, or of some of its files.
+
+    One that begins with another's name begins with each of the library.
+    """
+    whole = [name for file in sorted(folder.glob("*.py")) for name in _names_in(file) if not name.startswith("*")]
+    for file in sorted(folder.glob("*.py")) if files is None else files:
+        for name in _names_in(file):
+            yield from (f"{first}{name[1:]}" for first in whole) if name.startswith("*") else (name,)
 
 
-def _names_in(text: str) -> Iterator[str]:
-    """Yield the name of every implementation that a text makes: those of layers' own weights are methods' arguments."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            yield from (_glob(keyword.value) for keyword in node.keywords if keyword.arg == "name")
+@functools.cache
+def _names_in(file: Path) -> tuple[str, ...]:
+    """Return the name of every implementation that a file makes: those of layers' own weights are methods' arguments."""
+    made = (node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    keywords = (keyword for call in made if isinstance(call.func, ast.Name) for keyword in call.keywords)
+    return tuple(_glob(keyword.value) for keyword in keywords if keyword.arg == "name")
 
 
 def _glob(value: ast.expr) -> str:

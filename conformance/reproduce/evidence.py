@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from conformance.execution.pool import Workers
 from conformance.execution.survey import survey
 from conformance.judging.judge import judge
 from conformance.operations import OPERATIONS
-from conformance.planning.discovery import keys
+from conformance.planning.discovery import holding, keys
 from conformance.planning.plan import Offer, Selection, plan, thread_keys
 from conformance.reference.expected import References
 from conformance.runfile import lines
@@ -93,7 +93,7 @@ def evidence_of(record: Record, run: Run) -> Evidence:
     )
 
 
-def performed(cell: str, interpreters: Mapping[str, str], adapters: Iterable[str], folder: Path) -> Evidence:
+def performed(cell: str, interpreters: Mapping[str, str], adapters: Sequence[str], folder: Path) -> Evidence:
     """Return what performing the cell now tells of it. Raises `UsageError`, `WorkerError`."""
     spec = load(spec_folder())
     name, separator, _ = cell.partition("::")
@@ -103,7 +103,10 @@ def performed(cell: str, interpreters: Mapping[str, str], adapters: Iterable[str
         form = "CASE::IMPLEMENTATION-MODE-DEVICE, as a failure prints it, of a shipped case (of another, --run names the run)"
         raise UsageError(f"{cell}: expected {form}{near}")
     with Workers(os.cpu_count() or 1, folder) as workers:
-        answers = list(survey(keys(interpreters, adapters), [located[0].case.configuration], workers))
+        offered = keys(interpreters, adapters)
+        # Of a name that nobody has, all are asked, so that the nearest can be told.
+        asked = holding(offered, [cell.partition("::")[2].rsplit("-", 2)[0]], adapters) or offered
+        answers = list(survey(asked, [located[0].case.configuration], workers))
         offers = [answer for answer in answers if isinstance(answer, Offer)]
         further = thread_keys(located, offers, Selection())
         answers += survey(further, [located[0].case.configuration], workers)

@@ -20,7 +20,7 @@ from conformance.execution.survey import survey
 from conformance.execution.time_profile import Stages
 from conformance.planning.costs import FILE as COSTS
 from conformance.planning.costs import load_costs
-from conformance.planning.discovery import WorkerKey, keys
+from conformance.planning.discovery import WorkerKey, holding, keys
 from conformance.planning.offer import check_unique
 from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
 from conformance.planning.shards import Shard, share
@@ -98,7 +98,8 @@ def run(options: RunOptions) -> Ran:
     kept = KeptOffers(FOLDER / "offers", [entry.case.configuration for entry in spec.cases])
     with Workers(options.workers, FOLDER, options.limits, stages, offers=kept) as workers:
         failures = {group: _unbuilt(group, log) for group, log in options.unbuilt.items()}
-        asked = keys(options.interpreters, options.adapters, grouped=options.grouped)
+        offered = keys(options.interpreters, options.adapters, grouped=options.grouped)
+        asked = holding(offered, options.selection.implementations, options.adapters)
         offers = _survey(asked, spec, workers, failures)
         offers += _survey(thread_keys(spec.cases, offers, options.selection, tiers), spec, workers, failures)
         with stages.at("planning"):

@@ -16,7 +16,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from conformance.errors import UsageError, WorkerError
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
-from conformance.planning.discovery import WorkerKey, keys
+from conformance.planning.discovery import WorkerKey, holding, keys
 from conformance.planning.plan import Offer, Offered, Selection
 from conformance.run.programs import check_interpreters
 from conformance.run.session import FOLDER
@@ -65,7 +65,9 @@ def fuzz(options: FuzzOptions) -> int:
     check_interpreters(options.interpreters, options.adapters)
     divergences = load_divergences(spec_folder() / "divergences.yaml", [], catalogue())
     searched: list[Searched] = []
-    wanted = [one_thread(key) for key in keys(options.interpreters, options.adapters)]
+    globs = options.selection.implementations
+    named = (*globs, *([options.against] if globs and options.against else []))
+    wanted = [one_thread(key) for key in holding(keys(options.interpreters, options.adapters), named, options.adapters)]
     grounds = _grounds(_offers(wanted, options), options)
     # What starting the processes takes is not searched: a short search would end before its first case.
     end = None if options.effort.seconds is None else time.monotonic() + options.effort.seconds

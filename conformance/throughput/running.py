@@ -14,7 +14,7 @@ import msgspec
 from conformance.errors import UsageError, WorkerError
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
-from conformance.planning.discovery import WorkerKey, keys
+from conformance.planning.discovery import WorkerKey, holding, keys
 from conformance.planning.plan import Cell, Offer, Selection, plan
 from conformance.run.programs import check_interpreters
 from conformance.run.session import FOLDER
@@ -83,7 +83,8 @@ def run(options: TimingOptions) -> int:
     spec = load_timed()
     check_replaceable(options.out, Judges.TIMINGS, narrowed=False)
     check_interpreters(options.interpreters, options.adapters)
-    wanted = keys(options.interpreters, options.adapters)
+    offered = keys(options.interpreters, options.adapters)
+    wanted = holding(offered, options.selection.implementations, options.adapters)
     with Workers(len(wanted), FOLDER, options.limits) as workers:
         cells, offers, failures = planned(spec, wanted, options.selection, workers)
         if not cells:

@@ -28,6 +28,7 @@ from conformance.execution.timeline import Timeline
 from conformance.judging.judge import judge
 from conformance.outcome import Produced
 from conformance.planning.discovery import keys
+from conformance.planning.known_names import may_hold
 from conformance.planning.plan import Cell, Offer, Selection, plan
 from conformance.reference.expected import References
 from conformance.reproduce import Evidence
@@ -256,3 +257,15 @@ def test_what_a_library_tells_of_compiling_is_a_part_of_its_time() -> None:
     telling = [lane for lane in timeline.lanes if lane.compiling is not None and lane.cells]
     assert all((lane.compiling or 0.0) <= lane.calls + 0.5 for lane in telling), telling
     assert {"torch", "jax"}.isdisjoint(interpreters()) or any(lane.compiling for lane in telling)
+
+
+def test_every_implementation_is_one_that_its_file_is_known_to_make() -> None:
+    """A run of some implementations alone asks no file that is not."""
+    *_, offers, _ = everything()
+    unknown = [
+        (offer.key.name, implementation.name)
+        for offer in offers.values()
+        for implementation in offer.implementations
+        if not may_hold(Path(offer.key.adapter), [implementation.name])
+    ]
+    assert unknown == []

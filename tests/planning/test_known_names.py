@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conformance.errors import UsageError
-from conformance.planning.known_names import case_ids, check_names, implementation_names, meet
+from conformance.planning.known_names import case_ids, check_names, implementation_names, may_hold, meet
 from conformance.spec.loader import load
 from conformance.spec.locations import adapter_files, spec_folder
 
@@ -77,3 +77,31 @@ def test_the_names_of_an_adapter_s_weights_are_none_of_implementations(tmp_path:
 def test_two_globs_meet_where_one_text_matches_both(one: str, other: str, do: bool) -> None:
     assert meet(one, other) is do
     assert meet(other, one) is do
+
+
+@pytest.fixture(name="library")
+def _library(tmp_path: Path) -> Path:
+    """Return a folder with a row of the library's own and two files, one of which makes a variant of it."""
+    (tmp_path / "_native.py").write_text('LAYER = Implementation(name="one.Layer")\n')
+    (tmp_path / "variants.py").write_text('B = replace(LAYER, name=f"{LAYER.name}+{word}")\n')
+    (tmp_path / "function.py").write_text('C = Implementation(name="one.function")\n')
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("glob", "file", "may"),
+    [
+        ("one.Layer+twice", "variants.py", True),
+        ("one.Layer+twice", "function.py", False),
+        ("one.Layer", "function.py", True),  # it may offer the library's own row as it is
+        ("one.function", "function.py", True),
+        ("one.function", "variants.py", False),
+        ("two.*", "function.py", False),
+    ],
+)
+def test_a_file_is_asked_only_where_its_names_fit(library: Path, glob: str, file: str, may: bool) -> None:
+    assert may_hold(library / file, [glob]) is may
+
+
+def test_every_file_is_asked_where_nothing_is_selected(library: Path) -> None:
+    assert may_hold(library / "function.py", [])

@@ -19,7 +19,7 @@ from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations.score import Worst
-from conformance.planning.discovery import keys
+from conformance.planning.discovery import holding, keys
 from conformance.planning.plan import Offer, Selection
 from conformance.run.programs import check_interpreters
 from conformance.runfile import lines
@@ -62,7 +62,8 @@ def properties(options: PropertyOptions) -> int:
     divergences = load_divergences(spec_folder() / "divergences.yaml", [], catalogue())
     offers: list[Offer] = []
     checked: list[tuple[Checked, Record]] = []
-    for key in map(one_thread, keys(options.interpreters, options.adapters)):
+    offered = keys(options.interpreters, options.adapters)
+    for key in map(one_thread, holding(offered, options.selection.implementations, options.adapters)):
         with Workers(1, options.folder, options.limits, kept=True) as workers:
             (answer,) = survey([key], [], workers)
             if isinstance(answer, WorkerError):
