@@ -157,8 +157,10 @@ def _versions(package: str, versions: Sequence[CheckedVersion], policy: Policy) 
 
 
 def _since(package: str, before: CheckedVersion, version: CheckedVersion, policy: Policy) -> Since | None:
-    if before.results is None or version.results is None:
+    if before.results is None:
         return None
+    if version.results is None:
+        return Since(version=str(before.at), headline="No cell was selected there.", regression=True, moved={})
     comparison = compare(before.results, version.results, policy)
     others = {
         group: {name: pair for name, pair in packages.items() if canonicalize_name(name) != canonicalize_name(package)}

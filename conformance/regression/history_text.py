@@ -46,11 +46,11 @@ def summary(history: History) -> str:
         return "No finding in any version."
     newest = [finding.turns[-1].kind if finding.turns else None for finding in history.findings]
     counts = [
-        (newest.count(TurnKind.BEGAN), "began and", "there in the newest version that can tell"),
-        (newest.count(TurnKind.ENDED), "ended", ""),
-        (newest.count(None), "in every version that can tell", ""),
+        (newest.count(TurnKind.BEGAN), "that began and did not end"),
+        (newest.count(TurnKind.ENDED), "that ended"),
+        (newest.count(None), "always there"),
     ]
-    parts = [f"{count} {word} {rest}".rstrip() for count, word, rest in counts if count]
+    parts = [f"{count} {words}" for count, words in counts if count]
     return f"{counted(len(history.findings), 'finding')}: {', '.join(parts)}."
 
 

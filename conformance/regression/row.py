@@ -63,7 +63,8 @@ def versions_of(package: str, span: Span) -> tuple[Source, ...]:
     """Return the versions of a row, oldest first, what is no release last. Raises `UsageError` where it has no two."""
     releases: tuple[Version, ...] = ()
     if span.within is not None:
-        releases = thinned(released(package), specified(span.within), span.every, span.last)
+        asked = specified(span.within)
+        releases = thinned(released(package), asked, span.every, span.last)
     nightly = [newest_nightly(span.nightly)] if span.nightly else []
     sources: list[Source] = [*(Released(version=version) for version in releases), *span.named, *nightly]
     row = tuple(sorted(dict.fromkeys(sources), key=_place))

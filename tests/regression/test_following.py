@@ -155,3 +155,9 @@ def test_what_else_moved_with_a_version_is_told() -> None:
     versions = [version(1, RIGHT, numpy="2.3.0"), version(2, RIGHT, numpy="2.4.0")]
     history = history_of("torch", versions, [judged(RIGHT)] * 2, Policy())
     assert "also moved: torch: numpy 2.3.0 → 2.4.0" in text(history)
+
+
+def test_a_newest_version_of_which_nothing_was_selected_is_a_regression() -> None:
+    history = followed(RIGHT, None)
+    assert history.regression
+    assert "2: 0 cells; since 1: No cell was selected there." in text(history)
