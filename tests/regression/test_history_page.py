@@ -19,7 +19,7 @@ HISTORY = followed(RIGHT, run_of(environments=(NOT_BUILT,), narrowed=True), WRON
 
 def test_a_row_of_the_page_is_a_finding_and_a_column_a_version() -> None:
     html = page(HISTORY).decode()
-    assert html.count('<th scope="col">3</th>') == 1
+    assert html.count('<th role="columnheader" scope="col">3</th>') == 1
     assert "began in 3, or in 2, which cannot tell" in html
     for words in ("not seen", "not run", "1 cell"):
         assert html.count(f"</span> {words}</span>") >= 1
