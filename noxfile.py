@@ -151,7 +151,7 @@ def report(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def regression(session: nox.Session) -> None:
-    """Compare two versions of one package: `-- --package flax --base 0.12.0 --head 0.12.8`, and `--bisect`."""
+    """Compare versions of one package: `-- --package flax --base 0.12.0 --head 0.12.8`, or a row: `--versions '>=0.11'`."""
     words = ("--environments", str(_folder(session) / "versions"), "--out", str(RESULTS / "regression"))
     _run(session, "conformance", "regression", *words, *session.posargs)
 
@@ -202,11 +202,12 @@ def contracts(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Check style and formatting, and the workflows that the documentation hands out."""
+    """Check style and formatting, the workflows that the documentation hands out, and the action."""
     _run(session, "ruff", "check", ".")
     _run(session, "ruff", "format", "--check", ".")
     workflows = [str(path) for path in sorted((ROOT / "docs" / "examples").glob("*.yml"))]
     _run(session, "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    _run(session, "check-jsonschema", "--builtin-schema", "vendor.github-actions", str(ROOT / "action.yml"))
 
 
 @nox.session(venv_backend="none")

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from conformance.answers.explanation import Explanation
 from conformance.answers.translation_document import TranslationDocument
 from conformance.compare.values import Comparison
+from conformance.regression.history import History
 from conformance.runfile.results import Results
 from conformance.spec import loader
 from conformance.throughput.comparing import Speed
@@ -25,6 +26,11 @@ def results_schema() -> dict[str, Any]:
 def comparison_schema() -> dict[str, Any]:
     """Return the JSON Schema of what `conformance compare --format json` writes."""
     return _schema(Comparison, "What changed between two results")
+
+
+def history_schema() -> dict[str, Any]:
+    """Return the JSON Schema of `history.json`, and of what `conformance regression --json` writes of a row."""
+    return _schema(History, "Findings over a row of versions")
 
 
 def speed_schema() -> dict[str, Any]:
@@ -52,6 +58,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "cases.schema.json": loader.file_schema,
     "comparison.schema.json": comparison_schema,
     "explanation.schema.json": explanation_schema,
+    "history.schema.json": history_schema,
     "results.schema.json": results_schema,
     "speed.schema.json": speed_schema,
     "translation.schema.json": translation_schema,

@@ -8,22 +8,25 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from packaging.version import InvalidVersion, Version
+from filelock import FileLock
 
-from conformance.errors import UsageError
-from conformance.regression.pins import Local, Pins, Released, Rung, Source, rungs
-from conformance.regression.wheels import PIP, digest_of, last_line
+from conformance.regression.installer import install_command
+from conformance.regression.pins import Local, Nightly, Pins, Released, Rung, Source, rungs, with_nightly
+from conformance.regression.wheels import PIP, digest_of
 from conformance.whole import write_whole
 
 #: One attempt to resolve and install; a resolver that backtracks further finds nothing a person would want.
 _SECONDS = 1800.0
 _TAIL = 12
 _READY = "ready.json"
+#: How a line begins by which pip, or uv, says what went wrong; uv tells it in the indented lines that follow.
+_ERROR = ("ERROR", "error:")
+_NO_SOLUTION = "  × "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,47 +56,54 @@ class Unbuilt:
 Environment: TypeAlias = Built | Unbuilt
 
 
-def build(pins: Pins, package: str, at: Source, folder: Path) -> Environment:
+def _going_on() -> bool:
+    return False
+
+
+def build(pins: Pins, package: str, at: Source, folder: Path, stopped: Callable[[], bool] = _going_on) -> Environment:
     """Return the environment of a group with the package replaced, from `folder` where it was built before.
 
-    Raises `UsageError` for a file that is no wheel.
+    `stopped` is asked before each attempt: whether to begin none. Raises `UsageError` for a file that is no wheel.
     """
-    replacement, identity = _replacement(at)
-    tried = rungs(pins, package, replacement)
-    home = folder / f"{pins.group}-{package}-{at}-{_digest(tried[0], identity)}"
+    match at:
+        case Nightly(builds=builds):
+            tried = rungs(with_nightly(pins, package, builds), builds.distribution, f"=={at.version}")
+            identity, index = builds.index, builds.index
+        case _:
+            replacement, identity = _replacement(at)
+            tried, index = rungs(pins, package, replacement), ""
+    home = folder / f"{pins.group}-{package}-{at}-{_digest(tried[0], identity, pins.lock)}"
+    home.parent.mkdir(parents=True, exist_ok=True)
+    # Two checks at a time may ask for the same one.
+    with FileLock(home.with_name(f".{home.name}.lock")):
+        return _kept(pins.group, home) or _built(pins.group, tried, home, index, stopped)
+
+
+def _kept(group: str, home: Path) -> Built | None:
+    """Return the environment that was built there before."""
     ready = home / _READY
-    if ready.is_file():
-        return Built(group=pins.group, python=_python(home), **json.loads(ready.read_text()))
-    home.mkdir(parents=True, exist_ok=True)
-    log = home / "install.log"
+    return Built(group=group, python=_python(home), **json.loads(ready.read_text())) if ready.is_file() else None
+
+
+def _built(group: str, tried: Sequence[Rung], home: Path, index: str, stopped: Callable[[], bool]) -> Environment:
+    """Build one: the first attempt that installs."""
+    home.mkdir(exist_ok=True)
+    ready, log = home / _READY, home / "install.log"
     log.unlink(missing_ok=True)
     started = time.monotonic()
     for rung in tried:
+        if stopped():
+            return Unbuilt(group=group, log=log, reason="stopped")
         # Each attempt begins anew, so that what an earlier one left behind is in none.
         venv.create(home / "env", clear=True, with_pip=False)
-        if _installed(rung, home, log):
+        if _installed(rung, home, log, index):
             facts = {"kept": rung.kept, "versions": _versions(home), "seconds": round(time.monotonic() - started, 1)}
             write_whole(ready, (json.dumps(facts, indent=1) + "\n").encode())
-            return Built(group=pins.group, python=_python(home), **facts)  # type: ignore[arg-type] # as written above
-    return Unbuilt(group=pins.group, log=log, reason=_reason(log))
+            return Built(group=group, python=_python(home), **facts)  # type: ignore[arg-type] # as written above
+    return Unbuilt(group=group, log=log, reason=_reason(log))
 
 
-def released(package: str) -> tuple[Version, ...]:
-    """Return the versions in the index that this Python can install, oldest first. Raises `UsageError`."""
-    done = _pip("index", "versions", package)
-    listed = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions:")]
-    if done.returncode or not listed:
-        raise UsageError(f"{package}: its versions cannot be listed: {last_line(done.stderr)}")
-    versions = []
-    for text in listed[0].split(","):
-        try:
-            versions.append(Version(text.strip()))
-        except InvalidVersion:  # older than the rule for versions, and so than anything that is asked for
-            continue
-    return tuple(sorted(versions))
-
-
-def _replacement(at: Source) -> tuple[str, str]:
+def _replacement(at: Released | Local) -> tuple[str, str]:
     """Return how a requirement names that version or wheel, and what tells it from another of the same name."""
     match at:
         case Released(version=version):
@@ -102,15 +112,15 @@ def _replacement(at: Source) -> tuple[str, str]:
             return f" @ {wheel.as_uri()}", digest_of(wheel)
 
 
-def _installed(rung: Rung, home: Path, log: Path) -> bool:
+def _installed(rung: Rung, home: Path, log: Path, index: str) -> bool:
     """Return whether the requirements could be installed; the installer's words join the log."""
-    parts: list[Sequence[str]] = [rung.together]
+    parts = [(rung.together, True)]
     if rung.alone:
-        parts.append(("--no-deps", *rung.alone))
+        parts.append((rung.alone, False))
     with log.open("a") as output:
-        for part in parts:
+        for part, dependencies in parts:
             print(f"--- others {rung.kept}: {' '.join(part)}", file=output, flush=True)
-            command = [*PIP, "--python", str(_python(home)), "install", "--no-input", "--prefer-binary", *part]
+            command = install_command(_python(home), part, index, dependencies=dependencies)
             try:
                 done = subprocess.run(
                     command, stdout=output, stderr=subprocess.STDOUT, timeout=_SECONDS, stdin=subprocess.DEVNULL
@@ -136,13 +146,17 @@ def _python(home: Path) -> Path:
     return home / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def _digest(rung: Rung, identity: str) -> str:
-    identifying = [asdict(rung), identity, sys.version, sys.platform]
+def _digest(rung: Rung, identity: str, lock: str) -> str:
+    identifying = [asdict(rung), identity, lock, sys.version, sys.platform]
     return hashlib.sha256(json.dumps(identifying).encode()).hexdigest()[:12]
 
 
 def _reason(log: Path) -> str:
     """Return what the installer said last, errors first where it named any."""
     lines = log.read_text(errors="replace").splitlines()
-    errors = [line for line in lines if line.startswith("ERROR")]
-    return errors[0] if errors else "\n".join(lines[-_TAIL:])
+    for position, line in enumerate(lines):
+        if line.startswith(_ERROR):
+            return line
+        if line.startswith(_NO_SOLUTION):
+            return " ".join(text.strip(" ╰─▶×") for text in lines[position : position + _TAIL] if text[:1] == " ")
+    return "\n".join(lines[-_TAIL:])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from packaging.requirements import Requirement
@@ -19,6 +20,7 @@ WORKER = ("numpy", "ml_dtypes")
 #: Packages of a group that are installed without their dependencies.
 _ALONE = "-alone"
 _GPU = "-gpu"
+_UNLOCKED: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,32 @@ class Local:
         return self.path.name
 
 
-Source: TypeAlias = Released | Local
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightlyBuilds:
+    """Where a package's builds of every night are, and what comes with one."""
+
+    #: The name that they have in the index; that of the package unless `pyproject.toml` says another.
+    distribution: str
+    #: An index beside pip's own that has them; empty where pip's own does.
+    index: str = ""
+    #: Packages of which such a build needs a build of a night too.
+    along: tuple[str, ...] = ()
+    #: Pins that it makes needless: it brings the same files under another name.
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nightly:
+    """A build of some night."""
+
+    version: Version
+    builds: NightlyBuilds
+
+    def __str__(self) -> str:
+        return str(self.version)
+
+
+Source: TypeAlias = Released | Local | Nightly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +80,8 @@ class Pins:
     together: tuple[str, ...]
     #: Installed after them, without dependencies.
     alone: tuple[str, ...] = ()
+    #: A digest of the group's lock: an environment that was built before another lock is built anew.
+    lock: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +106,13 @@ def source(text: str) -> Source:
         raise UsageError(f"{text}: expected a version, such as 1.2.3, or the path of a wheel or a checkout") from None
 
 
-def pins(project: Mapping[str, Any], groups: Sequence[str], *, gpu: bool = False) -> tuple[Pins, ...]:
-    """Return the pins of those groups, in their order, from a parsed `pyproject.toml`. Raises `UsageError`."""
+def pins(
+    project: Mapping[str, Any], groups: Sequence[str], *, gpu: bool = False, locks: Mapping[str, str] = _UNLOCKED
+) -> tuple[Pins, ...]:
+    """Return the pins of those groups, in their order, from a parsed `pyproject.toml`. Raises `UsageError`.
+
+    `locks` are digests of the locks by group.
+    """
     try:
         from packaging.dependency_groups import resolve_dependency_groups
     except ImportError as error:  # the module is there from packaging 26.1 on
@@ -90,6 +124,7 @@ def pins(project: Mapping[str, Any], groups: Sequence[str], *, gpu: bool = False
             group=group,
             together=resolve_dependency_groups(declared, f"{group}{_GPU}" if gpu else group),
             alone=resolve_dependency_groups(declared, group + _ALONE) if group + _ALONE in declared else (),
+            lock=locks.get(group, ""),
         )
         for group in groups
     )
@@ -128,6 +163,29 @@ def pinned_version(groups: Sequence[Pins], package: str) -> Released | None:
     return None
 
 
+def with_nightly(group: Pins, package: str, builds: NightlyBuilds) -> Pins:
+    """Return the pins with the package under the name of its builds of a night, without what those bring themselves."""
+    without = {canonicalize_name(name) for name in builds.without}
+
+    def kept(texts: Sequence[str]) -> tuple[str, ...]:
+        pairs = [(text, Requirement(text)) for text in texts]
+        return tuple(
+            _named(requirement, builds.distribution) if _same(requirement, package) else text
+            for text, requirement in pairs
+            if canonicalize_name(requirement.name) not in without
+        )
+
+    # A requirement that names a pre-release admits one, for that package alone: `--pre` would for every other as well.
+    along = tuple(f"{name}>=0.dev0" for name in builds.along)
+    return replace(group, together=(*kept(group.together), *along), alone=kept(group.alone))
+
+
+def _named(requirement: Requirement, name: str) -> str:
+    requirement = Requirement(str(requirement))
+    requirement.name = name
+    return str(requirement)
+
+
 def rungs(group: Pins, package: str, replacement: str) -> tuple[Rung, ...]:
     """Return what to install, one attempt after the other, with the package at `replacement`.
 
@@ -159,6 +217,8 @@ def _replaced(text: str, package: str, replacement: str, operator: str) -> str:
     if operator == "==":
         return text
     pinned = next((specifier.version for specifier in requirement.specifier if specifier.operator == "=="), "")
+    if not pinned and requirement.specifier.prereleases:
+        return text
     return f"{name}{f'{operator}{pinned}' if operator and pinned else ''}{marker}"
 
 

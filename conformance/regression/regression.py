@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-import time
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from conformance.compare.comparison import compare
@@ -25,11 +24,10 @@ from conformance.regression.checked import (
     followed,
     restricted,
 )
-from conformance.regression.environments import Built, Environment, Unbuilt, build, released
-from conformance.regression.pins import Local, Pins, Released, Source, holding, pinned_version, pins
-from conformance.regression.progress import phase
-from conformance.regression.running import run_cells
-from conformance.regression.wheels import built_wheel, check_asked, check_different
+from conformance.regression.pins import Pins, Released, Source, holding, pinned_version, pins
+from conformance.regression.releases import released
+from conformance.regression.version import Asked, checked_version, wheel_of
+from conformance.regression.wheels import check_asked, check_different
 from conformance.runfile.reading import read
 from conformance.runfile.results import Results, results_of
 from conformance.spec.locations import root
@@ -37,21 +35,17 @@ from conformance.spec.locations import root
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a person asked."""
+    """What a person asked of two versions."""
 
-    package: str
+    cells: Asked
     base: Source
     head: Source
-    pins: tuple[Pins, ...]
-    #: Globs over case ids; empty: all that the tier has.
-    cases: tuple[str, ...]
-    #: Further options of `conformance run` that select cells.
-    selection: tuple[str, ...]
     policy: Policy
-    #: Where environments are kept.
-    environments: Path
-    #: Where run files and reports go.
-    out: Path
+
+    @property
+    def package(self) -> str:
+        """The package whose versions they are."""
+        return self.cells.package
 
 
 def asked_pins(package: str, groups: Sequence[str], known: Sequence[str], *, gpu: bool) -> tuple[Pins, ...]:
@@ -59,7 +53,7 @@ def asked_pins(package: str, groups: Sequence[str], known: Sequence[str], *, gpu
     for group in groups:
         if group not in known:
             raise UsageError(f"--group {group}: expected one of {', '.join(known)}")
-    asked = pins(_project(), groups or known, gpu=gpu)
+    asked = pins(project(), groups or known, gpu=gpu, locks=_locks(known))
     return asked if groups else holding(asked, package)
 
 
@@ -79,12 +73,12 @@ def check(request: Request) -> Checked:
     What can be told without an environment is told first: that a wheel is of another package, or both are the same.
     """
     request = _wheels(replace(request, policy=_policy(request.policy)))
-    base = _side(request, request.base, "base")
+    base = checked_version(request.cells, request.base, "base")
     before = _comparable(request, base)
     if not before.cells:
         why = "; ".join(failures(base)) or "no cell was selected"
         raise UsageError(f"{request.package} {base.at}: nothing to compare with: {why}")
-    head = _side(request, request.head, "head")
+    head = checked_version(request.cells, request.head, "head")
     comparison = compare(before, _comparable(request, head), request.policy)
     return Checked(package=request.package, base=base, head=head, comparison=comparison)
 
@@ -133,11 +127,18 @@ def _policy(policy: Policy) -> Policy:
     return replace(policy, fail_on=tuple(dict.fromkeys([*policy.fail_on, FailOn.VANISHED])))
 
 
-def _project() -> dict[str, Any]:
+def project() -> dict[str, Any]:
+    """Return `pyproject.toml` as parsed. Raises `UsageError` where there is none, outside a checkout."""
     file = root() / "pyproject.toml"
     if not file.is_file():
         raise UsageError("the pinned versions are in the pyproject.toml of a checkout, and this is none")
     return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def _locks(groups: Sequence[str]) -> dict[str, str]:
+    """Return a digest of the lock of each group that has one."""
+    files = [(group, root() / "locks" / f"{group}.txt") for group in groups]
+    return {group: hashlib.sha256(file.read_bytes()).hexdigest()[:12] for group, file in files if file.is_file()}
 
 
 def _comparable(request: Request, side: CheckedVersion) -> Results:
@@ -147,7 +148,7 @@ def _comparable(request: Request, side: CheckedVersion) -> Results:
 
 
 def _step(request: Request, version: Source, base: Results, cases: Sequence[str], sought: Comparison) -> Step:
-    side = _side(request, version, f"bisect-{version}", cases)
+    side = checked_version(request.cells, version, f"bisect-{version}", cases)
     if side.results is None:
         return Step(side=side, answer=Answer.UNTESTABLE, said="nothing was selected there")
     comparison = compare(base, side.results, request.policy)
@@ -157,51 +158,12 @@ def _step(request: Request, version: Source, base: Results, cases: Sequence[str]
     return Step(side=side, answer=shown, said=line)
 
 
-def _side(request: Request, at: Source, name: str, cases: Sequence[str] = ()) -> CheckedVersion:
-    """Build the environments of a version and run the cells in them."""
-    environments = tuple(_environment(request, at, group_pins) for group_pins in request.pins)
-    file = request.out / f"{name}.jsonl"
-    words = [*request.selection, *(word for case in cases or request.cases for word in ("--case", case))]
-    started = time.monotonic()
-    with phase(f"{request.package} {at}, cells") as running:
-        ran = run_cells(file, environments, words, running.reached)
-        results = results_of([read(file)]) if ran else None
-        running.outcome = f"{len(results.cells) if results else 0:,} run"
-    seconds = round(time.monotonic() - started, 1)
-    return CheckedVersion(
-        at=at, environments=environments, file=file if ran else None, results=results, seconds=seconds
-    )
-
-
-def _environment(request: Request, at: Source, group_pins: Pins) -> Environment:
-    """Build the environment of a group, or take the one that was built before."""
-    with phase(f"{request.package} {at}, environment {group_pins.group}") as building:
-        environment = build(group_pins, request.package, at, request.environments)
-        match environment:
-            case Built(kept=kept):
-                building.outcome = f"ready, the other pins {kept}"
-            case Unbuilt(reason=reason, log=log):
-                building.outcome = f"not built: {reason.splitlines()[0] if reason else log}"
-    return environment
-
-
 def _wheels(request: Request) -> Request:
     """Return the request with a wheel in place of each checkout. Raises `UsageError` where both sides are the same."""
     check_asked(request.package, request.base, request.head)
-    base, head = (_wheel(request, source) for source in (request.base, request.head))
+    base, head = (wheel_of(request.cells, source) for source in (request.base, request.head))
     check_different(request.package, base, head)
     return replace(request, base=base, head=head)
-
-
-def _wheel(request: Request, at: Source) -> Source:
-    match at:
-        case Local(path=checkout) if checkout.is_dir():
-            with phase(f"{request.package} {at}, wheel") as building:
-                wheel = built_wheel(request.package, at, request.environments)
-                building.outcome = f"built {wheel}"
-            return wheel
-        case _:
-            return at
 
 
 def _say(line: str) -> None:

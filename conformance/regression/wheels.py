@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from conformance.errors import UsageError
-from conformance.regression.pins import Local, Released, Source
+from conformance.regression.pins import Local, Nightly, Released, Source
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 #: One build; a build that takes longer hangs.
@@ -22,11 +22,16 @@ _SECONDS = 1800.0
 
 def check_asked(package: str, base: Source, head: Source) -> None:
     """Raise `UsageError` where one of the two is of another package, or both are the same: nothing is built for it."""
-    for option, source in (("--base", base), ("--head", head)):
-        name = _name_of(source)
-        if name is not None and canonicalize_name(name) != canonicalize_name(package):
-            raise UsageError(f"{option} {_shown(source)}: is of {name}, not of {package}")
+    check_package("--base", package, base)
+    check_package("--head", package, head)
     check_different(package, base, head)
+
+
+def check_package(option: str, package: str, source: Source) -> None:
+    """Raise `UsageError` where what an option names shows that it is of another package."""
+    name = _name_of(source)
+    if name is not None and canonicalize_name(name) != canonicalize_name(package):
+        raise UsageError(f"{option} {_shown(source)}: is of {name}, not of {package}")
 
 
 def check_different(package: str, base: Source, head: Source) -> None:
@@ -73,7 +78,7 @@ def last_line(text: str) -> str:
 def _name_of(source: Source) -> str | None:
     """Return the package that a wheel or a checkout is of; None where that shows only once it is built."""
     match source:
-        case Released():
+        case Released() | Nightly():
             return None
         case Local(path=path) if path.is_dir():
             return _declared_name(path / "pyproject.toml")

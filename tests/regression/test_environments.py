@@ -9,8 +9,9 @@ import pytest
 
 from conformance.errors import UsageError
 from conformance.regression import pins as pinned
-from conformance.regression.environments import Built, Unbuilt, build, released
+from conformance.regression.environments import Built, Unbuilt, build
 from conformance.regression.pins import Pins, Source, source
+from conformance.regression.releases import released
 from tests.tiny_wheels import write_wheel
 
 GROUP = Pins(group="g", together=("layers==2", "arrays==2"))

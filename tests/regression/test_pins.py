@@ -10,7 +10,18 @@ import pytest
 from packaging.version import Version
 
 from conformance.errors import UsageError
-from conformance.regression.pins import Local, Pins, Released, holding, pinned_version, pins, rungs, source
+from conformance.regression.pins import (
+    Local,
+    NightlyBuilds,
+    Pins,
+    Released,
+    holding,
+    pinned_version,
+    pins,
+    rungs,
+    source,
+    with_nightly,
+)
 from conformance.spec.locations import root
 
 PROJECT = {
@@ -99,3 +110,19 @@ def test_a_version_or_a_path_is_told_apart(tmp_path: Path) -> None:
 def test_what_is_neither_is_refused(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         source(text)
+
+
+def test_a_build_of_a_night_takes_the_package_s_place_under_its_own_name() -> None:
+    builds = NightlyBuilds(distribution="tf-nightly-cpu", along=("ml_dtypes",), without=("Keras",))
+    group = Pins(group="t", together=("tensorflow-cpu==2.21.0", "keras==3.15.1"), alone=("tf_keras==2.21.0",))
+    renamed = with_nightly(group, "tensorflow-cpu", builds)
+    first, older, free = rungs(renamed, builds.distribution, "==2.22.dev1")
+    assert first.together == ("tf-nightly-cpu==2.22.dev1", "ml_dtypes>=0.dev0", "numpy")
+    assert {older.together, free.together} == {first.together}
+    assert (first.alone, free.alone) == (("tf_keras==2.21.0",), ("tf_keras",))
+
+
+def test_the_nights_that_the_project_names_are_of_packages_that_it_pins() -> None:
+    project = tomllib.loads((root() / "pyproject.toml").read_text())
+    for package in project["tool"]["conformance"]["nightly"]:
+        assert holding(pins(project, ["torch", "tensorflow", "jax", "portable"]), package)

@@ -11,10 +11,11 @@ import pytest
 from packaging.version import Version
 
 from conformance.compare.values import Policy
-from conformance.regression import regression
+from conformance.regression import version
 from conformance.regression.environments import Built
 from conformance.regression.pins import Pins, Released, Source
 from conformance.regression.regression import Request, check
+from conformance.regression.version import Asked
 from tests.adapters.test_contracts import interpreters
 
 pytestmark = [
@@ -56,18 +57,17 @@ def test_a_planted_line_is_found_in_its_cells_with_its_cause_and_nothing_else_is
         assert haiku(python).is_relative_to(tmp_path)
         return Built(group=pins.group, python=python, kept="as pinned", versions={}, seconds=0.0)
 
-    monkeypatch.setattr(regression, "build", build)
-    asked = Request(
+    monkeypatch.setattr(version, "build", build)
+    cells = Asked(
         package="dm-haiku",
-        base=Released(version=Version("1")),
-        head=Released(version=Version("2")),
         pins=(Pins(group="jax", together=("dm-haiku",)),),
         cases=("published.layer-2017/*", "centering.rank-2/float32"),
         selection=("--mode", "eager", "--implementation", "haiku.*", "--implementation", "flax.linen.BatchNorm"),
-        policy=Policy(),
         environments=tmp_path,
         out=tmp_path / "out",
     )
+    one, two = (Released(version=Version(number)) for number in ("1", "2"))
+    asked = Request(cells=cells, base=one, head=two, policy=Policy())
     found = check(asked).comparison
     (change,) = found.changes
     assert found.compared > len(change.cells)

@@ -14,12 +14,13 @@ from packaging.version import Version
 
 from conformance.compare.values import Policy
 from conformance.errors import UsageError
-from conformance.regression import regression
+from conformance.regression import regression, version
 from conformance.regression.bisection import Answer
 from conformance.regression.checked import followed
 from conformance.regression.environments import Built, Environment, Unbuilt
 from conformance.regression.pins import Local, Pins, Released, Source
 from conformance.regression.regression import Request, check, located, versions_between
+from conformance.regression.version import Asked
 from conformance.regression.written import write
 from conformance.runfile.run import Run
 from tests.run_lines import environment_line, record_line, run_of, write_run
@@ -36,17 +37,15 @@ def at(version: str) -> Released:
 
 @pytest.fixture(name="asked")
 def _asked(tmp_path: Path) -> Request:
-    return Request(
+    cells = Asked(
         package="torch",
-        base=at("1.0"),
-        head=at("1.7"),
         pins=(Pins(group="torch", together=("torch==1.7",)),),
         cases=(),
         selection=("--tier", "smoke"),
-        policy=Policy(),
         environments=tmp_path / "environments",
         out=tmp_path / "out",
     )
+    return Request(cells=cells, base=at("1.0"), head=at("1.7"), policy=Policy())
 
 
 @pytest.fixture(name="world")
@@ -80,8 +79,8 @@ def _world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             write_run(replace(found, path=file, header=header, records=tuple(kept)), file.parent)
             return True
 
-        monkeypatch.setattr(regression, "build", build)
-        monkeypatch.setattr(regression, "run_cells", run)
+        monkeypatch.setattr(version, "build", build)
+        monkeypatch.setattr(version, "run_cells", run)
         monkeypatch.setattr(regression, "released", lambda package: tuple(map(Version, runs)))
         return ran
 
@@ -154,7 +153,7 @@ def test_a_head_that_does_not_install_is_a_regression_of_its_own(
     checked = check(asked)
     assert checked.comparison.regression
     assert checked.comparison.environments[0].new == "not built"
-    assert "not built" in write(checked, asked.out)
+    assert "not built" in write(checked, asked.cells.out)
 
 
 def test_the_same_two_runs_leave_the_same_files(

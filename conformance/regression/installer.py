@@ -1,0 +1,67 @@
+"""What installs packages into an environment: uv where it is present, else pip, both from where pip is told to look."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from conformance.regression.wheels import PIP
+
+#: Settings of pip that say where packages come from, with uv's option of the same meaning.
+_PLACES = {
+    "index-url": "--default-index",
+    "extra-index-url": "--index",
+    "find-links": "--find-links",
+    "constraint": "--constraint",
+    "trusted-host": "--allow-insecure-host",
+}
+_SETTING = re.compile(r"(?P<section>[\w:-]+)\.(?P<name>[\w-]+)='(?P<value>.*)'")
+
+
+def install_command(python: Path, requirements: Sequence[str], index: str = "", *, dependencies: bool) -> list[str]:
+    """Return the command that installs requirements for that interpreter.
+
+    `index` is looked at beside those that pip knows. Without `dependencies` nothing else is installed.
+    """
+    alone = [] if dependencies else ["--no-deps"]
+    uv = shutil.which("uv")
+    if uv is None:
+        beside = ["--extra-index-url", index] if index else []
+        return [
+            *(*PIP, "--python", str(python), "install", "--no-input", "--prefer-binary"),
+            *(*beside, *alone, *requirements),
+        ]
+    beside = ["--index", index] if index else []
+    # As pip does: the newest of all places, where uv would stay with the first that knows the name.
+    strategy = ["--index-strategy", "unsafe-best-match"]
+    return [uv, "pip", "install", "--python", str(python), *strategy, *_settings(), *beside, *alone, *requirements]
+
+
+def uv_options(settings: Mapping[str, str]) -> Iterator[str]:
+    """Yield what tells uv where packages come from, of pip's settings by name: uv reads none of them."""
+    for name, option in _PLACES.items():
+        for value in shlex.split(settings.get(name, "")):
+            yield from (option, value)
+    if settings.get("no-index", "") in {"1", "true", "yes", "on"}:
+        yield "--no-index"
+
+
+def pip_settings(listed: str) -> dict[str, str]:
+    """Return pip's settings as `pip config list` prints them, by name: the environment's before the files'."""
+    found = [match for line in listed.splitlines() if (match := _SETTING.fullmatch(line.strip()))]
+    sections = ("global", "install", ":env:")
+    ordered = sorted(
+        (entry for entry in found if entry["section"] in sections), key=lambda e: sections.index(e["section"])
+    )
+    return {entry["name"]: entry["value"] for entry in ordered}
+
+
+@functools.cache
+def _settings() -> tuple[str, ...]:
+    done = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=True)
+    return tuple(uv_options(pip_settings(done.stdout)))

@@ -1,0 +1,94 @@
+"""Which versions of a package there are, and which of them make a row."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from enum import StrEnum
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from conformance.errors import UsageError
+from conformance.regression.pins import Nightly, NightlyBuilds
+from conformance.regression.wheels import PIP, last_line
+
+#: Listing one package; an index that takes longer does not answer.
+_SECONDS = 300.0
+_NAMED = 5
+
+
+class Every(StrEnum):
+    """Of which releases the newest stands for the others."""
+
+    RELEASE = "release"
+    MINOR = "minor"
+    MAJOR = "major"
+
+
+def released(package: str) -> tuple[Version, ...]:
+    """Return the versions in the index that this Python can install, without pre-releases, oldest first.
+
+    Raises `UsageError`.
+    """
+    return _listed(package)
+
+
+def newest_nightly(builds: NightlyBuilds) -> Nightly:
+    """Return the newest build of a night that this Python can install. Raises `UsageError` where there is none."""
+    beside = ("--extra-index-url", builds.index) if builds.index else ()
+    versions = [version for version in _listed(builds.distribution, "--pre", *beside) if version.is_devrelease]
+    if not versions:
+        where = f"in {builds.index}" if builds.index else "in pip's index; --index-url names another"
+        raise UsageError(f"--nightly: {builds.distribution} has no build of a night {where}")
+    return Nightly(version=versions[-1], builds=builds)
+
+
+def specified(text: str) -> SpecifierSet:
+    """Return which versions a person asked for. Raises `UsageError`."""
+    try:
+        return SpecifierSet(text)
+    except InvalidSpecifier:
+        raise UsageError(f"--versions {text}: expected a range of versions, such as '>=0.6,<0.11'") from None
+
+
+def thinned(versions: Sequence[Version], asked: SpecifierSet, every: Every, last: int | None) -> tuple[Version, ...]:
+    """Return the versions within the range, of each minor or major release the newest alone, of those the last.
+
+    Raises `UsageError` where none is within the range.
+    """
+    within = sorted(version for version in versions if asked.contains(version, prereleases=False))
+    if not within:
+        newest = ", ".join(str(version) for version in sorted(versions)[-_NAMED:])
+        raise UsageError(f"--versions {asked}: no release is within it; the newest are {newest or 'none'}")
+    kept = tuple({_shared(version, every): version for version in within}.values())
+    return kept if last is None else kept[-last:]
+
+
+def _shared(version: Version, every: Every) -> tuple[int, ...] | Version:
+    """Return what a version has in common with those that it stands for."""
+    match every:
+        case Every.RELEASE:
+            return version
+        case Every.MINOR:
+            return version.epoch, version.major, version.minor
+        case Every.MAJOR:
+            return version.epoch, version.major
+
+
+def _listed(package: str, *words: str) -> tuple[Version, ...]:
+    command = [*PIP, "index", "versions", *words, package]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"{package}: its versions cannot be listed: no answer within {_SECONDS:.0f} seconds") from None
+    lines = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions:")]
+    if done.returncode or not lines:
+        raise UsageError(f"{package}: its versions cannot be listed: {last_line(done.stderr)}")
+    versions = []
+    for text in lines[0].split(","):
+        try:
+            versions.append(Version(text.strip()))
+        except InvalidVersion:  # older than the rule for versions, and so than anything that is asked for
+            continue
+    return tuple(sorted(versions))
