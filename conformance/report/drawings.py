@@ -13,7 +13,7 @@ from conformance.report.throughput import drawn as drawn_score
 
 #: Fractions of the memory bandwidth: no call can exceed 1.
 _LIMIT = Axis(
-    title="speed, of what memory allows",
+    title="speed, in % of what memory allows",
     low=0.0,
     high=1.1,
     ticks=((0.0, "0"), (0.25, "25 %"), (0.5, "50 %"), (0.75, "75 %"), (1.0, "100 %")),
@@ -55,32 +55,57 @@ def drawn(scores: Sequence[Scores], slot_by_name: Mapping[str, int]) -> Mapping[
 def overview(shares: Sequence[Shares], frameworks: Mapping[str, str]) -> str:
     """Return the chart of accuracy against speed of every implementation in float32; empty where none was timed so.
 
-    Those of one framework are of one colour; `frameworks` are the implementations' by name.
+    Those of one framework are of one colour; `frameworks` are the implementations' by name. Named are those that no other
+    beats in both, those beyond the limit, and the fastest of each framework.
     """
     order = list(dict.fromkeys(frameworks.values()))
-    curves = [
-        Curve(
-            implementation=f"{share.implementation}, {share.column}",
-            points=((drawn_score(share.score), share.fractions["infer"][0]),),
+    points = {
+        f"{share.implementation}, {share.column}": (
+            share.implementation,
+            drawn_score(share.score),
+            share.fractions["infer"][0],
         )
         for share in shares
         if share.dtype == "float32" and "infer" in share.fractions and share.score is not None
-    ]
-    slot_by_name = {
-        curve.implementation: order.index(frameworks[curve.implementation.partition(",")[0]]) for curve in curves
     }
-    if not curves:
+    if not points:
         return ""
+    heights = [error for _, error, _ in points.values()]
+    named = _named(points, frameworks)
+    low, high = max(LOW, math.floor(min(heights))), min(HIGH, max(1, math.ceil(max(heights))))
     return chart(
-        curves,
-        slot_by_name,
+        [
+            Curve(implementation=name, points=(points[name][1:],), label=points[name][0] if name in named else "")
+            for name in [*named, *(name for name in points if name not in named)]
+        ],
+        {name: order.index(frameworks[implementation]) for name, (implementation, _, _) in points.items()},
         title="Every implementation: its largest error and its speed in inference, in float32",
-        across=_scores(LOW, HIGH, range(LOW, HIGH + 1, 2)),
+        across=_scores(
+            min(low, -1), high, range(min(low, -1), high + 1), title="largest error ÷ its bound, by powers of ten"
+        ),
         up=_LIMIT,
         dots=True,
         joined=False,
-        size=(560, 320),
+        size=(640, 380),
     )
+
+
+def _named(points: Mapping[str, tuple[str, float, float]], frameworks: Mapping[str, str]) -> list[str]:
+    """Return the points to name, the most important first."""
+    fastest_first = sorted(points, key=lambda name: -points[name][2])
+    best = [
+        name
+        for name in fastest_first
+        if not any(
+            other != points[name][1:] and other[0] <= points[name][1] and other[1] >= points[name][2]
+            for other in (point[1:] for point in points.values())
+        )
+    ]
+    beyond = [name for name in fastest_first if points[name][1] > 0]
+    own: dict[str, str] = {}
+    for name in fastest_first:
+        own.setdefault(frameworks[points[name][0]], name)
+    return list(dict.fromkeys([*best, *beyond, *own.values()]))
 
 
 def scattered(plots: Sequence[Scattered], slot_by_name: Mapping[str, int]) -> Mapping[str, Mapping[str, str]]:
@@ -138,11 +163,11 @@ def _ladder(framework: str, dtype: str, curves: Sequence[Curve], slot_by_name: M
     )
 
 
-def _scores(low: int, high: int, powers: Iterable[int]) -> Axis:
+def _scores(low: int, high: int, powers: Iterable[int], title: str = "error, in units of its bound") -> Axis:
     """Return an axis of scores between two powers of ten, labelled at those powers; the limit stands out."""
     ticks = tuple((float(power), _score(power)) for power in powers)
     return Axis(
-        title="error, in units of its bound",
+        title=title,
         low=float(low),
         high=float(high),
         ticks=ticks,

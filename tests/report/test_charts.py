@@ -80,3 +80,22 @@ def test_an_address_holds_any_text() -> None:
     """Nothing in it ends the attribute, the fragment or a part of it."""
     address = Links(page="index.html", single=False).to("index.html", text='a&b=c#"<é %')
     assert address == "index.html#text=a%26b%3Dc%23%22%3C%C3%A9%20%25"
+
+
+def test_a_label_covers_no_mark_and_no_other_label() -> None:
+    """Of nine points on one spot not all are named: what has no room keeps its title."""
+    crowd = [
+        Curve(implementation=name, points=((2.0 + number / 50, 0.5),), label=name)
+        for number, name in enumerate(f"point-{number}" for number in range(9))
+    ]
+    slot_by_name = dict.fromkeys((curve.implementation for curve in crowd), 0)
+    root = ET.fromstring(chart(crowd, slot_by_name, title="t", across=ACROSS, up=UP, dots=True, joined=False))
+    labels = [element for element in root.iter("text") if element.get("class") == "label"]
+    assert 1 <= len(labels) < len(crowd)
+    assert labels[0].text == "point-0"
+    places = [(float(label.attrib["x"]), float(label.attrib["y"])) for label in labels]
+    assert all(
+        abs(y - other_y) >= 10 or abs(x - other_x) >= 30
+        for position, (x, y) in enumerate(places)
+        for other_x, other_y in places[:position]
+    )
