@@ -21,6 +21,8 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the b
 
 CHROMIUM = os.environ.get("CONFORMANCE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 MOST = 3
+#: Milliseconds for a page of a machine that has other things to do.
+_PATIENCE = 90_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +40,7 @@ class Visitor:
     def reads(self, *sentences: str) -> None:
         """Each stands on the page, within so many clicks."""
         for sentence in sentences:
-            self.page.get_by_text(sentence).locator("visible=true").first.wait_for(timeout=10_000)
+            self.page.get_by_text(sentence).locator("visible=true").first.wait_for()
         assert self.clicks <= MOST
 
 
@@ -61,6 +63,7 @@ def _address(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
 @pytest.fixture(name="visitor")
 def _visitor(browser: Any, address: str) -> Iterator[Visitor]:
     page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(_PATIENCE)
     page.goto(address)
     yield Visitor(page=page)
     page.close()
