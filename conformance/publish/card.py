@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 1200, 630
 BROWSER = "CONFORMANCE_CHROMIUM"
 _PROGRAMS = ("chromium", "google-chrome", "chromium-browser")
 _SECONDS = 60
-#: So many libraries are on it.
+#: So many libraries are on it, those with the most judged cells.
 _MOST = 8
 #: The pixels of a bar that is full.
 _BAR = 560
@@ -50,7 +50,7 @@ def chromium() -> str | None:
 
 
 def bars(results: Results) -> tuple[Bar, ...]:
-    """Return how much of each library's judged cells is right, in the order of the columns."""
+    """Return how much of each library's judged cells is right, the library with the most of them first."""
     judged: dict[str, int] = {}
     right: dict[str, int] = {}
     for row in results.cells:
@@ -58,9 +58,9 @@ def bars(results: Results) -> tuple[Bar, ...]:
             library = results.columns[row.column].library
             judged[library] = judged.get(library, 0) + 1
             right[library] = right.get(library, 0) + (row.verdict.agrees or row.status is Standing.DOCUMENTED)
-    order = dict.fromkeys(column.library for column in results.columns if column.library in judged)
     return tuple(
-        Bar(library=name, agreement=Agreement(judged=judged[name], right=right[name], documented=0)) for name in order
+        Bar(library=name, agreement=Agreement(judged=judged[name], right=right[name], documented=0))
+        for name in sorted(judged, key=lambda name: -judged[name])
     )
 
 

@@ -125,7 +125,9 @@ def _labels(curves: Sequence[Curve], plot: _Plot) -> Iterator[str]:
             continue
         x, y = places[curve.implementation]
         wide = _LETTER * len(curve.label)
-        for left, middle in ((x + 6, y), (x - 6 - wide, y), (x - wide / 2, y - 10), (x - wide / 2, y + 10)):
+        sides = (x + 6, x - 6 - wide)
+        beside = [(left, y + down) for down in (0, -10, 10) for left in sides]
+        for left, middle in (*beside, *((x - wide / 2, y + down) for down in (-10, 10, -20, 20))):
             box = (left, middle - 5, left + wide, middle + 5)
             inside = box[0] >= _MARGINS[3] and box[2] <= plot.width and box[1] >= 0
             if inside and not any(_overlap(box, other) for other in covered):

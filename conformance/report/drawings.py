@@ -20,6 +20,8 @@ _LIMIT = Axis(
     limit=1.0,
     told="{:.0%} of the limit".format,
 )
+#: Of an axis of errors, and of how many powers of ten it may be to have lines between them.
+_ERRORS, _FEW_POWERS = "largest error ÷ its bound, on a logarithmic axis", 2
 _SHARES = Axis(
     title="share of cells",
     low=0.0,
@@ -70,9 +72,7 @@ def overview(shares: Sequence[Shares], frameworks: Mapping[str, str]) -> str:
     }
     if not points:
         return ""
-    heights = [error for _, error, _ in points.values()]
     named = _named(points, frameworks)
-    low, high = max(LOW, math.floor(min(heights))), min(HIGH, max(1, math.ceil(max(heights))))
     return chart(
         [
             Curve(implementation=name, points=(points[name][1:],), label=points[name][0] if name in named else "")
@@ -80,14 +80,27 @@ def overview(shares: Sequence[Shares], frameworks: Mapping[str, str]) -> str:
         ],
         {name: order.index(frameworks[implementation]) for name, (implementation, _, _) in points.items()},
         title="Every implementation: its largest error and its speed in inference, in float32",
-        across=_scores(
-            min(low, -1), high, range(min(low, -1), high + 1), title="largest error ÷ its bound, by powers of ten"
-        ),
+        across=_errors([error for _, error, _ in points.values()]),
         up=_LIMIT,
         dots=True,
         joined=False,
         size=(640, 380),
     )
+
+
+def _errors(powers: Iterable[float]) -> Axis:
+    """Return an axis as wide as these powers of ten, and the limit, with lines between the powers where there are few."""
+    powers = list(powers)
+    low, high = math.floor(min([*powers, -1.0])), max([0.3, *map(math.ceil, powers)])
+    if high - low > _FEW_POWERS:
+        return _scores(low, math.ceil(high), range(low, math.ceil(high) + 1), title=_ERRORS)
+    lines = [math.log10(first) + power for power in range(low, math.ceil(high) + 1) for first in (1, 2, 5)]
+    ticks = tuple((line, f"{10**line:.3g}") for line in lines if low <= line <= high + 0.01)
+    return Axis(title=_ERRORS, low=float(low), high=high + 0.01, ticks=ticks, limit=0.0, told=_told_score)
+
+
+def _told_score(power: float) -> str:
+    return f"score {10**power:.2g}"
 
 
 def _named(points: Mapping[str, tuple[str, float, float]], frameworks: Mapping[str, str]) -> list[str]:
@@ -172,7 +185,7 @@ def _scores(low: int, high: int, powers: Iterable[int], title: str = "error, in 
         high=float(high),
         ticks=ticks,
         limit=0.0,
-        told=lambda power: f"score {10**power:.2g}",
+        told=_told_score,
     )
 
 
