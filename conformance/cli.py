@@ -333,17 +333,23 @@ def report(
         list[Path] | None,
         typer.Option(metavar="RUN", help="What its comparison page begins with: as --base of compare."),
     ] = None,
+    search: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="What `fuzz` left: the largest scores that it found stand beside the cases'."),
+    ] = None,
 ) -> None:
     """Make the report of run files: a site of static pages, no network, no framework."""
     # A run of many cells is millions of small objects, none of them garbage before the end: looking for some among
     # them again and again costs as much as all the rest.
     gc.disable()
     from conformance.report import write
+    from conformance.report.searched import read_searches
     from conformance.runfile.reading import read_all
     from conformance.runfile.results_reading import load
 
+    searches = read_searches(search or ())
     older = load(baseline, partial=partial) if baseline else None
-    print(write(read_all(runs), out, partial=partial, single_file=single_file, baseline=older))
+    print(write(read_all(runs), out, partial=partial, single_file=single_file, baseline=older, searches=searches))
 
 
 app.command()(merge)

@@ -19,7 +19,8 @@ Line = dict[str, Any]
 
 TORCH = "torch.nn.BatchNorm"
 FLAX = "flax.linen.BatchNorm"
-LIBRARIES = {TORCH: "torch", FLAX: "flax"}
+KERAS = "keras.layers.BatchNormalization+jax"
+LIBRARIES = {TORCH: "torch", FLAX: "flax", KERAS: "keras"}
 STATUSES = {"deviates": "failed", "crashed": "failed", "timed_out": "failed", "unsupported": "skipped"}
 
 

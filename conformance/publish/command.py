@@ -31,12 +31,16 @@ def publish(
     import gc
 
     from conformance.publish.archive import added
+    from conformance.publish.card import BROWSER, chromium
     from conformance.publish.site import write
 
     gc.disable()  # as in `report`: millions of objects, none of them garbage before the end
+    browser = chromium()
+    if browser is None:
+        typer.echo(f"no picture for links to the site: no Chromium on PATH, and {BROWSER} names none", err=True)
     if not runs:
-        print(write(reports, out, address=address, documentation=docs))
+        print(write(reports, out, address=address, documentation=docs, browser=browser))
         return
     with added(runs, reports, machine=machine, narrowed=narrowed) as new:
-        page = write(reports, out, address=address, documentation=docs, new=new)
+        page = write(reports, out, address=address, documentation=docs, new=new, browser=browser)
     print(reports / new.name, page, sep="\n")

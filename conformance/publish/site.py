@@ -12,6 +12,7 @@ from typing import Any
 
 from conformance.compare.xml_text import legal
 from conformance.errors import UsageError
+from conformance.publish import card
 from conformance.publish.archive import published
 from conformance.publish.history import Clauses, Edition, before, changes, clauses, histories
 from conformance.report import files
@@ -30,6 +31,8 @@ _STYLES = {"base.css": _REPORT, "marks.css": _REPORT, "published.css": _FOLDER}
 _ABSENT = "404.html"
 #: The folder of the documentation.
 _DOCUMENTATION = "docs"
+#: The picture that a link to the site brings along.
+_CARD = "card.png"
 #: Two colours, each with white letters at more than 4.5 : 1; the numbers say the same.
 _ALL, _SOME = "#0a58a8", "#7a2e00"
 #: Of the badge's font at its size, on the average; `textLength` fits what a browser draws.
@@ -70,12 +73,19 @@ class Entry:
 
 
 def write(
-    reports: Path, out: Path, *, address: str = "", documentation: Path | None = None, new: Path | None = None
+    reports: Path,
+    out: Path,
+    *,
+    address: str = "",
+    documentation: Path | None = None,
+    new: Path | None = None,
+    browser: str | None = None,
 ) -> Path:
     """Write the site over the runs published in `reports` to `out`, whole or not at all; return its first page.
 
     `address` is where the site will stand, which links in a feed and a list of pages need to be absolute; `documentation` a
-    built site that becomes part of it; `new` the folder of a run that is about to be published. Raises `UsageError`.
+    built site that becomes part of it; `new` the folder of a run that is about to be published; `browser` what makes the
+    picture that a link to the site brings along, None for none. Raises `UsageError`.
     """
     if documentation is not None and not (documentation / "index.html").is_file():
         raise UsageError(f"{documentation}: no site is there: expected index.html in it")
@@ -83,16 +93,17 @@ def write(
     if not folders:
         raise UsageError(f"{reports}: holds no published run")
     check(out)
-    write_folder(out, site(folders, address=f"{address.rstrip('/')}/" if address else "", documentation=documentation))
+    home = f"{address.rstrip('/')}/" if address else ""
+    write_folder(out, site(folders, address=home, documentation=documentation, browser=browser))
     return out / "index.html"
 
 
 def site(
-    folders: Sequence[Path], *, address: str = "", documentation: Path | None = None
+    folders: Sequence[Path], *, address: str = "", documentation: Path | None = None, browser: str | None = None
 ) -> Iterator[tuple[str, bytes]]:
     """Yield path and bytes of every file; one run at a time is held in full."""
     paths: list[str] = []
-    for path, content in _contents(folders, address, documentation):
+    for path, content in _contents(folders, address, documentation, browser):
         paths += [path] if path.endswith(".html") and path != _ABSENT else []
         yield path, content
     if address:
@@ -101,7 +112,9 @@ def site(
         yield "sitemap.xml", legal(text).encode()
 
 
-def _contents(folders: Sequence[Path], address: str, documentation: Path | None) -> Iterator[tuple[str, bytes]]:
+def _contents(
+    folders: Sequence[Path], address: str, documentation: Path | None, browser: str | None
+) -> Iterator[tuple[str, bytes]]:
     """Yield path and bytes of every file but the list of the pages."""
     editions: list[Edition] = []
     docs = f"{_DOCUMENTATION}/index.html" if documentation else ""
@@ -113,7 +126,12 @@ def _contents(folders: Sequence[Path], address: str, documentation: Path | None)
         for path, content in files(runs, baseline=base.results if base else None, home=home):
             yield f"{folder.name}/{path}", content
     templates = templates_in(_FOLDER)
-    templates.globals |= {"documentation": docs, "icon": (_REPORT / "templates" / "_icon.html.j2").read_text()}
+    icon = (_REPORT / "templates" / "_icon.html.j2").read_text()
+    # A service that shows a link takes a picture by its whole address alone.
+    shown = f"{address}{_CARD}" if browser and address else ""
+    templates.globals |= {"documentation": docs, "icon": icon, "card": shown}
+    if browser is not None:
+        yield _CARD, card.picture(card.drawing(templates, editions[-1]), browser)
     entries = [_entry(editions, position) for position in reversed(range(len(editions)))]
     kept = clauses(editions)
     named = slugs(sorted({column.implementation for edition in editions for column in edition.results.columns}))

@@ -16,6 +16,8 @@ from conformance.report.scores import Curve
 COLORS = 8
 #: Around the plot: above, right, below, left, in units of the drawing.
 _MARGINS = (8, 14, 34, 46)
+#: Half the width of a mark with the space around it, and the width of a letter of a label.
+_MARK, _LETTER = 4.0, 4.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +76,17 @@ def chart(
     joined: bool = True,
     size: tuple[int, int] = (280, 200),
 ) -> str:
-    """Return the curves, or points that are not `joined`, as an SVG element named `title`."""
+    """Return the curves, or points that are not `joined`, as an SVG element named `title`.
+
+    What a curve is to be labelled stands beside its last point where there is room, for the first curves first.
+    """
     plot = _Plot(across=across, up=up, width=size[0], height=size[1])
     marks = "".join(
         _curve(curve, slot_by_name[curve.implementation], plot, dots=dots, joined=joined) for curve in curves
     )
     return (
         f'<svg class="chart" viewBox="0 0 {plot.width} {plot.height}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(_guides(plot))}{marks}</svg>"
+        f"{''.join(_guides(plot))}{marks}{''.join(_labels(curves, plot))}</svg>"
     )
 
 
@@ -109,6 +114,30 @@ def _curve(curve: Curve, slot: int, plot: _Plot, *, dots: bool, joined: bool) ->
             for place, (x, y) in zip(places, curve.points, strict=True)
         )
     return f'<g class="series color-{slot % COLORS}">{drawn}</g>'
+
+
+def _labels(curves: Sequence[Curve], plot: _Plot) -> Iterator[str]:
+    """Yield labels, each where it covers no mark and no other label; what has no such place stays with its title alone."""
+    places = {curve.implementation: plot.place(*curve.points[-1]) for curve in curves if curve.points}
+    covered = [(x - _MARK, y - _MARK, x + _MARK, y + _MARK) for x, y in places.values()]
+    for curve in curves:
+        if not curve.label or not curve.points:
+            continue
+        x, y = places[curve.implementation]
+        wide = _LETTER * len(curve.label)
+        sides = (x + 6, x - 6 - wide)
+        beside = [(left, y + down) for down in (0, -10, 10) for left in sides]
+        for left, middle in (*beside, *((x - wide / 2, y + down) for down in (-10, 10, -20, 20))):
+            box = (left, middle - 5, left + wide, middle + 5)
+            inside = box[0] >= _MARGINS[3] and box[2] <= plot.width and box[1] >= 0
+            if inside and not any(_overlap(box, other) for other in covered):
+                covered.append(box)
+                yield f'<text class="label" x="{round(left, 1)}" y="{round(middle + 3, 1)}">{escape(curve.label)}</text>'
+                break
+
+
+def _overlap(one: tuple[float, float, float, float], two: tuple[float, float, float, float]) -> bool:
+    return one[0] < two[2] and two[0] < one[2] and one[1] < two[3] and two[1] < one[3]
 
 
 def _guides(plot: _Plot) -> Iterator[str]:

@@ -13,13 +13,15 @@ from conformance.report.throughput import drawn as drawn_score
 
 #: Fractions of the memory bandwidth: no call can exceed 1.
 _LIMIT = Axis(
-    title="speed, of what memory allows",
+    title="speed, in % of what memory allows",
     low=0.0,
     high=1.1,
     ticks=((0.0, "0"), (0.25, "25 %"), (0.5, "50 %"), (0.75, "75 %"), (1.0, "100 %")),
     limit=1.0,
     told="{:.0%} of the limit".format,
 )
+#: Of an axis of errors, and of how many powers of ten it may be to have lines between them.
+_ERRORS, _FEW_POWERS = "largest error ÷ its bound, on a logarithmic axis", 2
 _SHARES = Axis(
     title="share of cells",
     low=0.0,
@@ -55,32 +57,68 @@ def drawn(scores: Sequence[Scores], slot_by_name: Mapping[str, int]) -> Mapping[
 def overview(shares: Sequence[Shares], frameworks: Mapping[str, str]) -> str:
     """Return the chart of accuracy against speed of every implementation in float32; empty where none was timed so.
 
-    Those of one framework are of one colour; `frameworks` are the implementations' by name.
+    Those of one framework are of one colour; `frameworks` are the implementations' by name. Named are those that no other
+    beats in both, those beyond the limit, and the fastest of each framework.
     """
     order = list(dict.fromkeys(frameworks.values()))
-    curves = [
-        Curve(
-            implementation=f"{share.implementation}, {share.column}",
-            points=((drawn_score(share.score), share.fractions["infer"][0]),),
+    points = {
+        f"{share.implementation}, {share.column}": (
+            share.implementation,
+            drawn_score(share.score),
+            share.fractions["infer"][0],
         )
         for share in shares
         if share.dtype == "float32" and "infer" in share.fractions and share.score is not None
-    ]
-    slot_by_name = {
-        curve.implementation: order.index(frameworks[curve.implementation.partition(",")[0]]) for curve in curves
     }
-    if not curves:
+    if not points:
         return ""
+    named = _named(points, frameworks)
     return chart(
-        curves,
-        slot_by_name,
+        [
+            Curve(implementation=name, points=(points[name][1:],), label=points[name][0] if name in named else "")
+            for name in [*named, *(name for name in points if name not in named)]
+        ],
+        {name: order.index(frameworks[implementation]) for name, (implementation, _, _) in points.items()},
         title="Every implementation: its largest error and its speed in inference, in float32",
-        across=_scores(LOW, HIGH, range(LOW, HIGH + 1, 2)),
+        across=_errors([error for _, error, _ in points.values()]),
         up=_LIMIT,
         dots=True,
         joined=False,
-        size=(560, 320),
+        size=(640, 380),
     )
+
+
+def _errors(powers: Iterable[float]) -> Axis:
+    """Return an axis as wide as these powers of ten, and the limit, with lines between the powers where there are few."""
+    powers = list(powers)
+    low, high = math.floor(min([*powers, -1.0])), max([0.3, *map(math.ceil, powers)])
+    if high - low > _FEW_POWERS:
+        return _scores(low, math.ceil(high), range(low, math.ceil(high) + 1), title=_ERRORS)
+    lines = [math.log10(first) + power for power in range(low, math.ceil(high) + 1) for first in (1, 2, 5)]
+    ticks = tuple((line, f"{10**line:.3g}") for line in lines if low <= line <= high + 0.01)
+    return Axis(title=_ERRORS, low=float(low), high=high + 0.01, ticks=ticks, limit=0.0, told=_told_score)
+
+
+def _told_score(power: float) -> str:
+    return f"score {10**power:.2g}"
+
+
+def _named(points: Mapping[str, tuple[str, float, float]], frameworks: Mapping[str, str]) -> list[str]:
+    """Return the points to name, the most important first."""
+    fastest_first = sorted(points, key=lambda name: -points[name][2])
+    best = [
+        name
+        for name in fastest_first
+        if not any(
+            other != points[name][1:] and other[0] <= points[name][1] and other[1] >= points[name][2]
+            for other in (point[1:] for point in points.values())
+        )
+    ]
+    beyond = [name for name in fastest_first if points[name][1] > 0]
+    own: dict[str, str] = {}
+    for name in fastest_first:
+        own.setdefault(frameworks[points[name][0]], name)
+    return list(dict.fromkeys([*best, *beyond, *own.values()]))
 
 
 def scattered(plots: Sequence[Scattered], slot_by_name: Mapping[str, int]) -> Mapping[str, Mapping[str, str]]:
@@ -138,16 +176,16 @@ def _ladder(framework: str, dtype: str, curves: Sequence[Curve], slot_by_name: M
     )
 
 
-def _scores(low: int, high: int, powers: Iterable[int]) -> Axis:
+def _scores(low: int, high: int, powers: Iterable[int], title: str = "error, in units of its bound") -> Axis:
     """Return an axis of scores between two powers of ten, labelled at those powers; the limit stands out."""
     ticks = tuple((float(power), _score(power)) for power in powers)
     return Axis(
-        title="error, in units of its bound",
+        title=title,
         low=float(low),
         high=float(high),
         ticks=ticks,
         limit=0.0,
-        told=lambda power: f"score {10**power:.2g}",
+        told=_told_score,
     )
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from conformance.report.dialects import Dialect
 from conformance.report.findings import Finding
+from conformance.report.frameworks import Agreement, Framework
 from conformance.report.model import Environment, Report, framework_of
 from conformance.report.naming import Named
 from conformance.report.probes import Probed
+from conformance.report.ranked import RankedFinding
 from conformance.runfile.observed import Column
 from conformance.verdict import Verdict
 
@@ -24,6 +26,9 @@ class Implementation:
     framework: str
     library: str
     op: str
+    agreement: Agreement
+    #: What it does wrong, once for each cause, what harms most people first.
+    wrong: tuple[RankedFinding, ...]
     columns: tuple[Column, ...]
     #: By the name of the column.
     counts: Mapping[str, Mapping[Verdict, int]]
@@ -37,15 +42,15 @@ class Implementation:
     documented: tuple[Finding, ...]
 
     @property
-    def judged(self) -> int:
-        """The number of judged cells."""
-        return sum(
-            count for by_verdict in self.counts.values() for verdict, count in by_verdict.items() if verdict.judged
-        )
+    def ordinary(self) -> tuple[RankedFinding, ...]:
+        """What it does wrong on ordinary data, which is what most people have."""
+        return tuple(finding for finding in self.wrong if finding.worst.data == "ordinary")
 
 
-def implementations(report: Report, names: Iterable[Named]) -> tuple[Implementation, ...]:
-    """Return the implementations in the order of the matrix."""
+def implementations(
+    report: Report, names: Iterable[Named], libraries: Iterable[Framework]
+) -> tuple[Implementation, ...]:
+    """Return the implementations in the order of the matrix. `libraries` tell how much of each is right."""
     columns: dict[str, list[Column]] = {}
     for column in report.matrix.columns:
         columns.setdefault(column.implementation, []).append(column)
@@ -59,6 +64,9 @@ def implementations(report: Report, names: Iterable[Named]) -> tuple[Implementat
     dialects = {dialect.implementation: dialect for dialect in report.dialects}
     probed = {probe.implementation: probe for probe in report.probed}
     named = {naming.implementation: naming for naming in names}
+    agreements = {
+        layer.name: layer.agreement for library in libraries for group in library.layers for layer in group.all
+    }
     return tuple(
         Implementation(
             name=name,
@@ -66,6 +74,8 @@ def implementations(report: Report, names: Iterable[Named]) -> tuple[Implementat
             framework=framework_of(own_columns[0]),
             library=", ".join(dict.fromkeys(column.library for column in own_columns)),
             op=ops[name],
+            agreement=agreements[name],
+            wrong=tuple(finding for finding in report.ranked if finding.implementation == name),
             columns=tuple(own_columns),
             counts={column.name: counts[column.name] for column in own_columns},
             environments=tuple(environment for environment in report.environments if environment.id in ran[name]),

@@ -130,6 +130,8 @@ def _fields(
 
 
 def _field(column: str, cells: Sequence[RecordedCell], missing: int) -> Field:
+    if not cells and not missing:  # as most fields are
+        return Field(column=column, verdict=None, count=0, judged=0, missing=0, stand="apart", text=_text((), 0))
     judged = [cell for cell in cells if cell.verdict.judged]
     worst_verdict = worst(cell.verdict for cell in judged or cells) if cells else None
     return Field(
@@ -144,6 +146,8 @@ def _field(column: str, cells: Sequence[RecordedCell], missing: int) -> Field:
 
 
 def _text(cells: Sequence[RecordedCell], missing: int) -> str:
+    if not cells:
+        return f"{missing} not run" if missing else "no case"
     counts = Counter(cell.verdict for cell in cells)
     stands = Counter(map(stand, cells))
     parts = [f"{counts[verdict]} {VERDICTS[verdict].word}" for verdict in reversed(Verdict) if counts[verdict]]

@@ -15,6 +15,7 @@ from conformance.report.matrix import Matrix, matrix
 from conformance.report.missing import Missing, by_field, missing
 from conformance.report.probes import Probed, probed
 from conformance.report.ranked import RankedFinding, ranked
+from conformance.report.searched import Largest, Searched, largest
 from conformance.report.timeline import timeline_drawing
 from conformance.report.wording import STANDS, stand
 from conformance.runfile.ladder import Graded, LadderGrade, dtypes_of, graded
@@ -117,6 +118,8 @@ class Report:
     missing: tuple[Missing, ...]
     #: What was timed, by runs of throughput, each with its framework.
     timed: tuple[TimedLine, ...]
+    #: By implementation, where it is right.
+    largest: Mapping[str, Largest]
     #: Implementation -> the name of its page.
     slugs: Mapping[str, str]
 
@@ -154,8 +157,11 @@ class Report:
         return tuple(environment for environment in self.environments if environment.fault)
 
 
-def build(runs: Sequence[Run], *, partial: bool) -> Report:
-    """Return the report of the run files. Raises `UsageError` where they cannot be shown (together)."""
+def build(runs: Sequence[Run], *, partial: bool, searches: Mapping[str, Searched] | None = None) -> Report:
+    """Return the report of the run files, and of what searches found by implementation.
+
+    Raises `UsageError` where the runs cannot be shown (together).
+    """
     timed = tuple(timed_line for run in runs for timed_line in _timed(run))
     runs = in_order(runs, partial=partial)
     environments = [environment for run in runs for environment in _environments(run, several=len(runs) > 1)]
@@ -199,6 +205,7 @@ def build(runs: Sequence[Run], *, partial: bool) -> Report:
         homes=homes,
         missing=absent,
         timed=timed,
+        largest=largest(cells, searches or {}),
         slugs=slugs(list(dict.fromkeys(column.implementation for column in columns))),
     )
 

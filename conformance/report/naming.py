@@ -9,6 +9,7 @@ import ast
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from conformance.runfile.observed import Column, RecordedCell
@@ -80,9 +81,15 @@ def literals(call: NativeCall) -> Mapping[str, Any]:
 def _literals(keywords: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     for name, source in keywords.items():
         try:
-            yield name, ast.literal_eval(source)
+            yield name, _literal(source)
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # what it raises for what is none
             continue
+
+
+@lru_cache(maxsize=4096)
+def _literal(source: str) -> Any:
+    """Return the value of a literal: the same few stand in most calls."""
+    return ast.literal_eval(source)
 
 
 def _named(implementation: str, calls: Mapping[tuple[str, str], _Made]) -> Named:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 
@@ -10,13 +11,11 @@ class Pool:
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self._positions: dict[str, int] = {}
+        self._positions: dict[Hashable, int] = {}
 
-    def position(self, value: Any) -> int:
-        """Return where the value is, adding it if it is new."""
-        # A zero and its negative are equal, and are written differently.
-        key = value if isinstance(value, str) else repr(value)
-        if key not in self._positions:
-            self._positions[key] = len(self.values)
+    def position(self, value: Hashable, key: Hashable = None) -> int:
+        """Return where the value is, adding it if it is new; `key` stands for it where equal values are written differently."""
+        position = self._positions.setdefault(value if key is None else key, len(self.values))
+        if position == len(self.values):
             self.values.append(value)
-        return self._positions[key]
+        return position

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from conformance.report.frameworks import Framework
 from conformance.report.model import Report
 from conformance.report.naming import READINGS, Named
+from conformance.report.pairs import Pairs
 
 
-def porting(report: Report, names: Iterable[Named], libraries: Iterable[Framework]) -> Any:
-    """Return, for the script of the page, every implementation with what it is called with, declares and does wrong."""
+def porting(
+    report: Report, names: Iterable[Named], libraries: Sequence[Framework], compared: Iterable[Pairs] = ()
+) -> Any:
+    """Return, for the script of the page, every implementation with what it is called with, declares and does wrong.
+
+    `compared` are the pairs by operation, each told as three numbers.
+    """
     named = {naming.implementation: naming for naming in names}
     dialects = {dialect.implementation: dialect for dialect in report.dialects}
     probed = {probe.implementation: probe for probe in report.probed}
     operations = {cell.column.implementation: cell.case.op for cell in report.cells}
+    variants = {layer.name for library in libraries for group in library.layers for layer in group.variants}
     rows = []
     fields: dict[str, str] = {}
     for library in libraries:
@@ -31,6 +38,7 @@ def porting(report: Report, names: Iterable[Named], libraries: Iterable[Framewor
                     "slug": report.slugs[implementation],
                     "library": library.library,
                     "op": operations.get(implementation, ""),
+                    "variant": implementation in variants,
                     "call": named[implementation].call if implementation in named else "",
                     "words": _words(named.get(implementation)),
                     "declared": declared,
@@ -44,7 +52,14 @@ def porting(report: Report, names: Iterable[Named], libraries: Iterable[Framewor
                     ],
                 }
             )
-    return {"fields": fields, "rows": rows}
+    pairs = {
+        each.op: {
+            "names": each.implementations,
+            "pairs": [number for pair in each.pairs for number in (pair.both, pair.apart, pair.disagreeing)],
+        }
+        for each in compared
+    }
+    return {"fields": fields, "rows": rows, "pairs": pairs}
 
 
 def _words(naming: Named | None) -> Mapping[str, list[list[str]]]:

@@ -183,7 +183,9 @@ def _causes(cell: RecordedCell) -> Iterator[tuple[str, tuple[str, str, str]]]:
         instead, user_sees = (filled(text, parameters) for text in (entry.instead, entry.seen))
         yield cause.id, (instead, user_sees, entry.clause)
     if not causes:
-        yield _WITHOUT_NUMBERS.get(cell.verdict, "undiagnosed"), (what(cell, weights=False), "", "")
+        id_ = _WITHOUT_NUMBERS.get(cell.verdict, "undiagnosed")
+        heading, said = _HEADINGS[id_].removesuffix("."), what(cell, weights=False)
+        yield id_, (f"{heading}: {said}" if said else f"{heading}.", "", "")
 
 
 def _data(cell: RecordedCell, data_kinds: Mapping[str, str]) -> str:

@@ -23,6 +23,8 @@ class Curve:
 
     implementation: str
     points: tuple[tuple[float, float], ...]
+    #: What is written beside its last point; empty: nothing.
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from conformance.report.model import Report
 from conformance.report.pool import Pool
 from conformance.report.wording import STANDS, stand
 from conformance.runfile.cause_text import Catalogue
+from conformance.runfile.notes import disturbed
 from conformance.runfile.numbers import finite
 from conformance.runfile.observed import RecordedCell, diagnosis_of, reason_of, severity, shortened, worst_quantity
 from conformance.runfile.structs import CaseLine, ListedDivergence, QuantityRecord, StepRecord
@@ -107,6 +108,7 @@ def _cell(cell: RecordedCell, report: Report, texts: Pool, quantities: Pool, *, 
         texts.position(record.call.text if record.call else ""),
         [_divergence(entry, texts) for entry in record.divergence],
         _worst(cell, quantities),
+        texts.position(disturbed(record.first, cell.verdict) if record.first else ""),
         len(record.steps) - len(kept),
         [_step(step, cell.causes, texts, quantities) for step in kept],
     ]
@@ -121,7 +123,7 @@ def _worst(cell: RecordedCell, quantities: Pool) -> list[Any] | None:
     if worst is None:
         return None
     step, quantity = worst
-    return [step.number, step.kind, quantities.position(_quantity(quantity, cell.causes))]
+    return [step.number, step.kind, _position(quantity, cell.causes, quantities)]
 
 
 def _step(step: StepRecord, causes: Catalogue, texts: Pool, quantities: Pool) -> list[Any]:
@@ -132,8 +134,16 @@ def _step(step: StepRecord, causes: Catalogue, texts: Pool, quantities: Pool) ->
         shortened(step.seconds),
         texts.position(step.message),
         step.inputs,
-        [quantities.position(_quantity(quantity, causes)) for quantity in step.quantities],
+        [_position(quantity, causes, quantities) for quantity in step.quantities],
     ]
+
+
+def _position(quantity: QuantityRecord, causes: Catalogue, quantities: Pool) -> int:
+    """Return where a quantity is; a zero and its negative are equal, and are written differently."""
+    value, worst = _quantity(quantity, causes), quantity.worst
+    if worst is not None and not (worst.expected and worst.observed):
+        return quantities.position(value, (value, str(worst.expected), str(worst.observed)))
+    return quantities.position(value)
 
 
 def _quantity(quantity: QuantityRecord, causes: Catalogue) -> tuple[Any, ...]:

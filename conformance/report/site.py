@@ -25,6 +25,7 @@ from conformance.report.naming import READINGS, named
 from conformance.report.operations import operations
 from conformance.report.pairs import pairs
 from conformance.report.porting import porting
+from conformance.report.questions import trained_layers
 from conformance.report.ranked import SharedFinding, causes
 from conformance.report.scores import scores
 from conformance.report.seconds import KINDS, timed
@@ -38,11 +39,13 @@ _FOLDER = Path(__file__).parent
 SCRIPTS = (
     "site.js",
     "marks.js",
+    "walking.js",
     "filters.js",
     "matrix.js",
     "cells.js",
     "explorer.js",
     "case.js",
+    "pairs.js",
     "porting.js",
     "compare.js",
     "changes.js",
@@ -86,11 +89,12 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
     """
     columns = report.matrix.columns
     names = named(columns, report.cells)
-    implementation_values = implementations(report, names)
     spread = scores(columns, report.cells)
     measured = throughput(report.timed)
     libraries = frameworks(columns, report.cells, report.grades, measured.shares, report.ranked, report.dtypes)
+    implementation_values = implementations(report, names, libraries)
     by_cause = causes(report.ranked)
+    layers = trained_layers(report.cases, report.cells)
     of_framework = {column.implementation: framework_of(column) for column in columns} | {
         timed_line.line.implementation: timed_line.framework for timed_line in report.timed
     }
@@ -109,6 +113,7 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
                 "frameworks": libraries,
                 "operations": operations(report.cells, libraries),
                 "causes": by_cause,
+                "layers": layers,
                 **picture,
             },
         ),
@@ -128,7 +133,7 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             template="porting.html.j2",
             menu="From A to B",
             values={},
-            data={"porting": porting(report, names, libraries)},
+            data={"porting": porting(report, names, libraries, pairs(columns, report.cells))},
         ),
         Page(
             path="deviations.html",
@@ -139,7 +144,6 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
                 "scores": spread,
                 "drawn": drawings.drawn(spread, slot_by_name),
                 "slots": slot_by_name,
-                "pairs": pairs(columns, report.cells),
             },
         ),
         Page(
@@ -199,6 +203,7 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
             },
         ),
         Page(path="case.html", title="Case", template="case.html.j2", values={}),
+        Page(path="why.html", title="Why not the batch's own mean?", template="why.html.j2", values={"layers": layers}),
         *(_framework_page(framework) for framework in libraries),
         *(_cause_page(cause) for cause in by_cause),
         *(_implementation_page(implementation) for implementation in implementation_values),
@@ -330,6 +335,7 @@ def templates_in(folder: Path) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["real"] = _real
     environment.globals |= {
         "words": VERDICTS,
         "observables": OBSERVED,
@@ -351,6 +357,11 @@ def _asset(name: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "∞"
+
+
+def _real(value: float) -> str:
+    """Return a number in up to six digits, with the minus sign of print."""
+    return f"{value:.6g}".replace("-", "−")
 
 
 def _broken(name: str) -> list[str]:

@@ -28,6 +28,8 @@ def alternatives_text(alternatives: Alternatives, catalogue: Catalogue, *, weigh
 
 def reason_text(quantity: QuantityRecord, catalogue: Catalogue, *, weights: bool = True) -> str:
     """Return why a quantity deviates: causes that fit equally well, and what acts besides."""
+    if not quantity.causes and not quantity.also:
+        return ""  # as of most quantities of most cells
     acting = (quantity.causes, *((cause,) for cause in quantity.also))
     return " and ".join(alternatives_text(alternatives, catalogue, weights=weights) for alternatives in acting)
 

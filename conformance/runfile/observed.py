@@ -168,7 +168,7 @@ def on_one_line(text: str) -> str:
 
 def shortened(value: Number | None, digits: int = 4) -> Number | None:
     """Return a number with `digits` significant digits, in full where rounding would carry it across 1."""
-    if value is None or isinstance(value, str):
+    if not value or isinstance(value, str):
         return value
     rounded = float(f"{value:.{digits}g}")
     return number(value if (value > 1) != (rounded > 1) else rounded)

@@ -54,15 +54,15 @@ def read(path: Path) -> Run:
 
 def parse(raw: bytes, path: Path) -> Run:
     """Return the run that a file holds; `path` is what errors call it. Raises `UsageError`."""
-    lines = [(number, line) for number, line in enumerate(raw.split(b"\n")[:-1], 1) if line.strip()]
-    opening = _decoded(lines[0][1], path, lines[0][0], _OPENING.decode) if lines else Opening()
+    number, first = next(_numbered(raw), (1, b""))
+    opening = _decoded(first, path, number, _OPENING.decode) if first else Opening()
     if opening.kind != "header":
         raise UsageError(f"{path}:1: not a run file: its first line is no header")
     match opening.format:
         case 1:
-            return run_of_lines(path, _lines(lines, path, format_1.decode))
+            return run_of_lines(path, _lines(_numbered(raw), path, format_1.decode))
         case current if current == FORMAT:
-            return run_of_lines(path, _lines(lines, path, _LINE.decode))
+            return run_of_lines(path, _lines(_numbered(raw), path, _LINE.decode))
         case unknown:
             raise UsageError(f"{path}:1: format {unknown}, expected 1 or {FORMAT}")
 
@@ -88,6 +88,15 @@ def opening_of(path: Path) -> Opening | None:
     except (msgspec.DecodeError, RecursionError):
         return None
     return opening if opening.kind == "header" else None
+
+
+def _numbered(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the finished lines that are not blank, with their numbers: one at a time, as all are as much memory again."""
+    start, number = 0, 0
+    while (end := raw.find(b"\n", start)) >= 0:
+        line, start, number = raw[start:end], end + 1, number + 1
+        if line.strip():
+            yield number, line
 
 
 def _lines(lines: Iterable[tuple[int, bytes]], path: Path, decode: Decode) -> Iterator[AnyLine]:

@@ -421,6 +421,8 @@ def test_disagreements_alone_are_cells_that_most_of_their_case_speak_against(
     )
     assert 0 < int(count(page).split()[0]) < 500
     assert max(shares) < 1
+    # One that differs as its documentation says disagrees with nobody.
+    assert not page.locator("#list .mark.dialect").count()
 
 
 def test_the_search_finds_every_kind_of_thing_by_words_in_any_order(disk: Site, open_page: Callable[..., Any]) -> None:

@@ -7,8 +7,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from conformance.report.charts import COLORS, Axis, chart, dot, slots
+from conformance.report.drawings import overview
 from conformance.report.links import Links
 from conformance.report.scores import Curve
+from conformance.report.throughput import Shares
 
 ACROSS = Axis(title="across", low=0.0, high=4.0, ticks=((0.0, "1"), (4.0, "2⁴")), limit=0.0)
 UP = Axis(title="up & <on>", low=0.0, high=1.0, ticks=((0.0, "0 %"), (1.0, "100 %")))
@@ -80,3 +82,60 @@ def test_an_address_holds_any_text() -> None:
     """Nothing in it ends the attribute, the fragment or a part of it."""
     address = Links(page="index.html", single=False).to("index.html", text='a&b=c#"<é %')
     assert address == "index.html#text=a%26b%3Dc%23%22%3C%C3%A9%20%25"
+
+
+def test_a_label_covers_no_mark_and_no_other_label() -> None:
+    """Of nine points on one spot not all are named: what has no room keeps its title."""
+    crowd = [
+        Curve(implementation=name, points=((2.0 + number / 50, 0.5),), label=name)
+        for number, name in enumerate(f"point-{number}" for number in range(9))
+    ]
+    slot_by_name = dict.fromkeys((curve.implementation for curve in crowd), 0)
+    root = ET.fromstring(chart(crowd, slot_by_name, title="t", across=ACROSS, up=UP, dots=True, joined=False))
+    labels = [element for element in root.iter("text") if element.get("class") == "label"]
+    assert 1 <= len(labels) < len(crowd)
+    assert labels[0].text == "point-0"
+    places = [(float(label.attrib["x"]), float(label.attrib["y"])) for label in labels]
+    assert all(
+        abs(y - other_y) >= 10 or abs(x - other_x) >= 30
+        for position, (x, y) in enumerate(places)
+        for other_x, other_y in places[:position]
+    )
+
+
+def shares(name: str, score: float, speed: float) -> Shares:
+    return Shares(
+        implementation=name, column="eager cpu", dtype="float32", fractions={"infer": (speed, speed, 1)}, score=score
+    )
+
+
+def test_the_picture_names_the_best_the_wrong_and_the_fastest_of_each_framework() -> None:
+    """What another beats in both, and is no framework's fastest, keeps its title alone."""
+    shown = [
+        shares("a.fast", 0.5, 0.9),
+        shares("a.accurate", 0.125, 0.5),
+        shares("a.neither", 0.6, 0.3),
+        shares("b.slow", 0.7, 0.1),
+        shares("b.wrong", 30.0, 0.05),
+    ]
+    text = overview(shown, {one.implementation: one.implementation.partition(".")[0] for one in shown})
+    root = ET.fromstring(text)
+    labels = {element.text for element in root.iter("text") if element.get("class") == "label"}
+    assert labels == {"a.fast", "a.accurate", "b.slow", "b.wrong"}
+    assert "a.neither, eager cpu: score 0.6, 30% of the limit" in {element.text for element in root.iter("title")}
+
+
+@pytest.mark.parametrize(
+    ("scores", "ticks"),
+    [
+        ((0.2, 0.6), ["0.1", "0.2", "0.5", "1", "2"]),
+        ((0.001, 0.6), ["10⁻³", "10⁻²", "10⁻¹", "1", "10¹"]),
+        ((0.2, 5.0), ["0.1", "0.2", "0.5", "1", "2", "5", "10"]),
+    ],
+)
+def test_the_axis_of_errors_is_as_wide_as_its_numbers_and_holds_the_limit(
+    scores: tuple[float, ...], ticks: list[str]
+) -> None:
+    shown = [shares(f"a.{number}", score, 0.5) for number, score in enumerate(scores)]
+    root = ET.fromstring(overview(shown, {one.implementation: "a" for one in shown}))
+    assert [element.text for element in root.iter("text") if element.get("class") == "below"] == ticks

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from conformance.report import shards as shards_module
 from conformance.report.index import index, words
 from conformance.report.shards import shards
 from conformance.report.site import site
+from conformance.runfile.structs import FirstTry
 from tests.report_lines import HOSTILE, case, quantity, record, report_of, run
 from tests.run_lines import FLAX, record_line
 
@@ -112,3 +115,16 @@ def test_a_cell_of_many_steps_keeps_the_ones_that_decide() -> None:
     *_, omitted, steps = shard.value["cells"][0]
     assert [step[0] for step in steps] == [0, 1, 50, 98, 99]
     assert omitted == 95
+
+
+def test_a_cell_that_was_tried_twice_says_what_it_gave_first() -> None:
+    """A verdict that a fresh process gave is no full account of what the first one gave."""
+    first = {"verdict": "deviates", "why": "NaN", "before": ["a.zero::numpy.BatchNorm-eager-cpu"]}
+    made = run(record("conforms"), record("exact", mode="compiled"))
+    told = msgspec.convert(first, FirstTry)
+    records = (msgspec.structs.replace(made.records[0], first=told), made.records[1])
+    (shard,) = shards(report_of(replace(made, records=records)))
+    assert [shard.value["texts"][cell[13]] for cell in shard.value["cells"]] == [
+        "deviates after a.zero::numpy.BatchNorm-eager-cpu in one process (NaN): recorded is what a fresh process gave, conforms",
+        "",
+    ]

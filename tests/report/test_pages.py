@@ -67,7 +67,8 @@ def test_a_score_that_is_no_number_is_shown_as_such(tmp_path: Path) -> None:
     infinite = record("deviates", "failed", score="Infinity")
     crashed = record("crashed", "failed", mode="compiled", score=None)
     crashed["steps"][0]["quantities"] = []
-    rows = [re.sub(r"\s+", " ", each) for each in written(tmp_path, run(infinite, crashed)).parts]
+    document = written(tmp_path, run(infinite, crashed), name="deviations.html")
+    rows = [re.sub(r"\s+", " ", each) for each in document.parts]
     assert "∞" in rows
     assert "None" not in rows
 

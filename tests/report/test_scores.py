@@ -11,9 +11,9 @@ from conformance.report.scores import HIGHEST, LOWEST, Scores, drawn, scores
 from conformance.report.seconds import Timed, timed
 from conformance.runfile.observed import cells_of, columns_of
 from tests.report_lines import Line, case, record, run
-from tests.run_lines import FLAX, TORCH, environment_line, record_line
+from tests.run_lines import FLAX, KERAS, TORCH, environment_line, record_line
 
-BOTH = (environment_line(TORCH), environment_line(FLAX))
+BOTH = (environment_line(TORCH), environment_line(FLAX), environment_line(KERAS))
 
 
 def scores_of(*records: Line, cases: tuple[Line, ...] = ()) -> tuple[Scores, ...]:
@@ -101,7 +101,7 @@ def test_the_ladder_takes_the_worst_of_modes_and_cases_on_a_rung() -> None:
 
 
 def test_a_pair_differs_where_verdicts_differ_in_kind() -> None:
-    """Of three common cases: exact and conforms alike, dialect apart above the diagonal alone, deviating apart in both."""
+    """Of three common cases: exact and conforms alike, dialect apart and no disagreement, deviating both."""
     records = []
     for name, one, two in (
         ("a.x", "exact", "conforms"),
@@ -111,8 +111,20 @@ def test_a_pair_differs_where_verdicts_differ_in_kind() -> None:
         records += [record(one, of=name), record_line(two, of=name, implementation=FLAX)]
     (found,) = pairs_of(*records, record("exact", of="a.alone"), record("unsupported", "skipped", of="a.w"))
     assert found.implementations == (TORCH, FLAX)
-    assert found.rows[0][1] == Pair(differ=2, both=3)
-    assert found.rows[1][0] == Pair(differ=1, both=3)
+    assert found.of(FLAX, TORCH) == Pair(both=3, apart=2, disagreeing=1)
+
+
+def test_of_many_each_pair_stands_once() -> None:
+    """Three that give three kinds of verdict on one case, in whatever order they are asked for."""
+    names = (TORCH, FLAX, KERAS)
+    records = [
+        record_line(verdict, implementation=name)
+        for name, verdict in zip(names, ("exact", "dialect", "deviates"), strict=True)
+    ]
+    (found,) = pairs_of(*records)
+    assert [pair.disagreeing for pair in found.pairs] == [0, 1, 1]
+    assert [found.of(names[2], other).disagreeing for other in names[:2]] == [1, 1]
+    assert found.of(names[1], names[0]).apart == 1
 
 
 def test_an_implementation_is_as_good_as_its_worst_mode() -> None:
@@ -122,21 +134,12 @@ def test_an_implementation_is_as_good_as_its_worst_mode() -> None:
         record_line("exact", implementation=FLAX),
     ]
     (found,) = pairs_of(*records)
-    assert found.rows[0][1] == Pair(differ=1, both=1)
+    assert found.of(TORCH, FLAX) == Pair(both=1, apart=1, disagreeing=1)
 
 
-def test_two_without_a_common_case_are_no_pair() -> None:
+def test_two_without_a_common_case_have_none_that_differs() -> None:
     (found,) = pairs_of(record("exact"), record_line("exact", of="a.two", implementation=FLAX))
-    assert found.rows[0][1] is None
-
-
-@pytest.mark.parametrize(
-    ("differ", "percent", "level"),
-    [(0, 0, 0), (1, 1, 1), (50, 5, 1), (60, 6, 2), (310, 31, 4), (999, 99, 5), (1000, 100, 5)],
-)
-def test_no_pair_is_rounded_to_none_or_all(differ: int, percent: int, level: int) -> None:
-    pair = Pair(differ=differ, both=1000)
-    assert (pair.percent, pair.level) == (percent, level)
+    assert found.of(TORCH, FLAX) == Pair(both=0, apart=0, disagreeing=0)
 
 
 def test_seconds_are_those_of_the_steps_by_kind() -> None:

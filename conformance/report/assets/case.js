@@ -100,6 +100,7 @@
       ...cell.divergence.map(([reason, why, upstream]) => [cell.stand === "stale" ? "Stale entry: " : "Listed divergence: ", prose(reason),
         why ? [" Why: ", prose(why)] : null,
         /^https?:\/\//.test(upstream) ? [" ", make("a", {href: upstream, rel: "noreferrer"}, "upstream")] : null]),
+      cell.first ? ["Tried twice: ", prose(cell.first)] : null,
       ...(["agrees", "apart"].includes(cell.stand) ? [] : native(words, cell)),
     ].filter(Boolean).map((each) => make("div", {}, each));
   }
@@ -126,10 +127,10 @@
       row(field({colspan: "5"}, notes(words, cell), cell.steps.length ? details : null)));
   }
   function cellsOf(shard, words, at) {
-    return shard.cells.filter((each) => each[0] === at).map(([, column, verdict, standing, score, seconds, what, diagnosis, environment, run, call, divergence, worst, omitted, of]) => ({
+    return shard.cells.filter((each) => each[0] === at).map(([, column, verdict, standing, score, seconds, what, diagnosis, environment, run, call, divergence, worst, first, omitted, of]) => ({
       column: words.columns[column], verdict, standing, stand: words.stands[standing][0], score, seconds, run,
       what: shard.texts[what], diagnosis: shard.texts[diagnosis], environment: shard.texts[environment], call: shard.texts[call],
-      divergence: divergence.map((each) => each.map((position) => shard.texts[position])), worst, omitted, steps: of,
+      divergence: divergence.map((each) => each.map((position) => shard.texts[position])), worst, omitted, steps: of, first: shard.texts[first],
       id: `${shard.cases[at].id}::${words.columns[column][0]}`,
     }));
   }

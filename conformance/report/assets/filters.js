@@ -18,15 +18,16 @@ conformance.filters = (() => {
         texts: index.texts.map((text) => text.toLowerCase()),
       };
     }
-    // For each cell, 1 where it is judged and of another kind than most judged cells of its case; `exact` and `conforms`
-    // are one kind. Of kinds that are equally many the better one counts as that of most.
+    // For each cell, 1 where it is judged and of another kind than most judged cells of its case; what is right, in its
+    // documented dialect or not, is one kind. Of kinds that are equally many the better one counts as that of most.
     get disagreeing() {
       return (this.disagreement ||= this.disagreements());
     }
     disagreements() {
       const {stands, verdicts} = this.words;
       const verdict = (at) => Math.floor(this.index.code[at] / stands.length);
-      const alike = (code) => (verdicts[code][0] === "exact" ? verdicts.findIndex(([name]) => name === "conforms") : code);
+      const right = verdicts.findIndex(([name]) => name === "conforms");
+      const alike = (code) => (["exact", "dialect"].includes(verdicts[code][0]) ? right : code);
       const counts = this.index.cases.map(() => new Uint32Array(verdicts.length));
       for (let at = 0; at < this.size; at += 1) if (verdicts[verdict(at)][3]) counts[this.index.case[at]][alike(verdict(at))] += 1;
       const most = counts.map((of) => of.indexOf(Math.max(...of)));

@@ -1,7 +1,7 @@
-// The matrix of the front page: drawn again for the cells of a view, and walked with the arrow keys.
+// The matrix: drawn again for the cells of a view, and walked with the arrow keys.
 // What a field says of its cells is what matrix.py says: a test compares the two.
 "use strict";
-conformance.matrix = ((site, {make}) => {
+conformance.matrix = ((site, {make}, walk) => {
 
   // Counts of verdicts and stands by field, as one array of numbers: [clause][column][verdict..., stand..., missing].
   function counted(cells, positions, query) {
@@ -73,8 +73,7 @@ conformance.matrix = ((site, {make}) => {
         row, clause: row.dataset.clause, at: words.clauses.findIndex(([number]) => number === row.dataset.clause),
         fields: [...row.cells].slice(1, 1 + this.columns.length),
       }));
-      this.listen();
-      this.settle();
+      this.settle = walk(table);
     }
     // Draws the fields of those cells; filters that name columns or rows hide the others.
     show(cells, positions, query) {
@@ -119,43 +118,6 @@ conformance.matrix = ((site, {make}) => {
       const row = this.rows.find((each) => each.clause === key.slice(0, key.indexOf("@")));
       row?.fields[this.columns.indexOf(key.slice(key.indexOf("@") + 1))]?.classList.add("listed");
     }
-    // One stop of the Tab key for the whole body; arrows, Home and End go on from there.
-    settle() {
-      const links = [...this.table.querySelectorAll("tbody a")];
-      for (const each of links) each.tabIndex = -1;
-      // By what the filters hide: the page itself may not be shown yet.
-      const first = links.find((each) => !each.closest("td[hidden], tr[hidden], tbody[hidden]"));
-      if (first) first.tabIndex = 0;
-    }
-    listen() {
-      this.table.addEventListener("focusin", (event) => {
-        const link = event.target.closest("tbody a");
-        if (!link) return;
-        const stop = this.table.querySelector('tbody a[tabindex="0"]');
-        if (stop) stop.tabIndex = -1;
-        link.tabIndex = 0;
-      });
-      this.table.addEventListener("keydown", (event) => {
-        const cell = event.target.closest("tbody td, tbody th");
-        const next = cell && !event.ctrlKey && !event.altKey && !event.metaKey && this.beside(cell, event.key);
-        if (!next) return;
-        event.preventDefault();
-        next.focus();
-      });
-    }
-    // The link that a key leads to: fields without one, and hidden ones, are passed over.
-    beside(cell, key) {
-      const row = [...cell.parentElement.cells];
-      const rows = [...this.table.querySelectorAll("tbody tr:not(.section)")];
-      const column = [...rows].map((each) => each.cells[cell.cellIndex]);
-      const at = rows.indexOf(cell.parentElement);
-      const paths = {
-        ArrowRight: row.slice(cell.cellIndex + 1), ArrowLeft: row.slice(0, cell.cellIndex).reverse(),
-        ArrowDown: column.slice(at + 1), ArrowUp: column.slice(0, Math.max(0, at)).reverse(),
-        Home: row, End: [...row].reverse(),
-      };
-      return (paths[key] || []).map((each) => each?.querySelector("a")).find((each) => each && each.offsetParent !== null);
-    }
   }
   return {Matrix};
-})(conformance, conformance.marks);
+})(conformance, conformance.marks, conformance.walk);
