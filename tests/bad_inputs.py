@@ -70,7 +70,7 @@ BY_METAVAR: Mapping[str, tuple[str, ...]] = {
     "CHANGE": ("", "x", "regresion"),
     "text|markdown|json|junit": ("", "x", "JSON", "html"),
     "train|infer": ("", "x", "TRAIN", "trian"),
-    "NUMBERS": ("", "x", "[", "[1, 2", "[[1], [2, 3]]", "nan,", "1_0", "٣", "9" * 400, "1e400", "[" * 3000, "null", "{}", "true"),
+    "NUMBERS": ("", "x", "[", "[1, 2", "[[1], [2, 3]]", "1_0", "٣", "9" * 400, "1e400", "[" * 3000, "null", "{}", "true"),
     "[QUANTITY=]NUMBERS": ("", "x", "[", "nothing=1", "output=", "output=x", "=1", "[" * 3000),
     "AXES": ("", "x", "9", "-9", "1.5", "0,0", "٣"),
     "OPERATION": ("", "x", "batchnorm", "layer norm"),

@@ -46,6 +46,8 @@ REFUSED = (
     ("torch.nn.SyncBatchNorm+DistributedDataParallel-*", "*"),
     ("torch.ao.nn.intrinsic.qat.ConvBn-*", "float64"),
     ("torch.ao.nn.intrinsic.qat.ConvBn-*", "*float16"),
+    ("onnx.reference.InstanceNormalization-*", "bfloat16"),
+    ("keras.ops.moments+torch-*", "*"),
 )
 #: Columns whose file has the values of one replica alone, as is listed there too.
 OF_ONE_REPLICA = ("keras.layers.BatchNormalization+replicated+tensorflow-*", "tf_keras.*+replicated-*")
