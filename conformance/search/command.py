@@ -59,7 +59,7 @@ def fuzz(
 
     Exit 0 where nothing new was found, 1 where something was.
     """
-    check_names(implementation or (), (), own_adapters=bool(adapter))
+    check_names([*(implementation or ()), *filter(None, [against])], (), own_adapters=bool(adapter))
     from conformance.errors import UsageError
     from conformance.execution.pool import Limits
     from conformance.planning.plan import Selection

@@ -151,7 +151,7 @@ def test_no_healthy_variant_leaves_a_bound(judged: Mapping[str, list[tuple[float
 
 def test_most_numbers_are_decided(judged: Mapping[str, list[tuple[float, str, float]]]) -> None:
     """A bound that said nothing would never be left."""
-    assert np.mean([decided for *_, decided in judged["welford"]]) > 0.7
+    assert np.mean([decided for *_, decided in judged["welford"]]) > 0.6
 
 
 @pytest.mark.parametrize("op", ["layer_norm", "group_norm", "instance_norm"])
