@@ -84,8 +84,8 @@ def _mean_square(variant: Variant, x: Array) -> Array:
     if variant.statistics in (wide, wide_one_pass):
         return np.asarray(np.square(x.astype(np.float64)).mean(axis=0).astype(x.dtype))
     if variant.statistics is by_reciprocal:
-        return variant.sums(x * x) * (t(1) / t(len(x)))
-    return variant.sums(x * x) / t(len(x))
+        return np.asarray(variant.sums(x * x) * (t(1) / t(len(x))))
+    return np.asarray(variant.sums(x * x) / t(len(x)))
 
 
 def _rms_gradient(
