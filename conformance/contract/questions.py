@@ -48,6 +48,7 @@ _SUBJECTS: dict[str, dict[str, Any]] = {
     "centering": {},
     "differentiated_batch_norm": {},
     "differentiated_moments": {},
+    "differentiated_moments+images": {"shape": [2, 3, 2, 3], "feature_axes": [3]},
     "group_norm": {"options": {"groups": 3}, **_CHANNELS},
     "group_norm+last": {"options": {"groups": 3}, **_CHANNELS_LAST},
     "instance_norm": _CHANNELS,
