@@ -13,7 +13,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -27,7 +27,7 @@ from conformance.answers.translation_command import SETTINGS as TRANSLATE_SETTIN
 from conformance.answers.translation_command import translate
 from conformance.answers.vectors_command import export, judge
 from conformance.compare.command import compare
-from conformance.errors import ConformanceError, StorageError, SuiteError
+from conformance.errors import ConformanceError, StorageError, SuiteError, UsageError
 from conformance.planning.known_names import check_names
 from conformance.publish.command import publish
 from conformance.regression.command import regression
@@ -40,6 +40,9 @@ from conformance.runfile.terminal import plain
 from conformance.search.command import fuzz, properties
 from conformance.spec.tiers import Tier
 from conformance.throughput.command import throughput
+
+if TYPE_CHECKING:
+    from conformance.runfile.run import Run
 
 #: What Typer raises of a command line; it has no public name, since one release takes it from Click and another has its own.
 _Misused: Any = typer.BadParameter.__bases__[0]
@@ -168,8 +171,8 @@ def check(
 
     With --adapter, that adapter is asked what every one is asked, whatever its numbers are; exit code 1 where it fails.
     """
-    if adapter:
-        _check_adapters(adapter, files, python)
+    if adapter or python:
+        _check_adapters(adapter or [], files, python)
         return
     from conformance.reference.published import check as check_published
     from conformance.spec.causes import load_causes
@@ -187,15 +190,13 @@ def check(
         return
     if write_calls:
         from conformance.answers.native_learning import write_calls as write_native_calls
-        from conformance.runfile.reading import read
 
-        print(write_native_calls(spec_folder(), [read(path) for path in write_calls]))
+        print(write_native_calls(spec_folder(), _complete(write_calls)))
         return
     if write_costs:
         from conformance.run.recorded_costs import write_costs as write_cell_costs
-        from conformance.runfile.reading import read
 
-        print(write_cell_costs(spec_folder(), [read(path) for path in write_costs]))
+        print(write_cell_costs(spec_folder(), _complete(write_costs)))
         return
     spec = load(spec_folder(), case_files(files or []))
     for warning in check_published(spec):
@@ -215,16 +216,28 @@ def check(
         print(check_references([entry.case for entry in spec.cases]))
 
 
+def _complete(paths: list[Path]) -> list[Run]:
+    """Return the runs. Raises `UsageError` where one did not end: what is written from it would lack the rest."""
+    from conformance.runfile.reading import read
+
+    runs = [read(path) for path in paths]
+    for run in runs:
+        if not run.complete:
+            raise UsageError(f"{run.path}: holds {run.progress} and is no complete run")
+    return runs
+
+
 def _check_adapters(adapters: list[str], files: list[Path] | None, python: list[str] | None) -> None:
     """Print what the adapters' answers break, and exit with 1 where there is anything."""
     from conformance.contract.checking import check as check_contract
-    from conformance.errors import UsageError
     from conformance.execution.pool import Limits
     from conformance.run.programs import check_interpreters
     from conformance.run.session import FOLDER
 
     if files:
         raise UsageError("check: expected case files or --adapter, not both")
+    if not adapters:
+        raise UsageError("check: --python says where --adapter runs, and there is none")
     interpreters = pairs("--python", python)
     check_interpreters(interpreters, adapters)
     checked = check_contract(adapters, interpreters, FOLDER, Limits())

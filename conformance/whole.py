@@ -25,6 +25,18 @@ def check_place(path: Path) -> None:
         raise UsageError(f"{path}: cannot be written: nothing can be made in {above}")
 
 
+def check_folder(path: Path) -> None:
+    """Raise `UsageError` where no folder is and none can be made at `path`: asked before work that would be lost."""
+    try:
+        is_folder, is_there = path.is_dir(), _is_there(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    if is_there and not is_folder:
+        raise UsageError(f"{path}: expected a folder, and this is none")
+    if not is_there:
+        check_place(path)
+
+
 def _is_there(path: Path) -> bool:
     """Return whether anything is at `path`. Raises `OSError` where nothing can be, such as of too long a name."""
     try:

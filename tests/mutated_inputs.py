@@ -32,14 +32,14 @@ from unittest.mock import patch
 import numpy as np
 
 from conformance import cli
-from conformance.answers import vector_files
+from conformance.answers import native_learning, vector_files
 from conformance.errors import SpecErrors, UsageError
 from conformance.execution.answer import AnswerError, outcome_of, stretches_of
 from conformance.execution.pool import Workers
 from conformance.operations import OPERATIONS
 from conformance.planning.offer import offer_from
 from conformance.reproduce import evidence
-from conformance.run import session
+from conformance.run import recorded_costs, session
 from conformance.search.properties import recorded
 from conformance.spec import divergences, loader, tiers
 from conformance.spec.locations import spec_folder
@@ -253,7 +253,7 @@ def run_line(line: bytes, folder: Path) -> None:
         contextlib.chdir(folder),
         contextlib.redirect_stdout(told),
         contextlib.redirect_stderr(told),
-        _workless(),
+        workless(),
         patch.object(sys, "argv", ["conformance", *words]),
     ):
         code: object = None
@@ -274,7 +274,7 @@ def _belongings(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _workless() -> Iterator[None]:
+def workless() -> Iterator[None]:
     """Read the shipped spec once, and refuse where a process would be started or every case be written out."""
 
     def begins(*_: Any, **__: Any) -> None:
@@ -286,7 +286,9 @@ def _workless() -> Iterator[None]:
     with contextlib.ExitStack() as patches:
         patches.enter_context(patch.object(Workers, "__init__", begins))
         patches.enter_context(patch.object(subprocess, "Popen", begins))
-        patches.enter_context(patch.object(vector_files, "write", begins))
+        patches.enter_context(patch.object(vector_files, "_write_case", begins))
+        for module, writes in ((native_learning, "write_calls"), (recorded_costs, "write_costs")):
+            patches.enter_context(patch.object(module, writes, begins))
         for module in (loader, session, running, evidence, recorded):
             patches.enter_context(patch.object(module, "load", load))
         for module in (session, divergences, recorded):

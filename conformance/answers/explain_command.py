@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard
 import typer
 
 from conformance.errors import UsageError
+from conformance.run.number_option import EPSILON, TRAINED, decimal, whole
 
 if TYPE_CHECKING:
     from conformance.answers.explain_subject import Settings, Subject
@@ -32,13 +33,19 @@ _Op = Annotated[str, typer.Option(metavar="OPERATION", help="batch_norm, centeri
 _Axes = Annotated[
     str | None, typer.Option(metavar="AXES", help="The axes that are kept, one statistic for each index: -1, or 1,2.")
 ]
-_Epsilon = Annotated[float | None, typer.Option(metavar="X", help="What is added to the variance.")]
+_Epsilon = Annotated[
+    float | None, typer.Option(metavar="X", parser=decimal(0, EPSILON), help="What is added to the variance.")
+]
 _Decay = Annotated[
-    float | None, typer.Option(metavar="X", help="The weight of the old moving value: 1 - momentum in PyTorch.")
+    float | None,
+    typer.Option(
+        metavar="X", parser=decimal(0, 1), help="The weight of the old moving value: 1 - momentum in PyTorch."
+    ),
 ]
 _Mode = Annotated[str | None, typer.Option(metavar="train|infer", help="Omitted: both.")]
 _Trained = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Train steps on these data before the inference.")
+    int | None,
+    typer.Option(metavar="N", parser=whole(0, TRAINED), help="Train steps on these data before the inference."),
 ]
 _Dtype = Annotated[str, typer.Option(metavar="DTYPE", help="float64, float32, float16 or bfloat16.")]
 _Scale = Annotated[bool, typer.Option("--scale/--no-scale", help="Whether there is a gamma.")]

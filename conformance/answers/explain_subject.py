@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,7 +119,7 @@ def of_settings(settings: Settings) -> Subject:
 
 def _checked(settings: Settings) -> Operation:
     """Return the operation of settings that can be meant, before anything depends on them."""
-    data, epsilon, decay = settings.data, settings.epsilon, settings.decay
+    data = settings.data
     if settings.op not in OWN:
         raise UsageError(f"--op: expected one of {', '.join(OWN)}, got {settings.op!r}{hint(settings.op, OWN)}")
     if settings.mode not in (None, *MODES):
@@ -133,10 +132,6 @@ def _checked(settings: Settings) -> Operation:
         raise UsageError(f"--data: expected 1 to 8 axes, such as '[[1], [5]]', got {data.ndim}")
     if data.nbytes > INPUT_BYTES:
         raise UsageError(f"--data: {data.size} values, of at most {INPUT_BYTES // 8}")
-    if epsilon is not None and not 0 <= epsilon < math.inf:
-        raise UsageError(f"--epsilon: expected a number that is not negative, got {epsilon:g}")
-    if decay is not None and not 0 <= decay <= 1:
-        raise UsageError(f"--decay: expected the weight of the old moving value, from 0 to 1, got {decay:g}")
     if settings.trained and settings.mode == "train":
         raise UsageError("--trained: counts the train steps before an inference, so not with --mode train")
     if settings.upstream is not None and settings.upstream.values.size != data.size:

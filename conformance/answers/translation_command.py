@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from conformance.run.interpreters import pairs
+from conformance.run.number_option import FEATURES, RANK, whole
 
 #: What follows the options is the source's own arguments.
 SETTINGS: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -21,11 +22,17 @@ def translate(
     ],
     rank: Annotated[
         int | None,
-        typer.Option(min=2, max=5, help="The number of axes of the input; omitted: 4, and a proof for 2 too."),
+        typer.Option(
+            parser=whole(*RANK), metavar="N", help="The number of axes of the input; omitted: 4, and a proof for 2 too."
+        ),
     ] = None,
     features: Annotated[
         int | None,
-        typer.Option(min=1, help="How many features there are: 5 unless this, an argument or --weights says."),
+        typer.Option(
+            parser=whole(1, FEATURES),
+            metavar="N",
+            help="How many features there are: 5 unless this, an argument or --weights says.",
+        ),
     ] = None,
     weights: Annotated[
         Path | None,

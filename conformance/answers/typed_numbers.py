@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from conformance.errors import UsageError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _TOKEN = re.compile(
-    r"\s*(?P<token>[\[\](),]|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)\b)", re.IGNORECASE
+    r"\s*(?P<token>[\[\](),]|[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?(?:nan|inf(?:inity)?)\b)",
+    re.IGNORECASE,
 )
-_NUMBER = re.compile(r"[-+]?[\d.]")
+_NUMBER = re.compile(r"[-+]?[0-9.]")
 #: What printers put around the numbers: the name of the type before, and what describes the array after.
 _AROUND = re.compile(r"^\s*(?:[\w.]+)\(\s*(?P<inside>[\[(].*?[\])])\s*(?:,\s*\w+=.*)?\)\s*$", re.DOTALL)
 
@@ -80,7 +82,10 @@ def _tokens(option: str, text: str) -> Iterator[str]:
         if match is None:
             shown = text[position:].strip()[:20]
             raise UsageError(f"{option}: expected numbers, such as '[[1], [5]]', got {shown!r}")
-        yield match["token"].replace("(", "[").replace(")", "]")
+        token = match["token"]
+        if not _is_held(token):
+            raise UsageError(f"{option}: expected numbers that float64 holds, got {token[:40]!r}")
+        yield token.replace("(", "[").replace(")", "]")
         position = match.end()
 
 
@@ -104,6 +109,14 @@ def _nested(option: str, tokens: Iterator[str], texts: list[str]) -> list[Any]:
     if next(tokens, "") != "end" or len(stack) != 1:
         raise UsageError(f"{option}: its brackets do not match")
     return stack[0]
+
+
+def _is_held(token: str) -> bool:
+    """Return whether a number is no infinity and no zero that was not written as one."""
+    if not _NUMBER.match(token):
+        return True
+    value, digits = float(token), token.lower().partition("e")[0]
+    return math.isfinite(value) and (value != 0 or not re.search("[1-9]", digits))
 
 
 def _half_unit(text: str) -> float:

@@ -27,6 +27,7 @@ from conformance.errors import UsageError
 from conformance.operations import OPERATIONS
 from conformance.reference.inputs import inputs_of
 from conformance.spec.loader import Located, Spec
+from conformance.whole import check_folder
 
 INDEX = "index.json"
 _SCHEMAS = {"index": VectorIndex, "case": Vector, "results-header": ResultsHeader, "results": CaseResults}
@@ -35,8 +36,7 @@ _Value = TypeVar("_Value")
 
 def write(spec: Spec, cases: Sequence[Located], folder: Path, *, onnx: bool) -> str:
     """Write the cases as vectors into `folder`, in place of earlier ones, and return what that is. Raises `UsageError`."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: expected a folder, and this is a file")
+    check_folder(folder)
     if folder.is_dir() and any(folder.iterdir()):
         try:
             read_index(folder)

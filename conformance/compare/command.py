@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -14,6 +13,7 @@ import typer
 from conformance.compare.values import Comparison, FailOn, Policy
 from conformance.errors import UsageError
 from conformance.run.interpreters import pairs
+from conformance.run.number_option import DRIFT, decimal
 from conformance.runfile.terminal import plain
 
 
@@ -42,8 +42,10 @@ _Form = Annotated[
 ]
 _Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there; omitted: print it.")]
 _FailOn = Annotated[list[FailOn] | None, typer.Option(metavar="CHANGE", help="Count it as a regression too; repeats.")]
-_DriftFactor = Annotated[float, typer.Option(metavar="X", min=1.0, help="A score drifted that grew so much,")]
-_DriftFloor = Annotated[float, typer.Option(metavar="X", min=0.0, help="to such a part of its bound.")]
+_DriftFactor = Annotated[
+    float, typer.Option(metavar="X", parser=decimal(1, DRIFT), help="A score drifted that grew so much,")
+]
+_DriftFloor = Annotated[float, typer.Option(metavar="X", parser=decimal(0, DRIFT), help="to such a part of its bound.")]
 _Partial = Annotated[bool, typer.Option(help="Take runs that did not end, said on the face of it.")]
 
 
@@ -93,7 +95,12 @@ def compare(
         raise SystemExit(_speed(base_python, new_python, implementation, case, form, out))
     if not (base and new):
         raise UsageError("compare: expected --base RUN and --new RUN, or --base-python and --new-python")
-    comparison = _compared(base, new, _policy(drift_factor, drift_floor, fail_on), partial)
+    if implementation or case:
+        raise UsageError(
+            "compare: --implementation and --case say what is timed, beside --base-python and --new-python"
+        )
+    policy = Policy(drift_factor=drift_factor, drift_floor=drift_floor, fail_on=tuple(dict.fromkeys(fail_on or ())))
+    comparison = _compared(base, new, policy, partial)
     _give(_written(comparison, form), out)
     raise SystemExit(1 if comparison.regression else 0)
 
@@ -113,12 +120,6 @@ def _speed(
 
     sides = pairs("--base-python", base_python), pairs("--new-python", new_python)
     return compare_speed(*sides, tuple(implementation or ()), tuple(case or ()), form.value, out)
-
-
-def _policy(drift_factor: float, drift_floor: float, fail_on: list[FailOn] | None) -> Policy:
-    if not (math.isfinite(drift_factor) and math.isfinite(drift_floor)):
-        raise UsageError("--drift-factor and --drift-floor: expected a finite number")
-    return Policy(drift_factor=drift_factor, drift_floor=drift_floor, fail_on=tuple(dict.fromkeys(fail_on or ())))
 
 
 def _compared(base: Sequence[Path], new: Sequence[Path], policy: Policy, partial: bool) -> Comparison:

@@ -53,7 +53,7 @@ SCRIPTS = (
     "search.js",
     "tables.js",
 )
-STYLES = ("base.css", "marks.css", "matrix.css", "pages.css", "print.css")
+STYLES = ("base.css", "marks.css", "matrix.css", "pages.css", "tabs.css", "print.css")
 #: `<` and `&` could end the element or begin a comment; the separators end a line in older scripts.
 _ESCAPED = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 

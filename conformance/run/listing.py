@@ -29,6 +29,9 @@ def rows_of(what: Listable, interpreters: Mapping[str, str], adapters: Sequence[
         case Listable.CAUSES:
             return _cause_rows()
         case Listable.IMPLEMENTATIONS:
+            from conformance.run.programs import check_interpreters
+
+            check_interpreters(interpreters, adapters)
             return _implementation_rows(interpreters, adapters)
 
 

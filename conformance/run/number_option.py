@@ -14,6 +14,20 @@ _NUMBER = re.compile(r"([0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12})([eE][-+]?[0-9
 WORKERS = 1024
 #: Seconds of a deadline: one day.
 SECONDS = 86_400
+#: How many times a score may grow, and how many bounds it may reach.
+DRIFT = 10**9
+#: Cases drawn by one search.
+EXAMPLES = 10**9
+#: What another draw may be named by.
+SEEDS = 2**31 - 1
+#: What is added to a variance.
+EPSILON = 10**9
+#: Train steps on the same data, which a case repeats so often at the most.
+TRAINED = 1000
+#: Axes of an input.
+RANK = (2, 5)
+#: Features of a layer.
+FEATURES = 2**20
 #: Gibibytes of memory that a process may hold.
 GIBIBYTES = 4096
 

@@ -9,6 +9,7 @@ import typer
 
 from conformance.planning.known_names import check_names
 from conformance.run.choice_option import device_option, mode_option
+from conformance.run.number_option import EXAMPLES, SECONDS, SEEDS, decimal, whole
 
 
 def fuzz(
@@ -32,12 +33,22 @@ def fuzz(
     ] = False,
     examples: Annotated[
         int | None,
-        typer.Option(min=1, help="Cases drawn for each process; 1000 where neither this nor --seconds is given."),
+        typer.Option(
+            parser=whole(1, EXAMPLES),
+            metavar="N",
+            help="Cases drawn for each process; 1000 where neither this nor --seconds is given.",
+        ),
     ] = None,
-    seconds: Annotated[float | None, typer.Option(min=1, help="Of the whole search.")] = None,
-    shrinking: Annotated[float, typer.Option(min=0, help="Seconds for which one find is made smaller.")] = 60.0,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other cases.")] = 0,
-    cell_seconds: Annotated[float, typer.Option(min=0.1, help="A cell's deadline.")] = 60.0,
+    seconds: Annotated[
+        float | None, typer.Option(parser=decimal(1, SECONDS), metavar="SECONDS", help="Of the whole search.")
+    ] = None,
+    shrinking: Annotated[
+        float, typer.Option(parser=decimal(0, SECONDS), metavar="SECONDS", help="For which one find is made smaller.")
+    ] = 60.0,
+    seed: Annotated[int, typer.Option(parser=whole(0, SEEDS), metavar="N", help="Another seed draws other cases.")] = 0,
+    cell_seconds: Annotated[
+        float, typer.Option(parser=decimal(0.1, SECONDS), metavar="SECONDS", help="A cell's deadline.")
+    ] = 60.0,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where finds go; a search goes on with what is there.")
     ] = Path(".conformance/search"),
@@ -48,12 +59,16 @@ def fuzz(
 
     Exit 0 where nothing new was found, 1 where something was.
     """
-    check_names(implementation or (), (), own_adapters=bool(adapter))
+    check_names([*(implementation or ()), *filter(None, [against])], (), own_adapters=bool(adapter))
     from conformance.errors import UsageError
     from conformance.execution.pool import Limits
     from conformance.planning.plan import Selection
     from conformance.run.interpreters import pairs
+    from conformance.whole import check_folder
 
+    check_folder(out)
+    if against is not None and not against.strip():
+        raise UsageError("--against: expected the name of an implementation")
     if every and against is None:
         raise UsageError("--every-difference: expected --against IMPLEMENTATION beside it")
     try:
@@ -87,8 +102,11 @@ def properties(
     python: Annotated[
         list[str] | None, typer.Option("--python", metavar="GROUP=PATH", help="The interpreter of a framework group.")
     ] = None,
-    examples: Annotated[int, typer.Option(min=1, help="Of each property.")] = 5,
-    seed: Annotated[int | None, typer.Option(min=0, help="Draws other examples; omitted: always the same.")] = None,
+    examples: Annotated[int, typer.Option(parser=whole(1, EXAMPLES), metavar="N", help="Of each property.")] = 5,
+    seed: Annotated[
+        int | None,
+        typer.Option(parser=whole(0, SEEDS), metavar="N", help="Draws other examples; omitted: always the same."),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run file to write.")] = Path(
         ".conformance/properties.jsonl"
     ),

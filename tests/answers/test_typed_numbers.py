@@ -49,6 +49,10 @@ def test_half_a_unit_of_the_last_digit_is_left_open_and_nothing_of_a_whole_numbe
         ("[1]]", "its brackets do not match"),
         ("[[1, 2], [3]]", "expected rows of the same length"),
         ("1; import os", "got '; import os'"),
+        ("1e400", "expected numbers that float64 holds, got '1e400'"),
+        ("1e-400", "expected numbers that float64 holds, got '1e-400'"),
+        ("9" * 400, "expected numbers that float64 holds, got '9999"),
+        ("٣", "expected numbers, such as"),
     ],
 )
 def test_what_is_no_number_is_one_line_that_names_the_option(text: str, complaint: str) -> None:

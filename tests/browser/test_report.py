@@ -309,6 +309,27 @@ def test_on_paper_there_are_the_tables_alone(disk: Site, open_page: Callable[...
     assert page.locator("#matrix").is_visible()
 
 
+@pytest.mark.parametrize("single", [False, True], ids=["folder", "single"])
+def test_operations_are_tabs_for_pointer_keyboard_and_paper(
+    single: bool, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    """One panel at a time, which the arrow keys change without a script; on paper there are all of them."""
+    cases = tuple({**case(f"a.{op}"), "op": op} for op in ("batch_norm", "layer_norm", "rms_norm"))
+    made = run(*(record("exact", of=str(one["id"])) for one in cases), cases=cases)
+    place = tmp_path / ("site.html" if single else "site")
+    write([made], place, partial=False, single_file=single)
+    page = open_page(Site(address=place.as_uri(), single=single), "index.html")
+    tabs = page.locator(".tabs")
+    assert tabs.locator(".panel:visible").count() == 1
+    tabs.locator("label", has_text="layer norm").click()
+    assert tabs.locator(".panel:visible h3").inner_text().startswith("Layer norm")
+    page.keyboard.press("ArrowRight")
+    assert tabs.locator(".panel:visible h3").inner_text().startswith("Rms norm")
+    assert violations(page) == []
+    page.emulate_media(media="print")
+    assert tabs.locator(".panel:visible").count() == len(cases) + 1
+
+
 def test_hostile_text_is_shown_as_text(site: Site, open_page: Callable[..., Any]) -> None:
     """Markup, quotes, right-to-left text and ten thousand characters: as a title, and as a message."""
     for position, text in enumerate(HOSTILE):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from conformance.report.operations import OperationRow, operations
 from tests.report.test_frameworks import rows
 from tests.report_lines import case, record, report_of, run
+from tests.run_lines import TORCH, environment_line
 
 
 def of(*records: dict[str, object], **ops: str) -> tuple[OperationRow, ...]:
@@ -27,7 +28,10 @@ def test_an_operation_counts_its_own_cells_alone() -> None:
         ("layer_norm", 1, 2),
         ("batch_norm", 1, 1),
     ]
-    assert [[share.percent for share in row.by_framework if share] for row in found] == [["50.0"], ["100"]]
+    assert [[entry.agreement.percent for entry in row.judged if entry.agreement] for row in found] == [
+        ["50.0"],
+        ["100"],
+    ]
 
 
 def test_what_was_not_judged_is_no_row() -> None:
@@ -37,3 +41,21 @@ def test_what_was_not_judged_is_no_row() -> None:
 def test_an_operation_is_named_as_people_write_it() -> None:
     (row,) = of(record("exact", of="a.one"), one="layer_norm")
     assert row.words == "layer norm"
+
+
+def test_a_finding_stands_with_the_operation_that_shows_it() -> None:
+    """Implementations are of one operation each, and so is what is wrong with them."""
+    group = {
+        **record("deviates", "failed", of="a.one"),
+        "implementation": "x.GroupNorm",
+        "cell": "a.one::x.GroupNorm-eager-cpu",
+    }
+    offered = [
+        {"name": name, "op": op, "modes": ["eager"], "devices": ["cpu"], "profile": [], "documentation": ""}
+        for name, op in ((TORCH, "layer_norm"), ("x.GroupNorm", "group_norm"))
+    ]
+    cases = ({**case("a.one"), "op": "group_norm"}, {**case("a.two"), "op": "layer_norm"})
+    lines = (group, record("exact", of="a.two"))
+    report = report_of(run(*lines, cases=cases, environments=(environment_line(implementations=offered),)))
+    found = {row.op: [len(entry.findings) for entry in row.judged] for row in operations(report.cells, rows(report))}
+    assert found == {"group_norm": [1], "layer_norm": [0]}

@@ -25,7 +25,7 @@ from conformance.run.programs import check_interpreters
 from conformance.runfile import lines
 from conformance.runfile.notes import describe
 from conformance.runfile.structs import Record
-from conformance.runfile.writing import RunWriter
+from conformance.runfile.writing import Judges, RunWriter, check_replaceable
 from conformance.search.bench import Bench, one_thread
 from conformance.search.finding import known_of
 from conformance.search.properties.check import Checked, check
@@ -59,6 +59,7 @@ class PropertyOptions:
 def properties(options: PropertyOptions) -> int:
     """Check, write the run file, and return the exit code. Raises `UsageError`."""
     check_interpreters(options.interpreters, options.adapters)
+    check_replaceable(options.out, Judges.CELLS, narrowed=True)
     divergences = load_divergences(spec_folder() / "divergences.yaml", [], catalogue())
     offers: list[Offer] = []
     checked: list[tuple[Checked, Record]] = []
