@@ -104,7 +104,7 @@ def _run_and_time(session: nox.Session, options: argparse.Namespace, runs: list[
         failed = error
     if not options.rest and Path(runs[0]).is_file():
         timed = RESULTS / "throughput.jsonl"
-        _time(session, options, timed, "--tier", "smoke", "--within", str(SHORT))
+        _time(session, options, timed, "--tier", "smoke", "--batches", "1", "--within", str(SHORT))
         runs.append(str(timed))
     if failed is not None:
         raise failed

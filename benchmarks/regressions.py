@@ -1,6 +1,7 @@
-"""What a comparison of speed finds: `python benchmarks/regressions.py aa|slowed numpy|torch=PYTHON [COMPARISONS] [CASE-GLOB]...`.
+"""What a comparison of speed finds: `python benchmarks/regressions.py aa|slowed SUBJECT [COMPARISONS] [CASE-GLOB]...`.
 
-PYTHON is an interpreter with PyTorch, pytest and pytest-benchmark; NumPy is timed in the interpreter at hand. With `aa` both sides are the same: every alarm is
+SUBJECT is `torch=PYTHON`, timed eager, or `jax=PYTHON`, timed jitted: an interpreter with the library, pytest and
+pytest-benchmark; or `numpy`, timed in the interpreter at hand. With `aa` both sides are the same: every alarm is
 false; with `slowed` the new side takes a tenth longer at every call: every cell that is not called slower is missed.
 Campaigns of screening and confirmation go on until so many comparisons are made; each finding is printed, then the
 rates. Nothing else may use the machine meanwhile: 400 comparisons take about half an hour.
@@ -28,8 +29,8 @@ QUIET = 0.02
 
 def main(what: str, subject: str, comparisons: int, cases: tuple[str, ...]) -> None:
     """Compare until so many comparisons are made, and print what was found."""
-    selection = Selection(cases=cases, modes=("eager",))
     name, _, python = subject.partition("=")
+    selection = Selection(cases=cases, modes=("compiled",) if name == "jax" else ("eager",))
     interpreters = {name: python} if python else {}
     ours = f"{ROOT / 'adapters' / name / 'batch_norm.py'}:ADAPTER"
     theirs = f"{ROOT / 'benchmarks' / f'slowed_{name}'}.py:ADAPTER" if what == "slowed" else ours

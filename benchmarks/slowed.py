@@ -22,10 +22,11 @@ def adapter_file(name: str) -> ModuleType:
     return load_adapter(str(Path(__file__).parents[1] / "adapters" / name / "batch_norm.py"))
 
 
-def delayed(function: Callable[..., Any], live: Any, x: Any, upstream: Any) -> Any:
-    """Call and then spin for a tenth of the time that the call took."""
+def delayed(function: Callable[..., Any], wait: Callable[..., Any], live: Any, x: Any, upstream: Any) -> Any:
+    """Call, wait for the results, and then spin for a tenth of the time that both took."""
     started = time.perf_counter()
     results = function(live, x, upstream)
+    wait(live, results)
     end = started + (1 + PLANTED) * (time.perf_counter() - started)
     while time.perf_counter() < end:
         pass
@@ -39,7 +40,7 @@ def slowed(adapter: Adapter) -> Adapter:
 
 def _slowed(implementation: Implementation) -> Implementation:
     timed = {
-        name: functools.partial(delayed, function) if name in PASSES else function
+        name: functools.partial(delayed, function, implementation.timed["wait"]) if name in PASSES else function
         for name, function in implementation.timed.items()
     }
     return replace(implementation, timed=timed)

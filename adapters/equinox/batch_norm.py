@@ -105,7 +105,9 @@ def infer(live: Any, x: Any, upstream: Any) -> Quantities:
 
 def run(live: Any, layer: Any, x: Any, upstream: Any) -> Any:
     x, upstream = jax.device_put((x, upstream), live.device)
-    return live.step(layer, live.stored, x, upstream)
+    # The layer makes a flag of its own while it trains.
+    with jax.default_device(live.device):
+        return live.step(layer, live.stored, x, upstream)
 
 
 def step(layer: Any, stored: Any, x: Any, upstream: Any) -> Any:
@@ -121,7 +123,8 @@ def reload(live: Any) -> Any:
     file = io.BytesIO()
     eqx.tree_serialise_leaves(file, (live.layer, live.stored))
     file.seek(0)
-    live.layer, live.stored = eqx.tree_deserialise_leaves(file, built(live.build, live.device))
+    with jax.default_device(live.device):
+        live.layer, live.stored = eqx.tree_deserialise_leaves(file, built(live.build, live.device))
     return live
 
 

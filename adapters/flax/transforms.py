@@ -128,7 +128,9 @@ def exported(layer: Any, variables: Any, x: Any, upstream: Any, training: bool) 
 
 def run_further(live: Any, x: Any, upstream: Any, tangent: Any, training: bool) -> Quantities:
     arrays = jax.device_put((x, upstream, tangent), live.device)
-    quantities, gradients, second, live.variables = live.step(live.variables, *arrays, training=training)
+    # Of what nothing depends on, the derivatives are made where JAX makes what it is not told of.
+    with jax.default_device(live.device):
+        quantities, gradients, second, live.variables = live.step(live.variables, *arrays, training=training)
     again = {"second_grad_gamma": second["scale"]} if "scale" in second else {}
     return {**with_gradients(quantities, by_our_names(gradients)), **again}
 

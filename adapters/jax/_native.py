@@ -207,6 +207,7 @@ def adapter(library: str, versions: dict[str, str], *rows: Implementation) -> Ad
             "matmul precision": str(jax.config.jax_default_matmul_precision),
             "dtype promotion": str(jax.config.jax_numpy_dtype_promotion),
             "jit disabled": str(jax.config.jax_disable_jit),
+            "preallocation": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "default"),
             "XLA flags": os.environ.get("XLA_FLAGS", ""),
         },
         pool=POOL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import keras
@@ -84,6 +85,18 @@ def wait(live: Any, results: Any) -> None:
             pass
 
 
+def copy(live: Any, x: Any) -> Any:
+    """A copy in other memory: TensorFlow's `identity`, which Keras calls, need not be one."""
+    with keras.device(live.device):
+        return tf.raw_ops.DeepCopy(x=x) if BACKEND == "tensorflow" else keras.ops.copy(x)
+
+
+def clock(live: Any) -> float:
+    """Seconds, when the device has computed all that it was given."""
+    wait(live, None)
+    return time.perf_counter()
+
+
 def versions() -> dict[str, str]:
     match BACKEND:
         case "tensorflow":
@@ -105,12 +118,18 @@ def settings() -> dict[str, str]:
         case "torch":
             return shared | {
                 "deterministic algorithms": str(torch.are_deterministic_algorithms_enabled()),
+                "cuDNN": str(torch.backends.cudnn.version()),
+                "cuDNN enabled": str(torch.backends.cudnn.enabled),
+                "cuDNN allows TF32": str(torch.backends.cudnn.allow_tf32),
+                "matmul precision": torch.get_float32_matmul_precision(),
                 "CPU capability": torch.backends.cpu.get_cpu_capability(),
             }
         case "jax":
             return shared | {
                 "platform": jax.default_backend(),
                 "jit disabled": str(jax.config.jax_disable_jit),
+                "matmul precision": str(jax.config.jax_default_matmul_precision),
+                "preallocation": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "default"),
                 "XLA flags": os.environ.get("XLA_FLAGS", ""),
             }
         case _:

@@ -18,8 +18,10 @@ from conformance_adapters.keras._backend import (
     DTYPES,
     LACKS,
     MODES,
+    clock,
     compilations,
     compiled,
+    copy,
     devices,
     differentiate,
     differentiate_jax,
@@ -191,7 +193,8 @@ def run_layer(live: Any, x: Any, upstream: Any, training: bool) -> Any:
 
 
 def reload_layer(live: Any) -> Any:
-    live.layer = loaded(live)
+    with keras.device(live.device):
+        live.layer = loaded(live)
     live.step = live.prepare(live.layer, live.mode)
     return live
 
@@ -223,7 +226,8 @@ FREEZING = {"freeze": functools.partial(switch, False), "unfreeze": functools.pa
 def sgd(live: Any, learning_rate: float) -> None:
     variables = live.layer.trainable_variables
     gradients = [live.gradients[f"grad_{variable.name}"] for variable in variables]
-    keras.optimizers.SGD(learning_rate).apply(gradients, variables)
+    with keras.device(live.device):
+        keras.optimizers.SGD(learning_rate).apply(gradients, variables)
 
 
 def put(value: Any, device: str) -> Any:
@@ -236,12 +240,21 @@ def passes(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
     return {"train": functools.partial(step, training=True), "infer": functools.partial(step, training=False)}
 
 
+def placed(step: Callable[..., Any], live: Any, x: Any, upstream: Any, training: bool) -> Any:
+    """The step on its device, which is not the one that the backend would take where there are two."""
+    with keras.device(live.device):
+        return step(live, x, upstream, training)
+
+
 def timed(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
-    """A function that is told whether it trains, on tensors; NumPy has no pass with gradients."""
-    functions = {**passes(step), "train_forward": functools.partial(step, training=True)}
+    """A function that is told whether it trains, on tensors and on its device; NumPy has no pass with gradients."""
+    on_device = functools.partial(placed, step)
+    functions = {**passes(on_device), "train_forward": functools.partial(on_device, training=True)}
     if LACKS:
         del functions["train"]
-    return {"put": put, "get": array, "wait": wait, **functions}
+    # JAX tells of results, and not of a device, when it has computed: there each call is waited for.
+    clocks = {} if BACKEND == "jax" else {"clock": clock}
+    return {"put": put, "get": array, "wait": wait, **clocks, "copy": copy, **functions}
 
 
 FROZEN = Declared(

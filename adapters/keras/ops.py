@@ -202,7 +202,8 @@ def apply(live: Any, x: Any, upstream: Any) -> Quantities:
 
 
 def reload(live: Any) -> Any:
-    live.layer = loaded(live)
+    with keras.device(live.device):
+        live.layer = loaded(live)
     return live
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -67,6 +68,7 @@ def start(layer: Any, configuration: Configuration, state: Quantities, mode: str
         layer=layer if mode == "eager" else paddle.jit.to_static(layer, full_graph=True),
         mode=mode,
         learned=learned,
+        place=PLACES[device],
     )
 
 
@@ -76,7 +78,7 @@ def start_function(function: Any, configuration: Configuration, state: Quantitie
     learned = {GRADIENTS[name]: tensors[name] for name in GRADIENTS if name in tensors}
     for parameter in learned.values():
         parameter.stop_gradient = False
-    return SimpleNamespace(function=function, tensors=tensors, learned=learned)
+    return SimpleNamespace(function=function, tensors=tensors, learned=learned, place=PLACES[device])
 
 
 def state(live: Any) -> Quantities:
@@ -138,27 +140,41 @@ def put(array: Any, device: str) -> Any:
 
 def wait(live: Any, results: Any) -> None:
     """A CPU computes at once."""
-    if paddle.device.get_device() != "cpu":
-        paddle.device.synchronize()
+    if live.place != "cpu":
+        paddle.device.synchronize(live.place)
+
+
+def clock(live: Any) -> float:
+    """Seconds, when the device has computed all that it was given."""
+    wait(live, None)
+    return time.perf_counter()
+
+
+def copy(live: Any, x: Any) -> Any:
+    return x.clone()
 
 
 def timed_infer(live: Any, x: Any, upstream: Any) -> Any:
+    paddle.device.set_device(live.place)
     live.layer.eval()
     with paddle.no_grad():
         return {"output": live.layer(x)}
 
 
 def timed_train(live: Any, x: Any, upstream: Any) -> Any:
+    paddle.device.set_device(live.place)
     live.layer.train()
     return timed_gradients(live, live.layer, x, upstream)
 
 
 def timed_infer_function(live: Any, x: Any, upstream: Any) -> Any:
+    paddle.device.set_device(live.place)
     with paddle.no_grad():
         return {"output": live.function(x, training=False, **live.tensors)}
 
 
 def timed_train_function(live: Any, x: Any, upstream: Any) -> Any:
+    paddle.device.set_device(live.place)
     return timed_gradients(live, functools.partial(live.function, training=True, **live.tensors), x, upstream)
 
 
@@ -218,7 +234,7 @@ GLOBAL = (
 )
 DOCUMENTATION = "https://www.paddlepaddle.org.cn/documentation/docs/en/api/paddle/nn/"
 
-TIMED = {"put": put, "get": paddle.Tensor.numpy, "wait": wait}
+TIMED = {"put": put, "get": paddle.Tensor.numpy, "wait": wait, "clock": clock, "copy": copy}
 LAYER = Implementation(
     name="paddle.nn.BatchNorm",
     op="batch_norm",
@@ -271,6 +287,12 @@ ADAPTER = Adapter(
     versions={"paddlepaddle": paddle.__version__},
     settings={
         "oneDNN": str(paddle.get_flags("FLAGS_use_mkldnn")["FLAGS_use_mkldnn"]),
+        # A build without CUDA has no such flag, and raises.
+        **(
+            {"cuDNN deterministic": str(paddle.get_flags("FLAGS_cudnn_deterministic")["FLAGS_cudnn_deterministic"])}
+            if paddle.device.is_compiled_with_cuda()
+            else {}
+        ),
         "threads within an op": str(paddle.get_flags("FLAGS_paddle_num_threads")["FLAGS_paddle_num_threads"]),
     },
     implementations=(

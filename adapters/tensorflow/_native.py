@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,7 +52,7 @@ def run_layer(live: Any, x: Any, upstream: Any, training: bool) -> Any:
 
 def reload_checkpoint(live: Any) -> Any:
     checkpoint = tf.train.Checkpoint(layer=live.layer)
-    with tempfile.TemporaryDirectory() as folder:
+    with tf.device(live.device), tempfile.TemporaryDirectory() as folder:
         path = checkpoint.write(str(Path(folder, "layer")))
         for variable in live.layer.variables:
             variable.assign(tf.fill(variable.shape, tf.cast(7, variable.dtype)))
@@ -118,6 +119,24 @@ def wait(live: Any, results: Any) -> None:
         tf.test.experimental.sync_devices()
 
 
+def clock(live: Any) -> float:
+    """Seconds, when the device has computed all that it was given: there are no events to read."""
+    tf.test.experimental.sync_devices()
+    return time.perf_counter()
+
+
+def copy(live: Any, x: Any) -> Any:
+    """A copy in other memory, which `tf.identity` need not be."""
+    with tf.device(live.device):
+        return tf.raw_ops.DeepCopy(x=x)
+
+
+def placed(step: Callable[..., Any], live: Any, x: Any, upstream: Any, training: bool) -> Any:
+    """The step on its device, which is not the one that TensorFlow would take where there are two."""
+    with tf.device(live.device):
+        return step(live, x, upstream, training)
+
+
 def timed_layer(live: Any, x: Any, upstream: Any, training: bool) -> Any:
     return live.step(x, upstream, training)
 
@@ -127,9 +146,16 @@ def timed_function(live: Any, x: Any, upstream: Any, training: bool) -> Any:
 
 
 def timed(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
-    """A function that is told whether it trains, on tensors."""
-    forward = {"train_forward": functools.partial(step, training=True)}
-    return {"put": put, "get": lambda tensor: tensor.numpy(), "wait": wait, **passes(step), **forward}
+    """A function that is told whether it trains, on tensors and on its device."""
+    on_device = functools.partial(placed, step)
+    tools: dict[str, Callable[..., Any]] = {
+        "put": put,
+        "get": lambda tensor: tensor.numpy(),
+        "wait": wait,
+        "clock": clock,
+        "copy": copy,
+    }
+    return {**tools, **passes(on_device), "train_forward": functools.partial(on_device, training=True)}
 
 
 def settings() -> dict[str, str]:

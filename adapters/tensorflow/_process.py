@@ -35,5 +35,7 @@ def numerics(tf: Any) -> dict[str, str]:
         "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "deterministic ops": os.environ.get("TF_DETERMINISTIC_OPS", "default"),
         "TF32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
+        "cuDNN": str(tf.sysconfig.get_build_info().get("cudnn_version", "")),
+        "memory growth": os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "default"),
         "XLA flags": os.environ.get("XLA_FLAGS", ""),
     }

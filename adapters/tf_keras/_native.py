@@ -120,7 +120,8 @@ def state_layer(live: Any) -> Quantities:
 
 
 def reload_layer(live: Any) -> Any:
-    live.layer = loaded(live)
+    with tf.device(live.device):
+        live.layer = loaded(live)
     live.step = live.prepare(live.layer, live.mode)
     return live
 
@@ -149,7 +150,8 @@ FREEZING = {"freeze": functools.partial(switch, False), "unfreeze": functools.pa
 
 
 def sgd(live: Any, learning_rate: float) -> None:
-    tf_keras.optimizers.SGD(learning_rate).apply_gradients(learned_pairs(live))
+    with tf.device(live.device):
+        tf_keras.optimizers.SGD(learning_rate).apply_gradients(learned_pairs(live))
 
 
 def sgd_v1(live: Any, learning_rate: float) -> None:

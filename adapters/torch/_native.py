@@ -215,7 +215,11 @@ def settings() -> dict[str, str]:
         "deterministic algorithms": str(torch.are_deterministic_algorithms_enabled()),
         "oneDNN": str(torch.backends.mkldnn.is_available()),
         "cuDNN": str(torch.backends.cudnn.version()),
+        "cuDNN enabled": str(torch.backends.cudnn.enabled),
         "cuDNN allows TF32": str(torch.backends.cudnn.allow_tf32),
+        "cuDNN deterministic": str(torch.backends.cudnn.deterministic),
+        "cuDNN benchmark": str(torch.backends.cudnn.benchmark),
+        "matmul precision": torch.get_float32_matmul_precision(),
         "CPU capability": torch.backends.cpu.get_cpu_capability(),
     }
 

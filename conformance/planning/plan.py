@@ -133,6 +133,18 @@ def plan(
                 )
 
 
+def nothing_planned(selection: Selection, offers: Iterable[Offer]) -> str:
+    """Return in one line why no cell is selected, of a selection that takes a case."""
+    rows = [implementation for offer in offers for implementation in offer.implementations]
+    names = sorted({row.name for row in rows})
+    asked_for = [row for row in rows if _any(selection.implementations, row.name)]
+    devices = dict.fromkeys(device for row in asked_for for device in row.devices)
+    if devices and selection.devices and not set(selection.devices) & set(devices):
+        asked = " or ".join(selection.devices)
+        return f"nothing selected: --device {asked}: nothing here computes on it, only on {' and '.join(devices)}"
+    return f"nothing selected: no cell of {', '.join(names) or 'no implementation'} matches"
+
+
 def thread_keys(
     cases: Sequence[Located], offers: Iterable[Offer], selection: Selection, tiers: Tiers | None = None
 ) -> tuple[WorkerKey, ...]:

@@ -30,7 +30,7 @@ from conformance.report.ranked import SharedFinding, causes
 from conformance.report.scores import scores
 from conformance.report.seconds import KINDS, timed
 from conformance.report.shards import shards
-from conformance.report.throughput import PASSES, STANDINGS, throughput
+from conformance.report.throughput import DISTURBANCES, PASSES, STANDINGS, throughput
 from conformance.report.wording import STANDS, VERDICTS, stand
 from conformance.runfile.observed import shown
 
@@ -172,6 +172,7 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
                 **picture,
                 "passes": PASSES,
                 "standings": STANDINGS,
+                "disturbances": DISTURBANCES,
                 "took": timed(report.cells),
                 "kinds": KINDS,
             },

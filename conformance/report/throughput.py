@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import TypeAlias
 
 from conformance.report.model import TimedLine
 from conformance.report.scores import Curve
@@ -29,6 +30,18 @@ STANDINGS = {
     "voided": "void",
     "unmeasured": "not measured",
 }
+#: What voids a sample, as `conformance.throughput.contention` has it, in words.
+DISTURBANCES = {
+    "preempted": "made to leave a core",
+    "waited": "kept waiting for a core",
+    "pressure": "while anything waited for a core",
+    "queue": "beside more at work than there are cores",
+    "stolen": "while a hypervisor took the cores away",
+    "uneven": "with a median far above the quickest round",
+    "drift": "beside a bandwidth that drifted",
+}
+#: A case in one shape.
+_Sized: TypeAlias = tuple[str, tuple[int, ...]]
 #: Scores are drawn between these powers of ten.
 LOW, HIGH = -6, 2
 
@@ -54,6 +67,19 @@ class Timing:
         return number_from(self.measurement.score)
 
     @property
+    def spread(self) -> tuple[float, float] | None:
+        """The quartiles of its rounds, in seconds a call: the lowest and the highest of its batches; None: not recorded."""
+        batches = self.measurement.statistics
+        return (min(batch.q1 for batch in batches), max(batch.q3 for batch in batches)) if batches else None
+
+    @property
+    def claim(self) -> tuple[int, float, float]:
+        """How it is sorted among those of its case and pass: scores by the limit, the others by their seconds."""
+        if self.line.standing == "scored":
+            return 0, -self.measurement.fractions.compulsory, self.measurement.seconds
+        return 1 if self.compares else 2, 0.0, self.measurement.seconds
+
+    @property
     def compares(self) -> bool:
         """Whether it compares with others on its case, whether or not the memory is what limits it."""
         return self.line.standing in ("scored", "launch_bound", "cached")
@@ -61,7 +87,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedCase:
-    """One case with all that was timed of it, by pass and the fastest first."""
+    """One case in one shape with all that was timed of it, by pass and what claims most first."""
 
     name: str
     shape: str
@@ -102,6 +128,20 @@ class Throughput:
     #: Implementation and reason -> how many of its passes were not measured for it.
     unmeasured: Mapping[tuple[str, str], int]
     standings: Mapping[str, int]
+    contention: Contention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contention:
+    """How often something else used the machine."""
+
+    #: Samples that were taken, and those that were void.
+    samples: int
+    void: int
+    #: What disturbed them -> how many of the void ones.
+    reasons: Mapping[str, int]
+    #: The passes that were never quiet, and have no number.
+    never: tuple[ThroughputLine, ...]
 
 
 def throughput(timed: Sequence[TimedLine]) -> Throughput:
@@ -112,7 +152,8 @@ def throughput(timed: Sequence[TimedLine]) -> Throughput:
         if timed_line.line.measurement is not None
     ]
     scored = [timing for timing in timings if timing.line.standing == "scored"]
-    missed = [timed_line.line for timed_line in timed if timed_line.line.measurement is None]
+    lines = [timed_line.line for timed_line in timed]
+    missed = [line for line in lines if line.measurement is None and line.standing != "voided"]
     return Throughput(
         cases=tuple(_cases(timings)),
         scattered=tuple(
@@ -121,35 +162,52 @@ def throughput(timed: Sequence[TimedLine]) -> Throughput:
         ),
         shares=tuple(_shares(timings)),
         unmeasured=Counter((line.implementation, line.why) for line in missed),
-        standings=Counter(timed_line.line.standing for timed_line in timed),
+        standings=Counter(line.standing for line in lines),
+        contention=_contention(lines),
+    )
+
+
+def _contention(lines: Sequence[ThroughputLine]) -> Contention:
+    voids = [reasons for line in lines for reasons in line.voided]
+    counted = sum(len(line.measurement.batches) for line in lines if line.measurement is not None)
+    return Contention(
+        samples=counted + len(voids),
+        void=len(voids),
+        reasons=Counter(reason for reasons in voids for reason in reasons),
+        never=tuple(line for line in lines if line.standing == "voided" and line.measurement is None),
     )
 
 
 def _cases(timings: Sequence[Timing]) -> Iterator[TimedCase]:
-    fastest: dict[tuple[str, str, str], float] = {}
+    fastest: dict[tuple[_Sized, str, str], float] = {}
     for timing in timings:
         if timing.compares:
             key = _rivals(timing)
             fastest[key] = min(fastest.get(key, math.inf), timing.measurement.seconds)
     order = list(PASSES)
-    for name in dict.fromkeys(timing.line.case for timing in timings):
+    # Runs of machines with other caches have other shapes, which compare with none but their own.
+    for sized in dict.fromkeys(_sized(timing) for timing in timings):
         of_case = sorted(
-            (timing for timing in timings if timing.line.case == name),
-            key=lambda timing: (order.index(timing.line.pass_), not timing.compares, timing.measurement.seconds),
+            (timing for timing in timings if _sized(timing) == sized),
+            key=lambda timing: (order.index(timing.line.pass_), timing.claim),
         )
         yield TimedCase(
-            name=name,
+            name=sized[0],
             shape="×".join(str(size) for size in of_case[0].line.shape),
             dtype=of_case[0].line.dtype,
             timings=tuple(replace(timing, ratio=_ratio(timing, fastest)) for timing in of_case),
         )
 
 
-def _rivals(timing: Timing) -> tuple[str, str, str]:
-    return timing.line.case, timing.line.pass_, timing.line.device
+def _sized(timing: Timing) -> _Sized:
+    return timing.line.case, timing.line.shape
 
 
-def _ratio(timing: Timing, fastest: Mapping[tuple[str, str, str], float]) -> float | None:
+def _rivals(timing: Timing) -> tuple[_Sized, str, str]:
+    return _sized(timing), timing.line.pass_, timing.line.device
+
+
+def _ratio(timing: Timing, fastest: Mapping[tuple[_Sized, str, str], float]) -> float | None:
     least = fastest[_rivals(timing)] if timing.compares else 0.0
     return timing.measurement.seconds / least if least else None
 

@@ -22,7 +22,7 @@ from conformance.planning.costs import FILE as COSTS
 from conformance.planning.costs import load_costs
 from conformance.planning.discovery import WorkerKey, holding, keys
 from conformance.planning.offer import check_unique
-from conformance.planning.plan import Cell, Offer, Selection, plan, thread_keys
+from conformance.planning.plan import Cell, Offer, Selection, nothing_planned, plan, thread_keys
 from conformance.planning.shards import Shard, share
 from conformance.run.first_report import FirstReport, smoke_cells
 from conformance.run.live import live_on_terminal
@@ -106,7 +106,7 @@ def run(options: RunOptions) -> Ran:
             everything = list(plan(spec.cases, offers, options.selection, tiers))
             costs = load_costs(spec_folder() / COSTS)
         if not everything and not failures:
-            raise UsageError(_nothing(offers))
+            raise UsageError(nothing_planned(options.selection, offers))
         cells = share(everything, options.shard, costs) if options.shard else everything
         narrowed = options.narrowed or bool(failures)
         old = resumed(options, spec, offers) if options.resume else None
@@ -327,11 +327,6 @@ def resumed(options: RunOptions, spec: Spec, offers: Sequence[Offer]) -> Run | N
             if getattr(before, part) != getattr(environment, part):
                 raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {getattr(environment, part)}")
     return old
-
-
-def _nothing(offers: Sequence[Offer]) -> str:
-    names = sorted({implementation.name for offer in offers for implementation in offer.implementations})
-    return f"nothing selected: no cell of {', '.join(names) or 'no implementation'} matches"
 
 
 def _exit_code(code: int, prepared: Prepared) -> int:

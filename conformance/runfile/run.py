@@ -98,6 +98,17 @@ def _check_unique(path: Path, noun: str, names: Sequence[str]) -> None:
         raise UsageError(f"{path}: the {noun} {twice} is recorded twice")
 
 
+def _has_what_it_says(timing: ThroughputLine) -> bool:
+    """Return whether a line has numbers where it is measured, and either those or void samples where it is void."""
+    match timing.standing:
+        case "unmeasured":
+            return timing.measurement is None
+        case "voided":
+            return timing.measurement is not None or bool(timing.voided)
+        case _:
+            return timing.measurement is not None
+
+
 def _check_references(run: Run) -> None:
     """Raise `UsageError` where a line refers to another that is not there, or is of both kinds of run."""
     working = {environment.id for environment in run.environments if environment.failed is None}
@@ -109,7 +120,7 @@ def _check_references(run: Run) -> None:
     for timing in run.throughput:
         if timing.environment not in working:
             raise UsageError(f"{run.path}: the timing {timing.timed} is of no environment in that file")
-        if (timing.measurement is None) is not (timing.standing == "unmeasured"):
+        if not _has_what_it_says(timing):
             raise UsageError(f"{run.path}: the timing {timing.timed} is {timing.standing}, which its numbers deny")
         if timing.measurement is not None and not timing.pass_:
             raise UsageError(f"{run.path}: the timing {timing.timed} names no pass")

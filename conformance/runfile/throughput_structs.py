@@ -21,6 +21,8 @@ class RecordedEffort(Part, frozen=True, kw_only=True):
     batches: int
     seconds: float
     rounds: int
+    #: Batches at most, of a call whose batches differ; None: as many as at least.
+    most: int | None = None
 
 
 class ThroughputPlan(Part, frozen=True, kw_only=True):
@@ -29,6 +31,11 @@ class ThroughputPlan(Part, frozen=True, kw_only=True):
     planned: int
     effort: RecordedEffort | None = None
     cache: int | None = None
+    #: How it was measured. 1: only a drifting bandwidth voids, and a void line keeps its numbers. 2: contention voids
+    #: a sample, a line of void samples has no numbers, and the shapes follow the machine.
+    method: int = 1
+    #: Bytes of the machine's memory, which bound the shapes.
+    memory: int | None = None
 
 
 class BatchTimes(Part, frozen=True, kw_only=True):
@@ -49,6 +56,20 @@ class BatchStatistics(Part, frozen=True, kw_only=True):
     max: float
     rounds: int
     iterations: int
+
+
+class Conditions(Part, frozen=True, kw_only=True):
+    """What else the machine did meanwhile, as `conformance.worker.conditions` notes it; None: the system does not tell."""
+
+    seconds: float
+    cores: int
+    busy: float
+    elsewhere: float | None = None
+    others: int | None = None
+    switches: int | None = None
+    waited: float | None = None
+    stalled: float | None = None
+    stolen: float | None = None
 
 
 class WarmUp(Part, frozen=True, kw_only=True, omit_defaults=False):
@@ -78,6 +99,8 @@ class Measurement(Part, frozen=True, kw_only=True):
     score: Number | None = None
     batches: tuple[BatchTimes, ...] = ()
     statistics: tuple[BatchStatistics, ...] = ()
+    #: Under which each of the batches was measured.
+    conditions: tuple[Conditions, ...] = ()
     tensor_bytes: int | None = None
     #: Tensors that must be moved.
     traffic: Shares | None = None
@@ -100,3 +123,5 @@ class ThroughputLine(Line, frozen=True, kw_only=True, tag="throughput"):
     feature_axes: tuple[int, ...] = ()
     why: str = ""
     measurement: Measurement | None = None
+    #: Samples that were void, with all that disturbed each; the numbers are of the others.
+    voided: tuple[tuple[str, ...], ...] = ()

@@ -6,7 +6,6 @@ written by the program. A triad, a = b + s·c, is two passes in NumPy; add, a = 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from conformance.worker.conditions import cores
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -34,11 +35,6 @@ def last_level_cache() -> int:
 def _size(text: str) -> int:
     units = {"K": 2**10, "M": 2**20, "G": 2**30}
     return int(text[:-1]) * units[text[-1]] if text[-1] in units else int(text)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Bandwidth:

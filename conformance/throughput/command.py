@@ -29,7 +29,10 @@ def throughput(
         ".conformance/throughput.jsonl"
     ),
     batches: Annotated[
-        int, typer.Option(parser=whole(1, 10_000), metavar="N", help="Batches of each call, in turn with all others.")
+        int,
+        typer.Option(
+            parser=whole(1, 10_000), metavar="N", help="Batches of each call at least, in turn with all others."
+        ),
     ] = 2,
     seconds: Annotated[
         float, typer.Option(parser=decimal(0.001, SECONDS), metavar="SECONDS", help="Of one batch.")
@@ -41,7 +44,7 @@ def throughput(
 ) -> None:
     """Time the cases of throughput and write a run file, of which a report is made together with others.
 
-    Nothing else should use the machine meanwhile: what was disturbed is measured again, and voided in the end.
+    Nothing else should use the machine meanwhile: what was disturbed is measured again, and has no number in the end.
     """
     check_names(implementation or (), case or (), own_adapters=bool(adapter), folder="throughput")
     from conformance.execution.pool import Limits

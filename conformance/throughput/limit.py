@@ -12,18 +12,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import harmonic_mean, median
+from statistics import median
 
 from conformance.operations.operation import Traffic
 from conformance.precision import dtype_named
 from conformance.protocol import Configuration
+from conformance.throughput.contention import Batch
 
 #: Above this fraction a call was faster than the memory: it did not do the work, or was not waited for.
 POSSIBLE = 1.05
-#: Two bandwidths around one batch that differ by more say that something else used the machine.
-DRIFT = 0.10
 #: A call is launch-bound where so large a part of its time is what the smallest case takes.
 LAUNCHING = 0.5
+#: A tensor of less than so many last-level caches may stay there by half: the output of one call, which the next writes
+#: to again, is then moved half as often as is counted.
+HELD = 2
 #: A first reading that takes longer than the second by this part of a call computed what the call had not.
 LAZY = 0.5
 #: Seconds below which the difference of two readings is noise.
@@ -36,31 +38,12 @@ class Standing(StrEnum):
     SCORED = "scored"
     #: Most of its time is the same for the smallest case.
     LAUNCH_BOUND = "launch_bound"
-    #: What it must move fits into the last-level cache.
+    #: Half of a tensor or more can stay in the last-level cache from call to call.
     CACHED = "cached"
     #: It cannot be right.
     INVALID = "invalid"
-    #: The machine was not its own.
+    #: The machine was never its own: there is no number.
     VOIDED = "voided"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """One batch of calls: the median seconds of one, and the bandwidths before and after, in bytes a second."""
-
-    seconds: float
-    before: float
-    after: float
-
-    @property
-    def bandwidth(self) -> float:
-        """The bandwidth while it ran."""
-        return harmonic_mean((self.before, self.after))
-
-    @property
-    def drifted(self) -> bool:
-        """Whether the bandwidths around it differ too much for it to count."""
-        return drifted(self.before, self.after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +58,8 @@ class Fractions:
 class Evidence:
     """What is known of a measurement beside its batches."""
 
-    #: Bytes of the compulsory tensors.
-    moved: int
+    #: Bytes of one tensor of the input's size.
+    tensor: int
     #: Of the last-level cache, in bytes.
     cache: int
     #: Seconds that the smallest case takes by the same implementation, mode, device and pass; None: not measured.
@@ -85,11 +68,6 @@ class Evidence:
     reads: Sequence[tuple[float, float]] = ()
     #: What the timed call did not give, or gave in another form.
     missing: Sequence[str] = ()
-
-
-def drifted(before: float, after: float) -> bool:
-    """Return whether two bandwidths differ by more than a tenth of the lesser."""
-    return max(before, after) > (1 + DRIFT) * min(before, after)
 
 
 def tensor_bytes(configuration: Configuration) -> int:
@@ -119,12 +97,10 @@ def standing_of(fractions: Fractions, batches: Sequence[Batch], evidence: Eviden
         return Standing.INVALID, f"the timed call did not give {', '.join(evidence.missing)}"
     if is_lazy(evidence.reads, seconds):
         return Standing.INVALID, "its results were computed when they were read, which was not timed"
-    if any(batch.drifted for batch in batches):
-        return Standing.VOIDED, f"the bandwidth around it moved by more than {DRIFT:.0%}, at every attempt"
     if evidence.launch is not None and evidence.launch >= LAUNCHING * seconds:
         return Standing.LAUNCH_BOUND, f"{min(1.0, evidence.launch / seconds):.0%} of it is what the smallest case takes"
-    if evidence.moved <= evidence.cache:
-        return Standing.CACHED, "what must move fits into the last-level cache"
+    if evidence.tensor < HELD * evidence.cache:
+        return Standing.CACHED, f"a tensor is {evidence.tensor / evidence.cache:.2g} of the last-level cache"
     if fractions.compulsory > POSSIBLE:
         return Standing.INVALID, f"{fractions.compulsory:.2f} of the bandwidth: faster than the memory can be"
     return Standing.SCORED, ""

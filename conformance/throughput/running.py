@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ from conformance.errors import UsageError, WorkerError
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
 from conformance.planning.discovery import WorkerKey, holding, keys
-from conformance.planning.plan import Cell, Offer, Selection, plan
+from conformance.planning.plan import Cell, Offer, Selection, nothing_planned, plan
 from conformance.run.programs import check_interpreters
 from conformance.run.session import FOLDER
 from conformance.runfile import lines
@@ -25,7 +25,9 @@ from conformance.spec.loader import Spec, load
 from conformance.spec.locations import spec_folder
 from conformance.spec.tiers import load_tiers
 from conformance.throughput.bandwidth import Bandwidth, last_level_cache
+from conformance.throughput.limit import tensor_bytes
 from conformance.throughput.measuring import Effort, Machine, measure
+from conformance.throughput.sizing import Room, load_sizes, memory, sized
 from conformance.throughput.subject import can_be_timed, passes_of
 
 #: The cases that are timed, in a folder of the spec of their own: no run judges all of their values.
@@ -46,14 +48,27 @@ class TimingOptions:
     within: float | None = None
 
 
-def load_timed() -> Spec:
-    """Return the spec with the cases that are timed alone. Raises `SpecErrors`."""
+#: The number of the way in which this suite measures, `ThroughputPlan.method`.
+METHOD = 2
+#: What stands beside the cases and is none.
+_BESIDE = ("sizes", "tiers")
+
+
+def load_timed(room: Room | None = None) -> Spec:
+    """Return the spec with the cases that are timed alone, in the shapes for that room. Raises `SpecErrors`.
+
+    Without a room, in those of the machine at hand.
+    """
+    room = room or Room(cache=last_level_cache(), memory=memory())
     folder = spec_folder()
-    return load(folder, sorted(path for path in (folder / CASES).glob("*.yaml") if path.stem != "tiers"))
+    files = sorted(path for path in (folder / CASES).glob("*.yaml") if path.stem not in _BESIDE)
+    spec = load(folder, files)
+    sizes = load_sizes(folder / CASES / "sizes.yaml", [entry.case.id for entry in spec.cases])
+    return replace(spec, cases=tuple(replace(entry, case=sized(entry.case, sizes, room)) for entry in spec.cases))
 
 
 def check_timed() -> None:
-    """Check the cases that are timed and their tiers. Raises `SpecErrors`."""
+    """Check the cases that are timed, their sizes and their tiers. Raises `SpecErrors`."""
     spec = load_timed()
     load_tiers(spec_folder() / CASES / "tiers.yaml", [entry.case.id for entry in spec.cases])
 
@@ -88,12 +103,12 @@ def run(options: TimingOptions) -> int:
     with Workers(len(wanted), FOLDER, options.limits) as workers:
         cells, offers, failures = planned(spec, wanted, options.selection, workers)
         if not cells:
-            raise UsageError("nothing selected: no case of throughput matches")
+            raise UsageError(nothing_planned(options.selection, offers))
         with RunWriter(options.out, Judges.TIMINGS) as writer:
             _open(writer, options, cells, offers, failures)
             bandwidth = Bandwidth()
             end = math.inf if options.within is None else time.monotonic() + options.within
-            machine = Machine(workers, bandwidth, last_level_cache(), options.effort, end)
+            machine = Machine(workers, bandwidth, last_level_cache(), options.effort, end=end)
             timed = 0
             for line in _timed(cells, machine):
                 writer.add(line)
@@ -116,8 +131,10 @@ def _open(
     effort = options.effort
     about = ThroughputPlan(
         planned=subjects,
-        effort=RecordedEffort(batches=effort.batches, seconds=effort.seconds, rounds=effort.rounds),
+        effort=RecordedEffort(batches=effort.batches, seconds=effort.seconds, rounds=effort.rounds, most=effort.most),
         cache=last_level_cache(),
+        memory=memory(),
+        method=METHOD,
     )
     writer.add(msgspec.structs.replace(header, throughput=about, started=time.strftime("%Y-%m-%dT%H:%M:%S%z")))
     for offer in offers:
@@ -128,10 +145,28 @@ def _open(
 
 def _timed(cells: Sequence[Cell], machine: Machine) -> Iterator[ThroughputLine]:
     """Yield the lines of the cells, case by case, and say on a terminal how far it is."""
-    groups = [list(group) for _, group in itertools.groupby(cells, key=lambda cell: cell.case.id)]
-    # The smallest first: what it takes tells what a call costs before it moves anything.
-    groups.sort(key=lambda group: math.prod(group[0].case.shape))
+    groups = ordered(cells)
     started = time.monotonic()
+    left = sum(map(len, groups))
     for number, group in enumerate(groups, 1):
+        # Each case may take its part of the time that is left; what it leaves is the others'.
+        machine.end_of_case = time.monotonic() + (machine.end - time.monotonic()) * len(group) / left
+        left -= len(group)
         yield from measure(group, machine)
         print(f"{number} of {len(groups)} cases: {group[0].case.id}, {time.monotonic() - started:.0f} s", flush=True)
+
+
+def ordered(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Return the cells case by case: those of the smallest tensors first, and of equal ones what trains first.
+
+    What the smallest takes tells what a call costs before it moves anything; training has most to measure, and is what
+    a limit of time must not cut off.
+    """
+    groups = [list(group) for _, group in itertools.groupby(cells, key=lambda cell: cell.case.id)]
+
+    def order(group: Sequence[Cell]) -> tuple[int, bool]:
+        case = group[0].case
+        # As powers of two: tensors that were grown to one size differ by a part of a row.
+        return round(math.log2(tensor_bytes(case.configuration))), case.performed[0].step != "train"
+
+    return sorted(groups, key=order)

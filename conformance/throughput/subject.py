@@ -23,7 +23,8 @@ from conformance.runfile.throughput_structs import (
     TimingStanding,
     WarmUp,
 )
-from conformance.throughput.limit import Batch, Evidence, fractions_of, standing_of, tensor_bytes
+from conformance.throughput.contention import Batch, Disturbance, never_quiet
+from conformance.throughput.limit import Evidence, Standing, fractions_of, standing_of, tensor_bytes
 from conformance.throughput.verifying import Accuracy
 
 #: Pass -> the pass whose bytes must move.
@@ -62,6 +63,8 @@ class Measured:
     warmed: Mapping[str, Any]
     #: What pytest-benchmark says of each batch.
     statistics: Sequence[Mapping[str, Any]]
+    #: Of each void sample, what disturbed it.
+    voids: Sequence[Sequence[Disturbance]]
     accuracy: Accuracy
     evidence: Evidence
 
@@ -96,22 +99,36 @@ def measured_line(subject: Subject, measured: Measured) -> ThroughputLine:
         verdict=measured.accuracy.verdict,
         score=number(measured.accuracy.score),
         batches=tuple(
-            BatchTimes(seconds=batch.seconds, before=batch.before, after=batch.after) for batch in measured.batches
+            BatchTimes(seconds=batch.seconds, before=batch.bandwidths.before, after=batch.bandwidths.after)
+            for batch in measured.batches
         ),
-        statistics=tuple(msgspec.convert(dict(statistics), BatchStatistics) for statistics in measured.statistics),
+        statistics=tuple(_statistics(statistics) for statistics in measured.statistics),
+        conditions=tuple(batch.conditions for batch in measured.batches if batch.conditions is not None),
         tensor_bytes=tensor,
         traffic=Shares(compulsory=traffic.compulsory, streaming=traffic.streaming),
     )
-    return _line(subject.cell, subject.name, standing.value, why, measurement)
+    line = _line(subject.cell, subject.name, standing.value, why, measured.voids)
+    return msgspec.structs.replace(line, measurement=measurement)
 
 
-def unmeasured_line(cell: Cell, name: PassName, why: str) -> ThroughputLine:
+def _statistics(statistics: Mapping[str, Any]) -> BatchStatistics:
+    return msgspec.convert({name: statistics[name] for name in BatchStatistics.__struct_fields__}, BatchStatistics)
+
+
+def voided_line(subject: Subject, voids: Sequence[Sequence[Disturbance]]) -> ThroughputLine:
+    """Return the line of a subject of which every sample was void: it has no number."""
+    return _line(subject.cell, subject.name, Standing.VOIDED.value, never_quiet(voids), voids)
+
+
+def unmeasured_line(
+    cell: Cell, name: PassName, why: str, voids: Sequence[Sequence[Disturbance]] = ()
+) -> ThroughputLine:
     """Return the line of a subject that was not measured; of a cell without passes, `name` is empty."""
-    return _line(cell, name, "unmeasured", why)
+    return _line(cell, name, "unmeasured", why, voids)
 
 
 def _line(
-    cell: Cell, name: PassName, standing: TimingStanding, why: str, measurement: Measurement | None = None
+    cell: Cell, name: PassName, standing: TimingStanding, why: str, voids: Sequence[Sequence[Disturbance]]
 ) -> ThroughputLine:
     configuration = cell.case.configuration
     return ThroughputLine(
@@ -128,5 +145,5 @@ def _line(
         standing=standing,
         feature_axes=configuration.feature_axes,
         why=why,
-        measurement=measurement,
+        voided=tuple(tuple(reason.value for reason in reasons) for reasons in voids),
     )

@@ -16,7 +16,7 @@ from conformance.planning.plan import Cell
 from conformance.reference.expected import References
 from conformance.reference.inputs import StepInputs, inputs_of
 from conformance.reference.step_state import StepState
-from conformance.spec.case import Case, Train
+from conformance.spec.case import Case, Infer, Train
 from conformance.spec.causes import catalogue
 from conformance.verdict import Verdict, worst
 
@@ -43,27 +43,35 @@ def features_judged(count: int) -> list[int]:
 
 
 def accuracy(
-    cell: Cell, name: str, x: Array, upstream: Array, settled: Mapping[str, Any], features: Sequence[int]
+    cell: Cell,
+    name: str,
+    arrays: tuple[Array, Array | None],
+    settled: Mapping[str, Any],
+    features: Sequence[int],
+    references: References,
 ) -> Accuracy:
-    """Return how right one call of the pass `name` was, of those features of the input `x`.
+    """Return how right one call of the pass `name` was, of those features of its input and upstream gradient.
 
     `settled` is what the worker says of it: the number of calls before it, the state before and after, and what it
     gave. Gradients are asked of the pass that has them.
     """
+    x, upstream = arrays
     narrow = narrowed(cell.case, len(features))
     axis = cell.case.configuration.feature_axes[0]
     (step,) = inputs_of(narrow).steps
     inputs = StepInputs(
         step=step.step,
         input=np.take(x, features, axis),
-        upstream=np.take(upstream, features, axis) if name == "train" else None,
+        upstream=None if upstream is None or name != "train" else np.take(upstream, features, axis),
     )
+    # Inferences begin from one state, training each from its own, whose numbers nobody asks for again.
+    kept = references if isinstance(step.step, Infer) else References()
     walk = Walk(
         state={name: settled["before"].get(name, value) for name, value in inputs_of(narrow).initial.items()},
         steps=StepState(trained=settled["trained"] if isinstance(step.step, Train) else 0),
     )
     outcome = Produced(quantities=settled["quantities"], state=settled["after"], seconds=0.0, compilations=1)
-    judged = StepJudge(replace(cell, case=narrow), 1, inputs, walk, References()).judge(outcome).quantities
+    judged = StepJudge(replace(cell, case=narrow), 1, inputs, walk, kept).judge(outcome).quantities
     scores = [quantity.score for quantity in judged if quantity.score is not None]
     formless = tuple(
         f"{quantity.quantity} ({text_of(quantity.causes, catalogue())})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def test_pass(benchmark: Any, timed_pass: Any) -> None:
-    """`timed_pass` comes from the plugin of `conformance.worker.timing`."""
-    benchmark(timed_pass)
+def test_pass(benchmark: Any, timed_pass: Any, watch: Any) -> None:
+    """`timed_pass` and `watch` come from the plugin of `conformance.worker.timing`."""
+    with watch:
+        benchmark(timed_pass)

@@ -4,12 +4,14 @@ A pass is one forward computation, with or without its gradients. It is prepared
 A worker imports this module when it gets its first timing request, because only then must its interpreter have
 pytest and pytest-benchmark. The main process sends these requests, and each gets one answer:
 
-    {"step": "arrays", "input": ..., "upstream": ..., "copies": n}  -> {}; the next passes are called on these arrays
+    {"step": "arrays", "input": ..., "upstream": ..., "copies": n}  -> {}; the next passes are called on these arrays;
+                                                                       of inference the upstream gradient is None
     {"step": "prepare", "number": k, "pass": ..., ...}              -> seconds to construct it, of its first and second
                                                                        call, and the memory that one call takes
     {"step": "prepared"}                                            -> {}; all passes are prepared, so the NumPy arrays
                                                                        are dropped: the passes keep the library's own
-    {"step": "measure", "number": k, "seconds": s, "rounds": n}     -> pytest-benchmark's statistics of pass k
+    {"step": "measure", "number": k, "seconds": s, "rounds": n}     -> pytest-benchmark's statistics of pass k, and
+                                                                       under `conditions` what `Watch` noted
     {"step": "bandwidth", "number": k}                              -> bytes a second that a copy moves on its device
     {"step": "settle", "number": k, "features": [...]}              -> results and state of one more call, for these
                                                                        features only, and how long reading them takes
@@ -34,13 +36,14 @@ import numpy as np
 import pytest
 
 from conformance.protocol import Adapter, Array, Configuration, Implementation
+from conformance.worker.conditions import Watch
 from conformance.worker.layout import lay_out
 from conformance.worker.native import configuration_from, resolve
 
 #: Seconds for which a pass is warmed up at least; it is also called on every input at least once.
 _WARM = 0.1
 #: Calls whose results are read twice, to find results that are computed only when they are read.
-_READS = 3
+_READS = 2
 #: Copies of the input of which the fastest gives the bandwidth.
 _COPIES = 5
 
@@ -53,9 +56,9 @@ class Bench:
             raise ModuleNotFoundError("timing needs pytest-benchmark beside the library")
         self.implementations = {implementation.name: implementation for implementation in adapter.implementations}
         self.module = module
-        self.arrays: list[tuple[Array, Array]] = []
+        self.arrays: list[tuple[Array, Array | None]] = []
         self.size = 0
-        self.native: dict[Any, list[tuple[Any, Any]]] = {}
+        self.native: dict[Any, list[tuple[Any, ...]]] = {}
         self.passes: dict[int, TimedPass] = {}
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +108,7 @@ class Bench:
 
     def _native(
         self, implementation: Implementation, configuration: Configuration, device: str
-    ) -> list[tuple[Any, Any]]:
+    ) -> list[tuple[Any, ...]]:
         """Return each input and upstream gradient as arrays of the library, on the device.
 
         They are made once and shared by all implementations that convert arrays with the same function.
@@ -114,8 +117,8 @@ class Bench:
         key = id(put), device, configuration.memory
         if key not in self.native:
             self.native[key] = [
-                (put(self._laid(x, configuration), device), put(self._laid(upstream, configuration), device))
-                for x, upstream in self.arrays
+                tuple(None if array is None else put(self._laid(array, configuration), device) for array in pair)
+                for pair in self.arrays
             ]
         return self.native[key]
 
@@ -135,7 +138,7 @@ class TimedPass:
         implementation: Implementation,
         configuration: Configuration,
         live: Any,
-        inputs: Sequence[tuple[Any, Any]],
+        inputs: Sequence[tuple[Any, ...]],
         name: str,
         started: float,
         clock: Callable[..., float] | None,
@@ -240,12 +243,12 @@ class TimedPass:
         return value
 
 
-def rotated(x: Array, upstream: Array, copies: int) -> list[tuple[Array, Array]]:
+def rotated(x: Array, upstream: Array | None, copies: int) -> list[tuple[Array, Array | None]]:
     """Return `copies` pairs of input and upstream gradient: both rolled by 0, 1, 2 … places along the first axis.
 
     Their values differ from pair to pair, so that no result can be reused, and their statistics are the same.
     """
-    return [(turned(x, number), turned(upstream, number)) for number in range(copies)]
+    return [(turned(x, number), None if upstream is None else turned(upstream, number)) for number in range(copies)]
 
 
 def turned(array: Array, number: int) -> Array:
@@ -269,17 +272,22 @@ def _status(name: str) -> int:
 
 
 class _Plugin:
-    """A pytest plugin that hands the prepared pass, and its device's clock, to the benchmark in `timed_pass.py`.
+    """A pytest plugin that hands the prepared pass, its device's clock and a watch to the benchmark in `timed_pass.py`.
 
     It also answers pytest-benchmark's questions about the machine and the commit, so that no session looks for the answers.
     """
 
     def __init__(self, timed: TimedPass) -> None:
         self.timed = timed
+        self.watch = Watch()
 
     @pytest.fixture(name="timed_pass")
     def _timed_pass(self) -> TimedPass:
         return self.timed
+
+    @pytest.fixture(name="watch")
+    def _watch(self) -> Watch:
+        return self.watch
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         clock = self.timed.clock
@@ -296,7 +304,11 @@ class _Plugin:
 
 
 def measured(timed: TimedPass, seconds: float, rounds: int) -> dict[str, Any]:
-    """Measure the pass in one pytest-benchmark session and return its statistics over the rounds, in seconds a call."""
+    """Measure the pass in one pytest-benchmark session and return its statistics over the rounds, in seconds a call.
+
+    Under `conditions` stands what else the machine did meanwhile.
+    """
+    plugin = _Plugin(timed)
     with tempfile.TemporaryDirectory() as name:
         out = Path(name, "benchmark.json")
         code = pytest.main(
@@ -308,11 +320,11 @@ def measured(timed: TimedPass, seconds: float, rounds: int) -> dict[str, Any]:
                 f"--benchmark-min-rounds={rounds}", "--benchmark-min-time=0.0005", "--benchmark-warmup=off",
                 f"--benchmark-storage={Path(name, 'kept').as_uri()}",
             ],
-            plugins=[_Plugin(timed)],
+            plugins=[plugin],
         )  # fmt: skip
         if code != pytest.ExitCode.OK:
             raise RuntimeError(f"the benchmark ended with exit code {int(code)}")
         timed.results = {}
         (benchmark,) = json.loads(out.read_text(encoding="utf-8"))["benchmarks"]
     kept = ("min", "q1", "median", "q3", "max", "rounds", "iterations")
-    return {key: benchmark["stats"][key] for key in kept}
+    return {**{key: benchmark["stats"][key] for key in kept}, "conditions": plugin.watch.noted}

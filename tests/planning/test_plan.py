@@ -11,7 +11,7 @@ from conformance.errors import UsageError
 from conformance.operations import OPERATIONS
 from conformance.planning.discovery import limited
 from conformance.planning.offer import offer_from
-from conformance.planning.plan import Cell, Selection, plan, thread_keys
+from conformance.planning.plan import Cell, Selection, nothing_planned, plan, thread_keys
 from conformance.protocol import Declared
 from tests import shipped
 from tests.cells import INFER, RELOAD, TRAIN, case, key, located, offer, offered
@@ -238,3 +238,13 @@ def test_what_is_timed_needs_what_it_is_timed_by() -> None:
     described = {**DESCRIBED, "implementations": [{**layer, "timed": ["get", "infer", "put"]}]}
     with pytest.raises(UsageError, match=r"fake\.Layer: `timed` has no wait"):
         offer_from(key(), described, {"fake.Layer": [None]}, 1)
+
+
+def test_a_device_that_nothing_computes_on_is_said_to_be_that() -> None:
+    """A machine without a GPU, asked for one; of what was not asked for the devices are no help."""
+    offers = [offer(offered(name="cpu.only"), offered(name="gpu.too", devices=("cpu", "gpu")))]
+    asked = Selection(implementations=("cpu.*",), devices=("gpu",))
+    assert nothing_planned(asked, offers) == "nothing selected: --device gpu: nothing here computes on it, only on cpu"
+    assert (
+        nothing_planned(Selection(devices=("gpu",)), offers) == "nothing selected: no cell of cpu.only, gpu.too matches"
+    )

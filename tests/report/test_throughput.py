@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 
+from conformance.errors import UsageError
 from conformance.report import write
 from conformance.report.model import TimedLine
-from conformance.report.throughput import HIGH, LOW, drawn, throughput
+from conformance.report.throughput import DISTURBANCES, HIGH, LOW, drawn, throughput
 from conformance.runfile.reading import read
+from conformance.runfile.throughput_structs import ThroughputLine, TimingStanding
+from conformance.throughput.contention import Disturbance
 from tests.many_cells import decoded
 from tests.report_lines import HOSTILE, page, record, run
 from tests.run_lines import FLAX, LIBRARIES, TORCH, environment_line, run_of, write_run
@@ -43,7 +47,15 @@ def unmeasured(why: str, **other: Any) -> Line:
 
 def lines_of(*lines: Line) -> list[TimedLine]:
     """Return the lines as a report has them: each with its framework."""
-    return [TimedLine(framework=line["environment"], line=decoded("throughput", line)) for line in lines]
+    return [TimedLine(framework=line["environment"], line=line_of(line)) for line in lines]
+
+
+def line_of(line: Line) -> ThroughputLine:
+    """Return a line that is told as format 1 had it, and what only format 2 has: void samples."""
+    made = decoded("throughput", {key: value for key, value in line.items() if key != "voided"})
+    voided = tuple(tuple(reasons) for reasons in line.get("voided", ()))
+    standing = "voided" if voided and made.measurement is None else made.standing
+    return cast("ThroughputLine", msgspec.structs.replace(made, voided=voided, standing=standing))
 
 
 def test_each_is_compared_with_the_fastest_of_its_case_and_pass() -> None:
@@ -52,6 +64,61 @@ def test_each_is_compared_with_the_fastest_of_its_case_and_pass() -> None:
     ).cases
     found = [(each.line.pass_, each.line.implementation, each.ratio) for each in case.timings]
     assert found == [("infer", FLAX, 1.0), ("infer", TORCH, 1.0), ("infer", TORCH, 2.0), ("train", FLAX, 1.0)]
+
+
+def test_a_case_in_two_shapes_is_two_that_do_not_compare() -> None:
+    """Of two machines: one has twice the cache of the other."""
+    found = throughput(lines_of(timed(seconds=0.02), timed(FLAX, 0.01, shape=[32768, 256]))).cases
+    assert [(each.shape, [timing.ratio for timing in each.timings]) for each in found] == [
+        ("65536×256", [1.0]),
+        ("32768×256", [1.0]),
+    ]
+
+
+def test_scores_come_first_by_the_limit_and_then_the_others_by_their_seconds() -> None:
+    near, far = {"compulsory": 0.9, "streaming": 0.9}, {"compulsory": 0.2, "streaming": 0.2}
+    (case,) = throughput(
+        lines_of(
+            timed(seconds=0.001, standing="invalid"), timed(seconds=0.002, standing="cached"),
+            timed(seconds=0.04, fractions=far), timed(FLAX, 0.01, fractions=near),
+        )
+    ).cases  # fmt: skip
+    assert [each.line.standing for each in case.timings] == ["scored", "scored", "cached", "invalid"]
+    assert [each.measurement.seconds for each in case.timings] == [0.01, 0.04, 0.002, 0.001]
+
+
+def test_the_spread_is_that_of_single_calls_over_all_batches() -> None:
+    shared = {"min": 0.008, "max": 0.02, "rounds": 9, "iterations": 1}
+    batches = [
+        {**shared, "q1": 0.009, "median": 0.01, "q3": 0.011},
+        {**shared, "q1": 0.0095, "median": 0.01, "q3": 0.012},
+    ]
+    (case,) = throughput(lines_of(timed(statistics=batches))).cases
+    assert [each.spread for each in case.timings] == [(0.009, 0.012)]
+    assert throughput(lines_of(timed())).cases[0].timings[0].spread is None
+
+
+def never_quiet(**other: Any) -> Line:
+    why = "this machine was never quiet: 2 of 2 samples are void (2 queue)"
+    return {**unmeasured(why, **other), "voided": [["queue"], ["queue", "uneven"]]}
+
+
+def test_void_samples_are_counted_by_what_disturbed_them(tmp_path: Path) -> None:
+    batch = {"seconds": 0.01, "before": 1e10, "after": 1e10}
+    lines = (timed(voided=[["drift"]], batches=[batch, batch]), never_quiet())
+    found = throughput(lines_of(*lines)).contention
+    assert (found.samples, found.void) == (5, 3)
+    assert found.reasons == {"drift": 1, "queue": 2, "uneven": 1}
+    text = page(made(tmp_path, *lines), "throughput.html").text
+    assert "Of 5 samples 3 were void" in text
+    assert "2 beside more at work than there are cores" in text
+    assert "Of 1 passes none was quiet: they have no number" in text
+    assert "this machine was never quiet: 2 of 2 samples are void" in text
+    assert "those of this machine, and of no other" in text
+
+
+def test_every_disturbance_has_its_words() -> None:
+    assert set(DISTURBANCES) == set(Disturbance)
 
 
 @pytest.mark.parametrize("standing", ["invalid", "voided"])
@@ -129,6 +196,18 @@ def test_a_run_of_throughput_alone_makes_a_report(tmp_path: Path) -> None:
     made(tmp_path, timed())
     write([read(tmp_path / "throughput.jsonl")], tmp_path / "alone", partial=False)
     assert "Fraction of the limit" in page(tmp_path / "alone", "throughput.html").text
+
+
+@pytest.mark.parametrize(("standing", "voided"), [("voided", ()), ("scored", (("queue",),)), ("cached", ())])
+def test_a_line_without_numbers_that_is_no_void_one_is_refused(
+    tmp_path: Path, standing: TimingStanding, voided: tuple[tuple[str, ...], ...]
+) -> None:
+    made(tmp_path, timed())
+    run = read(tmp_path / "throughput.jsonl")
+    (line,) = run.throughput
+    numberless = msgspec.structs.replace(line, measurement=None, standing=standing, voided=voided)
+    with pytest.raises(UsageError, match=f"is {standing}, which its numbers deny"):
+        read(write_run(replace(run, throughput=(numberless,)), tmp_path / "numberless"))
 
 
 def test_a_run_of_throughput_that_did_not_end_is_partial(tmp_path: Path) -> None:

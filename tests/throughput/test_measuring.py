@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from conformance.planning.plan import Cell, Offer, Selection, plan
 from conformance.runfile.numbers import number_from
 from conformance.runfile.throughput_structs import Measurement, Shares, ThroughputLine
 from conformance.spec.case import Case
+from conformance.throughput.contention import Bandwidths, Batch, Disturbance, disturbances
 from conformance.throughput.measuring import Effort, Machine, copies_of, measure
 from conformance.worker.timing import rotated
 from tests.cells import case, located
@@ -30,7 +32,7 @@ STATE = {
     "moving_mean": {"kind": "constant", "value": 0.25},
     "moving_variance": {"kind": "constant", "value": 0.75},
 }
-QUICK = Effort(batches=2, seconds=0.01, rounds=3)
+QUICK = Effort(batches=2, seconds=0.01, rounds=3, most=2)
 #: So slow a memory that nothing is faster, and no cache.
 SLOW, NONE = 1e15, 0
 
@@ -54,8 +56,22 @@ class Measuring:
         return list(plan([located(made)], found, Selection(implementations=(f"timed.{name}",))))
 
     def lines(self, name: str, made: Case, machine: Machine | None = None) -> list[ThroughputLine]:
-        machine = machine or Machine(self.workers, lambda: SLOW, NONE, QUICK)
-        return list(measure(self.cells(name, made), machine))
+        return list(measure(self.cells(name, made), machine or alone(self.workers)))
+
+
+def alone(workers: Workers, **other: Any) -> Machine:
+    """Return a machine that nothing else uses, whatever else uses this one."""
+    return Machine(
+        workers,
+        **{
+            "bandwidth": lambda: SLOW,
+            "cache": NONE,
+            "effort": QUICK,
+            "disturbed": lambda _: (),
+            "patience": 0.0,
+            **other,
+        },
+    )
 
 
 def measured(line: ThroughputLine) -> Measurement:
@@ -89,7 +105,7 @@ def test_every_pass_of_a_train_case_is_timed_and_judged(measuring: Measuring) ->
 
 def test_a_case_that_moves_next_to_nothing_is_launch_bound(measuring: Measuring) -> None:
     """A larger case, by the same row, is measured against it."""
-    machine = Machine(measuring.workers, lambda: SLOW, NONE, QUICK)
+    machine = alone(measuring.workers)
     (small,) = measuring.lines("healthy", timed("infer", (8, 4)), machine)
     (large,) = measuring.lines("healthy", timed("infer", (4096, 64)), machine)
     assert small.standing == "launch_bound"
@@ -137,26 +153,68 @@ def test_an_implementation_without_calls_to_time_says_so(measuring: Measuring) -
     assert line.why == "its adapter offers no call to time"
 
 
-def test_a_bandwidth_that_never_settles_voids(measuring: Measuring) -> None:
-    """Three attempts a batch, each between two bandwidths that differ by 12 %."""
-    bandwidths = iter([SLOW, 1.12 * SLOW] * 50)
-    asked = []
+def test_every_batch_says_under_which_conditions_it_was_measured(measuring: Measuring) -> None:
+    (line,) = measuring.lines("healthy", timed("infer"))
+    assert len(measured(line).conditions) == 2
+    for conditions in measured(line).conditions:
+        assert conditions.seconds > 0
+        assert conditions.cores >= 1
+        assert conditions.busy > 0
+    assert line.voided == ()
 
-    def bandwidth() -> float:
-        asked.append(next(bandwidths))
-        return asked[-1]
 
-    (line,) = measuring.lines("healthy", timed("infer"), Machine(measuring.workers, bandwidth, NONE, QUICK))
+def test_a_pass_that_was_never_quiet_has_no_number(measuring: Measuring) -> None:
+    """Four samples, each with all that disturbed it, and no more."""
+    reasons = (Disturbance.PREEMPTED, Disturbance.UNEVEN)
+    (line,) = measuring.lines("healthy", timed("infer"), alone(measuring.workers, disturbed=lambda _: reasons))
     assert line.standing == "voided"
-    assert len(asked) == 1 + 2 * 3
+    assert line.measurement is None
+    assert line.voided == (("preempted", "uneven"),) * 4
+    assert line.why == "this machine was never quiet: 4 of 4 samples are void (4 preempted, 4 uneven)"
 
 
-def test_a_bandwidth_that_settles_is_measured_again(measuring: Measuring) -> None:
-    bandwidths = iter([SLOW, 1.12 * SLOW, *[1.12 * SLOW] * 10])
-    machine = Machine(measuring.workers, lambda: next(bandwidths), NONE, QUICK)
-    machine.launch["timed.healthy-eager-cpu", "infer"] = 1e-9
+def test_what_is_void_is_tried_again_after_the_others(measuring: Measuring) -> None:
+    """Of two passes the first is disturbed once: its second sample comes after the other's first."""
+    asked: list[Batch] = []
+
+    def disturbed(batch: Batch) -> tuple[Disturbance, ...]:
+        asked.append(batch)
+        return (Disturbance.QUEUE,) if len(asked) == 1 else ()
+
+    lines = measuring.lines("healthy", timed("train"), alone(measuring.workers, disturbed=disturbed))
+    assert [line.voided for line in lines] == [(("queue",),), ()]
+    assert [each.seconds for each in measured(lines[0]).batches] == [asked[3].seconds, asked[4].seconds]
+    assert measured(lines[1]).batches[0].seconds == asked[1].seconds
+
+
+def test_a_drifting_bandwidth_is_seen_by_what_judges_a_run(measuring: Measuring) -> None:
+    """A machine whose bandwidth moves by 12 % from each measurement to the next."""
+    bandwidths = itertools.cycle([SLOW, 1.12 * SLOW])
+    machine = alone(measuring.workers, bandwidth=lambda: next(bandwidths), disturbed=disturbances)
     (line,) = measuring.lines("healthy", timed("infer"), machine)
-    assert line.standing == "scored"
+    assert all("drift" in reasons for reasons in line.voided)
+    assert line.standing == "voided"
+
+
+def test_batches_that_agree_are_enough_and_others_are_not() -> None:
+    effort = Effort(batches=2, most=4)
+    assert not effort.enough(batches(1.0))
+    assert effort.enough(batches(1.0, 1.04))
+    assert not effort.enough(batches(1.0, 1.2))
+    assert not effort.enough(batches(1.0, 1.2, 1.1))
+    assert effort.enough(batches(1.0, 1.2, 1.1, 1.3))
+
+
+def test_one_batch_is_enough_where_it_may_be_and_its_calls_agree() -> None:
+    effort = Effort(batches=1, most=2)
+    assert effort.enough(batches(1.0, quartiles=(0.98, 1.02)))
+    assert not effort.enough(batches(1.0, quartiles=(0.9, 1.02)))
+    assert effort.enough(batches(1.0, 1.2))
+
+
+def batches(*seconds: float, quartiles: tuple[float, float] = (1.0, 1.0)) -> list[Batch]:
+    steady = Bandwidths(before=SLOW, after=SLOW)
+    return [Batch(seconds=one, quartiles=quartiles, bandwidths=steady) for one in seconds]
 
 
 def test_another_device_is_measured_by_copies_of_its_own(measuring: Measuring) -> None:
@@ -173,7 +231,7 @@ def test_a_device_without_copies_has_no_limit(measuring: Measuring) -> None:
 
 
 def test_time_that_is_over_begins_nothing_further(measuring: Measuring) -> None:
-    machine = Machine(measuring.workers, lambda: SLOW, NONE, QUICK, end=0.0)
+    machine = alone(measuring.workers, end=0.0)
     (line,) = measuring.lines("healthy", timed("infer"), machine)
     assert line.standing == "unmeasured"
     assert line.why == "the time that was given was over"
@@ -188,4 +246,7 @@ def test_each_input_has_other_bits_and_the_same_statistics() -> None:
     x = np.arange(24, dtype=np.float32).reshape(8, 3)
     inputs = rotated(x, -x, 3)
     assert len({each.tobytes() for each, _ in inputs}) == 3
-    assert all(np.array_equal(np.sort(each, 0), x) and np.array_equal(-upstream, each) for each, upstream in inputs)
+    assert all(
+        np.array_equal(np.sort(each, 0), x) and upstream is not None and np.array_equal(-upstream, each)
+        for each, upstream in inputs
+    )
