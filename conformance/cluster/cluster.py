@@ -116,7 +116,9 @@ class Cluster(AbstractContextManager["Cluster"]):
         sent = {self._ask(listed, asked): listed for listed in by_group.values()}
         while sent:
             arrived = self._connection.arrived()
-            if arrived is None:
+            if arrived is None or arrived.name not in sent:
+                if not self._connection.workers():
+                    raise SuiteError(f"{self._address}: has lost all its workers")
                 continue
             listed = sent.pop(arrived.name)
             if arrived.answer is None:

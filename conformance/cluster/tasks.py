@@ -39,6 +39,7 @@ from conformance.worker.native import configuration_from
 _KEPT_PROCESSES = 4
 #: Seconds without a batch after which they are ended.
 _IDLE = 120.0
+_MAKING = threading.Lock()
 
 
 def introduce() -> str:
@@ -112,9 +113,14 @@ class Bench:
             if self._workers is None:
                 self._workers = Workers(_KEPT_PROCESSES, self._folder, kept=True)
             workers = self._workers
+            for key in [key for key, process in workers.live.items() if process.popen.poll() is not None]:
+                workers.end(key)  # it ended between two batches, for which no cell is to blame
             workers.limits = Limits(start=bounds.start, cell=bounds.cell, memory=bounds.memory)
             try:
                 yield workers
+            except BaseException:
+                workers.end_all()  # one may be at a cell that nobody waits for any more
+                raise
             finally:
                 workers.offers = None
                 workers.forget()
@@ -189,8 +195,14 @@ def _check_suite(theirs: str) -> None:
         raise UsageError(told)
 
 
-@functools.cache
 def _bench() -> Bench:
+    """Return the bench of this Dask worker, which may have several threads."""
+    with _MAKING:
+        return _only_bench()
+
+
+@functools.cache
+def _only_bench() -> Bench:
     folder = dask.config.get("conformance.folder", None)
     worker = get_worker()
     return Bench(Path(folder or worker.local_directory), workers_of(worker.state.total_resources))
