@@ -179,7 +179,9 @@ class Cluster(AbstractContextManager["Cluster"]):
         slots = len(self._connection.workers())
         for cell, told in self._told(batches(able_to, self._costs, slots), None):
             assert told is not None
-            doubt = told.doubt and Doubt(digest=told.doubt.digest, before=told.doubt.before)
+            doubt = None
+            if told.doubt is not None:
+                doubt = Doubt(digest=told.doubt.digest, before=told.doubt.before)
             yield Tried(entry=_entry(cell, told, judging), doubt=doubt)
 
     def again(
@@ -237,7 +239,7 @@ class Cluster(AbstractContextManager["Cluster"]):
         described = self._described[batch.key]
         names = frozenset(cell.implementation.name for cell in batch.cells)
         places: dict[str, int] = {}
-        cases = []
+        cases: list[dict[str, Any]] = []
         for cell in batch.cells:
             if cell.case.id not in places:
                 places[cell.case.id] = len(cases)

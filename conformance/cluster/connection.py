@@ -83,8 +83,11 @@ class Connection:
                 raise SuiteError(f"{self.address}: {_GONE}") from None
             return None
         future = self._futures.pop(name, None)
-        if future is None or future.cancelled():
+        if future is None:
             return Arrived(name=name, answer=None)
+        if future.cancelled():
+            # Not by this run, which forgets what it cancels: the client lost the scheduler.
+            raise SuiteError(f"{self.address}: {_GONE}")
         try:
             return Arrived(name=name, answer=future.result())
         except KilledWorker:

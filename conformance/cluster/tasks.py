@@ -23,7 +23,7 @@ from distributed import get_worker
 from conformance.cluster.batch import Kept, performed
 from conformance.cluster.messages import Answers, Bounds, Failure, Question, Reply, SentBatch, Wanted, taken, written
 from conformance.cluster.suite import difference, resource_of, suite
-from conformance.errors import ConformanceError, UsageError
+from conformance.errors import ConformanceError, UsageError, WorkerError
 from conformance.execution.kept_offers import Answered, KeptOffers
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
@@ -173,8 +173,8 @@ def _answers(question: Question, bench: Bench, workers: Workers) -> Answers:
         match answer:
             case Offer(key=key):
                 offers[key.name] = asked.answered[key.name]
-            case error:
-                failures[error.worker] = Failure(message=error.message, missing=error.missing)
+            case WorkerError(worker=name, message=message, missing=missing):
+                failures[name] = Failure(message=message, missing=missing)
     return Answers(offers=offers, failures=failures)
 
 

@@ -65,11 +65,13 @@ def test_the_slurm_example_is_a_program_with_options_that_dask_jobqueue_has() ->
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "SLURMCluster"
     ]
     assert {keyword.arg for keyword in call.keywords} <= SLURM
-    (groups,) = [ast.literal_eval(node.value) for node in tree.body if _assigns(node, "GROUPS")]
+    (groups,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and _names(node) == ["GROUPS"]
+    ]
     assert set(groups) == GROUPS
 
 
-def _assigns(node: ast.stmt, name: str) -> bool:
-    return isinstance(node, ast.Assign) and any(
-        isinstance(target, ast.Name) and target.id == name for target in node.targets
-    )
+def _names(node: ast.Assign) -> list[str]:
+    return [target.id for target in node.targets if isinstance(target, ast.Name)]
