@@ -207,6 +207,7 @@ class Plugin:
         """Run the cells, and return the places of the entries that list something of one."""
         matched: set[Place] = set()
         stages = self.prepared.performer.stages
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         # Whoever wants to stop at a failure does not want to wait for all other cells first.
         patience = session.config.getoption("maxfail")
         cells = [item.cell for item in items.values()]
@@ -224,6 +225,9 @@ class Plugin:
                     library = self.prepared.libraries[entry.cell.key.name]
                     self.prepared.live.ended(library, record.verdict, record.standing)
                 _report(items[entry.cell.id], status, message, seconds)
+                if reporter is not None:
+                    # What it keeps of setups and teardowns it shows nowhere, and of 100,000 cells that is much.
+                    reporter.stats.pop("", None)
             _obey(session)
         return matched
 
