@@ -36,7 +36,7 @@ _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 _RECIPE = re.compile(r"`(\{kind: .+?\})`")
 #: Options in the docs that are another program's.
 _FOREIGN = {
-    "--junitxml", "--lf", "--list", "--no-deps", "--nthreads", "--require-hashes", "--resources", "--upgrade-package",
+    "--junitxml", "--lf", "--list", "--measure", "--no-deps", "--nthreads", "--require-hashes", "--resources", "--upgrade-package",
 }  # fmt: skip
 
 
