@@ -32,7 +32,7 @@ SHORT = 150
 GROUPS = ("torch", "tensorflow", "jax", "portable")
 #: What the environment of the suite has beside its own dependencies.
 EXTRAS, TOOLS = (
-    ("regression", "report", "search", "throughput", "weights"),
+    ("cluster", "regression", "report", "search", "throughput", "weights"),
     ("tests", "browser", "lint", "typing", "build"),
 )
 #: What no lock can hold: the index chooses between a build for the CPU and those for CUDA, which have other hashes.

@@ -26,6 +26,7 @@ from conformance.answers.explain_command import explain
 from conformance.answers.translation_command import SETTINGS as TRANSLATE_SETTINGS
 from conformance.answers.translation_command import translate
 from conformance.answers.vectors_command import export, judge
+from conformance.cluster.command import cluster
 from conformance.compare.command import compare
 from conformance.errors import ConformanceError, StorageError, SuiteError, UsageError
 from conformance.planning.known_names import check_names
@@ -292,6 +293,10 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         Path | None, typer.Option(metavar="DIR", help="Make a report there as soon as the smoke tier has run.")
     ] = None,
     profile: Annotated[bool, typer.Option("--profile", help="Print at the end where the time went.")] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="The scheduler of a Dask cluster to run on, as tcp://HOST:PORT."),
+    ] = None,
 ) -> None:
     """Run the cells selected, of cases of your own or of the shipped ones, and write a run file.
 
@@ -327,7 +332,13 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         profile=profile,
         pytest_arguments=tuple(context.args),
     )
-    ran = run_cells(options)
+    if scheduler is None:
+        ran = run_cells(options)
+    else:
+        from conformance.cluster.asking import performer_of
+
+        of_this_machine = {"--python": python, "--unbuilt": unbuilt, "--workers": workers, "--profile": profile}
+        ran = run_cells(options, performer_of(scheduler, options.limits, of_this_machine))
     if sys.stdout.isatty() and ran.file is not None:
         from conformance.report.ending import ending
         from conformance.runfile.reading import read
@@ -375,6 +386,7 @@ app.command(context_settings=TRANSLATE_SETTINGS)(translate)
 app.command()(explain)
 app.command()(fuzz)
 app.command()(properties)
+app.command()(cluster)
 
 
 @app.command()

@@ -35,7 +35,10 @@ _FENCED = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<text>.*?)^```", re.MULTILINE | 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 _RECIPE = re.compile(r"`(\{kind: .+?\})`")
 #: Options in the docs that are another program's.
-_FOREIGN = {"--junitxml", "--lf", "--list", "--no-deps", "--pre", "--require-hashes", "--upgrade-package"}
+_FOREIGN = {
+    "--junitxml", "--lf", "--list", "--measure", "--no-deps", "--nthreads", "--pre", "--require-hashes", "--resources",
+    "--upgrade-package",
+}  # fmt: skip
 
 
 def conformance(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:

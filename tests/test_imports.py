@@ -31,7 +31,7 @@ LAYERS = (
     ("judging",),
     ("runfile",),
     ("run",),
-    ("contract", "throughput"),
+    ("cluster", "contract", "throughput"),
     ("answers", "compare", "report", "reproduce"),
     ("regression", "search"),
     ("publish",),
@@ -43,6 +43,8 @@ FLOORS = {name: floor for floor, names in enumerate(LAYERS) for name in names}
 
 #: What the core may import beside the standard library: the dependencies of pyproject.toml and what comes with pytest.
 CORE_PACKAGES = {
+    "dask",  # of the extra `cluster`, imported when a cluster is asked for
+    "distributed",  # likewise
     "filelock",
     "h5py",  # of the extra `weights`, imported when a file of Keras is read
     "hypothesis",  # of the extra `search`, imported when a search is asked for

@@ -56,7 +56,7 @@ def asked_of_the_suite() -> list[str]:
     told = project()
     extras = [
         line
-        for name in ("regression", "report", "search", "throughput", "weights")
+        for name in ("cluster", "regression", "report", "search", "throughput", "weights")
         for line in told["project"]["optional-dependencies"][name]
     ]
     tools = [

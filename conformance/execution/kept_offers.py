@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -69,6 +69,19 @@ class Answered(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reasons: Any = None
     missing: str | None = None
     trace: str = ""
+
+
+class Offers(Protocol):
+    """What is known of workers before they start: what they answered, and what they must offer again."""
+
+    def get(self, key: WorkerKey) -> Answered | None:
+        """Return what that worker answered; None where it has to be asked."""
+
+    def keep(self, key: WorkerKey, answered: Answered) -> None:
+        """Take in what that worker answered."""
+
+    def check(self, key: WorkerKey, offer: Mapping[str, Any]) -> None:
+        """Raise a `ConformanceError` where a worker that started offers something else than it must."""
 
 
 class KeptOffers:

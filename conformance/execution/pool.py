@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from conformance.execution import strays
-from conformance.execution.kept_offers import KeptOffers
+from conformance.execution.kept_offers import Offers
 from conformance.execution.process import Process
 from conformance.execution.time_profile import WAITING, Stages
 from conformance.outcome import Crashed, Outcome, TimedOut
@@ -56,7 +56,7 @@ class Workers:
         stages: Stages | None = None,
         *,
         kept: bool = False,
-        offers: KeptOffers | None = None,
+        offers: Offers | None = None,
     ) -> None:
         self.stages = stages or Stages()
         self.kept = kept

@@ -43,17 +43,22 @@ def share(cells: Sequence[Cell], shard: Shard, costs: Costs) -> list[Cell]:
 
     A signature is never cut in two. What is not performed goes with what it stands beside.
     """
-    by_signature = [list(group) for _, group in itertools.groupby(sorted(cells, key=_place), key=_place)]
-    weights = [sum(map(costs.cost, group)) for group in by_signature]
+    row = by_signature(cells)
+    weights = [sum(map(costs.cost, group)) for group in row]
     whole = sum(weights)
     taken: set[str] = set()
     before = 0.0
-    for group, weight in zip(by_signature, weights, strict=True):
+    for group, weight in zip(row, weights, strict=True):
         middle = (before + weight / 2) / whole if whole else 0.0
         if min(int(middle * shard.count), shard.count - 1) == shard.number - 1:
             taken |= {cell.id for cell in group}
         before += weight
     return [cell for cell in cells if cell.id in taken]
+
+
+def by_signature(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Return the cells in the row that is cut, those of one signature together."""
+    return [list(group) for _, group in itertools.groupby(sorted(cells, key=_place), key=_place)]
 
 
 def _place(cell: Cell) -> tuple[str, ...]:

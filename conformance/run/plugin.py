@@ -6,7 +6,6 @@ Passed to pytest by `conformance run`, never loaded from an entry point. The loo
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -14,26 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import pytest
 
-from conformance.cause import Cause, text_of
+from conformance.cause import text_of
 from conformance.errors import Place, StorageError
-from conformance.execution.execute import Outcomes
-from conformance.execution.pool import Workers
-from conformance.judging.judge import judge
-from conformance.judging.judgement import Judgement
 from conformance.planning.costs import Costs, longest_first
 from conformance.planning.plan import Cell
-from conformance.reference.expected import References
+from conformance.run.entries import Entry, Judging
 from conformance.run.live import Live
-from conformance.run.second_try import Entry, Judging, settled
-from conformance.runfile.lines import record_line, recorded_catalogue, timeline_part
+from conformance.run.performers import Performer
+from conformance.run.second_try import settled
+from conformance.runfile.lines import recorded_catalogue, timeline_part
 from conformance.runfile.notes import describe, disturbed
 from conformance.runfile.structs import ListedDivergence, Record
 from conformance.runfile.terminal import plain
 from conformance.runfile.writing import RunWriter
-from conformance.spec.divergences import Known, Listed, Site, in_force, known_causes, of_implementation, stale
+from conformance.spec.divergences import Known, Listed
 from conformance.verdict import Standing
 
 Status = Literal["passed", "failed", "skipped", "xfailed"]
@@ -50,7 +45,7 @@ class Prepared:
     versions: Mapping[str, Mapping[str, str]]
     #: Environments that were asked for and do not work: name -> why.
     failures: Mapping[str, str]
-    workers: Workers
+    performer: Performer
     #: The library by worker name.
     libraries: Mapping[str, str] = field(default_factory=dict)
     #: What shows the progress in place of pytest's dots; None: they do.
@@ -204,7 +199,7 @@ class Plugin:
                 self._report_unmatched(session, matched)
                 ended = True
             finally:
-                timeline = timeline_part(self.prepared.workers.stages.timeline())
+                timeline = timeline_part(self.prepared.performer.stages.timeline())
                 writer.close_run(ended=ended, finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), timeline=timeline)
         if writer.recorded != planned:
             self.prepared.mismatch = (planned, writer.recorded)
@@ -212,7 +207,8 @@ class Plugin:
     def _loop(self, session: pytest.Session, items: Mapping[str, CellItem], writer: RunWriter) -> set[Place]:
         """Run the cells, and return the places of the entries that list something of one."""
         matched: set[Place] = set()
-        stages = self.prepared.workers.stages
+        stages = self.prepared.performer.stages
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         # Whoever wants to stop at a failure does not want to wait for all other cells first.
         patience = session.config.getoption("maxfail")
         cells = [item.cell for item in items.values()]
@@ -230,30 +226,11 @@ class Plugin:
                     library = self.prepared.libraries[entry.cell.key.name]
                     self.prepared.live.ended(library, record.verdict, record.standing)
                 _report(items[entry.cell.id], status, message, seconds)
+                if reporter is not None:
+                    # What it keeps of setups and teardowns it shows nowhere, and of 100,000 cells that is much.
+                    reporter.stats.pop("", None)
             _obey(session)
         return matched
-
-    def _judging(self) -> Judging:
-        """Return the function that makes an entry of a cell and its outcomes; it keeps references."""
-        references, stages = References(), self.prepared.workers.stages
-        listed_of = functools.cache(functools.partial(of_implementation, self.prepared.divergences))
-
-        def judged(cell: Cell, outcomes: Outcomes) -> Entry:
-            started = time.monotonic()
-            with stages.at("judging"):
-                judgement = judge(cell, outcomes, references)
-            with stages.at("recording"):
-                versions = self.prepared.versions[cell.key.name]
-                entries = in_force(listed_of(cell.implementation.name), site_of(cell), versions)
-                explanations = explanations_of(judgement)
-                listed = known_causes(entries, cell.case.id, explanations)
-                ended = judgement.verdict.judged and not judgement.failures
-                old = stale(entries, cell.case.id, explanations) if ended else []
-                record = record_line(cell, judgement, listed, old)
-            record = msgspec.structs.replace(record, judging=round(time.monotonic() - started, 6))
-            return Entry(cell=cell, record=record, listed=listed, stale=old)
-
-        return judged
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell which cells were disturbed by others; the verdicts of the run are without that."""
@@ -264,12 +241,14 @@ class Plugin:
 
     def _settled(self, cells: Sequence[Cell], patience: int) -> Iterator[Entry]:
         """Perform the cells, those first that are to be first, and among them the longest process first."""
-        cells, workers, judged = longest_first(cells, self.prepared.costs), self.prepared.workers, self._judging()
+        cells, performer = longest_first(cells, self.prepared.costs), self.prepared.performer
+        judging = Judging(self.prepared.divergences, self.prepared.versions, performer.stages)
         first = [cell for cell in cells if cell.id in self.prepared.first]
-        yield from settled(first, workers, judged, patience)
+        yield from settled(first, performer, judging, patience)
         if 0 < len(first) < len(cells):
             self.prepared.after_first()
-        yield from settled([cell for cell in cells if cell.id not in self.prepared.first], workers, judged, patience)
+        rest = [cell for cell in cells if cell.id not in self.prepared.first]
+        yield from settled(rest, performer, judging, patience)
 
     def _report_unmatched(self, session: pytest.Session, matched: set[Place]) -> None:
         """Report the entries that must list some cell of this run and list none."""
@@ -290,23 +269,6 @@ class Plugin:
             if isinstance(item, FailedItem):
                 _report(item, "failed", item.message, 0.0)
                 _obey(session)
-
-
-def site_of(cell: Cell) -> Site:
-    """Return what the divergences are told of a cell."""
-    return Site(
-        case=cell.case.id,
-        implementation=cell.implementation.name,
-        mode=cell.mode,
-        device=cell.device,
-        dtype=cell.case.dtype,
-    )
-
-
-def explanations_of(judgement: Judgement) -> list[tuple[Cause, ...]]:
-    """Return everything that is wrong with a cell, each by the causes that may be why."""
-    diagnosed = [explanation.alternatives for explanation in judgement.diagnosis]
-    return [*diagnosed, *((failure,) for failure in judgement.failures)]
 
 
 def status_of(record: Record, listed: Known, stale_entries: Sequence[Listed]) -> tuple[Status, str]:

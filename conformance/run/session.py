@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +18,18 @@ from msgspec import UNSET
 from conformance.errors import Place, SuiteError, UsageError, WorkerError
 from conformance.execution.kept_offers import KeptOffers
 from conformance.execution.pool import Limits, Workers
-from conformance.execution.survey import survey
 from conformance.execution.time_profile import Stages
 from conformance.planning.costs import FILE as COSTS
 from conformance.planning.costs import load_costs
-from conformance.planning.discovery import WorkerKey, holding, keys
+from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.offer import check_unique
 from conformance.planning.plan import Cell, Offer, Selection, nothing_planned, plan, thread_keys
 from conformance.planning.shards import Shard, share
+from conformance.run.entries import site_of
 from conformance.run.first_report import FirstReport, smoke_cells
 from conformance.run.live import live_on_terminal
-from conformance.run.plugin import Plugin, Prepared, arguments, site_of
+from conformance.run.performers import Performer, Processes
+from conformance.run.plugin import Plugin, Prepared, arguments
 from conformance.run.programs import check_interpreters
 from conformance.runfile import lines
 from conformance.runfile.reading import read
@@ -88,26 +91,26 @@ class Ran:
     file: Path | None
 
 
-def run(options: RunOptions) -> Ran:
-    """Run the selected cells. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
+def run(options: RunOptions, elsewhere: AbstractContextManager[Performer] | None = None) -> Ran:
+    """Run the selected cells in processes of this machine, or `elsewhere`. Raises `SpecErrors`, `UsageError`, `SuiteError`."""
     stages = Stages()
     check_out(options)
     with stages.at("loading the spec"):
         spec, divergences, tiers = _loaded(options.files, options.selection)
     check_interpreters(options.interpreters, options.adapters, options.unbuilt)
-    kept = KeptOffers(FOLDER / "offers", [entry.case.configuration for entry in spec.cases])
-    with Workers(options.workers, FOLDER, options.limits, stages, offers=kept) as workers:
+    with elsewhere or _here(options, spec, stages) as performer:
         failures = {group: _unbuilt(group, log) for group, log in options.unbuilt.items()}
-        offered = keys(options.interpreters, options.adapters, grouped=options.grouped)
-        asked = holding(offered, options.selection.implementations, options.adapters)
-        offers = _survey(asked, spec, workers, failures)
-        offers += _survey(thread_keys(spec.cases, offers, options.selection, tiers), spec, workers, failures)
+        asked, missing = performer.keys(options.adapters, options.selection)
+        failures |= {group: (why, lines.absent_line(group, why)) for group, why in missing.items()}
+        offers = _survey(asked, spec, performer, failures)
+        offers += _survey(thread_keys(spec.cases, offers, options.selection, tiers), spec, performer, failures)
         with stages.at("planning"):
             everything = list(plan(spec.cases, offers, options.selection, tiers))
             costs = load_costs(spec_folder() / COSTS)
         if not everything and not failures:
             raise UsageError(nothing_planned(options.selection, offers))
         cells = share(everything, options.shard, costs) if options.shard else everything
+        performer.begin(costs)
         narrowed = options.narrowed or bool(failures)
         old = resumed(options, spec, offers) if options.resume else None
         partial = narrowed or options.shard is not None
@@ -120,7 +123,7 @@ def run(options: RunOptions) -> Ran:
             libraries={offer.key.name: offer.library for offer in offers},
             live=live_on_terminal(),
             failures={name: why for name, (why, _) in failures.items()},
-            workers=workers,
+            performer=performer,
             costs=costs,
             open_run=lambda planned, deselected: _open(
                 options, spec, offers, failures, everything, planned, narrowed or deselected, old
@@ -137,14 +140,22 @@ def run(options: RunOptions) -> Ran:
         plugin = Plugin(prepared)
         code = int(pytest.main(arguments(prepared, FOLDER.absolute(), options.pytest_arguments), plugins=[plugin]))
         first_report.end()
-    _tell(workers, stages if options.profile else None)
+    _tell(performer, stages if options.profile else None)
     file = out_path(options, narrowed or plugin.deselected)
     return Ran(exit_code=_exit_code(code, prepared), file=file if file.is_file() else None)
 
 
-def _tell(workers: Workers, stages: Stages | None) -> None:
+@contextlib.contextmanager
+def _here(options: RunOptions, spec: Spec, stages: Stages) -> Iterator[Performer]:
+    """Have the processes of this machine."""
+    kept = KeptOffers(FOLDER / "offers", [entry.case.configuration for entry in spec.cases])
+    with Workers(options.workers, FOLDER, options.limits, stages, offers=kept) as workers:
+        yield Processes(workers, options.interpreters, grouped=options.grouped)
+
+
+def _tell(performer: Performer, stages: Stages | None) -> None:
     """Print which processes could not be ended, and where the time went."""
-    for left in workers.left:
+    for left in performer.left:
         print(plain(f"could not be ended: {left}"))
     if stages is not None:
         print(stages.profile())
@@ -176,13 +187,13 @@ def _unbuilt(group: str, log: Path) -> tuple[str, EnvironmentLine]:
 
 
 def _survey(
-    wanted: Sequence[WorkerKey], spec: Spec, workers: Workers, failures: dict[str, tuple[str, EnvironmentLine]]
+    wanted: Sequence[WorkerKey], spec: Spec, performer: Performer, failures: dict[str, tuple[str, EnvironmentLine]]
 ) -> list[Offer]:
     """Return the offers in the order of the keys; what was asked for and does not work joins `failures`."""
     by_name = {key.name: key for key in wanted}
     offers: dict[str, Offer] = {}
     absent: set[str] = set()
-    for answer in survey(wanted, [entry.case.configuration for entry in spec.cases], workers):
+    for answer in performer.survey(wanted, [entry.case.configuration for entry in spec.cases]):
         match answer:
             case Offer():
                 try:

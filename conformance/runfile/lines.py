@@ -124,6 +124,11 @@ def unbuilt_line(group: str, log: str) -> EnvironmentLine:
     return EnvironmentLine(id=group, group=group, failed=f"was not built; the installer's log ends:\n{log}")
 
 
+def absent_line(group: str, why: str) -> EnvironmentLine:
+    """Return a group that nothing can run where the run is, with the reason."""
+    return EnvironmentLine(id=group, group=group, failed=why)
+
+
 def case_line(located: Located) -> CaseLine:
     """Return a case with its formulas and its data's recipes."""
     case = located.case
@@ -192,7 +197,7 @@ def record_line(
             for step in judgement.steps
         ),
         call=None if call is None else NativeCall(**call),
-        diagnosis=tuple(_alternatives(explanation.alternatives) for explanation in judgement.diagnosis),
+        diagnosis=tuple(recorded_causes(explanation.alternatives) for explanation in judgement.diagnosis),
         grade=cast("Letter", judgement.grade),
         observed=dict(judgement.observed),
         again=judgement.again,
@@ -214,7 +219,8 @@ def standing_of(judgement: Judgement, known: Known, stale: Sequence[Listed]) -> 
     return Standing.DOCUMENTED if judgement.expected else Standing.UNEXPECTED
 
 
-def _alternatives(causes: Iterable[Cause]) -> Alternatives:
+def recorded_causes(causes: Iterable[Cause]) -> Alternatives:
+    """Return causes that fit equally well, as a run file holds them."""
     return tuple(
         RecordedCause(
             id=cause.id,
@@ -278,8 +284,8 @@ def _quantity(judged: Judged, configuration: Configuration, shape: tuple[int, ..
         by_grade={grade: number(score) for grade, score in judged.narrower.items()},
         worst=_worst(judged.worst, judged.quantity, configuration, shape) if says_something and judged.worst else None,
         fields=tuple(judged.fields),
-        causes=_alternatives(judged.causes),
-        also=_alternatives(judged.also),
+        causes=recorded_causes(judged.causes),
+        also=recorded_causes(judged.also),
         bits=judged.bits,
         dtype=judged.dtype,
         shape=tuple(judged.shape),

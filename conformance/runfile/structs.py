@@ -342,6 +342,8 @@ class Record(Line, frozen=True, kw_only=True, tag="record", omit_defaults=True):
     score: Number | None = None
     #: Seconds that judging took.
     judging: float | None = None
+    #: The machine that performed it, where the run was one of several.
+    machine: str = ""
 
     @property
     def column(self) -> str:

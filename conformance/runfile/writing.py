@@ -138,8 +138,8 @@ class RunWriter:
         return file
 
 
-def encoded(line: AnyLine) -> bytes:
-    """Return the line as JSON."""
+def encoded(line: msgspec.Struct) -> bytes:
+    """Return a line, or what holds some, as JSON."""
     try:
         return _ENCODER.encode(line)
     except UnicodeEncodeError:

@@ -10,7 +10,7 @@ from conformance.cause import Cause, text_of
 from conformance.judging.judgement import Judgement
 from conformance.outcome import Outcome
 from conformance.planning.plan import Cell, Offer
-from conformance.run.plugin import explanations_of, site_of
+from conformance.run.entries import explanations_of, site_of
 from conformance.runfile.lines import standing_of
 from conformance.spec.causes import catalogue
 from conformance.spec.divergences import Known, Listed, in_force, known_causes

@@ -126,6 +126,16 @@ def load_file(file: Path, clauses: Mapping[str, str]) -> list[Located]:
     return entries
 
 
+def case_of(raw: dict[str, Any], clauses: Mapping[str, str], shown: str) -> Case:
+    """Return the case of these values, checked as in a file of its family; `shown` is what errors call it. Raises `SpecErrors`."""
+    document, origin = Document(file=shown, value=raw), Origin((), {})
+    case = _validated(raw, origin, document)
+    errors = tuple(_cross_checks(case, origin, case.family, clauses, document))
+    if errors:
+        raise SpecErrors(errors)
+    return case
+
+
 def file_schema() -> dict[str, Any]:
     """Return the JSON Schema of a case file, for editors."""
     schema = TypeAdapter(list[_FileEntry]).json_schema()
