@@ -48,10 +48,12 @@ class Connection:
     def workers(self) -> dict[str, dict[str, float]]:
         """Return the resources of each Dask worker that there is, by its address: as of a moment ago."""
         if time.monotonic() >= self._stale:
-            # Of 1,000 workers the answer has megabytes.
-            listed = self._client.scheduler_info(n_workers=-1).get("workers")
-            if listed is None:
-                raise SuiteError(f"{self.address}: {_GONE}")
+            # Of 1,000 workers the answer has megabytes. Asked of the scheduler itself: what `Client.scheduler_info` returns
+            # is replaced by an answer without workers, which the client asks for every few seconds for itself.
+            try:
+                listed = self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"]
+            except (OSError, AttributeError) as error:
+                raise SuiteError(f"{self.address}: {_GONE}") from error
             self._workers = {address: dict(about.get("resources") or {}) for address, about in sorted(listed.items())}
             self._stale = time.monotonic() + _TICK
         return self._workers

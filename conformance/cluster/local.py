@@ -117,7 +117,7 @@ class LocalCluster:
 
         with Client(self.address, set_as_default=False) as client:
             deadline = time.monotonic() + _STARTING
-            while len(client.scheduler_info(n_workers=-1)["workers"]) < self._count:
+            while len(client.sync(client.scheduler.identity, n_workers=-1)["workers"]) < self._count:
                 self._check_alive()
                 if time.monotonic() > deadline:
                     raise UsageError(
