@@ -61,7 +61,7 @@ def infer(layer: Any, x: Any, upstream: Any) -> Quantities:  # noqa: ARG001 - th
 
 ADAPTER = Adapter(
     library="welford_norm",
-    versions={"welford-norm": welford_norm.__version__},
+    versions={"welford_norm": welford_norm.__version__},
     implementations=(
         Implementation(
             name="welford_norm.WelfordNorm",
