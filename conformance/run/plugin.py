@@ -199,8 +199,10 @@ class Plugin:
                 self._report_unmatched(session, matched)
                 ended = True
             finally:
-                timeline = timeline_part(self.prepared.performer.stages.timeline())
-                writer.close_run(ended=ended, finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), timeline=timeline)
+                timeline = self.prepared.performer.stages.timeline()
+                writer.close_run(
+                    ended=ended, finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), timeline=timeline_part(timeline)
+                )
         if writer.recorded != planned:
             self.prepared.mismatch = (planned, writer.recorded)
 

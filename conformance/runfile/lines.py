@@ -306,8 +306,10 @@ def _texts(values: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items()}
 
 
-def timeline_part(timeline: Timeline) -> RecordedTimeline:
-    """Return what each process did and when, in hundredths of a second."""
+def timeline_part(timeline: Timeline) -> RecordedTimeline | None:
+    """Return what each process did and when, in hundredths of a second; None where no process of this machine took part."""
+    if not timeline.lanes:
+        return None
     return RecordedTimeline(
         seconds=round(timeline.seconds, 2),
         own=timeline.own,

@@ -64,7 +64,7 @@ def told(path: Path) -> list[Any]:
     header = msgspec.structs.replace(run.header, host={}, started="")
     environments = [msgspec.structs.replace(environment, host={}) for environment in run.environments]
     assert run.footer is not None
-    footer = msgspec.structs.replace(run.footer, finished="")
+    footer = msgspec.structs.replace(run.footer, finished="", timeline=None)
     return [header, *environments, *run.cases.values(), *map(without_times, records), footer]
 
 
