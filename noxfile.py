@@ -194,10 +194,10 @@ def adapters(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def contracts(session: nox.Session) -> None:
-    """Run the contract tests over the environments that are ready; `adapters` calls it."""
+    """Run the contract tests over the environments that are ready; `adapters` calls it. `-- -m "frameworks and search"`: the long ones."""
     options = _asked(session)
     pythons = {"CONFORMANCE_PYTHONS": "\n".join(_built(session, options))}
-    _run(session, "pytest", "-m", "frameworks", *options.rest, env=pythons)
+    _run(session, "pytest", "-m", "frameworks and not search", *options.rest, env=pythons)
 
 
 @nox.session(venv_backend="none")
