@@ -14,6 +14,7 @@ import gzip
 import io
 import itertools
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -111,6 +112,12 @@ _BY_OPTION: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("translate", "--features"): _NO_COUNTS,
     ("regression", "--package"): ("", "no-such-package", "x y", LONG),
     ("regression", "--group"): ("", "x", "Torch"),
+    ("regression", "--versions"): ("", "x", ">=", ">=1,", "1..2", LONG),
+    ("regression", "--every"): ("", "x", "Minor", "patch"),
+    ("regression", "--index-url"): ("", "x", "ftp://x", "file:///x", "javascript:alert(1)"),
+    ("report", "--search"): ("absent", "text.txt", "folder", "/dev/null", LONG),
+    ("cluster", "--scheduler-file"): ("folder", "text.txt/x", LONG),
+    ("run", "--scheduler"): ("", "x", "127.0.0.1:x", "carrier-pigeon://x", LONG),
     ("list", "what"): ("", "x", "case", "CASES"),
     **dict.fromkeys(itertools.product(("run", "throughput", "regression"), ("--tier",)), ("", "x", "SMOKE", "full ")),
     **dict.fromkeys(itertools.product(("fuzz", "properties"), ("--examples", "--seed")), _NO_COUNTS),
@@ -118,6 +125,7 @@ _BY_OPTION: Mapping[tuple[str, str], tuple[str, ...]] = {
 }  # fmt: skip
 #: A line of each command that would be in order, to which the wrong word is added.
 _BASES: Mapping[str, tuple[str, ...]] = {
+    "cluster": ("--local", "1"),
     "compare": ("--base", "run.jsonl", "--new", "run.jsonl"),
     "export": ("--out", "new"),
     "judge": ("vectors", "results.jsonl", "--out", "new.jsonl"),
@@ -208,6 +216,7 @@ _VALUES = (
 )  # fmt: skip
 #: Of those, texts here, where YAML 1.1 reads a date and numbers.
 _TEXTS = ("2026-11-30", "1_0.00", "1:30")
+_WITHOUT_POINT = re.compile(r"(?<=[ \[-])\d+(?=e[-+]?\d)")
 #: Wrong wherever they stand.
 _NOWHERE = (
     "*nowhere",
@@ -219,7 +228,6 @@ _NOWHERE = (
     "[",
     "}",
     "'",
-    "\t",
 )
 
 
@@ -244,7 +252,8 @@ def is_wrong(bad: BadInput) -> bool:
         return True
     try:
         text = bad.text.replace(bad.value, json.dumps(bad.value)) if bad.value in _TEXTS else bad.text
-        value = yaml.safe_load(text)
+        # YAML 1.1 takes 1e-06 for a text, and 1.0e-06 for a number.
+        value = yaml.safe_load(_WITHOUT_POINT.sub(r"\g<0>.0", text))
     except (yaml.YAMLError, ValueError):
         return True
     return not _schema().is_valid(value)

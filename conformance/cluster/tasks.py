@@ -128,6 +128,14 @@ class Bench:
                 self._idle.daemon = True
                 self._idle.start()
 
+    def close(self) -> None:
+        """End the child processes for good."""
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._workers is not None:
+            self._workers.__exit__(None, None, None)
+            self._workers = None
+
     def end_idle(self) -> None:
         """End the child processes, unless a batch has begun meanwhile."""
         if self._workers is not None and self._lock.acquire(blocking=False):

@@ -53,8 +53,10 @@ class AtOnce:
 
 
 @pytest.fixture(name="bench", scope="module")
-def _bench(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return tasks.Bench(tmp_path_factory.mktemp("bench"), tasks.workers_of({}))
+def _bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    bench = tasks.Bench(tmp_path_factory.mktemp("bench"), tasks.workers_of({}))
+    yield bench
+    bench.close()
 
 
 Ready = tuple[Any, list[Cell], Judging, AtOnce]

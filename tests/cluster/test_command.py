@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import signal
@@ -28,6 +29,8 @@ def test_a_cluster_ends_with_ctrl_c_and_leaves_no_process(tmp_path: Path) -> Non
         stdout=subprocess.PIPE,
         text=True,
         env=dict(os.environ),
+        # A background job of a shell is started with interrupts ignored, and would hand that on.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     ) as process:
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(4)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ tasks = pytest.importorskip("conformance.cluster.tasks")
 
 
 @pytest.fixture(name="bench", scope="module")
-def _bench(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return tasks.Bench(tmp_path_factory.mktemp("bench"), tasks.workers_of({}))
+def _bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    bench = tasks.Bench(tmp_path_factory.mktemp("bench"), tasks.workers_of({}))
+    yield bench
+    bench.close()
 
 
 @pytest.fixture(name="described", scope="module")
