@@ -97,9 +97,9 @@ _BY_OPTION: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("judge", "--out"): _UNWRITABLE,
     **dict.fromkeys((("compare", "--out"), ("reproduce", "--out"), ("explain", "--html")), ("folder", "text.txt/x", f"{LONG}.md", "")),
     ("translate", "--out"): ("folder", "text.txt/x", "x.unknown", ""),
-    **dict.fromkeys(itertools.product(("export", "regression", "report", "publish"), ("--out",)), _NO_FOLDERS),
-    # A search leaves what is there, and adds to it.
-    ("fuzz", "--out"): tuple(name for name in _NO_FOLDERS if name != "full"),
+    **dict.fromkeys(itertools.product(("export", "report", "publish"), ("--out",)), _NO_FOLDERS),
+    # These leave what is there, and add to it.
+    **dict.fromkeys(itertools.product(("fuzz", "regression"), ("--out",)), tuple(name for name in _NO_FOLDERS if name != "full")),
     ("run", "--first-report"): _NO_FOLDERS,
     ("regression", "--environments"): ("text.txt", "text.txt/x", "/dev/null"),
     ("publish", "--reports"): ("text.txt", "/dev/null", "text.txt/x"),
@@ -112,9 +112,9 @@ _BY_OPTION: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("translate", "--features"): _NO_COUNTS,
     ("regression", "--package"): ("", "no-such-package", "x y", LONG),
     ("regression", "--group"): ("", "x", "Torch"),
-    ("regression", "--versions"): ("", "x", ">=", ">=1,", "1..2", LONG),
+    ("regression", "--versions"): ("", " ", "x", ">=", "1..2", LONG),
     ("regression", "--every"): ("", "x", "Minor", "patch"),
-    ("regression", "--index-url"): ("", "x", "ftp://x", "file:///x", "javascript:alert(1)"),
+    ("regression", "--index-url"): ("x", "ftp://x", "file:///x", "javascript:alert(1)"),
     ("report", "--search"): ("absent", "text.txt", "folder", "/dev/null", LONG),
     ("cluster", "--scheduler-file"): ("folder", "text.txt/x", LONG),
     ("run", "--scheduler"): ("", "x", "127.0.0.1:x", "carrier-pigeon://x", LONG),
@@ -178,7 +178,8 @@ def lines() -> Iterator[BadInput]:
         for value in wrong_values(command, name, metavar):
             yield BadInput(kind=(command, name), value=value, words=_line(command, name, value, is_option=is_option))
     for command in sorted({command for command, *_ in options()}):
-        for value in ("--no-such-option", "--out=", "--jsno"):
+        # Into the folder where it stands, a regression may write.
+        for value in ("--no-such-option", "--jsno", *(() if command == "regression" else ("--out=",))):
             yield BadInput(kind=(command, "an unknown option"), value=value, words=(command, *_base(command), value))
     for value in ("rnu", "", "Run", "--run", LONG, "\x1b[2J"):
         yield BadInput(kind=("conformance", "an unknown command"), value=value, words=(value,))

@@ -32,10 +32,12 @@ def cluster(
     Each worker has the resource of every group that is named; where none is, of all groups.
     """
     from conformance.cluster.asking import check_installed
-    from conformance.cluster.local import LocalCluster, resources_of_groups
+    from conformance.cluster.local import LocalCluster, check_address_file, resources_of_groups
     from conformance.run.programs import check_interpreters
 
     check_installed("cluster")
+    if scheduler_file is not None:
+        check_address_file(scheduler_file)
     interpreters = pairs("--python", python)
     check_interpreters(interpreters, adapter or ())
     with LocalCluster(local, interpreters, adapter or [], scheduler_file) as started:

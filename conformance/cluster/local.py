@@ -17,6 +17,7 @@ from typing import Self
 from conformance.cluster.suite import resource_of
 from conformance.errors import UsageError
 from conformance.planning.discovery import keys
+from conformance.whole import check_place
 
 #: What a Dask process is started by: it ends when its standard input does, which is when whoever started it has ended.
 _BOOT = """
@@ -39,6 +40,18 @@ def resources_of_groups(interpreters: Mapping[str, str], adapters: Sequence[str]
     """Return the resources of a worker that has those groups; of all that there are where none is named."""
     groups = interpreters or {key.group for key in (*keys({}), *keys({}, adapters)) if key.group is not None}
     return [f"{resource_of(group)}=1" for group in sorted(groups)]
+
+
+def check_address_file(path: Path) -> None:
+    """Raise `UsageError` where a scheduler cannot write its address, or would overwrite something else."""
+    check_place(path)
+    if path.exists():
+        try:
+            is_scheduler_s = "address" in json.loads(path.read_bytes())
+        except (OSError, ValueError, TypeError):
+            is_scheduler_s = False
+        if not is_scheduler_s:
+            raise UsageError(f"{path}: is there, and is no scheduler's file: it would be overwritten")
 
 
 class LocalCluster:

@@ -14,8 +14,10 @@ from conformance.errors import UsageError
 from conformance.planning.known_names import check_names
 from conformance.regression.releases import Every
 from conformance.run.choice_option import device_option, mode_option
+from conformance.run.number_option import VERSIONS, whole
 from conformance.runfile.terminal import plain
 from conformance.spec.tiers import Tier
+from conformance.whole import check_folder
 
 if TYPE_CHECKING:
     from conformance.regression.pins import Pins, Source
@@ -30,7 +32,7 @@ _Base = Annotated[str | None, typer.Option(metavar="VERSION|PATH", help="The sam
 _Versions = Annotated[
     str | None, typer.Option(metavar="RANGE", help="A row of released versions in place of two: '>=0.6,<0.11'.")
 ]
-_Last = Annotated[int | None, typer.Option(metavar="N", min=1, help="The last N of a row.")]
+_Last = Annotated[int | None, typer.Option(parser=whole(1, VERSIONS), metavar="N", help="The last N of a row.")]
 _Every = Annotated[Every | None, typer.Option(help="Of each minor or major release the newest alone.")]
 _Nightly = Annotated[bool, typer.Option("--nightly", help="The newest build of a night ends the row.")]
 _Index = Annotated[str, typer.Option("--index-url", metavar="URL", help="Where builds of a night are.")]
@@ -82,6 +84,10 @@ def regression(
 
     row = versions is not None or last is not None or every is not None or nightly
     _check_options(row=row, head=head, bisect=bisect, nightly=nightly, index_url=index_url)
+    if versions is not None and not versions.strip():
+        raise UsageError("--versions: expected a range of versions, such as '>=0.6,<0.11', got nothing")
+    for folder in (out, environments):
+        check_folder(folder)
     pins = _pins(package, group or (), device)
     options = [("--implementation", implementation), ("--mode", mode), ("--device", [device] if device else [])]
     narrowing = [word for name, values in options for value in values or () for word in (name, value)]
@@ -95,7 +101,7 @@ def regression(
     )
     policy = Policy(fail_on=tuple(dict.fromkeys(fail_on or ())))
     if row:
-        named = [source(text) for text in (base, head) if text]
+        named = [source(text) for text in (base, head) if text is not None]
         releases = "" if versions is None and (last or every) else versions
         span = _span(
             package,
@@ -108,7 +114,7 @@ def regression(
         )
         raise SystemExit(_followed(asked, span, policy, as_json=as_json))
     request = Request(
-        cells=asked, base=source(base) if base else pinned(package, pins), head=source(str(head)), policy=policy
+        cells=asked, base=pinned(package, pins) if base is None else source(base), head=source(str(head)), policy=policy
     )
     raise SystemExit(_checked(request, bisect=bisect, as_json=as_json))
 

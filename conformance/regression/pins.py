@@ -96,8 +96,9 @@ class Rung:
 def source(text: str) -> Source:
     """Return the version or the path that a person named. Raises `UsageError` for what is neither."""
     path = Path(text)
-    if path.exists() or path.suffix == ".whl" or "/" in text:
-        if not (path.is_dir() or (path.is_file() and path.suffix == ".whl")):
+    if text and (path.exists() or path.suffix == ".whl" or "/" in text):
+        checkout = any((path / name).is_file() for name in ("pyproject.toml", "setup.py", "setup.cfg"))
+        if not (checkout or (path.is_file() and path.suffix == ".whl")):
             raise UsageError(f"{text}: no wheel and no checkout there")
         return Local(path=path.resolve())
     try:

@@ -14,6 +14,8 @@ _NUMBER = re.compile(r"([0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12})([eE][-+]?[0-9
 WORKERS = 1024
 #: Seconds of a deadline: one day.
 SECONDS = 86_400
+#: Of a row, at most.
+VERSIONS = 1000
 #: How many times a score may grow, and how many bounds it may reach.
 DRIFT = 10**9
 #: Cases drawn by one search.

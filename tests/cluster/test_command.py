@@ -75,3 +75,12 @@ def test_what_is_of_this_machine_is_refused_beside_a_scheduler(words: tuple[str,
     ended = inside("run", "--scheduler", "tcp://127.0.0.1:1", *words, folder=tmp_path)
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"error: {words[0]}: is of a run on this machine")
+
+
+@pytest.mark.parametrize(("name", "text"), [("thesis.txt", "a text"), ("list.json", "[1]"), ("other.json", "{}")])
+def test_a_file_that_is_no_scheduler_s_is_not_overwritten(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    ended = inside("cluster", "--local", "1", "--scheduler-file", name, folder=tmp_path)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert "is no scheduler's file" in ended.stderr
+    assert (tmp_path / name).read_text() == text

@@ -101,13 +101,24 @@ def test_an_unknown_package_is_refused_with_the_one_that_was_meant() -> None:
 def test_a_version_or_a_path_is_told_apart(tmp_path: Path) -> None:
     wheel = tmp_path / "a-1-py3-none-any.whl"
     wheel.touch()
+    (tmp_path / "pyproject.toml").touch()
     assert source("1.2.3rc1") == Released(version=Version("1.2.3rc1"))
     assert source(str(wheel)) == Local(path=wheel)
     assert source(str(tmp_path)) == Local(path=tmp_path)
 
 
-@pytest.mark.parametrize(("text", "said"), [("newest", "expected a version"), ("no/such.whl", "no wheel and no")])
-def test_what_is_neither_is_refused(text: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("newest", "expected a version"),
+        ("no/such.whl", "no wheel and no"),
+        ("folder", "no wheel and no"),
+        ("", "expected a version"),
+    ],
+)
+def test_what_is_neither_is_refused(text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=said):
         source(text)
 
