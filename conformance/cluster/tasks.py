@@ -8,6 +8,7 @@ beside the adapters that are shipped or installed there.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import socket
@@ -213,7 +214,9 @@ def _bench() -> Bench:
 def _only_bench() -> Bench:
     folder = dask.config.get("conformance.folder", None)
     worker = get_worker()
-    return Bench(Path(folder or worker.local_directory), workers_of(worker.state.total_resources))
+    bench = Bench(Path(folder or worker.local_directory), workers_of(worker.state.total_resources))
+    atexit.register(bench.close)
+    return bench
 
 
 def workers_of(resources: Mapping[str, float]) -> list[WorkerKey]:

@@ -91,9 +91,9 @@ class Workers:
         if self._watch is None:
             self._watch = _watch(self._mark)
         log = self.folder / "logs" / f"{key.name}-{number}.log"
-        process = Process(key, log, self.folder / "caches" / key.process[0], f"{self._mark}.{next(self._started)}.")
+        mark, lane = f"{self._mark}.{next(self._started)}.", self.stages.lane(key.process[0])
+        process = Process(key, log, self.folder / "caches" / key.process[0], mark, lane)
         process.deadline = time.monotonic() + self.limits.start
-        process.lane = self.stages.lane(key.process[0])
         self.live[key] = process
         self.selector.register(process.answers, selectors.EVENT_READ, (process, "read"))
         return process

@@ -37,7 +37,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 class Process:
     """A running worker. Answers arrive through `answers`; nothing here ever waits for it."""
 
-    def __init__(self, key: WorkerKey, log: Path, caches: Path, mark: str) -> None:
+    def __init__(self, key: WorkerKey, log: Path, caches: Path, mark: str, lane: Lane) -> None:
         self.key = key
         #: By which what it starts is found, wherever that goes.
         self.mark = mark
@@ -46,7 +46,7 @@ class Process:
         self.outbox = bytearray()
         self.performed: list[str] = []
         #: What it did and when, as it says itself.
-        self.lane = Lane(name=key.process[0], began=time.monotonic())
+        self.lane = lane
         self.deadline = float("inf")
         #: The end of what was emptied from the output file since the last request.
         self.cut = b""

@@ -52,7 +52,9 @@ class Stages:
         imports = [stretch for lane in self.lanes for stretch in lane.imports]
         inside = sum(worked for _, _, worked in (*calls, *imports))
         parts = partition((self.began, self._since), self._spans, spans_of(calls), spans_of(imports))
-        return dataclasses.replace(parts, processor=self._used(), inside=inside, timeline=self._timeline())
+        return dataclasses.replace(
+            parts, processor=self._processor() - self._used_before, inside=inside, timeline=self._timeline()
+        )
 
     def lane(self, name: str) -> Lane:
         """Return the lane of a process that begins now."""
@@ -67,9 +69,6 @@ class Stages:
     def _timeline(self) -> Timeline:
         own = [span for stage, spans in self._spans.items() if stage != WAITING for span in spans]
         return drawn((self.began, self._since), self.lanes, own)
-
-    def _used(self) -> float:
-        return self._processor() - self._used_before
 
     def _turn(self, stage: str) -> str:
         now, before = self._clock(), self._current

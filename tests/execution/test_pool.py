@@ -12,6 +12,7 @@ import pytest
 
 from conformance.execution.pool import Limits, Workers, converse
 from conformance.execution.process import Process
+from conformance.execution.timeline import Lane
 from conformance.outcome import TimedOut
 from tests.fake_cells import key
 
@@ -37,12 +38,14 @@ def test_a_worker_killed_while_idle_is_ended_once_while_another_is_waited_for(
 def test_a_process_that_cannot_be_started_leaves_no_descriptor_open(tmp_path: Path) -> None:
     before = psutil.Process().num_fds()
     with pytest.raises(FileNotFoundError):
-        Process(key(interpreter=str(tmp_path / "no-python")), tmp_path / "log", tmp_path, "mark")
+        Process(
+            key(interpreter=str(tmp_path / "no-python")), tmp_path / "log", tmp_path, "mark", Lane(name="x", began=0.0)
+        )
     assert psutil.Process().num_fds() == before
 
 
 def test_a_process_whose_output_has_no_place_leaves_no_descriptor_open(tmp_path: Path) -> None:
     before = psutil.Process().num_fds()
     with pytest.raises(IsADirectoryError):
-        Process(key(), tmp_path, tmp_path, "mark")
+        Process(key(), tmp_path, tmp_path, "mark", Lane(name="x", began=0.0))
     assert psutil.Process().num_fds() == before
