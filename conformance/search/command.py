@@ -107,6 +107,14 @@ def properties(
         int | None,
         typer.Option(parser=whole(0, SEEDS), metavar="N", help="Draws other examples; omitted: always the same."),
     ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(
+            parser=decimal(1, SECONDS),
+            metavar="SECONDS",
+            help="Begin no further property after so many seconds, which are divided among the processes; those left are told.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run file to write.")] = Path(
         ".conformance/properties.jsonl"
     ),
@@ -136,6 +144,7 @@ def properties(
         out=out,
         limits=Limits(cell=60.0),
         folder=FOLDER,
+        within=within,
     )
     raise SystemExit(checked(options))
 

@@ -76,7 +76,10 @@ def check_timed() -> None:
 def planned(
     spec: Spec, wanted: Sequence[WorkerKey], selection: Selection, workers: Workers
 ) -> tuple[list[Cell], list[Offer], list[tuple[WorkerError, WorkerKey]]]:
-    """Return the cells to be timed, the offers they come from, and the workers that did not start."""
+    """Return the cells to be timed, the offers they come from, and the workers that did not start.
+
+    Of the processes those live on that have a cell to time.
+    """
     by_name = {key.name: key for key in wanted}
     offers, failures = [], []
     for answer in survey(wanted, [entry.case.configuration for entry in spec.cases], workers):
@@ -90,7 +93,11 @@ def planned(
     order = {name: position for position, name in enumerate(by_name)}
     offers.sort(key=lambda offer: order[offer.key.name])
     tiers = load_tiers(spec_folder() / CASES / "tiers.yaml", [entry.case.id for entry in spec.cases])
-    return list(plan(spec.cases, offers, selection, tiers)), offers, failures
+    cells = list(plan(spec.cases, offers, selection, tiers))
+    timed = {cell.key for cell in cells if can_be_timed(cell)}
+    for key in [key for key in workers.live if key not in timed]:
+        workers.end(key)
+    return cells, offers, failures
 
 
 def run(options: TimingOptions) -> int:
