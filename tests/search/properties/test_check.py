@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 
 from conformance.search.bench import Bench
 from conformance.search.properties import PROPERTIES
-from conformance.search.properties.check import Checked, check_one, distance
+from conformance.search.properties.check import Checked, check, check_one, distance
 from conformance.search.properties.identity import near, same
 from conformance.search.properties.recorded import record_of
 from conformance.spec.loader import load_clauses
@@ -80,6 +81,12 @@ def test_a_property_holds_of_the_healthy_layer(name: str, checked: Mapping[tuple
 @pytest.mark.parametrize(("name", "fault"), BREAKS.items())
 def test_a_fault_breaks_a_property(name: str, fault: str, checked: Mapping[tuple[str, str], Checked]) -> None:
     assert not checked[name, fault].holds
+
+
+def test_when_the_time_is_over_no_property_is_begun_and_those_left_are_told(planted: Bench) -> None:
+    missed: list[str] = []
+    assert not list(check(planted, 2, until=time.monotonic(), missed=missed))
+    assert missed == [one.id for one in PROPERTIES["batch_norm"].properties]
 
 
 def test_at_least_twenty_properties_are_checked_of_batch_norm() -> None:
