@@ -14,6 +14,8 @@ from conformance.cause import Cause, because
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import MOVING, changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
+from conformance.operations.batch_norm.whole_numbers import dtypes
+from conformance.operations.batch_norm.whole_numbers import squares as whole_squares
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.precision import in_dtype, rounded
@@ -29,12 +31,13 @@ POWERS = range(1, 13)
 
 def other_statistics(base: Hypothesis) -> Iterator[Hypothesis]:
     """Yield the hypotheses that other statistics than the batch's were used."""
+    yield from _of_integers(base)
     yield from _left_out(base)
     yield from _rounded(base)
     yield from _grouped(base)
 
 
-# Values left out.
+# What is put in place of the batch's.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,6 +61,34 @@ def _hypothesis(base: Hypothesis, cause: Cause, change: Callable[[Situation], _O
         return {} if statistics is None else _from(situation, statistics, results)
 
     return replace(base, cause=cause, change_results=change_results, selects=True)
+
+
+# Statistics in the dtype of whole numbers.
+
+
+def _of_integers(base: Hypothesis) -> Iterator[Hypothesis]:
+    for dtype in dtypes(base)[:1]:
+        cause = because("computed-in-integers", what="mean and variance are", dtype=dtype)
+        yield _hypothesis(base, cause, _divided_down)
+    for dtype in dtypes(base):
+        if dtype != "bool":
+            yield _hypothesis(
+                base, because("squares-wrap-around", dtype=dtype), functools.partial(_of_wrapped_squares, dtype)
+            )
+
+
+def _divided_down(situation: Situation) -> _OtherStatistics:
+    mean = np.floor(situation.x.mean(axis=0))
+    squares = np.floor(np.square(situation.x - mean).mean(axis=0))
+    return _plain(Statistics(count=len(situation.x), mean=mean, variance=squares))
+
+
+def _of_wrapped_squares(dtype: str, situation: Situation) -> _OtherStatistics:
+    exact = reference.batch_statistics(situation.x)
+    return _plain(replace(exact, variance=whole_squares(situation.x, dtype).mean(axis=0) - np.square(exact.mean)))
+
+
+# Values left out.
 
 
 def _cuts(rows: int, positions: int) -> Iterator[int]:

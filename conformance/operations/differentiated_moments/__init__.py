@@ -130,6 +130,7 @@ DIFFERENTIATED_MOMENTS = replace(
     train_terms=_terms,
     infer_terms=_terms,
     options=None,
+    whole=False,
     needs=frozenset({"upstream"}),
     misfit=_misfit,
 )

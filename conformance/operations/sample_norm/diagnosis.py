@@ -14,6 +14,7 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm.diagnosis import epsilons, parameters
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.overflow import overflows
+from conformance.operations.batch_norm.whole_numbers import cut_off, dtypes, squares
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.sample_norm.expected import performed
 from conformance.operations.sample_norm.groups import Kind, Members, gathered
@@ -44,6 +45,8 @@ def hypotheses(
     yield from parameters(base)
     if len(configuration.feature_axes) == 1 and configuration.feature_axes[0] not in (0, configuration.rank - 1):
         yield giving(base, because("parameters-along-last-axis"), functools.partial(_along_last_axis, kind))
+    yield from cut_off(base)
+    yield from _of_integers(kind, base)
     yield from _data(base)
     yield from state_changes(base, ("gamma", "beta"), {})
     if kind.centred:
@@ -82,6 +85,19 @@ def _statistics(kind: Kind, base: Hypothesis) -> Iterator[Hypothesis]:
     yield giving(base, because("mean-not-subtracted"), functools.partial(_with, kind, _uncentred))
     yield giving(base, because("variance-about-zero"), functools.partial(_with, kind, _about_zero))
     yield giving(base, because("variance-not-divided-by"), functools.partial(_with, kind, _unscaled))
+
+
+def _of_integers(kind: Kind, base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield that statistics of whole numbers are taken in the numbers' own dtype."""
+    for dtype in dtypes(base)[:1] if kind.centred else ():
+        cause = because("computed-in-integers", what="mean and variance are", dtype=dtype)
+        yield giving(base, cause, functools.partial(_with, kind, _divided_down), "output")
+    for dtype in dtypes(base):
+        if dtype != "bool":
+            wrapped = functools.partial(_wrapped, kind, dtype)
+            yield giving(
+                base, because("squares-wrap-around", dtype=dtype), functools.partial(_with, kind, wrapped), "output"
+            )
 
 
 #: The root and the deviation from which a changed x̂ is formed.
@@ -125,6 +141,16 @@ def _through(change: _Changed, n: Numbers, normalized: Array, inverse_root: Arra
     entering = n.x if change in (_about_zero, _undivided) else n.x - mean
     slope = (pull * normalized).sum(axis=0) * inverse_root**2
     return np.asarray(through - spread * entering * slope / count)
+
+
+def _divided_down(situation: Situation, n: Numbers) -> tuple[Array, Array]:
+    deviation = n.x - np.floor(n.x.mean(axis=0))
+    return deviation, _root_of(situation, np.floor(np.square(deviation).mean(axis=0)))
+
+
+def _wrapped(kind: Kind, dtype: str, situation: Situation, n: Numbers) -> tuple[Array, Array]:
+    mean = n.x.mean(axis=0) if kind.centred else n.x.dtype.type(0)
+    return n.x - mean, _root_of(situation, squares(n.x, dtype).mean(axis=0) - np.square(mean))
 
 
 def _uncentred(situation: Situation, n: Numbers) -> tuple[Array, Array]:
