@@ -101,7 +101,7 @@ def _steps(
             case Produced() if number == 0:
                 yield _start(outcome, inputs.initial, walk, cell.implementation.keeps_state)
             case Produced() if unfit(inputs.steps[number - 1].step):
-                yield taken(number, inputs.steps[number - 1], outcome, cell.case.shape)
+                yield taken(cell, number, inputs.steps[number - 1], outcome)
                 walk.follow(outcome.state)
             case Produced():
                 judges[number] = StepJudge(cell, number, inputs.steps[number - 1], walk, references)

@@ -34,7 +34,7 @@ def rows(draw: Any) -> tuple[int, int, set[int]]:
     return last, draw(st.integers(1, last)), draw(st.sets(within))
 
 
-@drawn(8)
+@drawn(4)
 @given(rows())
 def test_the_change_is_between_two_versions_that_tell_or_hidden_by_those_that_do_not(row: Any) -> None:
     last, first, untestable = row

@@ -22,7 +22,8 @@ def back(made: Case) -> Case:
 @given(cases(tuple(OPERATIONS)))
 def test_a_case_comes_back_from_its_line_as_it_was(made: Case) -> None:
     again = back(made)
-    assert again.configuration == made.configuration
+    # JSON has no tuples.
+    assert msgspec.json.encode(again.configuration) == msgspec.json.encode(made.configuration)
     assert [step.model_dump_json() for step in again.performed] == [step.model_dump_json() for step in made.performed]
     assert {name: recipe.model_dump_json() for name, recipe in again.initial.items()} == {
         name: recipe.model_dump_json() for name, recipe in made.initial.items()

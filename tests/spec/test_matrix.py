@@ -34,17 +34,20 @@ def combinations(matrix: Any) -> list[list[tuple[str, dict[str, Any]]]]:
     return [list(chosen) for chosen in itertools.product(*axes)]
 
 
-@drawn(8)
+@drawn(4)
 @given(ENTRIES, MATRICES)
 def test_a_matrix_is_every_combination_of_its_axes_in_their_order(entry: Any, matrix: Any) -> None:
-    made = [raw for raw, _ in expand({"id": "fam.one", **entry, "matrix": matrix}, (0,), Document(file="fam.yaml", value={}))]
+    made = [
+        raw
+        for raw, _ in expand({"id": "fam.one", **entry, "matrix": matrix}, (0,), Document(file="fam.yaml", value={}))
+    ]
     assert len(made) == math.prod(map(len, matrix.values()))
     for raw, chosen in zip(made, combinations(matrix), strict=True):
         replaced = {name: value for _, fields in chosen for name, value in fields.items()}
         assert raw == {**entry, **replaced, "id": "/".join(["fam.one", *(label for label, _ in chosen)])}
 
 
-@drawn(8)
+@drawn(4)
 @given(ENTRIES, MATRICES)
 def test_every_field_of_an_expanded_case_is_told_where_it_is_written(entry: Any, matrix: Any) -> None:
     document = [{"id": "fam.one", **entry, "matrix": matrix}]

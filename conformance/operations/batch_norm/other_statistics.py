@@ -14,7 +14,7 @@ from conformance.cause import Cause, because
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import MOVING, changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
-from conformance.operations.batch_norm.whole_numbers import dtypes
+from conformance.operations.batch_norm.whole_numbers import dtypes, loosened
 from conformance.operations.batch_norm.whole_numbers import squares as whole_squares
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
@@ -72,9 +72,10 @@ def _of_integers(base: Hypothesis) -> Iterator[Hypothesis]:
         yield _hypothesis(base, cause, _divided_down)
     for dtype in dtypes(base):
         if dtype != "bool":
-            yield _hypothesis(
-                base, because("squares-wrap-around", dtype=dtype), functools.partial(_of_wrapped_squares, dtype)
-            )
+            cause = because("squares-wrap-around", dtype=dtype)
+            for least in (-math.inf, 0.0):
+                plain = _hypothesis(base, cause, functools.partial(_of_wrapped_squares, dtype, least))
+                yield replace(plain, change_results=functools.partial(_with_lost_digits, plain, dtype, least))
 
 
 def _divided_down(situation: Situation) -> _OtherStatistics:
@@ -83,9 +84,25 @@ def _divided_down(situation: Situation) -> _OtherStatistics:
     return _plain(Statistics(count=len(situation.x), mean=mean, variance=squares))
 
 
-def _of_wrapped_squares(dtype: str, situation: Situation) -> _OtherStatistics:
+def _with_lost_digits(plain: Hypothesis, dtype: str, least: float, situation: Situation, results: Results) -> Results:
+    assert plain.change_results is not None
+    with np.errstate(all="ignore"):  # a variance of squares that wrapped around may be negative
+        changed = plain.change_results(situation, results)
+    if "output" not in changed:
+        return changed
+    exact, epsilon = reference.batch_statistics(situation.x), situation.configuration.epsilon
+    wrapped = whole_squares(situation.x, dtype).mean(axis=0)
+    variance = np.maximum(wrapped - np.square(exact.mean), least)
+    with np.errstate(all="ignore"):
+        roots = 1 / np.sqrt(variance + epsilon), 1 / np.sqrt(exact.variance + epsilon)
+    return {**changed, "output": loosened(changed["output"], wrapped, exact.mean, roots)}
+
+
+def _of_wrapped_squares(dtype: str, least: float, situation: Situation) -> _OtherStatistics:
+    """Return E[x²] - E[x]² of squares of that dtype, as it is or raised to the least that a variance is."""
     exact = reference.batch_statistics(situation.x)
-    return _plain(replace(exact, variance=whole_squares(situation.x, dtype).mean(axis=0) - np.square(exact.mean)))
+    variance = whole_squares(situation.x, dtype).mean(axis=0) - np.square(exact.mean)
+    return _plain(replace(exact, variance=np.maximum(variance, least)))
 
 
 # Values left out.

@@ -33,6 +33,13 @@ def of_wrapped_squares(l: Layer, x: Any, center: Any) -> Any:
     return squares.astype(x.dtype).mean(0) - np.square(center)
 
 
+def as_whole(l: Layer, array: Any) -> Any:
+    """The numbers in the dtype of the input and back, as a cast to it and one from it make them."""
+    dtype = l.configuration.input_dtype
+    whole = array if dtype == "bool" else array.astype(np.int64)
+    return whole.astype(dtype).astype(array.dtype)
+
+
 def kept_whole(l: Layer, quantities: Quantities) -> Quantities:
     return {**quantities, "output": quantities["output"].astype(l.configuration.input_dtype)}
 
@@ -41,10 +48,10 @@ def kept_whole(l: Layer, quantities: Quantities) -> Quantities:
 FAULTS = (
     planted("one_feature_broadcast", "An input of one feature is broadcast to those of the layer.", "takes an input of shape", cases=("misfit.batch-norm/one-for-three/both", "misfit.batch-norm/one-for-three/none", "misfit.images/features-first", "misfit.images/features-last"), fitting=stretched),
     planted("further_features_left_out", "Features beyond those of the layer are left out.", "takes an input of shape", cases=("misfit.batch-norm/four-for-three/both", "misfit.batch-norm/four-for-three/none"), fitting=first_features),
-    planted("whole_statistics", "Of whole numbers, mean and variance are rounded down.", "mean and variance are computed in the integers' own type", cases=("whole.batch-norm/uint8/float32", "whole.batch-norm/bool/float64"), when=of_whole, mean=lambda l, x: np.floor(mean(l, x)), variance=lambda l, x, c: np.floor(variance(l, x, c))),
-    planted("whole_squares", "Of whole numbers, the variance is of squares in their own dtype.", "which wrap around", cases=("whole.batch-norm/uint8/float64", "whole.images/features-last"), when=lambda l: l.configuration.input_dtype == "uint8", variance=of_wrapped_squares),
-    planted("whole_output", "Of whole numbers, the output is cut off to whole numbers.", "the output is computed in the integers' own type", cases=("whole.batch-norm/int32/float32", "whole.batch-norm/bool/float32"), when=of_whole, unrows=lambda l, a, like: np.trunc(unrows(l, a, like))),
-    planted("whole_parameters", "With whole numbers, gamma is cut off to one.", "gamma and beta are computed in the integers' own type", cases=("whole.batch-norm/uint8/float32",), when=of_whole, gamma=lambda l: np.trunc(gamma(l)), beta=lambda l: np.trunc(beta(l))),
-    planted("whole_kept", "Of whole numbers, the output has their dtype.", "has dtype", cases=("whole.batch-norm/uint8/float32", "whole.images/features-first"), when=of_whole, given=kept_whole),
+    planted("whole_statistics", "Of whole numbers, mean and variance are rounded down.", "mean and variance are computed in the integers' own type", cases=("whole.batch-norm/uint8", "whole.batch-norm/bool"), when=of_whole, mean=lambda l, x: np.floor(mean(l, x)), variance=lambda l, x, c: np.floor(variance(l, x, c))),
+    planted("whole_squares", "Of whole numbers, the variance is of squares in their own dtype.", "which wrap around", cases=("whole.batch-norm/uint8", "whole.images/features-last"), when=lambda l: l.configuration.input_dtype == "uint8", variance=of_wrapped_squares),
+    planted("whole_output", "Of whole numbers, the output is cut off to whole numbers.", "the output is computed in the integers' own type", cases=("whole.batch-norm/int32", "whole.batch-norm/bool"), when=of_whole, unrows=lambda l, a, like: as_whole(l, unrows(l, a, like))),
+    planted("whole_parameters", "With whole numbers, gamma is cut off to one.", "gamma and beta are computed in the integers' own type", cases=("whole.batch-norm/uint8",), when=of_whole, gamma=lambda l: np.trunc(gamma(l)), beta=lambda l: np.trunc(beta(l))),
+    planted("whole_kept", "Of whole numbers, the output has their dtype.", "has dtype", cases=("whole.batch-norm/uint8", "whole.images/features-first"), when=of_whole, given=kept_whole),
 )
 # fmt: on
