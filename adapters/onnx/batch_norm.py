@@ -40,6 +40,8 @@ def supports(configuration: Configuration) -> str | None:
         return "dimensions are in the form of (N x C x D1 x D2 ... Dn)"
     if not (configuration.scale and configuration.center):
         return "`scale` and `B` are required inputs"
+    if configuration.input_dtype is not None:
+        return "T: constrain input and output types to float tensors"
     exact = all(float(np.float32(value)) == value for value in (configuration.epsilon, configuration.decay))
     if "float64" in (configuration.dtype, configuration.parameter_dtype) and not exact:
         return "the attributes `epsilon` and `momentum` are of type FLOAT, 32 bits, which cannot hold these values"

@@ -34,7 +34,9 @@ def settled(steps: Sequence[StepJudgement], evidence: Mapping[int, StepEvidence]
     while remaining:
         causes, covered = _covering(remaining)
         covered_kinds = {kind for explanations in covered for kind in kinds[explanations]}
-        conforming = [evidence[step.number] for step in steps if step.kind in covered_kinds and step.verdict.agrees]
+        agreeing = (step.number for step in steps if step.kind in covered_kinds and step.verdict.agrees)
+        # A refusal that is right agrees, and gave no numbers.
+        conforming = [evidence[number] for number in agreeing if number in evidence]
         kept |= dict.fromkeys(covered, _uncontradicted(causes, conforming))
         remaining = [explanations for explanations in remaining if explanations not in covered]
     return tuple(
