@@ -15,6 +15,7 @@ from conformance.errors import UsageError
 from conformance.publish import card
 from conformance.publish.archive import published
 from conformance.publish.history import Clauses, Edition, before, changes, clauses, histories
+from conformance.publish.speed import speeds, timelines_of
 from conformance.report import files
 from conformance.report.folder import check, write_folder
 from conformance.report.links import Home, slugs
@@ -26,7 +27,7 @@ from conformance.verdict import Standing, Verdict
 _FOLDER = Path(__file__).parent
 _REPORT = _FOLDER.parent / "report"
 #: Style sheets by the folder of the package that has them.
-_STYLES = {"base.css": _REPORT, "marks.css": _REPORT, "published.css": _FOLDER}
+_STYLES = {"base.css": _REPORT, "marks.css": _REPORT, "pages.css": _REPORT, "published.css": _FOLDER}
 #: What a web server shows where there is no page.
 _ABSENT = "404.html"
 #: The folder of the documentation.
@@ -120,7 +121,7 @@ def _contents(
     docs = f"{_DOCUMENTATION}/index.html" if documentation else ""
     for folder in folders:
         runs = read_all([folder])
-        editions.append(Edition(name=folder.name, results=results_of(runs)))
+        editions.append(Edition(name=folder.name, results=results_of(runs), timelines=timelines_of(runs)))
         base = before(editions, len(editions) - 1)
         home = Home(name=folder.name, index="../index.html", documentation=f"../{docs}" if docs else "")
         for path, content in files(runs, baseline=base.results if base else None, home=home):
@@ -165,6 +166,7 @@ def _pages(
             templates, "index.html.j2", "", entries=entries, histories=all_histories, clauses=by_name, slugs=named
         ),
     )
+    yield "speed.html", _rendered(templates, "speed.html.j2", "", speeds=speeds(editions))
     for history in all_histories:
         values = {
             "history": history,
