@@ -9,10 +9,11 @@ from conformance.errors import UsageError
 from conformance.json_text import text_of
 from conformance.report.folder import check, write_folder
 from conformance.report.links import Home
-from conformance.report.model import Report, build
+from conformance.report.model import Report, report_of
 from conformance.report.searched import Searched
 from conformance.report.site import single, site
-from conformance.runfile.results import Results, results_of
+from conformance.runfile.gathering import observed
+from conformance.runfile.results import Results, results_of_cells
 from conformance.runfile.run import Run
 from conformance.spec.locations import spec_folder
 from conformance.whole import write_whole
@@ -71,7 +72,8 @@ def files(
 def _report_and_documents(
     runs: Sequence[Run], *, partial: bool, baseline: Results | None, searches: Mapping[str, Searched] | None
 ) -> tuple[Report, dict[str, str]]:
-    documents = {"results": text_of(results_of(runs, partial=partial))}
+    seen = observed(runs, partial=partial)
+    documents = {"results": text_of(results_of_cells(seen))}
     if baseline is not None:
         documents["baseline"] = text_of(baseline)
-    return build(runs, partial=partial, searches=searches), documents
+    return report_of(seen, runs, searches or {}), documents

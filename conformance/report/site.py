@@ -173,7 +173,7 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
                 "passes": PASSES,
                 "standings": STANDINGS,
                 "disturbances": DISTURBANCES,
-                "took": timed(report.cells),
+                "took": timed(columns, report.step_seconds),
                 "kinds": KINDS,
             },
         ),
@@ -260,6 +260,7 @@ def single(report: Report, documents: Mapping[str, str], *, in_full: int) -> byt
     all_pages = pages(report, compared="baseline" in documents)
     contents = [_content(templates, page, report, Links(page=page.path, single=True)) for page in all_pages]
     data = list(_data(report, all_pages, documents, in_full=in_full))
+    script, style = ("\n".join(map(_asset, names)) for names in (SCRIPTS, STYLES))
     text = _layout(
         templates,
         "single.html.j2",
@@ -268,6 +269,10 @@ def single(report: Report, documents: Mapping[str, str], *, in_full: int) -> byt
         contents,
         Links(page="index.html", single=True),
         data=data,
+        script=script,
+        style=style,
+        script_digest=_digest(script),
+        style_digest=_digest(style),
         brief=max(0, len(report.cells) - in_full),
     )
     return _bytes(text)
@@ -304,7 +309,6 @@ def _layout(
     links: Links,
     **further: Any,
 ) -> str:
-    scripts, styles = ([_asset(name) for name in names] for names in (SCRIPTS, STYLES))
     return str(
         templates.get_template(template).render(
             report=report,
@@ -313,10 +317,6 @@ def _layout(
             links=links,
             scripts=SCRIPTS,
             styles=STYLES,
-            script="\n".join(scripts),
-            style="\n".join(styles),
-            script_digest=_digest("\n".join(scripts)),
-            style_digest=_digest("\n".join(styles)),
             **{"data": (), "brief": 0, "home": None, **further},
         )
     )
