@@ -17,7 +17,7 @@ from conformance.publish.archive import published
 from conformance.publish.history import Clauses, Edition, before, changes, clauses, histories
 from conformance.publish.speed import speeds, timelines_of
 from conformance.report import files
-from conformance.report.folder import check, write_folder
+from conformance.report.folder import Pieces, check, write_folder
 from conformance.report.links import Home, slugs
 from conformance.report.site import templates_in
 from conformance.runfile.reading import read_all
@@ -101,7 +101,7 @@ def write(
 
 def site(
     folders: Sequence[Path], *, address: str = "", documentation: Path | None = None, browser: str | None = None
-) -> Iterator[tuple[str, bytes]]:
+) -> Iterator[tuple[str, Pieces]]:
     """Yield path and bytes of every file; one run at a time is held in full."""
     paths: list[str] = []
     for path, content in _contents(folders, address, documentation, browser):
@@ -115,7 +115,7 @@ def site(
 
 def _contents(
     folders: Sequence[Path], address: str, documentation: Path | None, browser: str | None
-) -> Iterator[tuple[str, bytes]]:
+) -> Iterator[tuple[str, Pieces]]:
     """Yield path and bytes of every file but the list of the pages."""
     editions: list[Edition] = []
     docs = f"{_DOCUMENTATION}/index.html" if documentation else ""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from conformance.errors import UsageError
-from conformance.json_text import text_of
-from conformance.report.folder import check, write_folder
+from conformance.json_text import bytes_of
+from conformance.report.folder import Pieces, check, write_folder
 from conformance.report.links import Home
 from conformance.report.model import Report, report_of
 from conformance.report.searched import Searched
@@ -58,22 +58,22 @@ def files(
     baseline: Results | None = None,
     home: Home | None = None,
     searches: Mapping[str, Searched] | None = None,
-) -> Iterator[tuple[str, bytes]]:
-    """Yield path and bytes of every file of the report of `runs`. Raises `UsageError` as `write` does.
+) -> Iterator[tuple[str, Pieces]]:
+    """Yield path and content of every file of the report of `runs`. Raises `UsageError` as `write` does.
 
     `home` is the site that it becomes part of.
     """
     report, documents = _report_and_documents(runs, partial=partial, baseline=baseline, searches=searches)
     yield from site(report, documents, home=home)
-    yield "results.json", documents["results"].encode()
+    yield "results.json", documents["results"]
     yield SCHEMA, (spec_folder() / SCHEMA).read_bytes()
 
 
 def _report_and_documents(
     runs: Sequence[Run], *, partial: bool, baseline: Results | None, searches: Mapping[str, Searched] | None
-) -> tuple[Report, dict[str, str]]:
+) -> tuple[Report, dict[str, bytes]]:
     seen = observed(runs, partial=partial)
-    documents = {"results": text_of(results_of_cells(seen))}
+    documents = {"results": bytes_of(results_of_cells(seen))}
     if baseline is not None:
-        documents["baseline"] = text_of(baseline)
+        documents["baseline"] = bytes_of(baseline)
     return report_of(seen, runs, searches or {}), documents

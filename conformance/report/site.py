@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from conformance.dialect import OBSERVED
 from conformance.errors import UsageError
 from conformance.report import charts, drawings
+from conformance.report.folder import Pieces
 from conformance.report.frameworks import Framework, frameworks
 from conformance.report.implementations import Implementation, implementations
 from conformance.report.index import index, words
@@ -235,8 +238,8 @@ def _implementation_page(implementation: Implementation) -> Page:
     )
 
 
-def site(report: Report, documents: Mapping[str, str], *, home: Home | None = None) -> Iterator[tuple[str, bytes]]:
-    """Yield the path and the bytes of every file. Raises `UsageError` where Jinja2 is absent.
+def site(report: Report, documents: Mapping[str, bytes], *, home: Home | None = None) -> Iterator[tuple[str, Pieces]]:
+    """Yield the path and the content of every file. Raises `UsageError` where Jinja2 is absent.
 
     `documents` are JSON texts by name that scripts ask for beside their own data: `results`, and `baseline`
     where there is one.
@@ -250,16 +253,16 @@ def site(report: Report, documents: Mapping[str, str], *, home: Home | None = No
         yield page.path, _bytes(text)
     for name in (*SCRIPTS, *STYLES):
         yield f"assets/{name}", (_FOLDER / "assets" / name).read_bytes()
-    for name, text in _data(report, all_pages, documents):
-        yield f"data/{name}.js", _bytes(f"conformance.receive({_json(name)}, {text});\n")
+    for name, pieces in _data(report, all_pages, documents):
+        yield f"data/{name}.js", itertools.chain([_bytes(f"conformance.receive({_json(name)}, ")], pieces, [b");\n"])
 
 
-def single(report: Report, documents: Mapping[str, str], *, in_full: int) -> bytes:
+def single(report: Report, documents: Mapping[str, bytes], *, in_full: int) -> bytes:
     """Return the whole site as one HTML file, with the steps of the `in_full` worst cells. Raises `UsageError` where Jinja2 is absent."""
     templates = templates_in(_FOLDER)
     all_pages = pages(report, compared="baseline" in documents)
     contents = [_content(templates, page, report, Links(page=page.path, single=True)) for page in all_pages]
-    data = list(_data(report, all_pages, documents, in_full=in_full))
+    data = [(name, b"".join(pieces).decode()) for name, pieces in _data(report, all_pages, documents, in_full=in_full)]
     script, style = ("\n".join(map(_asset, names)) for names in (SCRIPTS, STYLES))
     text = _layout(
         templates,
@@ -279,20 +282,20 @@ def single(report: Report, documents: Mapping[str, str], *, in_full: int) -> byt
 
 
 def _data(
-    report: Report, all_pages: Sequence[Page], documents: Mapping[str, str], *, in_full: int | None = None
-) -> Iterator[tuple[str, str]]:
-    """Yield names and JSON texts that are safe in a script."""
+    report: Report, all_pages: Sequence[Page], documents: Mapping[str, bytes], *, in_full: int | None = None
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Yield names, and JSON that is safe in a script in pieces."""
     firsts = []
     for number, shard in enumerate(shards(report, in_full=in_full)):
         firsts.append(shard.first)
-        yield f"cases-{number}", _json(shard.value)
-    yield "index", _json(index(report))
-    yield "words", _json(words(report, firsts))
+        yield f"cases-{number}", [_bytes(_json(shard.value))]
+    yield "index", [_bytes(_json(index(report)))]
+    yield "words", [_bytes(_json(words(report, firsts)))]
     for page in all_pages:
         for name, value in page.data.items():
-            yield name, _json(value)
+            yield name, [_bytes(_json(value))]
     for name, text in documents.items():
-        yield name, _safe(text)
+        yield name, (_safe(line.decode()).encode() for line in BytesIO(text))
 
 
 def _content(templates: Any, page: Page, report: Report, links: Links) -> Content:
