@@ -133,7 +133,7 @@ def _step(step: StepRecord, causes: Catalogue, texts: Pool, quantities: Quantiti
         shortened(step.seconds),
         texts.position(step.message),
         step.inputs,
-        [quantities.of(quantity, causes) for quantity in step.quantities],
+        quantities.of_step(step, causes),
     ]
 
 
@@ -143,11 +143,20 @@ class Quantities:
     def __init__(self) -> None:
         self._written = Pool()
         self._positions: dict[bytes, int] = {}
+        self._of_steps: dict[bytes, list[int]] = {}
 
     @property
     def values(self) -> list[Any]:
         """The quantities by their positions."""
         return self._written.values
+
+    def of_step(self, step: StepRecord, causes: Catalogue) -> list[int]:
+        """Return where the quantities of a step are."""
+        recorded = _ENCODE(step.quantities)
+        positions = self._of_steps.get(recorded)
+        if positions is None:
+            positions = self._of_steps[recorded] = [self.of(quantity, causes) for quantity in step.quantities]
+        return positions
 
     def of(self, quantity: QuantityRecord, causes: Catalogue) -> int:
         """Return where a quantity is, adding it if it is new."""

@@ -15,6 +15,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from conformance.dialect import OBSERVED
 from conformance.errors import UsageError
 from conformance.report import charts, drawings
@@ -58,7 +60,7 @@ SCRIPTS = (
 )
 STYLES = ("base.css", "marks.css", "matrix.css", "pages.css", "tabs.css", "print.css")
 #: `<` and `&` could end the element or begin a comment; the separators end a line in older scripts.
-_ESCAPED = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_ESCAPED = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "<>&\u2028\u2029"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +256,7 @@ def site(report: Report, documents: Mapping[str, bytes], *, home: Home | None = 
     for name in (*SCRIPTS, *STYLES):
         yield f"assets/{name}", (_FOLDER / "assets" / name).read_bytes()
     for name, pieces in _data(report, all_pages, documents):
-        yield f"data/{name}.js", itertools.chain([_bytes(f"conformance.receive({_json(name)}, ")], pieces, [b");\n"])
+        yield f"data/{name}.js", itertools.chain([f'conformance.receive("{name}", '.encode()], pieces, [b");\n"])
 
 
 def single(report: Report, documents: Mapping[str, bytes], *, in_full: int) -> bytes:
@@ -288,14 +290,14 @@ def _data(
     firsts = []
     for number, shard in enumerate(shards(report, in_full=in_full)):
         firsts.append(shard.first)
-        yield f"cases-{number}", [_bytes(_json(shard.value))]
-    yield "index", [_bytes(_json(index(report)))]
-    yield "words", [_bytes(_json(words(report, firsts)))]
+        yield f"cases-{number}", [_json(shard.value)]
+    yield "index", [_json(index(report))]
+    yield "words", [_json(words(report, firsts))]
     for page in all_pages:
         for name, value in page.data.items():
-            yield name, [_bytes(_json(value))]
+            yield name, [_json(value)]
     for name, text in documents.items():
-        yield name, (_safe(line.decode()).encode() for line in BytesIO(text))
+        yield name, map(_safe, BytesIO(text))
 
 
 def _content(templates: Any, page: Page, report: Report, links: Links) -> Content:
@@ -373,11 +375,16 @@ def _broken(name: str) -> list[str]:
     return re.split(r"(?<=[._])|(?=\+)", name)
 
 
-def _json(value: Any) -> str:
-    return _safe(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+def _json(value: Any) -> bytes:
+    try:
+        text = msgspec.json.encode(value)
+    except (UnicodeEncodeError, OverflowError):
+        # A lone surrogate, which a log may hold, or a whole number of more than 64 bits: few files have any.
+        text = _bytes(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+    return _safe(text)
 
 
-def _safe(text: str) -> str:
+def _safe(text: bytes) -> bytes:
     """Return JSON with nothing in it that HTML or an older script reads."""
     for character, escape in _ESCAPED.items():
         text = text.replace(character, escape)

@@ -96,10 +96,10 @@ class _Gathering:
             rung=record.grade,
             call=call and self._once((call.path, call.function, *call.keywords.items()), call),
             diagnosis=self._once(_ENCODER.encode(record.diagnosis), record.diagnosis) if record.diagnosis else (),
-            divergence=self._once(record.divergence, record.divergence),
-            fields=self._once(fields, fields),
+            divergence=self._once(record.divergence, record.divergence) if record.divergence else (),
+            fields=self._once(fields, fields) if fields else (),
             observed=record.observed or _NONE,
-            again=self._once(record.again, record.again),
+            again=record.again and self._once(record.again, record.again),
             what=self._what(record, causes) if told or not record.verdict.agrees else "",
             causes=causes,
             records=records,
@@ -137,4 +137,4 @@ def _fields_and_causes(record: Record) -> tuple[tuple[str, ...], bool]:
                 fields.update(quantity.fields)
             elif quantity.causes:
                 told = True
-    return tuple(sorted(fields)), told or bool(fields)
+    return (tuple(sorted(fields)), True) if fields else ((), told)
