@@ -69,9 +69,9 @@ def speeds(editions: Sequence[Edition]) -> Speeds:
     told = [_speed(edition) for edition in editions if any(lane.cells for lane in _lanes(edition.timelines))]
     machines = tuple(dict.fromkeys(speed.machine for speed in told))
     measures: tuple[tuple[str, str, Callable[[Speed], float]], ...] = (
-        ("Milliseconds a cell", "{:.3g} ms", lambda speed: speed.milliseconds_a_cell),
-        ("The suite alone, at most", "{:.3g} %", lambda speed: 100 * speed.alone),
-        ("Cores that the libraries kept busy", "{:.3g} cores", lambda speed: speed.busy),
+        ("Time a cell", "milliseconds", lambda speed: speed.milliseconds_a_cell),
+        ("The suite alone, at most", "% of the time", lambda speed: 100 * speed.alone),
+        ("Cores that the libraries kept busy", "cores", lambda speed: speed.busy),
     )
     return Speeds(
         speeds=tuple(told),
@@ -107,7 +107,7 @@ def _alone(timeline: RecordedTimeline) -> float:
 
 
 def _drawn(
-    told: Sequence[Speed], machines: Sequence[str], title: str, form: str, measure: Callable[[Speed], float]
+    told: Sequence[Speed], machines: Sequence[str], title: str, unit: str, measure: Callable[[Speed], float]
 ) -> Drawn:
     """Return the chart of one measure: a line a machine, from the oldest run to the newest."""
     values = [measure(speed) for speed in told]
@@ -122,7 +122,7 @@ def _drawn(
         {machine: slot for slot, machine in enumerate(machines)},
         title=f"{title}, over the published runs",
         across=_runs(told),
-        up=_from_zero(title, max(values), form),
+        up=_from_zero(unit, max(values)),
         dots=True,
         size=(360, 220),
     )
@@ -142,15 +142,15 @@ def _runs(told: Sequence[Speed]) -> Axis:
     )
 
 
-def _from_zero(title: str, largest: float, form: str) -> Axis:
+def _from_zero(unit: str, largest: float) -> Axis:
     """Return an axis that begins at zero, with a line at each step of 1, 2 or 5."""
     power = 10.0 ** math.floor(math.log10(largest)) if largest > 0 else 1.0
     step = next(step for step in (power / 5, power / 2, power, 2 * power) if largest <= 6 * step)
     steps = max(1, math.ceil(largest / step - 1e-9))
     return Axis(
-        title=title.lower(),
+        title=unit,
         low=0.0,
         high=steps * step,
         ticks=tuple((number * step, f"{number * step:.3g}") for number in range(steps + 1)),
-        told=form.format,
+        told=lambda value: f"{value:.3g} {unit}",
     )
