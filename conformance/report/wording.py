@@ -33,7 +33,7 @@ ORDER = {name: position for position, name in enumerate(STANDS)}
 
 def stand(cell: RecordedCell) -> str:
     """Return how a cell stands, a key of `STANDS`: what is unexpected because it agrees is stale."""
-    if cell.standing is Standing.UNEXPECTED and cell.verdict.agrees and cell.record.divergence:
+    if cell.standing is Standing.UNEXPECTED and cell.verdict.agrees and cell.divergence:
         return "stale"
     return cell.standing.value
 
