@@ -37,6 +37,8 @@ class Asked:
     environments: Path
     #: Where run files and reports go.
     out: Path
+    #: The scheduler of the cluster on which the cells run, whose workers see the environments; None: this machine.
+    scheduler: str | None = None
 
 
 def checked_version(asked: Asked, at: Source, name: str, cases: Sequence[str] = ()) -> CheckedVersion:
@@ -53,7 +55,7 @@ def ran(
     words = [*asked.selection, *(word for case in cases or asked.cases for word in ("--case", case))]
     started = time.monotonic()
     with phase(f"{asked.package} {at}, cells") as running:
-        selected = run_cells(file, environments, words, running.reached)
+        selected = run_cells(file, environments, words, running.reached, asked.scheduler)
         results = results_of([read(file)]) if selected else None
         running.outcome = f"{len(results.cells) if results else 0:,} run"
     seconds = round(time.monotonic() - started, 1)
