@@ -99,7 +99,7 @@ class Machine:
         #: Of the time that was given, and of what the present case may take of it, on the monotonic clock.
         self.end = self.end_of_case = end
         #: By row: the seconds of its smallest case.
-        self.launch: dict[tuple[str, str], float] = {}
+        self.launch: dict[tuple[str, str, int | None], float] = {}
 
     def measured_bandwidth(self) -> tuple[float, Conditions | None]:
         """Measure the bandwidth of the memory by every core, and return it with the conditions meanwhile."""

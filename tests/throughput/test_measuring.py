@@ -99,7 +99,11 @@ def test_every_pass_of_a_train_case_is_timed_and_judged(measuring: Measuring) ->
         assert 0 < score_of(line) < 1
         assert len(measured(line).batches) == 2
         assert all(each.rounds >= 3 for each in measured(line).statistics)
-        assert measured(line).warmed.first > 0
+        warmed = measured(line).warmed
+        assert (warmed.first, warmed.second) == warmed.calls[:2]
+        assert warmed.freed is not None
+        assert warmed.held is not None
+        assert min(warmed.freed, warmed.held) > 0
     assert measured(lines[1]).traffic == Shares(compulsory=5, streaming=8)
 
 
