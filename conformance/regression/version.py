@@ -67,8 +67,13 @@ def ran(
 def built_side_by_side(asked: Asked, versions: Sequence[Source]) -> list[tuple[Environment, ...]]:
     """Build the environments of all those versions, several at a time, and return them by version.
 
-    Each is told of in a line as it is ready. When it is interrupted, none is begun any more.
+    Each is told of in a line as it is ready, which may take minutes: so a line says before what is built. When it is
+    interrupted, none is begun any more.
     """
+    named = (
+        f"{asked.package} {', '.join(map(str, versions))}: environments {', '.join(pins.group for pins in asked.pins)}"
+    )
+    print(f"{named}, up to {_AT_ONCE} at a time", file=sys.stderr, flush=True)
     stop = threading.Event()
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
