@@ -46,7 +46,7 @@ def may_hold(file: Path, globs: Iterable[str]) -> bool:
     Its rows may be those of the library's own files whose names begin with `_`, as they stand there.
     """
     globs = tuple(globs)
-    names = _names_of(file.parent, (file, *sorted(file.parent.glob("_*.py")))) if globs else []
+    names = tuple(_names_of(file.parent, (file, *sorted(file.parent.glob("_*.py"))))) if globs else ()
     return not globs or any(meet(glob, name) for glob in globs for name in names)
 
 
