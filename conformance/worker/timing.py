@@ -43,8 +43,9 @@ from conformance.worker.native import configuration_from, resolve
 _WARM = 0.1
 #: The calls of a warm-up whose seconds are told.
 _TOLD = 32
-#: Calls with the results before them freed, and as many with them held, of which the quickest of each kind is told.
-_WAYS = 2
+#: Calls with the results before them freed, and as many with them held, at least, and for how many seconds at least: the
+#: quickest of each kind is told.
+_WAYS, _WAYS_SECONDS = 2, 0.05
 #: Calls whose results are read twice, to find results that are computed only when they are read.
 _READS = 2
 #: Copies of the input of which the fastest gives the bandwidth.
@@ -183,6 +184,7 @@ class TimedPass:
         second        of the second
         calls         of each call so far, the first and the second among them, as far as they are told
         freed, held   of the quickest warm call with the results before it freed, and with them held until it has its own
+        ways          how many calls that were, and under `conditions` what `Watch` noted meanwhile
         peak          bytes by which one call lets the process grow; None on an accelerator, which has its own memory
         compilations  how often the library has compiled the pass; None where it does not say
         """
@@ -190,7 +192,10 @@ class TimedPass:
         end = time.perf_counter() + _WARM
         while len(calls) < len(self.inputs) or time.perf_counter() < end:
             calls.append(self._timed())
-        ways = [(self._timed(), self._timed(self.held)) for _ in range(_WAYS)]
+        ways: list[tuple[float, float]] = []
+        with Watch() as watch:
+            while len(ways) < _WAYS or sum(map(sum, ways)) < _WAYS_SECONDS:
+                ways.append((self._timed(), self._timed(self.held)))
         compilations = self.implementation.compilations
         self.results = {}  # what one call takes has its results in it
         grown = peak(self._timed) if self.device == "cpu" else None
@@ -202,6 +207,7 @@ class TimedPass:
             "calls": calls[:_TOLD],
             "freed": min(freed for freed, _ in ways),
             "held": min(held for _, held in ways),
+            "ways": {"rounds": 2 * len(ways), "conditions": watch.noted},
             "peak": grown,
             "compilations": None if compilations is None else compilations(self.live),
         }
