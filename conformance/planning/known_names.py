@@ -46,8 +46,8 @@ def may_hold(file: Path, globs: Iterable[str]) -> bool:
     Its rows may be those of the library's own files whose names begin with `_`, as they stand there.
     """
     globs = tuple(globs)
-    names = _names_of(file.parent, (file, *sorted(file.parent.glob("_*.py")))) if globs else ()
-    return not globs or any(meet(glob, name) for name in names for glob in globs)
+    names = tuple(_names_of(file.parent, (file, *sorted(file.parent.glob("_*.py"))))) if globs else ()
+    return not globs or any(meet(glob, name) for glob in globs for name in names)
 
 
 def case_ids(folder: Path) -> list[str]:

@@ -52,6 +52,10 @@ def fuzz(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where finds go; a search goes on with what is there.")
     ] = Path(".conformance/search"),
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="The scheduler of a Dask cluster to search on, as tcp://HOST:PORT."),
+    ] = None,
 ) -> None:
     """Search for inputs on which an implementation differs for a cause that nothing lists.
 
@@ -89,7 +93,14 @@ def fuzz(
         against=against,
         every=every,
     )
-    raise SystemExit(search(options))
+    if scheduler is None:
+        raise SystemExit(search(options))
+    from conformance.cluster.asking import check_elsewhere
+
+    check_elsewhere({"--python": python})
+    from conformance.search.elsewhere import on_cluster
+
+    raise SystemExit(search(options, on_cluster(scheduler, options)))
 
 
 def properties(

@@ -20,14 +20,14 @@ from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations.score import Worst
-from conformance.planning.discovery import holding, keys
+from conformance.planning.discovery import holding, keys, one_thread
 from conformance.planning.plan import Offer, Selection
 from conformance.run.programs import check_interpreters
 from conformance.runfile import lines
 from conformance.runfile.notes import describe
 from conformance.runfile.structs import Record
 from conformance.runfile.writing import Judges, RunWriter, check_replaceable
-from conformance.search.bench import Bench, one_thread
+from conformance.search.bench import Bench
 from conformance.search.finding import known_of
 from conformance.search.properties.check import Checked, check
 from conformance.search.written import yaml_of
