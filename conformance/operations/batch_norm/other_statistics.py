@@ -95,7 +95,7 @@ def _with_lost_digits(plain: Hypothesis, dtype: str, least: float, situation: Si
     variance = np.maximum(wrapped - np.square(exact.mean), least)
     with np.errstate(all="ignore"):
         roots = 1 / np.sqrt(variance + epsilon), 1 / np.sqrt(exact.variance + epsilon)
-    return {**changed, "output": loosened(changed["output"], wrapped, exact.mean, roots)}
+    return {**changed, "output": loosened(changed["output"], results["output"], wrapped, exact.mean, roots)}
 
 
 def _of_wrapped_squares(dtype: str, least: float, situation: Situation) -> _OtherStatistics:

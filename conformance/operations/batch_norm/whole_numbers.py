@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -27,23 +27,23 @@ def squares(x: Array, dtype: str) -> Array:
     return np.square(x.astype(np.int64)).astype(dtype).astype(x.dtype)
 
 
-def wrapped(values: Array, dtype: str) -> Array:
-    """Return numbers cut off to that dtype, of which those beyond its range wrap around; a truth value is whether it is 0."""
+def cut(values: Array, dtype: str) -> tuple[Array, Array]:
+    """Return numbers cut off to that dtype, and by how much those beyond its range may be off: what becomes of them is not fixed.
+
+    They wrap around, or are the ends of the range, by library and by processor. A truth value is whether a number is not 0.
+    """
     finite = np.where(np.isfinite(values), values, 0)
     if dtype == "bool":
-        return (finite != 0).astype(values.dtype)
-    return np.trunc(finite).astype(np.int64).astype(dtype).astype(values.dtype)
-
-
-def saturated(values: Array, dtype: str) -> Array:
-    """Return numbers cut off to that dtype, of which those beyond its range are the ends of it."""
-    if dtype == "bool":
-        return wrapped(values, dtype)
+        return np.asarray(finite != 0).astype(values.dtype), np.zeros(values.shape)
     ends = np.iinfo(dtype)
-    return np.asarray(np.trunc(np.clip(np.nan_to_num(values), ends.min, ends.max)).astype(values.dtype))
+    whole = np.trunc(finite)
+    held = np.clip(whole, ends.min, ends.max)
+    return held.astype(values.dtype), np.where(held == whole, 0.0, float(ends.max) - float(ends.min))
 
 
-def loosened(right: Expected, of_squares: Array, mean: Array, roots: tuple[Array, Array]) -> Expected:
+def loosened(
+    changed: Expected, right: Expected, of_squares: Array, mean: Array, roots: tuple[Array, Array]
+) -> Expected:
     """Return the expectation of E[x²] - E[x]² with room for the digits that it loses.
 
     The error of the mean is multiplied by another root than the right one, and an error of some roundings of E[x²] + E[x]² in
@@ -55,14 +55,15 @@ def loosened(right: Expected, of_squares: Array, mean: Array, roots: tuple[Array
     with np.errstate(all="ignore"):
         lost = _ROUNDINGS * 2.0**-24 * (np.abs(of_squares) + np.square(mean)) * np.square(new) / 2
         lost = np.where(positive, lost, 0)
-        bound = right.bound * np.maximum(1, new / old) + np.abs(right.value) * lost
-    return replace(right, bound=np.where(np.isfinite(bound), bound, right.bound).astype(np.float64))
+        bound = changed.bound + right.bound * np.maximum(1, new / old) + np.abs(changed.value) * lost
+        largest = np.nan_to_num(np.abs(changed.value)).max(initial=0)
+    bound = np.where(np.isfinite(bound), bound, changed.bound).astype(np.float64)
+    # The terms are as large as what comes of them.
+    return replace(changed, bound=bound, magnitude=np.maximum(changed.magnitude, float(largest)))
 
 
 #: Of sums and squares in float32.
 _ROUNDINGS = 32
-#: How a number becomes a whole one.
-CASTS: tuple[Callable[[Array, str], Array], ...] = (wrapped, saturated)
 
 
 def cut_off(base: Hypothesis) -> Iterator[Hypothesis]:
@@ -70,13 +71,12 @@ def cut_off(base: Hypothesis) -> Iterator[Hypothesis]:
     dtype = base.configuration.input_dtype
     if dtype is None:
         return
-    for cast in CASTS:
-        yield replace(
-            base,
-            cause=because("computed-in-integers", what="the output is", dtype=dtype),
-            only=frozenset({"output"}),
-            change_results=functools.partial(_output_cut, cast, dtype),
-        )
+    yield replace(
+        base,
+        cause=because("computed-in-integers", what="the output is", dtype=dtype),
+        only=frozenset({"output"}),
+        change_results=functools.partial(_output_cut, dtype),
+    )
     learned = [name for name, on in (("gamma", base.configuration.scale), ("beta", base.configuration.center)) if on]
     for what, names in (("gamma and beta are", learned), ("moving values are", ["moving_mean", "moving_variance"])):
         yield replace(
@@ -87,17 +87,16 @@ def cut_off(base: Hypothesis) -> Iterator[Hypothesis]:
         )
 
 
-def _output_cut(cast: Callable[[Array, str], Array], dtype: str, _: Situation, results: Results) -> Results:
+def _output_cut(dtype: str, _: Situation, results: Results) -> Results:
     if "output" not in results:
         return {}
-    return {"output": cut_to(results["output"], cast(results["output"].value, dtype))}
-
-
-def cut_to(right: Expected, cut: Array) -> Expected:
-    """Return the expectation of whole numbers in place of the right ones: no rounding is left, but near one that of another."""
+    right = results["output"]
+    value, unfixed = cut(right.value, dtype)
+    # Next to a whole number, rounding decides between two.
     near = np.abs(right.value - np.rint(right.value)) <= right.bound
-    bound = np.where(near, 1 + right.bound, 0)
-    return replace(right, value=cut, bound=bound.astype(np.float64), magnitude=np.full(cut.shape, np.inf), narrower={})
+    bound = np.where(near, 1 + right.bound, 0) + unfixed
+    changed = replace(right, value=value, bound=bound.astype(np.float64), narrower={})
+    return {"output": replace(changed, magnitude=np.full(value.shape, np.inf))}
 
 
 def _state_cut(names: tuple[str, ...], situation: Situation) -> Situation | None:

@@ -15,7 +15,7 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm.diagnosis import epsilons, parameters
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.overflow import overflows
-from conformance.operations.batch_norm.whole_numbers import CASTS, cut_off, dtypes, loosened, squares
+from conformance.operations.batch_norm.whole_numbers import cut, cut_off, dtypes, loosened, squares
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.sample_norm.expected import performed
 from conformance.operations.sample_norm.groups import Kind, Members, gathered
@@ -100,8 +100,7 @@ def _of_integers(kind: Kind, base: Hypothesis) -> Iterator[Hypothesis]:
                 yield giving(base, cause, functools.partial(_of_wrapped_squares, kind, dtype, least), "output")
     for dtype in dtypes(base)[:1]:
         cause = because("computed-in-integers", what="x̂ is", dtype=dtype)
-        for cast in CASTS:
-            yield giving(base, cause, functools.partial(_normalized_cut, kind, cast, dtype), "output")
+        yield giving(base, cause, functools.partial(_normalized_cut, kind, dtype), "output")
 
 
 #: The root and the deviation from which a changed x̂ is formed.
@@ -163,7 +162,7 @@ def _of_wrapped_squares(kind: Kind, dtype: str, least: float, situation: Situati
         root = _wrapped(kind, dtype, least, situation, n)[1]
     values = (squares(n.x, dtype).mean(axis=0), mean, root, n.inverse_root)
     of_squares, mean, root, right = (n.in_rows(np.broadcast_to(value, n.x.shape)) for value in values)
-    return {**changed, "output": loosened(changed["output"], of_squares, mean, (root, right))}
+    return {**changed, "output": loosened(changed["output"], results["output"], of_squares, mean, (root, right))}
 
 
 def _wrapped(kind: Kind, dtype: str, least: float, situation: Situation, n: Numbers) -> tuple[Array, Array]:
@@ -172,15 +171,15 @@ def _wrapped(kind: Kind, dtype: str, least: float, situation: Situation, n: Numb
     return n.x - mean, _root_of(situation, np.maximum(squares(n.x, dtype).mean(axis=0) - np.square(mean), least))
 
 
-def _normalized_cut(
-    kind: Kind, cast: Callable[[Array, str], Array], dtype: str, situation: Situation, results: Results
-) -> Results:
+def _normalized_cut(kind: Kind, dtype: str, situation: Situation, results: Results) -> Results:
     """Return the output of an x̂ that is cut off to whole numbers."""
     if not results or not situation.x.size:
         return {}
     n = computed(kind, situation)
-    cut = n.in_rows(n.gamma * cast(n.normalized, dtype) + n.beta)
-    return {"output": changed_to(results["output"], cut, len(n.x))}
+    normalized, unfixed = cut(n.normalized, dtype)
+    changed = changed_to(results["output"], n.in_rows(n.gamma * normalized + n.beta), len(n.x))
+    bound = changed.bound + n.in_rows(np.abs(n.gamma) * unfixed)
+    return {"output": replace(changed, bound=bound.astype(np.float64), magnitude=np.full(bound.shape, np.inf))}
 
 
 def _uncentred(situation: Situation, n: Numbers) -> tuple[Array, Array]:

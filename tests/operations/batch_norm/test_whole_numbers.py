@@ -1,27 +1,27 @@
-"""How whole numbers lose what their dtype does not hold: cut off, wrapped around or held at the ends of the range."""
+"""How whole numbers lose what their dtype does not hold: cut off, wrapped around, or anything beyond the ends of the range."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from conformance.operations.batch_norm.whole_numbers import saturated, squares, wrapped
+from conformance.operations.batch_norm.whole_numbers import cut, squares
 
 VALUES = np.array([-1.5, -0.5, 0.0, 0.75, 2.25, 300.5])
 
 
 @pytest.mark.parametrize(
-    ("dtype", "around", "at_the_ends"),
+    ("dtype", "held", "unfixed"),
     [
-        ("uint8", [255, 0, 0, 0, 2, 44], [0, 0, 0, 0, 2, 255]),
-        ("int8", [-1, 0, 0, 0, 2, 44], [-1, 0, 0, 0, 2, 127]),
-        ("int32", [-1, 0, 0, 0, 2, 300], [-1, 0, 0, 0, 2, 300]),
-        ("bool", [1, 1, 0, 1, 1, 1], [1, 1, 0, 1, 1, 1]),
+        ("uint8", [0, 0, 0, 0, 2, 255], [255, 0, 0, 0, 0, 255]),
+        ("int8", [-1, 0, 0, 0, 2, 127], [0, 0, 0, 0, 0, 255]),
+        ("int32", [-1, 0, 0, 0, 2, 300], [0] * 6),
+        ("bool", [1, 1, 0, 1, 1, 1], [0] * 6),
     ],
 )
-def test_a_cast_cuts_off_and_wraps_or_ends(dtype: str, around: list[int], at_the_ends: list[int]) -> None:
-    assert wrapped(VALUES, dtype).tolist() == around
-    assert saturated(VALUES, dtype).tolist() == at_the_ends
+def test_a_cast_cuts_off_and_beyond_the_range_fixes_nothing(dtype: str, held: list[int], unfixed: list[int]) -> None:
+    value, off = cut(VALUES, dtype)
+    assert (value.tolist(), off.tolist()) == (held, unfixed)
 
 
 def test_squares_keep_the_last_bits_of_their_dtype() -> None:
