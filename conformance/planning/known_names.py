@@ -10,7 +10,6 @@ import ast
 import functools
 import re
 from collections.abc import Iterable, Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from conformance.errors import UsageError, nearest
@@ -28,6 +27,8 @@ def check_names(
     `own_adapters`: implementations may come from adapters of a person's own, whose names no text tells. `folder` of the
     spec has the cases; None: they are a person's own.
     """
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and most commands ask for no name
+
     names = [] if own_adapters or entry_points(group="conformance.adapters") else implementation_names(adapter_files())
     _check("--implementation", "implementation", implementations, names)
     ids = case_ids(spec_folder() / folder) if folder else []

@@ -12,7 +12,7 @@ import typer
 from conformance.compare.values import FailOn, Policy
 from conformance.errors import UsageError
 from conformance.planning.known_names import check_names
-from conformance.regression.releases import Every
+from conformance.regression.every import Every
 from conformance.run.choice_option import device_option, mode_option
 from conformance.run.number_option import VERSIONS, whole
 from conformance.runfile.terminal import plain

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from enum import StrEnum
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from conformance.errors import UsageError
+from conformance.regression.every import Every
 from conformance.regression.pins import Nightly, NightlyBuilds
 from conformance.regression.wheels import PIP, last_line
 
@@ -18,14 +18,6 @@ _SECONDS = 300.0
 _NAMED = 5
 #: What pip says of an index that it goes on without.
 _UNREACHED = "connection broken"
-
-
-class Every(StrEnum):
-    """Of which releases the newest stands for the others."""
-
-    RELEASE = "release"
-    MINOR = "minor"
-    MAJOR = "major"
 
 
 def released(package: str) -> tuple[Version, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -50,6 +50,18 @@ class Row:
     clause: str
     title: str
     fields: tuple[Field, ...]
+
+    @property
+    def stretches(self) -> Iterator[tuple[int, Field | None]]:
+        """Yield each field that says something, after how many that say nothing stand before it; at the end None."""
+        empty = 0
+        for field in self.fields:
+            if field.verdict is None and not field.missing:
+                empty += 1
+            else:
+                yield empty, field
+                empty = 0
+        yield empty, None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

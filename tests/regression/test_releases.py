@@ -8,8 +8,9 @@ import pytest
 from packaging.version import Version
 
 from conformance.errors import UsageError
+from conformance.regression.every import Every
 from conformance.regression.pins import NightlyBuilds
-from conformance.regression.releases import Every, newest_nightly, specified, thinned
+from conformance.regression.releases import newest_nightly, specified, thinned
 from tests.tiny_wheels import write_wheel
 
 RELEASES = tuple(map(Version, ("0.9.0", "0.9.1", "0.10.0", "0.10.1", "1.0.0", "1.0.1", "2.0.0rc1")))

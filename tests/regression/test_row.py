@@ -14,9 +14,9 @@ from conformance.compare.values import Policy
 from conformance.errors import UsageError
 from conformance.regression import row, version
 from conformance.regression.environments import Built, Environment, Unbuilt
+from conformance.regression.every import Every
 from conformance.regression.history_text import course
 from conformance.regression.pins import Nightly, NightlyBuilds, Pins, Released, Source, source
-from conformance.regression.releases import Every
 from conformance.regression.row import Span, nightly_builds, run_row, versions_of
 from conformance.regression.version import Asked
 from tests.regression.test_following import RIGHT, WRONG
