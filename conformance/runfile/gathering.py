@@ -58,7 +58,7 @@ class _Gathering:
 
     def cells(self, run: Run, home: int) -> Iterable[RecordedCell]:
         """Yield the cells of a run."""
-        libraries = {line.id: library_of(line) for line in run.environments if line.failed is None}
+        environments = {line.id: line for line in run.environments if line.failed is None}
         for position, record in enumerate(run.records):
             column = self.columns.get(record.column)
             if column is None:
@@ -67,7 +67,7 @@ class _Gathering:
                     implementation=record.implementation,
                     mode=record.mode,
                     device=record.device,
-                    library=libraries[record.environment],
+                    library=library_of(environments[record.environment], record.implementation),
                 )
             yield self.cell(record, run.cases[record.case], column, run.records, position, home, run.header.causes)
 

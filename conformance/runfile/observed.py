@@ -134,8 +134,8 @@ def columns_in_order(runs: Iterable[Run], columns: Iterable[Column]) -> list[Col
     for run in runs:
         for environment in run.environments:
             if environment.failed is None:
-                libraries.setdefault(library_of(environment), len(libraries))
                 for offer in environment.implementations:
+                    libraries.setdefault(library_of(environment, offer.name), len(libraries))
                     implementations.setdefault(offer.name, len(implementations))
 
     def order(column: Column) -> tuple[int, int, int, str, str]:
@@ -153,9 +153,15 @@ def fault_of(environment: EnvironmentLine) -> Fault:
     return "not started" if environment.adapter else "not built"
 
 
-def library_of(environment: EnvironmentLine) -> str:
-    """Return the library of an environment, with its version."""
-    return f"{environment.library} {environment.versions.get(environment.library, '')}".strip()
+def library_of(environment: EnvironmentLine, implementation: str = "") -> str:
+    """Return the library of an environment or of an implementation in it, with its version.
+
+    That of an implementation is the one that its name begins with, where the environment tells its version: several
+    libraries may be asked in one process.
+    """
+    first = implementation.partition(".")[0]
+    library = first if first in environment.versions else environment.library
+    return f"{library} {environment.versions.get(library, '')}".strip()
 
 
 def severity(judged: RecordedCell | QuantityRecord) -> tuple[int, float]:
