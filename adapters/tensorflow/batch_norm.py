@@ -45,6 +45,7 @@ class Centering(tf.Module):
         self.moving_mean = tf.Variable(tf.zeros(features, dtype), trainable=False)
 
     def __call__(self, x: Any, training: bool) -> Any:
+        x = x if x.dtype.is_floating else tf.cast(x, self.moving_mean.dtype)
         if not training or self.frozen:
             shape = [1 if axis in self.axes else size for axis, size in enumerate(x.shape)]
             return x - tf.reshape(self.moving_mean, shape)

@@ -24,7 +24,7 @@ def walked(dialect: Dialect, *kinds: str, size: int = 6) -> StepState:
 
 
 def test_every_kind_of_step_has_a_row_for_every_standing() -> None:
-    assert set(EFFECTS) == set(ALL_STEPS)
+    assert set(EFFECTS) == {*ALL_STEPS, "refused"}
     assert all(set(row) == set(Standing) for row in EFFECTS.values())
 
 
@@ -49,6 +49,13 @@ def test_a_pass_is_that_of_its_kind_unless_frozen_means_inference(
 @pytest.mark.parametrize(("dialect", "trained"), [(TRAINS_ON, 3), (INFERS, 2)])
 def test_a_train_step_of_a_frozen_layer_counts_if_it_trains_on(dialect: Dialect, trained: int) -> None:
     assert walked(dialect, "train", "freeze", "train", "infer", "unfreeze", "train").trained == trained
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_must_be_refused_does_nothing_and_leaves_earlier_gradients(frozen: bool) -> None:
+    kinds = ["train", *(["freeze"] if frozen else []), "refused"]
+    before, after = walked(TRAINS_ON, *kinds[:-1]), walked(TRAINS_ON, *kinds)
+    assert (after.trained, after.frozen, after.gradients) == (before.trained, before.frozen, before.gradients)
 
 
 def test_a_batch_of_no_values_does_not_count() -> None:
