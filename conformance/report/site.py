@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,8 +13,6 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from conformance.dialect import OBSERVED
 from conformance.errors import UsageError
@@ -33,6 +30,7 @@ from conformance.report.porting import porting
 from conformance.report.questions import trained_layers
 from conformance.report.ranked import SharedFinding, causes
 from conformance.report.scores import scores
+from conformance.report.script_data import bytes_of, json_of, safe
 from conformance.report.seconds import KINDS, timed
 from conformance.report.shards import shards
 from conformance.report.throughput import DISTURBANCES, PASSES, STANDINGS, throughput
@@ -59,8 +57,6 @@ SCRIPTS = (
     "tables.js",
 )
 STYLES = ("base.css", "marks.css", "matrix.css", "pages.css", "tabs.css", "print.css")
-#: `<` and `&` could end the element or begin a comment; the separators end a line in older scripts.
-_ESCAPED = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "<>&\u2028\u2029"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +248,7 @@ def site(report: Report, documents: Mapping[str, bytes], *, home: Home | None = 
         links = Links(page=page.path, single=False)
         content = _content(templates, page, report, links)
         text = _layout(templates, "page.html.j2", report, all_pages, [content], links, home=home)
-        yield page.path, _bytes(text)
+        yield page.path, bytes_of(text)
     for name in (*SCRIPTS, *STYLES):
         yield f"assets/{name}", (_FOLDER / "assets" / name).read_bytes()
     for name, pieces in _data(report, all_pages, documents):
@@ -280,7 +276,7 @@ def single(report: Report, documents: Mapping[str, bytes], *, in_full: int) -> b
         style_digest=_digest(style),
         brief=max(0, len(report.cells) - in_full),
     )
-    return _bytes(text)
+    return bytes_of(text)
 
 
 def _data(
@@ -290,14 +286,14 @@ def _data(
     firsts = []
     for number, shard in enumerate(shards(report, in_full=in_full)):
         firsts.append(shard.first)
-        yield f"cases-{number}", [_json(shard.value)]
-    yield "index", [_json(index(report))]
-    yield "words", [_json(words(report, firsts))]
+        yield f"cases-{number}", [json_of(shard.value)]
+    yield "index", [json_of(index(report))]
+    yield "words", [json_of(words(report, firsts))]
     for page in all_pages:
         for name, value in page.data.items():
-            yield name, [_json(value)]
+            yield name, [json_of(value)]
     for name, text in documents.items():
-        yield name, map(_safe, BytesIO(text))
+        yield name, map(safe, BytesIO(text))
 
 
 def _content(templates: Any, page: Page, report: Report, links: Links) -> Content:
@@ -373,27 +369,6 @@ def _real(value: float) -> str:
 def _broken(name: str) -> list[str]:
     """Return the parts of a dotted name between which a line may end: after a dot or underscore, before a plus."""
     return re.split(r"(?<=[._])|(?=\+)", name)
-
-
-def _json(value: Any) -> bytes:
-    try:
-        text = msgspec.json.encode(value)
-    except (UnicodeEncodeError, OverflowError):
-        # A lone surrogate, which a log may hold, or a whole number of more than 64 bits: few files have any.
-        text = _bytes(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
-    return _safe(text)
-
-
-def _safe(text: bytes) -> bytes:
-    """Return JSON with nothing in it that HTML or an older script reads."""
-    for character, escape in _ESCAPED.items():
-        text = text.replace(character, escape)
-    return text
-
-
-def _bytes(text: str) -> bytes:
-    # A lone surrogate, which a log may hold, is no UTF-8: its escape is, in the pages' data too.
-    return text.encode(errors="backslashreplace")
 
 
 def _digest(text: str) -> str:

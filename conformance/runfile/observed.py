@@ -214,7 +214,8 @@ def shortened(value: Number | None, digits: int = 4) -> Number | None:
     if not value or isinstance(value, str):
         return value
     rounded = float(f"{value:.4g}" if digits == 4 else f"{value:.{digits}g}")
-    return number(value if (value > 1) != (rounded > 1) else rounded)
+    chosen = value if (value > 1) != (rounded > 1) else rounded
+    return chosen if math.isfinite(chosen) else number(chosen)
 
 
 def shown(score: Number | None) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from conformance.report import shards as shards_module
 from conformance.report.index import index, words
+from conformance.report.script_data import json_of
 from conformance.report.shards import shards
 from conformance.report.site import site
 from conformance.runfile.structs import FirstTry
@@ -127,3 +128,8 @@ def test_a_cell_that_was_tried_twice_says_what_it_gave_first() -> None:
         "deviates after a.zero::numpy.BatchNorm-eager-cpu in one process (NaN): recorded is what a fresh process gave, conforms",
         "",
     ]
+
+
+def test_what_the_fast_encoder_refuses_is_written_as_json_has_it() -> None:
+    """A lone surrogate, which a log may hold, as its escape, and a whole number of more than 64 bits."""
+    assert json_of({"log": "\udc80 <", "seed": 2**70}) == b'{"log":"\\udc80 \\u003c","seed":1180591620717411303424}'
