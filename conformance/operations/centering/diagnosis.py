@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm.expectations import changed_to
+from conformance.operations.frozen import replace
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.state_changes import state_changes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm.diagnosis import epsilons, parameters
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.overflow import overflows
+from conformance.operations.frozen import replace
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.sample_norm.expected import performed
 from conformance.operations.sample_norm.groups import Kind, Members, gathered
