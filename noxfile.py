@@ -121,10 +121,29 @@ def throughput(session: nox.Session) -> None:
 def timing(session: nox.Session) -> None:
     """Time over the environments that are ready and make the report; `throughput` calls it."""
     options = _asked(session)
-    timed = RESULTS / "throughput.jsonl"
-    _time(session, options, timed, *options.rest)
-    runs = [str(path) for path in (RESULTS / "run.jsonl", timed) if path.is_file()]
-    _run(session, "conformance", "report", *runs, "--out", str(RESULTS / "report"))
+    _time(session, options, RESULTS / "throughput.jsonl", *options.rest)
+    _report(session)
+
+
+@nox.session(venv_backend="none")
+def properties(session: nox.Session) -> None:
+    """Check identities between related inputs on every framework group, and show them beside the last run."""
+    _build(session)
+    session.notify("identities", session.posargs)
+
+
+@nox.session(venv_backend="none")
+def identities(session: nox.Session) -> None:
+    """Check them over the environments that are ready and make the report; `properties` calls it."""
+    options = _asked(session)
+    pythons = (word for pair in _built(session, options) for word in ("--python", pair))
+    checked = RESULTS / "properties.jsonl"
+    checked.unlink(missing_ok=True)
+    try:
+        _run(session, "conformance", "properties", "--out", str(checked), *pythons, *options.rest)
+    finally:
+        if checked.is_file():
+            _report(session)
 
 
 @nox.session(venv_backend="none")
@@ -361,6 +380,13 @@ def _built(session: nox.Session, options: argparse.Namespace) -> list[str]:
     """Return each group that was built with its interpreter, as GROUP=PATH."""
     words = _interpreters(session, options)
     return [pair for option, pair in zip(words[::2], words[1::2], strict=True) if option == "--python"]
+
+
+def _report(session: nox.Session) -> None:
+    """Make the report of what there is: the last full run, and what was timed and checked since."""
+    runs = [RESULTS / f"{name}.jsonl" for name in ("run", "throughput", "properties")]
+    there = [str(path) for path in runs if path.is_file()]
+    _run(session, "conformance", "report", *there, "--out", str(RESULTS / "report"))
 
 
 def _time(session: nox.Session, options: argparse.Namespace, out: Path, *words: str) -> None:

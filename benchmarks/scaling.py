@@ -2,7 +2,8 @@
 
 For each number of cells, made up, and for `conformance report` and `conformance compare` in a process each: the seconds of
 processor time and the most memory it held, by the cell, and both as ratios to those of the first number. A ratio that stays
-near 1 grows as the cells do. By default 15000 and 60000; 240000 takes some minutes.
+near 1 grows as the cells do. Beside it stands how often Python's own `json` would have read the file in that time, which is
+told of another machine, or of a busy one, too. By default 15000 and 60000; 240000 takes some minutes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.many_cells import write_many
 
 ROOT = Path(__file__).parents[1]
+#: The yardstick.
+_READING = "import json, sys; [json.loads(line) and None for line in open(sys.argv[1], 'rb')]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,30 +33,30 @@ class Cost:
     seconds: float
     megabytes: float
 
-    def told(self, first: Cost) -> str:
-        """Return it on one line, beside what the first number of cells took."""
+    def told(self, first: Cost, reading: Cost) -> str:
+        """Return it on one line, beside what the first number of cells took and what reading the file takes."""
         seconds, memory = (
             (value / self.cells) / (value_first / first.cells)
             for value, value_first in ((self.seconds, first.seconds), (self.megabytes, first.megabytes))
         )
         return (
             f"{self.cells:>9,} cells: {self.seconds:7.1f} s, {1000 * self.seconds / self.cells:.3f} ms a cell"
-            f" ({seconds:.2f} of the first); {self.megabytes:7.0f} MB, {1000 * self.megabytes / self.cells:.1f} kB a cell"
+            f" ({seconds:.2f} of the first), {self.seconds / reading.seconds:.1f} readings; {self.megabytes:7.0f} MB, {1000 * self.megabytes / self.cells:.1f} kB a cell"
             f" ({memory:.2f} of the first)"
         )
 
 
 def cost(cells: int, command: Sequence[str]) -> Cost:
-    """Return what a command of ours takes in a process of its own."""
+    """Return what Python takes in a process of its own, with those words."""
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "conformance", *command],
+        [sys.executable, "-P", *command],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"conformance {' '.join(command)}: exit code {process.returncode}")
+        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
     return Cost(cells=cells, seconds=usage.ru_utime + usage.ru_stime, megabytes=usage.ru_maxrss / 1024)
 
 
@@ -67,9 +70,10 @@ def main(sizes: Sequence[int]) -> None:
                 "report": ["report", run_file, "--out", f"{name}/report"],
                 "compare": ["compare", "--base", run_file, "--new", run_file],
             }
+            reading = cost(cells, ["-c", _READING, run_file])
             for label, command in commands.items():
-                measured = cost(cells, command)
-                print(f"{label:8} {measured.told(first.setdefault(label, measured))}", flush=True)
+                measured = cost(cells, ["-m", "conformance", *command])
+                print(f"{label:8} {measured.told(first.setdefault(label, measured), reading)}", flush=True)
 
 
 if __name__ == "__main__":

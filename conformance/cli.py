@@ -297,6 +297,10 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         str | None,
         typer.Option(metavar="ADDRESS", help="The scheduler of a Dask cluster to run on, as tcp://HOST:PORT."),
     ] = None,
+    environment: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP=NAME", help="With --scheduler: an environment that `regression` built."),
+    ] = None,
 ) -> None:
     """Run the cells selected, of cases of your own or of the shipped ones, and write a run file.
 
@@ -332,13 +336,17 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
         profile=profile,
         pytest_arguments=tuple(context.args),
     )
+    environments = pairs("--environment", environment)
     if scheduler is None:
+        if environments:
+            raise UsageError("--environment: is what workers of a cluster have, and goes with --scheduler")
         ran = run_cells(options)
     else:
-        from conformance.cluster.asking import performer_of
+        from conformance.cluster.asking import check_elsewhere, performer_of
 
-        of_this_machine = {"--python": python, "--unbuilt": unbuilt, "--workers": workers, "--profile": profile}
-        ran = run_cells(options, performer_of(scheduler, options.limits, of_this_machine))
+        check_elsewhere({"--python": python, "--workers": workers, "--profile": profile})
+        named = environments if environments or unbuilt else None
+        ran = run_cells(options, performer_of(scheduler, options.limits, named))
     if sys.stdout.isatty() and ran.file is not None:
         from conformance.report.ending import ending
         from conformance.runfile.reading import read

@@ -41,6 +41,7 @@ class Configuration:
     center: bool
     memory: str = "contiguous"  #: How the input lies in memory: that, "strided" or "channels_last".
     upstream_memory: str | None = None  #: The same of the upstream gradient; None: as the input.
+    input_dtype: str | None = None  #: Of an input of whole numbers, such as "int32"; None: `dtype`.
     #: What the operation is told beyond these, by name, as the case writes it.
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Self
 
 
 class Verdict(StrEnum):
@@ -20,23 +21,21 @@ class Verdict(StrEnum):
     TIMED_OUT = "timed_out"
     CRASHED = "crashed"
 
-    @property
-    def severity(self) -> int:
-        """Position from best to worst."""
-        return _ORDER[self]
+    #: Position from best to worst.
+    severity: int
+    #: Whether it says something about the implementation: what counts and bars are made of.
+    judged: bool
+    #: Whether the numbers are right, or differ exactly as documented.
+    agrees: bool
 
-    @property
-    def judged(self) -> bool:
-        """Whether it says something about the implementation: what counts and bars are made of."""
-        return self not in (Verdict.UNSUPPORTED, Verdict.NOT_DECIDABLE, Verdict.OUTSIDE_DOMAIN)
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the numbers are right, or differ exactly as documented."""
-        return self in (Verdict.EXACT, Verdict.CONFORMS, Verdict.DIALECT)
-
-
-_ORDER = {verdict: index for index, verdict in enumerate(Verdict)}
+    def __new__(cls, value: str) -> Self:
+        """Return the member, with what a report asks of it a million times."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.severity = len(cls.__members__)
+        member.judged = value not in ("unsupported", "not_decidable", "outside_domain")
+        member.agrees = value in ("exact", "conforms", "dialect")
+        return member
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -56,8 +55,10 @@ class Standing(StrEnum):
     @property
     def severity(self) -> int:
         """Position from best to worst."""
-        return list(Standing).index(self)
+        return _STANDING_ORDER[self]
 
+
+_STANDING_ORDER = {member: index for index, member in enumerate(Standing)}
 
 #: By the status that the run gave the record.
 _STANDINGS = {"failed": Standing.UNEXPECTED, "xfailed": Standing.KNOWN, "skipped": Standing.APART}

@@ -62,6 +62,7 @@ _NO_COUNTS = (*_NO_NUMBERS, "1.5", "99999999999")
 BY_METAVAR: Mapping[str, tuple[str, ...]] = {
     "GROUP=PATH": ("", "torch", "torch=", "=x", "torch=absent", "torch=folder", "torch=text.txt", "torch=/dev/null", f"torch={LONG}", "nobody=python"),
     "GROUP=LOG": ("", "torch", "torch=", "=x"),
+    "GROUP=NAME": ("", "torch", "torch=", "=x", "torch=a"),
     "FILE.py:NAME": ("", "x", "absent.py:ADAPTER", "text.txt:A", "folder:ADAPTER", "no.such.module:ADAPTER", ":", f"{LONG}.py:A"),
     "GLOB": ("no.such.*", "\x1b[2J", LONG),
     "[FILE|FOLDER]...": ("absent.yaml", "text.txt", "run.jsonl", "/dev/zero", "/dev/null", LONG, "noise.jsonl", "bomb.jsonl.gz"),
@@ -101,7 +102,7 @@ _BY_OPTION: Mapping[tuple[str, str], tuple[str, ...]] = {
     # These leave what is there, and add to it.
     **dict.fromkeys(itertools.product(("fuzz", "regression"), ("--out",)), tuple(name for name in _NO_FOLDERS if name != "full")),
     ("run", "--first-report"): _NO_FOLDERS,
-    ("regression", "--environments"): ("text.txt", "text.txt/x", "/dev/null"),
+    **dict.fromkeys((("regression", "--environments"), ("cluster", "--environments")), ("text.txt", "text.txt/x", "/dev/null")),
     ("publish", "--reports"): ("text.txt", "/dev/null", "text.txt/x"),
     ("publish", "--docs"): ("absent", "text.txt"),
     ("publish", "--address"): ("x", "javascript:alert(1)", "ftp://x", "https://"),
@@ -117,7 +118,7 @@ _BY_OPTION: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("regression", "--index-url"): ("x", "ftp://x", "file:///x", "javascript:alert(1)"),
     ("report", "--search"): ("absent", "text.txt", "folder", "/dev/null", LONG),
     ("cluster", "--scheduler-file"): ("folder", "text.txt/x", LONG),
-    ("run", "--scheduler"): ("", "x", "127.0.0.1:x", "carrier-pigeon://x", LONG),
+    **dict.fromkeys(itertools.product(("run", "fuzz", "regression"), ("--scheduler",)), ("", "x", "127.0.0.1:x", "carrier-pigeon://x", LONG)),
     ("list", "what"): ("", "x", "case", "CASES"),
     **dict.fromkeys(itertools.product(("run", "throughput", "regression"), ("--tier",)), ("", "x", "SMOKE", "full ")),
     **dict.fromkeys(itertools.product(("fuzz", "properties"), ("--examples", "--seed")), _NO_COUNTS),

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from conformance.report.folder import Pieces
 from conformance.report.matrix import Field
 from conformance.report.model import Report, build
 from conformance.runfile.run import Run
@@ -53,6 +54,11 @@ def environment(profile: tuple[Line, ...] = (), **other: Any) -> Line:
 def run(*records: Line, cases: tuple[Line, ...] = (), **other: Any) -> Run:
     """Return a run of those records, complete unless the header says otherwise."""
     return run_of(*records, cases=cases or (case(),), **{"clauses": CLAUSES, **other})
+
+
+def whole(pieces: Pieces) -> bytes:
+    """Return a file of a report that comes in pieces or is whole."""
+    return pieces if isinstance(pieces, bytes) else b"".join(pieces)
 
 
 def report_of(*runs: Run) -> Report:

@@ -45,8 +45,12 @@ class Centering(nnx.Module):
         self.mean = nnx.BatchStat(jnp.zeros(features, param_dtype))
 
     def __call__(self, x: Any) -> Any:
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         moving = self.mean[...]
+        features = tuple(size for axis, size in enumerate(x.shape) if axis not in self.axes)
+        if features != moving.shape:
+            raise ValueError(f"made for features of {moving.shape}, got an input of shape {x.shape}")
+        x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(moving.dtype)
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if self.use_running_average or self.frozen or not x.size:
             return (wide - jnp.expand_dims(moving, self.axes)).astype(x.dtype)
         mean = jnp.mean(wide, self.axes)

@@ -115,12 +115,13 @@ def shared(layer: Any, size: int, variables: Any, x: Any, upstream: Any, trainin
 
 
 def exported(layer: Any, variables: Any, x: Any, upstream: Any, training: bool) -> Any:
-    """The call as a program of StableHLO, as another process would get it, and called."""
+    """The call as a program of StableHLO that was saved, its backward pass with it, and loaded from the bytes."""
 
     def apply(variables: Any, x: Any) -> Any:
         return layer.apply(variables, x, use_running_average=not training, mutable=["batch_stats"])
 
-    program = jax.export.export(jax.jit(apply))(variables, x)
+    saved = jax.export.export(jax.jit(apply))(variables, x).serialize(vjp_order=1)
+    program = jax.export.deserialize(saved)
     return differentiate_linen(
         lambda params, x: program.call({**variables, "params": params}, x), variables, x, upstream
     )

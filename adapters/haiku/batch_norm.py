@@ -38,6 +38,7 @@ class Centering(hk.Module):
         self.mean_ema = hk.ExponentialMovingAverage(decay, name="mean_ema")
 
     def __call__(self, x: Any, is_training: bool) -> Any:
+        x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if not is_training:
             return (wide - self.mean_ema.average).astype(x.dtype)

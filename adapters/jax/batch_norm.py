@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,6 +18,7 @@ from conformance_adapters.jax._native import (
     X64,
     adapter,
     begun_pure,
+    differentiate,
     infer_pure,
     parted,
     prepare,
@@ -39,6 +42,7 @@ class BatchNorm:
     epsilon: float
 
     def __call__(self, parameters: Any, moving: Any, x: Any, training: bool) -> Any:
+        x = self.fitting(x, moving["moving_mean"])
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         if training and x.size:
             mean, variance = jnp.mean(wide, self.axes), jnp.var(wide, self.axes)
@@ -55,6 +59,13 @@ class BatchNorm:
         if "beta" in parameters:
             output = output + self.spread(parameters["beta"], wide)
         return output.astype(x.dtype), moving
+
+    def fitting(self, x: Any, moving: Any) -> Any:
+        """The input, whose features are those of the moving values, in floating-point numbers."""
+        features = tuple(size for axis, size in enumerate(x.shape) if axis not in self.axes)
+        if features != moving.shape:
+            raise ValueError(f"made for features of {moving.shape}, got an input of shape {x.shape}")
+        return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(moving.dtype)
 
     def move(self, old: Any, batch: Any) -> Any:
         moved = self.decay * old.astype(batch.dtype) + (1 - self.decay) * batch
@@ -73,6 +84,20 @@ def call(configuration: Configuration) -> Call:
 
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     return begun_pure(BatchNorm.__call__, layer, parted(state), dict, configuration, mode, jax.devices(device)[0])
+
+
+def start_exported(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+    live = start(layer, configuration, state, mode, device)
+    live.step = prepare(exported, (layer,), configuration, mode)
+    return live
+
+
+def exported(layer: Any, parameters: Any, moving: Any, x: Any, upstream: Any, training: bool) -> Any:
+    """The call as a program of StableHLO that was saved, its backward pass with it, and loaded from the bytes."""
+    call = jax.jit(functools.partial(layer, training=training))
+    saved = jax.export.export(call)(parameters, moving, x).serialize(vjp_order=1)
+    loaded = jax.export.deserialize(saved)
+    return differentiate(lambda parameters, x: loaded.call(parameters, moving, x), parameters, x, upstream)
 
 
 def reload(live: Any) -> Any:
@@ -99,10 +124,7 @@ def call_moments(configuration: Configuration) -> Call:
 
 def start_moments(mean: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     return SimpleNamespace(
-        step=prepare(moments, (mean.keywords["axis"],), configuration, mode),
-        dtype=configuration.options["input_dtype"],
-        mode=mode,
-        device=jax.devices(device)[0],
+        step=prepare(moments, (mean.keywords["axis"],), configuration, mode), mode=mode, device=jax.devices(device)[0]
     )
 
 
@@ -115,7 +137,7 @@ def no_state(live: Any) -> Quantities:
 
 
 def take_moments(live: Any, x: Any, upstream: Any) -> Quantities:
-    quantities = live.step(jax.device_put(x.astype(live.dtype), live.device), training=False)
+    quantities = live.step(jax.device_put(x, live.device), training=False)
     return {name: np.asarray(value) for name, value in quantities.items()}
 
 
@@ -131,6 +153,17 @@ ADAPTER = adapter(
         steps={"train": train_pure, "infer": infer_pure, "reload": reload, "sgd": sgd_pure},
         timed=timed(train_pure, infer_pure),
         documentation="https://docs.jax.dev/en/latest/jax.numpy.html",
+    ),
+    row(
+        name="jax.numpy+export",
+        op="transformed_batch_norm",
+        modes=("compiled",),
+        supports=supports_dtype,
+        call=call,
+        start=start_exported,
+        state=state_pure,
+        steps={"train": train_pure, "infer": infer_pure, "reload": reload, "sgd": sgd_pure},
+        documentation="https://docs.jax.dev/en/latest/export/export.html",
     ),
     row(
         name="jax.numpy.mean",

@@ -51,6 +51,9 @@ def start(function: Any, configuration: Configuration, state: Quantities, mode: 
 
 def apply(keywords: Any, parameters: Any, moving: Any, x: Any, training: bool) -> Any:
     """The output; in training the statistics are those of `x`."""
+    shape = tuple(1 if axis in dict(keywords)["axis"] else size for axis, size in enumerate(x.shape))
+    if any(value.shape != shape for value in parameters.values()):
+        raise ValueError(f"gamma and beta do not fit an input of shape {x.shape}")
     statistics = {} if training else {"mean": moving["moving_mean"], "variance": moving["moving_variance"]}
     output = jax.nn.standardize(x, **dict(keywords), **statistics)
     if "gamma" in parameters:

@@ -34,6 +34,7 @@ class LayerNorm:
     epsilon: float
 
     def __call__(self, parameters: Any, moving: Any, x: Any, training: bool) -> Any:
+        x = floating(fitting(x, parameters, self.axes))
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         mean, variance = (statistic(wide, self.axes, keepdims=True) for statistic in (jnp.mean, jnp.var))
         output = scaled(parameters, (wide - mean) * jax.lax.rsqrt(variance + self.epsilon))
@@ -49,11 +50,26 @@ class RMSNorm:
     unit_offset: bool
 
     def __call__(self, parameters: Any, moving: Any, x: Any, training: bool) -> Any:
+        x = floating(fitting(x, parameters, self.axes))
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         square = jnp.mean(jnp.square(wide), self.axes, keepdims=True)
         if self.unit_offset and "gamma" in parameters:
             parameters = {**parameters, "gamma": 1 + parameters["gamma"].astype(wide.dtype)}
         return scaled(parameters, wide * jax.lax.rsqrt(square + self.epsilon)).astype(x.dtype), moving
+
+
+def fitting(x: Any, parameters: Any, axes: Any) -> Any:
+    """The input, whose rows are of the size of the parameters."""
+    shape = tuple(size if axis in axes else 1 for axis, size in enumerate(x.shape))
+    wrong = [value.shape for value in parameters.values() if value.shape != shape]
+    if wrong:
+        raise ValueError(f"parameters of shape {wrong[0]} do not fit an input of shape {x.shape}")
+    return x
+
+
+def floating(x: Any) -> Any:
+    """The input, integers and truth values in JAX's own dtype for Python's floats."""
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
 
 
 def scaled(parameters: Any, normalized: Any) -> Any:
@@ -111,7 +127,8 @@ def begun(
 
 
 def standardize(keywords: Any, parameters: Any, moving: Any, x: Any, training: bool) -> Any:
-    return scaled(parameters, jax.nn.standardize(x, **dict(keywords))), moving
+    named = dict(keywords)
+    return scaled(parameters, jax.nn.standardize(fitting(x, parameters, named["axis"]), **named)), moving
 
 
 STEPS = {"train": train_pure, "infer": infer_pure, "sgd": sgd_pure}

@@ -38,8 +38,8 @@ class Centering(keras.layers.Layer):
         )
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        half = keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16")
-        x = keras.ops.cast(inputs, "float32") if half else inputs
+        kept = keras.backend.standardize_dtype(inputs.dtype) in ("float32", "float64")
+        x = inputs if kept else keras.ops.cast(inputs, keras.backend.result_type(self.moving_mean.dtype, "float32"))
         moving = keras.ops.cast(self.moving_mean, x.dtype)
         if not (training and self.trainable):
             shape = [1 if axis in self.axes else size for axis, size in enumerate(inputs.shape)]

@@ -156,7 +156,7 @@ def call_moments(configuration: Configuration) -> Call:
 
 
 def start_moments(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    return SimpleNamespace(function=function, dtype=configuration.options["input_dtype"], device=device)
+    return SimpleNamespace(function=function, device=device)
 
 
 def no_state(live: Any) -> Quantities:
@@ -165,7 +165,7 @@ def no_state(live: Any) -> Quantities:
 
 def take_moments(live: Any, x: Any, upstream: Any) -> Quantities:
     with keras.device(live.device):
-        mean, variance = live.function(keras.ops.convert_to_tensor(x.astype(live.dtype)))
+        mean, variance = live.function(keras.ops.convert_to_tensor(x))
         return {"batch_mean": array(mean), "batch_variance": array(variance)}
 
 

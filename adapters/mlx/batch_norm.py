@@ -28,7 +28,8 @@ GRADIENTS = {"weight": "grad_gamma", "bias": "grad_beta"}
 
 def tensor(array: Any) -> Any:
     """An array of MLX in the same dtype, which float64 needs to be told."""
-    return mx.array(array, dtype=getattr(mx, array.dtype.name))
+    dtype = "bool_" if array.dtype == bool else array.dtype.name
+    return mx.array(array, dtype=getattr(mx, dtype))
 
 
 def array(value: Any) -> Any:

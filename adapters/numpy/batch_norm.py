@@ -62,7 +62,7 @@ def call_moments(configuration: Configuration) -> Call:
 
 
 def start_moments(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    return function, functools.partial(np.var, **function.keywords), configuration.options["input_dtype"]
+    return function, functools.partial(np.var, **function.keywords)
 
 
 def no_state(live: Any) -> Quantities:
@@ -70,9 +70,8 @@ def no_state(live: Any) -> Quantities:
 
 
 def take_moments(live: Any, x: Any, upstream: Any) -> Quantities:
-    mean, variance, dtype = live
-    whole = x.astype(dtype)
-    return {"batch_mean": mean(whole), "batch_variance": variance(whole)}
+    mean, variance = live
+    return {"batch_mean": mean(x), "batch_variance": variance(x)}
 
 
 def start(layer: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
@@ -95,6 +94,14 @@ def update(layer: Any, name: str, batch: Any) -> None:
     old = layer.state[name]
     decay = old.dtype.type(layer.decay)
     layer.state[name] = decay * old + (1 - decay) * batch.reshape(layer.features)
+
+
+def fitting(layer: Any, x: Any) -> Any:
+    """The input, whose features are those of the layer, in floating-point numbers."""
+    features = tuple(size for axis, size in enumerate(x.shape) if axis not in layer.axes)
+    if features != layer.features or x.ndim != len(features) + len(layer.axes):
+        raise ValueError(f"built for features of {layer.features}, got an input of shape {x.shape}")
+    return x.astype(layer.state["moving_mean"].dtype) if x.dtype.kind in "bui" else x
 
 
 def moments(layer: Any, x: Any) -> Any:
@@ -124,6 +131,7 @@ def kept(layer: Any, gradients: Quantities) -> Quantities:
 
 
 def train(layer: Any, x: Any, upstream: Any) -> Quantities:
+    x = fitting(layer, x)
     if x.size == 0:
         zero = np.zeros(layer.features, x.dtype)
         return {"output": x.copy(), "grad_input": x.copy(), **kept(layer, learned(layer, zero, zero))}
@@ -140,6 +148,7 @@ def train(layer: Any, x: Any, upstream: Any) -> Quantities:
 
 
 def infer(layer: Any, x: Any, upstream: Any) -> Quantities:
+    x = fitting(layer, x)
     normalized, inverse = normalize(layer, x, spread(layer, "moving_mean", x), spread(layer, "moving_variance", x))
     gamma, beta = spread(layer, "gamma", x), spread(layer, "beta", x)
     output = {"output": gamma * normalized + beta}
@@ -165,6 +174,7 @@ def sgd(layer: Any, learning_rate: float) -> None:
 def train_centering(layer: Any, x: Any, upstream: Any) -> Quantities:
     if layer.frozen:
         return infer_centering(layer, x, upstream)
+    x = fitting(layer, x)
     if x.size == 0:
         return {"output": x.copy(), "grad_input": x.copy()}
     mean = x.mean(layer.axes, keepdims=True)
@@ -176,6 +186,7 @@ def train_centering(layer: Any, x: Any, upstream: Any) -> Quantities:
 
 
 def infer_centering(layer: Any, x: Any, upstream: Any) -> Quantities:
+    x = fitting(layer, x)
     output = {"output": x - spread(layer, "moving_mean", x)}
     return output if upstream is None else {**output, "grad_input": upstream.copy()}
 

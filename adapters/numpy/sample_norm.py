@@ -87,7 +87,14 @@ def spread(layer: Any, name: str, x: Any) -> Any:
     return layer.state[name].reshape(shape) + x.dtype.type(offset)
 
 
+def floating(layer: Any, x: Any) -> Any:
+    """The input, integers and truth values in the dtype of gamma or beta."""
+    dtypes = [value.dtype for value in layer.state.values()]
+    return x.astype(np.result_type(np.float32, *dtypes)) if x.dtype.kind in "bui" else x
+
+
 def step(layer: Any, x: Any, upstream: Any) -> Quantities:
+    x = floating(layer, x)
     deviation = x - x.mean(layer.axes, keepdims=True) if layer.centred else x
     square = np.square(deviation).mean(layer.axes, keepdims=True)
     inverse = 1 / np.sqrt(square + x.dtype.type(layer.epsilon))
@@ -108,6 +115,7 @@ def step(layer: Any, x: Any, upstream: Any) -> Quantities:
 
 def step_group(layer: Any, x: Any, upstream: Any) -> Quantities:
     """By layer normalization of samples that have an axis of groups and one of what is in them."""
+    x = floating(layer, x)
     samples = x.shape[0]
     shape = (samples, layer.groups, max(1, x.size // max(1, samples * layer.groups)))
     gamma, beta = (np.broadcast_to(spread(layer, name, x), x.shape).reshape(shape) for name in ("gamma", "beta"))

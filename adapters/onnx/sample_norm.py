@@ -39,6 +39,8 @@ def supports(configuration: Configuration) -> str | None:
 def supports_types(configuration: Configuration) -> str | None:
     if not configuration.scale:
         return "`Scale` is a required input"
+    if configuration.input_dtype is not None:
+        return "T: constrain input and output types to float tensors"
     if configuration.parameter_dtype != configuration.dtype:
         return "X, Scale and B have one type"
     if configuration.dtype == "float64" and float(np.float32(configuration.epsilon)) != configuration.epsilon:

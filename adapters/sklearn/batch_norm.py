@@ -20,6 +20,8 @@ PROCESSES = "portable"
 def supports(configuration: Configuration) -> str | None:
     if configuration.rank != 2 or configuration.feature_axes != (1,):
         return "X is of shape (n_samples, n_features)"
+    if configuration.input_dtype is not None and configuration.dtype != "float64":
+        return "check_array(dtype=FLOAT_DTYPES): integers are converted to the first of them, float64"
     return None
 
 

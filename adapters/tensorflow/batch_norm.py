@@ -94,7 +94,7 @@ def call_moments(configuration: Configuration) -> Call:
 def supports_moments(configuration: Configuration) -> str | None:
     if configuration.dtype != "float32":
         return "no page says what integers become: the spec's float32 is taken"
-    if configuration.options["input_dtype"] not in ("int32", "int64"):
+    if configuration.input_dtype not in ("int32", "int64"):
         return "the squared difference has no kernel for truth values or for integers of 8 bits"
     return None
 
@@ -143,9 +143,7 @@ def subtract(function: Any, axes: Any, shape: Any, x: Any, learned: Any, moving:
 
 
 def start_moments(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    return SimpleNamespace(
-        step=prepare(function, mode), dtype=configuration.options["input_dtype"], mode=mode, device=device
-    )
+    return SimpleNamespace(step=prepare(function, mode), mode=mode, device=device)
 
 
 def no_state(live: Any) -> Quantities:
@@ -154,7 +152,7 @@ def no_state(live: Any) -> Quantities:
 
 def take_moments(live: Any, x: Any, upstream: Any) -> Quantities:
     with tf.device(live.device):
-        mean, variance = live.step(tf.constant(x.astype(live.dtype)))
+        mean, variance = live.step(tf.constant(x))
     return {"batch_mean": mean.numpy(), "batch_variance": variance.numpy()}
 
 

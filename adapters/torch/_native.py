@@ -159,7 +159,8 @@ def passes(step: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
 
 
 def differentiated(live: Any, forward: Any, x: Any, upstream: Any) -> Quantities:
-    x = tensor(x, live.device).requires_grad_()
+    x = tensor(x, live.device)
+    x.requires_grad_(x.is_floating_point())
     for parameter in live.parameters.values():
         parameter.grad = None
     return pulled(forward(x), upstream, x, live.parameters)

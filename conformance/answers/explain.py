@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,7 @@ from conformance.precision import working
 from conformance.reference.computed import Request, compute
 from conformance.reference.inputs import Beginning, StepInputs, beginnings_of, inputs_of, situate
 from conformance.runfile.numbers import number
+from conformance.spec.case import Unfit, unfit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -112,11 +114,12 @@ def _step(subject: Subject, dialect: Dialect, position: int, inputs: StepInputs,
     given = {name: as_given(subject, name, one, shape) for name, one in results.items()}
     state = operation.state(case.configuration)
     dtype = case.configuration.parameter_dtype
+    refused = unfit(inputs.step)
     return ExplainedStep(
         number=position,
         kind=inputs.step.step,
         performs=performs,
-        formula=operation.formulas.get(performs or inputs.step.step, ""),
+        formula="" if refused else operation.formulas.get(performs or inputs.step.step, ""),
         shape=shape,
         reduced=_reduced(shape, case.configuration.reduction_axes),
         before=tuple(values_of(name, np.asarray(beginning.state[name]), dtype) for name in state),
@@ -129,8 +132,15 @@ def _step(subject: Subject, dialect: Dialect, position: int, inputs: StepInputs,
             if one.step == position
         ),
         instead=instead(subject, request, beginning, results) if performs else (),
-        unshown=tuple(_unshown(subject, request)) if performs else (),
+        unshown=tuple(_unshown(subject, request)) if performs else _refused(refused, shape, case.shape),
     )
+
+
+def _refused(why: Unfit | None, shape: tuple[int, ...], built: tuple[int, ...]) -> tuple[str, ...]:
+    """Return why nothing is computed of an input that does not fit; nothing of another step."""
+    if why is None:
+        return ()
+    return (f"It must be refused: the input's shape {list(shape)} is of a {why} for a layer made for {list(built)}.",)
 
 
 def _unshown(subject: Subject, request: Request) -> Iterator[str]:
@@ -165,7 +175,5 @@ def _equations(subject: Subject, request: Request, beginning: Beginning) -> tupl
 
 
 def _reduced(shape: tuple[int, ...], axes: Sequence[int]) -> int:
-    count = 1
-    for axis in axes:
-        count *= shape[axis]
-    return count
+    """Return over how many values a statistic is; an input of a wrong rank may lack some of the axes."""
+    return math.prod(shape[axis] for axis in axes if axis < len(shape))

@@ -22,7 +22,11 @@ from conformance.spec.locations import spec_folder
 Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Operations that data and settings alone describe.
-OWN = tuple(name for name, operation in OPERATIONS.items() if operation.options is None and not operation.needs)
+OWN = tuple(
+    name
+    for name, operation in OPERATIONS.items()
+    if operation.options is None and not operation.needs and not operation.whole
+)
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 MODES = ("train", "infer")
 #: As PyTorch's layers, Flax' and many others have it; nothing depends on the choice where it is left open.

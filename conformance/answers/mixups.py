@@ -93,7 +93,7 @@ def _check(subject: Subject, kind: str, asked: Mapping[str, Typed], inputs: Step
     roles = ("output", "statistic", "state")
     known = [name for name, one in subject.operation.quantities.items() if one.role in roles]
     assert inputs.input is not None
-    if subject.operation.options or subject.operation.needs or inputs.arrays:
+    if subject.operation.options or subject.operation.needs or subject.operation.whole or inputs.arrays:
         raise UsageError(f"--{kind}: numbers of {subject.case.op} are not compared with readings of them")
     for name, numbers in asked.items():
         if name not in known:

@@ -46,7 +46,7 @@ def learned(runs: Iterable[Run]) -> list[Told]:
     for run in runs:
         for environment in run.environments:
             for offer in environment.implementations:
-                if OPERATIONS[offer.op].options is None:
+                if OPERATIONS[offer.op].options is None and not OPERATIONS[offer.op].whole:
                     offers.setdefault(offer.name, offer)
                     dtypes[offer.name].update(offer.dtypes)
         for record in run.records:

@@ -23,7 +23,7 @@ from conformance.precision import dtype_name, in_dtype, rounded, storage_roundin
 from conformance.protocol import Configuration
 from conformance.reference.computed import Request, compute
 from conformance.reference.inputs import beginnings_of, inputs_of
-from conformance.spec.case import Case, Infer, Train
+from conformance.spec.case import Case, Infer, Train, unfit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -45,11 +45,17 @@ def models_of(case: Case) -> Iterator[tuple[str, bytes]]:
     # An attribute of the operator is a float32, whatever the dtype of the arrays.
     attributes = {name: in_dtype(getattr(written, name), "float32") for name in ("epsilon", "decay")}
     configuration = replace(written, **attributes)  # type: ignore[arg-type]
-    expressible = case.op == "batch_norm" and configuration.feature_axes == (1,) and not configuration.options
+    expressible = (
+        case.op == "batch_norm"
+        and configuration.feature_axes == (1,)
+        and not configuration.options
+        and not configuration.input_dtype
+    )
     if not expressible:
         return
     for number, (inputs, beginning) in enumerate(zip(inputs_of(case).steps, beginnings_of(case), strict=True), 1):
-        if not isinstance(inputs.step, Train | Infer) or inputs.input is None or beginning.steps.frozen:
+        passes = isinstance(inputs.step, Train | Infer) and not unfit(inputs.step)
+        if not passes or inputs.input is None or beginning.steps.frozen:
             continue
         training = isinstance(inputs.step, Train)
         request = Request(

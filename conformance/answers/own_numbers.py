@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,14 +18,14 @@ from conformance.judging.judge import judge as judge_cell
 from conformance.judging.judgement import Judgement
 from conformance.operations import OPERATIONS
 from conformance.operations.operation import Operation, shape_of
-from conformance.outcome import Outcome, Produced
+from conformance.outcome import Outcome, Produced, Refused
 from conformance.planning.discovery import WorkerKey
 from conformance.planning.plan import Cell, Offered
 from conformance.precision import dtype_name, rounded
 from conformance.protocol import Configuration, Declared
 from conformance.reference.expected import References
 from conformance.reference.inputs import Inputs, StepInputs, initial_state, inputs_of
-from conformance.spec.case import Case
+from conformance.spec.case import Case, unfit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PassKind: TypeAlias = Literal["train", "infer"]
@@ -59,7 +58,7 @@ def of_case(
 ) -> OwnNumbers:
     """Return what was computed of each step of a case. Raises `UsageError`, also where nothing was.
 
-    What no step gives is not judged. Where no step gives moving values, each starts from the reference's own state.
+    What no step gives is not judged. Of a step that must be refused an empty mapping says that it was. Where no step gives moving values, each starts from the reference's own state.
     """
     if len(outputs) != len(case.performed):
         raise UsageError(f"{case.id} has {len(case.performed)} steps, repetitions written out; got {len(outputs)}")
@@ -208,16 +207,19 @@ def _waiting(case: Case, implementation: Offered, inputs: Inputs, given: Sequenc
         case=case, implementation=implementation, mode="eager", device="cpu", key=key_of("yours"), unsupported=None
     )
     state = set(OPERATIONS[case.op].state(case.configuration)) if implementation.keeps_state else set[str]()
-    start = Produced(quantities={}, state=inputs.initial, seconds=0.0)
-    steps = (
-        Produced(
-            quantities={name: value for name, value in output.items() if name not in state},
-            state={name: value for name, value in output.items() if name in state},
-            seconds=0.0,
-        )
-        for output in given
-    )
-    return OwnNumbers(cell=cell, inputs=inputs, outcomes=tuple(itertools.chain([start], steps)))
+    outcomes: list[Outcome] = [Produced(quantities={}, state=inputs.initial, seconds=0.0)]
+    left = dict(inputs.initial)
+    for step, output in zip(inputs.steps, given, strict=True):
+        if unfit(step.step) and not output:
+            outcomes.append(
+                Refused(types=("Refused",), message="gave nothing", trace="", state=dict(left), seconds=0.0)
+            )
+            continue
+        kept = {name: value for name, value in output.items() if name in state}
+        left |= kept
+        rest = {name: value for name, value in output.items() if name not in state}
+        outcomes.append(Produced(quantities=rest, state=kept, seconds=0.0))
+    return OwnNumbers(cell=cell, inputs=inputs, outcomes=tuple(outcomes))
 
 
 def _carrier(configuration: Configuration, step: PassKind, others: Iterable[str]) -> Case:
@@ -237,6 +239,7 @@ def _carrier(configuration: Configuration, step: PassKind, others: Iterable[str]
         "epsilon": configuration.epsilon,
         "scale": configuration.scale,
         "center": configuration.center,
+        "input_dtype": configuration.input_dtype,
         "options": dict(configuration.options),
         "steps": [{"step": step, "input": placeholder, **dict.fromkeys(others, placeholder)}],
     }

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from msgspec import UNSET, Struct, UnsetType, field
 
 from conformance.runfile.structs import CaseLine
+from conformance.spec.case import Unfit
 
 FORMAT = 1
 Mapping: TypeAlias = dict[str, "VectorArray"]
@@ -19,7 +20,7 @@ Mapping: TypeAlias = dict[str, "VectorArray"]
 class VectorArray(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An array: its values, or the name under which the safetensors file beside has it."""
 
-    dtype: Literal["float64", "float32", "float16", "bfloat16", "bool"]
+    dtype: Literal["float64", "float32", "float16", "bfloat16", "bool", "int8", "uint8", "int32", "int64"]
     shape: tuple[int, ...]
     #: Numbers are read too, where a program writes no hexadecimal floats.
     values: tuple[str | float | bool, ...] | UnsetType = UNSET
@@ -64,6 +65,8 @@ class VectorStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Of `sgd`: the rate, and the gradients that the last train step left.
     learning_rate: float | UnsetType = UNSET
     gradients: dict[str, VectorArray] | UnsetType = UNSET
+    #: Why the step must be refused: its input does not fit, no number of it is right, and the state stays.
+    refused: Unfit | UnsetType = UNSET
 
 
 class Vector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

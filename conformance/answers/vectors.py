@@ -26,7 +26,7 @@ from conformance.protocol import Configuration
 from conformance.reference.computed import Request, compute, numbers
 from conformance.reference.inputs import Beginning, StepInputs, beginnings_of, inputs_of
 from conformance.runfile.lines import case_line
-from conformance.spec.case import Case, Sgd
+from conformance.spec.case import Case, Sgd, unfit
 from conformance.spec.loader import Located
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -101,6 +101,7 @@ def _step(case: Case, number: int, inputs: StepInputs, beginning: Beginning, sto
         dialects=tuple(_dialects(request, beginning, right, store, place)),
         learning_rate=rate,
         gradients=gradients,
+        refused=unfit(inputs.step) or UNSET,
     )
 
 

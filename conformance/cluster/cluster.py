@@ -17,13 +17,16 @@ from typing import Any, Self
 import msgspec
 
 from conformance.cluster import tasks
-from conformance.cluster.connection import Connection, connected
+from conformance.cluster.connection import Arrived, Connection, Task, connected
+from conformance.cluster.environments import Environments
 from conformance.cluster.lanes import Lanes, able, resources_of
 from conformance.cluster.messages import (
     Answers,
     Bounds,
+    Promise,
     Question,
     Reply,
+    Request,
     SentBatch,
     SentCell,
     ToldEntry,
@@ -32,12 +35,12 @@ from conformance.cluster.messages import (
     taken,
     written,
 )
-from conformance.cluster.suite import digest_of_texts, resource_of, suite
+from conformance.cluster.suite import digest_of_texts, suite
 from conformance.errors import SuiteError, UsageError, WorkerError
 from conformance.execution.pool import Limits
 from conformance.execution.time_profile import Stages
 from conformance.outcome import Unsupported
-from conformance.planning.batches import Batch, batches
+from conformance.planning.batches import Batch, batches, within
 from conformance.planning.costs import Costs
 from conformance.planning.discovery import WorkerKey, holding, keys
 from conformance.planning.offer import offer_from
@@ -48,15 +51,17 @@ from conformance.run.performers import Doubt, Tried
 from conformance.runfile.cause_text import cause_of
 from conformance.runfile.numbers import finite
 
-#: Seconds for which a run waits for another Dask worker when the last that could perform a batch is lost.
-_PATIENCE = 30.0
+#: Seconds for which another Dask worker is waited for when the last that could do what is left is lost.
+PATIENCE = 30.0
 
 
 class Cluster(AbstractContextManager["Cluster"]):
     """The Dask workers of a scheduler; a context, inside which there is a connection."""
 
-    def __init__(self, address: str, limits: Limits) -> None:
+    def __init__(self, address: str, limits: Limits, environments: Mapping[str, str] | None = None) -> None:
+        #: `environments`: as `Environments` has them.
         self._address = address
+        self._named = environments
         self._bounds = Bounds(start=limits.start, cell=limits.cell, memory=limits.memory)
         self._stages = Stages()
         self._left: list[str] = []
@@ -67,6 +72,7 @@ class Cluster(AbstractContextManager["Cluster"]):
     def __enter__(self) -> Self:
         self._context = connected(self._address)
         self._connection: Connection = self._context.__enter__()
+        self._environments = Environments(self._named, self._connection)
         self._connection.check_suites()
         return self
 
@@ -89,16 +95,20 @@ class Cluster(AbstractContextManager["Cluster"]):
     def keys(self, adapters: Sequence[str], selection: Selection) -> tuple[Sequence[WorkerKey], Mapping[str, str]]:
         """Return the workers to ask, and the groups that are selected and that no Dask worker has the resource for."""
         listed = holding(keys({}, adapters), selection.implementations, adapters)
-        everyone = self._connection.workers().values()
+        everyone = self.workers().values()
         asked, missing = [], {}
-        for key in listed:
+        for key in (key for key in listed if self._environments.takes(key.group)):
             if any(able(has, resources_of(key)) for has in everyone):
                 asked.append(replace(key, asked=key.group is not None or bool(adapters)))
             elif key.group is not None:
-                missing[key.group] = f"no worker of the cluster has the resource {resource_of(key.group)}"
+                missing[key.group] = self._environments.lacking(key.group)
         if not everyone:
             raise UsageError(f"--scheduler {self._address}: has no workers")
         return asked, missing
+
+    def workers(self) -> dict[str, dict[str, float]]:
+        """Return the resources of each Dask worker that there is, as far as it has what the run needs."""
+        return self._environments.workers()
 
     def survey(
         self, keys: Sequence[WorkerKey], configurations: Sequence[Configuration]
@@ -115,7 +125,7 @@ class Cluster(AbstractContextManager["Cluster"]):
         while sent:
             arrived = self._connection.arrived()
             if arrived is None or arrived.name not in sent:
-                if not self._connection.workers():
+                if not self.workers():
                     raise SuiteError(f"{self._address}: has lost all its workers")
                 continue
             listed = sent.pop(arrived.name)
@@ -132,14 +142,25 @@ class Cluster(AbstractContextManager["Cluster"]):
         """Send the question to the Dask workers of the group, to one with an accelerator where there is one."""
         question = Question(
             suite=suite(),
-            workers=tuple(map(_wanted, listed)),
+            workers=tuple(map(self._wanted, listed)),
             configurations=configurations,
             bounds=self._bounds,
         )
         best = resources_of(listed[0], "gpu")
-        everyone = self._connection.workers().values()
+        everyone = self.workers().values()
         needs = best if any(able(has, best) for has in everyone) else resources_of(listed[0])
-        return self._connection.send(tasks.describe, written(question), needs)
+        return self.send(tasks.describe, question, needs)
+
+    def send(self, task: Task, request: Request, needs: Mapping[str, float], preferred: str | None = None) -> str:
+        """Send a request to one of our own tasks, and return its name: to a Dask worker that has what it needs."""
+        among = None
+        if self._environments:
+            among = [address for address, has in self.workers().items() if able(has, needs)]
+        return self._connection.send(task, written(request), needs, preferred, among)
+
+    def arrived(self) -> Arrived | None:
+        """Return the next answer; None where a moment passes without one. Raises `SuiteError`."""
+        return self._connection.arrived()
 
     def _offer(self, key: WorkerKey, answers: Answers, asked: int) -> Offer | WorkerError:
         answered, failure = answers.offers.get(key.name), answers.failures.get(key.name)
@@ -155,7 +176,7 @@ class Cluster(AbstractContextManager["Cluster"]):
 
     def _without_gpu(self, offer: Offer) -> Offer:
         """Return the offer without cells on an accelerator where no Dask worker of its group has one to itself."""
-        if any(able(has, resources_of(offer.key, "gpu")) for has in self._connection.workers().values()):
+        if any(able(has, resources_of(offer.key, "gpu")) for has in self.workers().values()):
             return offer
         only = (
             replace(offered, devices=tuple(device for device in offered.devices if device != "gpu"))
@@ -174,7 +195,7 @@ class Cluster(AbstractContextManager["Cluster"]):
                 entry = judging.entry(cell, (Unsupported(reason=cell.unsupported),))
                 yield Tried(entry=entry, doubt=None)
         able_to = [cell for cell in cells if cell.unsupported is None]
-        slots = len(self._connection.workers())
+        slots = len(self.workers())
         for cell, told in self._told(batches(able_to, self._costs, slots), None):
             assert told is not None
             doubt = None
@@ -189,7 +210,11 @@ class Cluster(AbstractContextManager["Cluster"]):
         by_column: dict[tuple[WorkerKey, str], list[Cell]] = {}
         for cell in (cell for cells in rounds for cell in cells):
             by_column.setdefault((cell.key, cell.column), []).append(cell)
-        again = [Batch(cells=tuple(cells), cost=sum(map(self._costs.cost, cells))) for cells in by_column.values()]
+        again = [
+            Batch(cells=tuple(part), cost=sum(map(self._costs.cost, part)))
+            for cells in by_column.values()
+            for part in within(cells)
+        ]
         digests = {id_: doubt.digest for id_, doubt in doubts.items()}
         for cell, told in self._told(again, digests):
             yield cell, None if told is None else _entry(cell, told, judging)
@@ -204,17 +229,17 @@ class Cluster(AbstractContextManager["Cluster"]):
         since = time.monotonic()
         try:
             while lanes or sent:
-                workers = self._connection.workers()
+                workers = self.workers()
                 lanes.left(workers)
                 for address, batch in lanes.given(workers):
-                    raw = written(self._sent(batch, digests))
-                    name = self._connection.send(tasks.perform, raw, resources_of(batch.key, batch.device), address)
+                    needs = resources_of(batch.key, batch.device)
+                    name = self.send(tasks.perform, self._sent(batch, digests), needs, address)
                     sent[name] = (address, batch)
-                arrived = self._connection.arrived()
+                arrived = self.arrived()
                 if arrived is None or arrived.name not in sent:
                     stuck = [*lanes.impossible(workers.values()), *_impossible(sent, workers)]
                     since = since if stuck else time.monotonic()
-                    if stuck and time.monotonic() - since > _PATIENCE:
+                    if stuck and time.monotonic() - since > PATIENCE:
                         lost += stuck
                         break
                     continue
@@ -234,7 +259,6 @@ class Cluster(AbstractContextManager["Cluster"]):
             )
 
     def _sent(self, batch: Batch, digests: Mapping[str, str] | None) -> SentBatch:
-        described = self._described[batch.key]
         names = frozenset(cell.implementation.name for cell in batch.cells)
         places: dict[str, int] = {}
         cases: list[dict[str, Any]] = []
@@ -244,9 +268,7 @@ class Cluster(AbstractContextManager["Cluster"]):
                 cases.append(finite(cell.case.model_dump(exclude_defaults=True)))
         return SentBatch(
             suite=suite(),
-            worker=_wanted(batch.key),
-            offer=narrowed(described, names),
-            sources=digest_of_texts(described["sources"]),
+            promise=self.promise(batch.key, names),
             cases=tuple(cases),
             cells=tuple(
                 SentCell(
@@ -259,6 +281,25 @@ class Cluster(AbstractContextManager["Cluster"]):
             ),
             bounds=self._bounds,
             digests=None if digests is None else {cell.id: digests[cell.id] for cell in batch.cells},
+        )
+
+    def promise(self, key: WorkerKey, implementations: frozenset[str]) -> Promise:
+        """Return what a worker told of itself, as far as it is about those implementations."""
+        described = self._described[key]
+        return Promise(
+            worker=self._wanted(key),
+            offer=narrowed(described, implementations),
+            sources=digest_of_texts(described["sources"]),
+        )
+
+    def _wanted(self, key: WorkerKey) -> Wanted:
+        return Wanted(
+            name=key.name,
+            adapter=key.file_name,
+            attribute=key.attribute,
+            threads=key.threads,
+            single=key.is_single,
+            environment=self._environments.of(key.group),
         )
 
     def _cells(self, batch: Batch, reply: Reply, address: str) -> Iterator[tuple[Cell, ToldEntry | None]]:
@@ -285,7 +326,3 @@ def _entry(cell: Cell, told: ToldEntry, judging: Judging) -> Entry:
 def _impossible(sent: Mapping[str, tuple[str, Batch]], workers: Mapping[str, Mapping[str, float]]) -> list[Batch]:
     """Return the batches that were sent and that no Dask worker which is left can perform."""
     return Lanes(batch for _, batch in sent.values()).impossible(workers.values())
-
-
-def _wanted(key: WorkerKey) -> Wanted:
-    return Wanted(name=key.name, adapter=key.file_name, attribute=key.attribute, threads=key.threads)

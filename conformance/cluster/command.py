@@ -26,6 +26,9 @@ def cluster(
     scheduler_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where Dask writes the address as JSON, for a program.")
     ] = None,
+    environments: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where `regression` keeps environments, for its cells to run in.")
+    ] = Path(".conformance/versions"),
 ) -> None:
     """Start a Dask scheduler and workers on this machine, and end them with Ctrl-C.
 
@@ -34,13 +37,15 @@ def cluster(
     from conformance.cluster.asking import check_installed
     from conformance.cluster.local import LocalCluster, check_address_file, resources_of_groups
     from conformance.run.programs import check_interpreters
+    from conformance.whole import check_folder
 
     check_installed("cluster")
+    check_folder(environments)
     if scheduler_file is not None:
         check_address_file(scheduler_file)
     interpreters = pairs("--python", python)
     check_interpreters(interpreters, adapter or ())
-    with LocalCluster(local, interpreters, adapter or [], scheduler_file) as started:
+    with LocalCluster(local, interpreters, adapter or [], scheduler_file, environments) as started:
         print(f"scheduler: {started.address}")
         print(f"workers: {local}, each with {', '.join(resources_of_groups(interpreters, adapter or []))}")
         print(f"to run there: conformance run --scheduler {started.address} --out run.jsonl")

@@ -6,7 +6,7 @@ import logging
 import queue
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -61,16 +61,38 @@ class Connection:
     def check_suites(self) -> None:
         """Raise `UsageError` where a Dask worker has another suite than this, or none."""
         for address, theirs in sorted(self._client.run(tasks.introduce, on_error="return").items()):
+            if isinstance(theirs, OSError):
+                continue  # it was lost while it was asked, as it may be at any time
             if isinstance(theirs, Exception):
                 raise UsageError(f"{address}: the suite does not answer there: {type(theirs).__name__}: {theirs}")
             told = difference(theirs, suite())
             if told:
                 raise UsageError(f"{address}: {told}")
 
-    def send(self, task: Task, raw: bytes, needs: Mapping[str, float], preferred: str | None = None) -> str:
-        """Send bytes to one of our own tasks, and return its name; the preferred Dask worker gets it if it lives."""
+    def environments(self, names: Sequence[str], addresses: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Return which of the environments of those names each of the Dask workers has; one that is lost has none."""
+        asked = self._client.run(tasks.environments_here, list(names), workers=list(addresses), on_error="return")
+        return {address: frozenset(told) for address, told in asked.items() if not isinstance(told, Exception)}
+
+    def send(
+        self,
+        task: Task,
+        raw: bytes,
+        needs: Mapping[str, float],
+        preferred: str | None = None,
+        among: Collection[str] | None = None,
+    ) -> str:
+        """Send bytes to one of our own tasks, and return its name.
+
+        The preferred Dask worker gets it if it lives, and where it does not, any that has what is needed. Where `among`
+        names some, these alone may get it.
+        """
         name = f"conformance-{task.__name__}-{uuid.uuid4().hex}"
-        where: dict[str, Any] = {} if preferred is None else {"workers": [preferred], "allow_other_workers": True}
+        where: dict[str, Any] = {}
+        if among is not None:
+            where = {"workers": sorted(among), "allow_other_workers": False}
+        elif preferred is not None:
+            where = {"workers": [preferred], "allow_other_workers": True}
         future = self._client.submit(task, raw, key=name, resources=dict(needs), pure=False, **where)
         self._futures[name] = future
         future.add_done_callback(lambda _: self._ended.put(name))

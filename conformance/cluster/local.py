@@ -58,10 +58,15 @@ class LocalCluster:
     """A scheduler and so many Dask workers; a context, whose end is theirs."""
 
     def __init__(
-        self, count: int, interpreters: Mapping[str, str], adapters: Sequence[str], scheduler_file: Path | None = None
+        self,
+        count: int,
+        interpreters: Mapping[str, str],
+        adapters: Sequence[str],
+        scheduler_file: Path | None = None,
+        environments: Path | None = None,
     ) -> None:
         self._count, self._interpreters, self._adapters = count, interpreters, adapters
-        self._file = scheduler_file
+        self._file, self._environments = scheduler_file, environments
         self._scheduler: subprocess.Popen[bytes] | None = None
         #: The Dask workers, in the order of their numbers.
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -111,6 +116,8 @@ class LocalCluster:
             "DASK_CONFORMANCE__ADAPTERS": repr([_absolute(adapter) for adapter in self._adapters]),
             "DASK_CONFORMANCE__FOLDER": str(folder),
         }
+        if self._environments is not None:
+            variables["DASK_CONFORMANCE__ENVIRONMENTS"] = str(self._environments.absolute())
         words = [self.address, "--host", _LOOPBACK, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         words += ["--name", f"worker-{number}", "--local-directory", str(folder), "--death-timeout", "60"]
         words += ["--resources", resources] if resources else []

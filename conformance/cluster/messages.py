@@ -13,12 +13,13 @@ from msgspec import Meta, Struct
 
 from conformance.errors import UsageError
 from conformance.execution.kept_offers import Answered
+from conformance.run.programs import ENVIRONMENT
 from conformance.runfile.structs import Alternatives, Record
 from conformance.runfile.writing import encoded
 
 _Name = Annotated[str, Meta(min_length=1, max_length=300)]
 _Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-#: Bytes of a request: more than any batch of cases has.
+#: Bytes of a request at most.
 REQUEST_BYTES = 64 * 2**20
 
 Message = TypeVar("Message", bound=Struct)
@@ -36,6 +37,20 @@ class Wanted(Part, frozen=True, kw_only=True):
     adapter: _Name
     attribute: _Name
     threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    #: Whether its threads are limited to one, under the same name.
+    single: bool = False
+    #: The environment whose interpreter it runs in, by the name of its folder; None: that of the group there.
+    environment: Annotated[str, Meta(pattern=ENVIRONMENT)] | None = None
+
+
+class Promise(Part, frozen=True, kw_only=True):
+    """A worker, and what it offered when the run was planned: it must offer the same again."""
+
+    worker: Wanted
+    #: Of the implementations that take part, without its texts.
+    offer: Any
+    #: A digest of its texts.
+    sources: _Name
 
 
 class Bounds(Part, frozen=True, kw_only=True):
@@ -46,13 +61,18 @@ class Bounds(Part, frozen=True, kw_only=True):
     memory: Annotated[int, Meta(ge=2**20)]
 
 
-class Question(Part, frozen=True, kw_only=True):
-    """What workers offer for these configurations is asked."""
+class Request(Part, frozen=True, kw_only=True):
+    """What is asked of a Dask worker that has the same suite."""
 
     suite: _Name
+    bounds: Bounds
+
+
+class Question(Request, frozen=True, kw_only=True):
+    """What workers offer for these configurations is asked."""
+
     workers: tuple[Wanted, ...]
     configurations: tuple[dict[str, Any], ...]
-    bounds: Bounds
 
 
 class Failure(Part, frozen=True, kw_only=True):
@@ -79,17 +99,12 @@ class SentCell(Part, frozen=True, kw_only=True):
     device: _Name
 
 
-class SentBatch(Part, frozen=True, kw_only=True):
+class SentBatch(Request, frozen=True, kw_only=True):
     """Cells of one worker to perform and to judge, in this order."""
 
-    suite: _Name
-    worker: Wanted
-    #: What the worker offered when the run was planned, of the implementations in the batch; its texts as a digest.
-    offer: Any
-    sources: _Name
+    promise: Promise
     cases: tuple[dict[str, Any], ...]
     cells: Annotated[tuple[SentCell, ...], Meta(min_length=1)]
-    bounds: Bounds
     #: In a second try, what the first gave, by cell: they are performed in a fresh process.
     digests: dict[str, str] | None = None
 
@@ -137,7 +152,7 @@ def taken(raw: object, kind: type[Message]) -> Message:
     name = kind.__name__.lower()
     if not isinstance(raw, bytes):
         raise UsageError(f"{name}: expected bytes, got {type(raw).__name__[:40]}")
-    if len(raw) > REQUEST_BYTES and kind in (Question, SentBatch):
+    if len(raw) > REQUEST_BYTES and issubclass(kind, Request):
         raise UsageError(f"{name}: has {len(raw):,} bytes, over the limit of {REQUEST_BYTES:,}")
     try:
         return msgspec.json.decode(raw, type=kind)

@@ -2,8 +2,9 @@
 
 The frameworks run in child processes, which stay alive for the next batch, so that a crash costs one of them and never the
 Dask worker. A Dask worker performs one batch at a time. Its configuration (https://docs.dask.org/en/stable/configuration.html)
-names the interpreters of its groups under `conformance.python`, and under `conformance.adapters` whatever it runs
-beside the adapters that are shipped or installed there.
+names the interpreters of its groups under `conformance.python`, under `conformance.environments` the folder of those that a
+regression check builds, and under `conformance.adapters` whatever it runs beside the adapters that are shipped or installed
+there.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +31,10 @@ from conformance.errors import ConformanceError, UsageError, WorkerError
 from conformance.execution.kept_offers import Answered, KeptOffers
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
-from conformance.planning.discovery import WorkerKey, keys, limited
+from conformance.planning.discovery import WorkerKey, keys, limited, one_thread
 from conformance.planning.plan import Offer
 from conformance.reference.expected import References
+from conformance.run.programs import python_of
 from conformance.spec.causes import catalogue
 from conformance.spec.divergences import Listed, load_divergences
 from conformance.spec.locations import spec_folder
@@ -41,6 +45,8 @@ _KEPT_PROCESSES = 4
 #: Seconds without a batch after which they are ended.
 _IDLE = 120.0
 _MAKING = threading.Lock()
+#: The key of the configuration under which the folder of environments stands.
+_ENVIRONMENTS = "conformance.environments"
 
 
 def introduce() -> str:
@@ -48,21 +54,26 @@ def introduce() -> str:
     return suite()
 
 
+def environments_here(names: Iterable[str]) -> list[str]:
+    """Return which of the environments of those names this Dask worker has."""
+    return [name for name in names if python_of(_home(name)).is_file()]
+
+
 def describe(raw: bytes) -> bytes:
     """Answer a question as bytes, in a Dask task."""
-    return answer_to(raw, _bench)
+    return answer_to(raw, bench_of_worker)
 
 
 def perform(raw: bytes) -> bytes:
     """Perform and judge a batch that came as bytes, in a Dask task."""
-    return reply_to(raw, _bench)
+    return reply_to(raw, bench_of_worker)
 
 
 def answer_to(raw: object, bench_here: Callable[[], Bench]) -> bytes:
     """Return the answer to a question; the bench is asked for once it is one."""
     try:
         question = taken(raw, Question)
-        _check_suite(question.suite)
+        check_suite(question.suite)
         bench = bench_here()
         with bench.at_work(question.bounds) as workers:
             return written(_answers(question, bench, workers))
@@ -74,9 +85,9 @@ def reply_to(raw: object, bench_here: Callable[[], Bench]) -> bytes:
     """Return what becomes of a batch; the bench is asked for once it is one."""
     try:
         batch = taken(raw, SentBatch)
-        _check_suite(batch.suite)
+        check_suite(batch.suite)
         bench = bench_here()
-        key = _worker_of(batch.worker, bench.keys)
+        key = worker_of(batch.promise.worker, bench.keys)
         with bench.at_work(batch.bounds) as workers:
             kept = Kept(divergences=bench.divergences, references=bench.references, offered=bench.offered)
             cells = tuple(performed(batch, key, workers, kept))
@@ -178,7 +189,7 @@ def _answers(question: Question, bench: Bench, workers: Workers) -> Answers:
     asked = _Asked(KeptOffers(workers.folder / "offers", configurations), bench.offered)
     workers.offers = asked
     offers, failures = {}, {}
-    for answer in survey([_worker_of(wanted, bench.keys) for wanted in question.workers], configurations, workers):
+    for answer in survey([worker_of(wanted, bench.keys) for wanted in question.workers], configurations, workers):
         match answer:
             case Offer(key=key):
                 offers[key.name] = asked.answered[key.name]
@@ -187,8 +198,17 @@ def _answers(question: Question, bench: Bench, workers: Workers) -> Answers:
     return Answers(offers=offers, failures=failures)
 
 
-def _worker_of(wanted: Wanted, listed: Sequence[WorkerKey]) -> WorkerKey:
+def worker_of(wanted: Wanted, listed: Sequence[WorkerKey]) -> WorkerKey:
     """Return the worker of those names. Raises `UsageError` where this Dask worker has none."""
+    key = _named(wanted, listed)
+    if wanted.environment is not None:
+        if not environments_here([wanted.environment]):
+            raise UsageError(f"has no environment {wanted.environment} in {_ENVIRONMENTS}")
+        key = replace(key, interpreter=str(python_of(_home(wanted.environment))))
+    return one_thread(key) if wanted.single else key
+
+
+def _named(wanted: Wanted, listed: Sequence[WorkerKey]) -> WorkerKey:
     for key in listed:
         if wanted.threads is not None and not key.limits:
             continue
@@ -198,13 +218,19 @@ def _worker_of(wanted: Wanted, listed: Sequence[WorkerKey]) -> WorkerKey:
     raise UsageError(f"has no worker {wanted.name!r} of {wanted.adapter}:{wanted.attribute}")
 
 
-def _check_suite(theirs: str) -> None:
+def _home(name: str) -> Path:
+    """Return the folder of the environment of that name; where no folder has any, none that is."""
+    return Path(dask.config.get(_ENVIRONMENTS, None) or os.devnull) / name
+
+
+def check_suite(theirs: str) -> None:
+    """Raise `UsageError` where what asks has another suite."""
     told = difference(suite(), theirs)
     if told:
         raise UsageError(told)
 
 
-def _bench() -> Bench:
+def bench_of_worker() -> Bench:
     """Return the bench of this Dask worker, which may have several threads."""
     with _MAKING:
         return _only_bench()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from conformance.compare.accounts import accounts_of, moved_fields, moved_words
-from conformance.compare.cells import ComparedCell
+from conformance.compare.cells import ComparedCell, Pair
 from conformance.compare.covering import covered
 from conformance.compare.values import CellChange, Change, FailOn, Kind, Policy
 from conformance.runfile.reasons import SharedCause
@@ -19,7 +19,6 @@ EXACT_DATA = "13.4"
 _ACCOUNTED = (Verdict.DIALECT, Verdict.DEVIATES)
 _KINDS = {kind: position for position, kind in enumerate(Kind)}
 
-Pair = tuple[ComparedCell, ComparedCell]
 _Group = tuple[str, Kind | None, bool, Verdict | None, str]
 
 

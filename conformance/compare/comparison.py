@@ -9,7 +9,7 @@ is tested.
 
 from __future__ import annotations
 
-from conformance.compare.cells import cells_of
+from conformance.compare.cells import Joined
 from conformance.compare.changes import changes_of
 from conformance.compare.environments import environments_of
 from conformance.compare.grades import grades_of
@@ -33,17 +33,19 @@ def compare(base: Results, new: Results, policy: Policy | None = None) -> Compar
     policy = policy or Policy()
     definitions = {case.id: case.definition for case in base.cases}
     redefined = {case.id for case in new.cases if definitions.get(case.id, case.definition) != case.definition}
-    before, after = cells_of(base, redefined), cells_of(new, redefined)
-    pairs = [(cell, after[key]) for key, cell in before.items() if key in after]
-    changes = changes_of(pairs, policy)
-    grades = tuple(sorted(grades_of(pairs), key=lambda grade: (not grade.regression, grade.column, grade.dtype)))
+    joined = Joined(base, new, redefined)
+    compared = sum(1 for _ in joined.pairs())
+    changes = changes_of(joined.pairs(), policy)
+    grades = tuple(
+        sorted(grades_of(joined.pairs()), key=lambda grade: (not grade.regression, grade.column, grade.dtype))
+    )
     environments = environments_of(base, new)
-    vanished = vanished_of([cell for key, cell in before.items() if key not in after], base, new, policy)
-    appeared = appeared_of([cell for key, cell in after.items() if key not in before], policy)
+    vanished = vanished_of(joined.gone(), base, new, policy)
+    appeared = appeared_of(joined.come(), policy)
     differences: list[Change | GradeChange | EnvironmentChange | Vanished | Appeared]
     differences = [*changes, *grades, *environments, *vanished, *appeared]
     regression = any(difference.regression for difference in differences)
-    if not pairs and not regression:
+    if not compared and not regression:
         raise UsageError(
             f"nothing to compare: of {len(base.cells)} and {len(new.cells)} cells none is of the same implementation,"
             " mode, device and case"
@@ -53,8 +55,8 @@ def compare(base: Results, new: Results, policy: Policy | None = None) -> Compar
         regression=regression,
         base=_side(base),
         new=_side(new),
-        compared=len(pairs),
-        same=len(pairs) - sum(len(change.cells) for change in changes),
+        compared=compared,
+        same=compared - sum(len(change.cells) for change in changes),
         changes=changes,
         grades=grades,
         environments=environments,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from conformance.compare.changes import Pair
+from conformance.compare.cells import Pair
 from conformance.compare.values import GradeChange
 from conformance.runfile.structs import Letter
 from conformance.verdict import GRADES

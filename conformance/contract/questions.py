@@ -58,7 +58,7 @@ _SUBJECTS: dict[str, dict[str, Any]] = {
     # Masks are of positions within a sample.
     "masked_batch_norm": {"shape": [2, 4, 3], "feature_axes": [2]},
     "masked_synchronized_batch_norm": _SHARDS,
-    "moments": {"options": {"input_dtype": "int32"}, **_NO_STATE},
+    "moments": {"input_dtype": "int32", **_NO_STATE},
     "partly_differentiated_batch_norm": {"options": {"differentiated": ["input", "gamma"]}},
     "replicated_batch_norm": _SHARDS,
     "replicated_centering": _SHARDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -43,7 +44,7 @@ def _ask(
     asked = [fields_of(configuration) for configuration in configurations]
     open_keys: dict[WorkerKey, Any] = {}
     while waiting or open_keys:
-        while waiting and len(open_keys) < workers.count:
+        while waiting and len(open_keys) < _at_once(workers):
             key = waiting.popleft()
             open_keys[key] = begin(key, [other for other in workers.live if other not in open_keys], workers)
         for process, answer in workers.wait():
@@ -78,6 +79,11 @@ def _ask(
                     yield failed
                     del open_keys[key]
                     workers.end(key)
+
+
+def _at_once(workers: Workers) -> int:
+    """Return how many may start: more than one import a core makes each of them longer, until it reaches its deadline."""
+    return min(workers.count, os.cpu_count() or 1)
 
 
 def _keep(key: WorkerKey, answered: Answered, workers: Workers) -> None:

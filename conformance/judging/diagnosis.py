@@ -20,12 +20,12 @@ _Explanations = tuple[tuple[Cause, ...], tuple[Cause, ...]]
 
 
 def settled(
-    steps: Sequence[StepJudgement], evidence: Callable[[StepJudgement], StepEvidence]
+    steps: Sequence[StepJudgement], evidence: Callable[[StepJudgement], StepEvidence | None]
 ) -> tuple[StepJudgement, ...]:
     """Return the steps with one set of causes chosen for the whole cell: the smallest that explains what can be explained.
 
     The choice is greedy: the cause that explains most is taken first, then the one that explains most of the rest, and
-    so on. `evidence` returns what the numbers of a step that gave some say.
+    so on. `evidence` returns what the numbers of a step say; None where it gave none.
     """
     kinds: dict[_Explanations, set[str]] = {}
     for step in steps:
@@ -36,9 +36,11 @@ def settled(
     while remaining:
         causes, covered = _covering(remaining)
         covered_kinds = {kind for explanations in covered for kind in kinds[explanations]}
-        conforming = [step for step in steps if step.kind in covered_kinds and step.verdict.agrees]
         if len(causes) > 1:
-            causes = _uncontradicted(causes, [evidence(step) for step in conforming])
+            agreeing = (step for step in steps if step.kind in covered_kinds and step.verdict.agrees)
+            # A refusal that is right agrees, and gave no numbers.
+            conforming = [numbers for step in agreeing if (numbers := evidence(step)) is not None]
+            causes = _uncontradicted(causes, conforming)
         kept |= dict.fromkeys(covered, causes)
         remaining = [explanations for explanations in remaining if explanations not in covered]
     return tuple(

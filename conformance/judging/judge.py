@@ -8,17 +8,17 @@ Otherwise it deviates.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from conformance.cause import CRASHES, MISTAKEN, RAISES, TIMES_OUT, Cause, because
-from conformance.dialect import declared_at
+from conformance.cause import CRASHES, TIMES_OUT, Cause, because
 from conformance.judging.diagnosis import diagnosis, settled
+from conformance.judging.evidence import StepEvidence
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.judging.passes import passes_of
+from conformance.judging.refusal import refusal, taken
 from conformance.judging.stability_grade import grade_of
 from conformance.judging.step import StepJudge
 from conformance.judging.walk import Walk
@@ -27,10 +27,9 @@ from conformance.operations.frozen import replace
 from conformance.outcome import Crashed, Outcome, Produced, Refused, Repeated, TimedOut, Unsupported
 from conformance.planning.plan import Cell
 from conformance.precision import working
-from conformance.protocol import Declared
 from conformance.reference.expected import References
-from conformance.reference.inputs import Inputs, StepInputs, inputs_of
-from conformance.spec.case import Train
+from conformance.reference.inputs import Inputs, inputs_of
+from conformance.spec.case import unfit
 from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -70,11 +69,15 @@ def _settled(steps: tuple[StepJudgement, ...], judges: Mapping[int, StepJudge]) 
     """Return the steps with the causes chosen for the whole cell, and with what these say of the documentation."""
     if not any(judged.explanations or judged.last_resorts for step in steps for judged in step.quantities):
         return steps
+
+    def evidence(step: StepJudgement) -> StepEvidence | None:
+        return judges[step.number].evidence(step.quantities) if step.number in judges else None
+
     return tuple(
         replace(step, quantities=tuple(map(judges[step.number].against_documentation, step.quantities)))
         if any(judged.explanations for judged in step.quantities)
         else step
-        for step in settled(steps, lambda step: judges[step.number].evidence(step.quantities))
+        for step in settled(steps, evidence)
     )
 
 
@@ -96,6 +99,9 @@ def _steps(
         match outcome:
             case Produced() if number == 0:
                 yield _start(outcome, inputs.initial, walk, cell.implementation.keeps_state)
+            case Produced() if unfit(inputs.steps[number - 1].step):
+                yield taken(cell, number, inputs.steps[number - 1], outcome)
+                walk.follow(outcome.state)
             case Produced():
                 judges[number] = StepJudge(cell, number, inputs.steps[number - 1], walk, references)
                 step = judges[number].judge(outcome)
@@ -104,7 +110,7 @@ def _steps(
                 before = None if number == 0 else inputs.steps[number - 1]
                 # After a refusal an adapter may lack what the refused step would have left it.
                 own = replace(outcome, mistake="") if refused else outcome
-                yield _refusal(cell, number, before, own, walk, references)
+                yield refusal(cell, number, before, own, walk, references)
                 refused = True
             case Unsupported(reason=reason):
                 yield _plain(number, kinds[number], Verdict.UNSUPPORTED, reason)
@@ -174,77 +180,3 @@ def _put_in(name: str, initial: Array, value: Array | None) -> Judged:
         shape=value.shape,
         causes=() if same else (because("initial-state-changed"),),
     )
-
-
-def _refusal(
-    cell: Cell, number: int, inputs: StepInputs | None, outcome: Refused, walk: Walk, references: References
-) -> StepJudgement:
-    """Judge an exception: it is expected where the profile documents its type for this situation.
-
-    Unless the caller keeps the state, the refused step must leave it unchanged and readable.
-    """
-    declared = _documented_error(cell, inputs)
-    documented = declared is not None and declared.error in outcome.types
-    # An overflow may be loud, and nothing is louder.
-    loud = not documented and not outcome.mistake
-    overflows = loud and inputs is not None and _may_overflow(cell, number, inputs, walk, references)
-    expected = documented or overflows
-    quantities: tuple[Judged, ...] = ()
-    if inputs is None or not cell.implementation.keeps_state:
-        pass
-    elif outcome.state is None:
-        expected = False
-    else:
-        quantities = tuple(_kept(walk.state, outcome.state))
-        walk.follow(outcome.state)
-    changed = [judged for judged in quantities if judged.verdict is not Verdict.EXACT]
-    own = f"the adapter's own mistake, {outcome.mistake}: " if outcome.mistake and not expected else ""
-    where = f" (documented: {declared.where})" if documented and declared is not None else ""
-    return StepJudgement(
-        number=number,
-        kind=inputs.step.step if inputs else "start",
-        verdict=Verdict.DEVIATES if changed else Verdict.OUTSIDE_DOMAIN if overflows else Verdict.REFUSED,
-        expected=expected and not changed,
-        seconds=outcome.seconds,
-        quantities=quantities,
-        message=f"{own}{outcome.types[0]}: {outcome.message}{where}",
-        raised=outcome.types[0],
-        failure=None if expected else _raised(outcome),
-        call=outcome.call,
-    )
-
-
-def _raised(outcome: Refused) -> Cause:
-    """Return why there are no numbers, where no documentation says so."""
-    if not outcome.mistake:
-        return because(RAISES, type=outcome.types[0])
-    file, _, place = outcome.mistake.partition(",")
-    return because(MISTAKEN, type=outcome.types[0], file=file, function=place.rpartition(" in ")[2])
-
-
-def _may_overflow(cell: Cell, number: int, inputs: StepInputs, walk: Walk, references: References) -> bool:
-    """Return whether an intermediate or a result of the step could leave its range."""
-    return inputs.input is not None and StepJudge(cell, number, inputs, walk, references).may_overflow()
-
-
-def _documented_error(cell: Cell, inputs: StepInputs | None) -> Declared | None:
-    if inputs is None or inputs.input is None or not isinstance(inputs.step, Train):
-        return None
-    configuration = cell.case.configuration
-    count = math.prod(inputs.input.shape[axis] for axis in configuration.reduction_axes)
-    field_name = {0: "empty_batch", 1: "single_value"}.get(count)
-    declared = declared_at(cell.implementation.profile, configuration.rank)
-    declaration = declared.get(field_name or "")
-    return declaration if declaration is not None and declaration.value == "error" else None
-
-
-def _kept(before: Mapping[str, Array], after: Mapping[str, Array]) -> Iterator[Judged]:
-    for name, value in before.items():
-        same = name in after and after[name].tobytes() == value.tobytes()
-        yield Judged(
-            quantity=name,
-            verdict=Verdict.EXACT if same else Verdict.DEVIATES,
-            causes=() if same else (because("changed-by-refused-step"),),
-            dtype=value.dtype.name,
-            shape=value.shape,
-        )

@@ -14,7 +14,7 @@ from conformance.operations.operation import Pass, flatten
 from conformance.outcome import Outcome, Produced, Refused
 from conformance.planning.plan import Cell
 from conformance.reference.inputs import StepInputs, inputs_of, situate, states_of
-from conformance.spec.case import Infer, Train
+from conformance.spec.case import Infer, Train, unfit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,10 +31,10 @@ def passes_of(cell: Cell, outcomes: Sequence[Outcome]) -> list[Pass]:
         if not isinstance(outcome, Produced | Refused) or outcome.state is None:
             break
         step = inputs.steps[number - 1] if number else None
-        if step is not None and isinstance(step.step, Train | Infer):
+        if step is not None and isinstance(step.step, Train | Infer) and not unfit(step.step):
             passes.append(_pass(cell, number, outcome, walk))
         # What is missing or misshapen stays as it was; judging says so.
-        if step is not None and isinstance(outcome, Produced):
+        if step is not None and isinstance(outcome, Produced) and not unfit(step.step):
             walk.advance(step, outcome, dict(walk.state), operation, configuration, dialect)
         else:
             walk.follow(outcome.state)

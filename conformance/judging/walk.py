@@ -16,7 +16,7 @@ from conformance.protocol import Configuration
 from conformance.reference.computed import Past
 from conformance.reference.inputs import StepInputs
 from conformance.reference.step_state import StepState
-from conformance.spec.case import Train
+from conformance.spec.case import Train, kind_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -61,7 +61,7 @@ class Walk:
             if gradient in outcome.quantities
         }
         size = 0 if inputs.input is None else inputs.input.size
-        self.steps = self.steps.after(inputs.step.step, dialect, size, gradients)
+        self.steps = self.steps.after(kind_of(inputs.step), dialect, size, gradients)
         if isinstance(inputs.step, Train):
             self.earlier = Past(inputs=inputs, state=before, gradients=gradients)
 

@@ -365,6 +365,8 @@ class Operation:
     misfit: Callable[[Configuration, str, tuple[int, ...]], str] = lambda _configuration, _kind, _shape: ""
     #: State -> the state whose initial values it shares unless a case gives it its own.
     begins_as: Mapping[str, str] = field(default_factory=dict)
+    #: Whether its input is whole numbers, so that a case must say of which dtype.
+    whole: bool = False
     #: What its steps may have beside input and upstream gradient.
     arrays: Mapping[str, Shaped] = field(default_factory=dict)
     #: Which of those, and whether `upstream`, each of its train and infer steps must have.

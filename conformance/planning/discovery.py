@@ -72,6 +72,11 @@ class WorkerKey:
         """What adapters have in common that may run in one process; the first is its name."""
         return (self.shared or self.name, self.interpreter, self.environment)
 
+    @property
+    def is_single(self) -> bool:
+        """Whether its threads are limited to one, and not because a case names that number."""
+        return bool(self.limits) and self.threads is None and self == one_thread(self)
+
 
 def limited(key: WorkerKey, threads: int) -> WorkerKey:
     """Return the process of that key with so many threads."""
@@ -83,6 +88,14 @@ def limited(key: WorkerKey, threads: int) -> WorkerKey:
         environment=tuple(sorted({**dict(key.environment), **variables}.items())),
         threads=threads,
     )
+
+
+def one_thread(key: WorkerKey) -> WorkerKey:
+    """Return the process of that key with a single thread, where its threads can be limited, under its own name.
+
+    To divide a small array among threads takes a library many times as long as its arithmetic.
+    """
+    return replace(key, environment=limited(key, 1).environment)
 
 
 def keys(

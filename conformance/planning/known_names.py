@@ -10,7 +10,6 @@ import ast
 import functools
 import re
 from collections.abc import Iterable, Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from conformance.errors import UsageError, nearest
@@ -28,6 +27,8 @@ def check_names(
     `own_adapters`: implementations may come from adapters of a person's own, whose names no text tells. `folder` of the
     spec has the cases; None: they are a person's own.
     """
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and most commands ask for no name
+
     names = [] if own_adapters or entry_points(group="conformance.adapters") else implementation_names(adapter_files())
     _check("--implementation", "implementation", implementations, names)
     ids = case_ids(spec_folder() / folder) if folder else []
@@ -46,7 +47,7 @@ def may_hold(file: Path, globs: Iterable[str]) -> bool:
     Its rows may be those of the library's own files whose names begin with `_`, as they stand there.
     """
     globs = tuple(globs)
-    names = _names_of(file.parent, (file, *sorted(file.parent.glob("_*.py")))) if globs else []
+    names = tuple(_names_of(file.parent, (file, *sorted(file.parent.glob("_*.py"))))) if globs else ()
     return not globs or any(meet(glob, name) for glob in globs for name in names)
 
 

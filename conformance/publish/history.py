@@ -14,6 +14,7 @@ from conformance.report.frameworks import Agreement
 from conformance.runfile.numbers import Number
 from conformance.runfile.observed import Column
 from conformance.runfile.results import Results, Row
+from conformance.runfile.timeline_structs import RecordedTimeline
 from conformance.verdict import Standing, Verdict
 
 
@@ -24,6 +25,8 @@ class Edition:
     #: Date and machine.
     name: str
     results: Results
+    #: What the processes did in the runs of it that judged; none where one of them does not say it.
+    timelines: tuple[RecordedTimeline, ...] = ()
 
     @property
     def machine(self) -> str:

@@ -15,8 +15,9 @@ from conformance.errors import UsageError
 from conformance.publish import card
 from conformance.publish.archive import published
 from conformance.publish.history import Clauses, Edition, before, changes, clauses, histories
+from conformance.publish.speed import speeds, timelines_of
 from conformance.report import files
-from conformance.report.folder import check, write_folder
+from conformance.report.folder import Pieces, check, write_folder
 from conformance.report.links import Home, slugs
 from conformance.report.site import templates_in
 from conformance.runfile.reading import read_all
@@ -26,7 +27,7 @@ from conformance.verdict import Standing, Verdict
 _FOLDER = Path(__file__).parent
 _REPORT = _FOLDER.parent / "report"
 #: Style sheets by the folder of the package that has them.
-_STYLES = {"base.css": _REPORT, "marks.css": _REPORT, "published.css": _FOLDER}
+_STYLES = {"base.css": _REPORT, "marks.css": _REPORT, "pages.css": _REPORT, "published.css": _FOLDER}
 #: What a web server shows where there is no page.
 _ABSENT = "404.html"
 #: The folder of the documentation.
@@ -100,7 +101,7 @@ def write(
 
 def site(
     folders: Sequence[Path], *, address: str = "", documentation: Path | None = None, browser: str | None = None
-) -> Iterator[tuple[str, bytes]]:
+) -> Iterator[tuple[str, Pieces]]:
     """Yield path and bytes of every file; one run at a time is held in full."""
     paths: list[str] = []
     for path, content in _contents(folders, address, documentation, browser):
@@ -114,13 +115,13 @@ def site(
 
 def _contents(
     folders: Sequence[Path], address: str, documentation: Path | None, browser: str | None
-) -> Iterator[tuple[str, bytes]]:
+) -> Iterator[tuple[str, Pieces]]:
     """Yield path and bytes of every file but the list of the pages."""
     editions: list[Edition] = []
     docs = f"{_DOCUMENTATION}/index.html" if documentation else ""
     for folder in folders:
         runs = read_all([folder])
-        editions.append(Edition(name=folder.name, results=results_of(runs)))
+        editions.append(Edition(name=folder.name, results=results_of(runs), timelines=timelines_of(runs)))
         base = before(editions, len(editions) - 1)
         home = Home(name=folder.name, index="../index.html", documentation=f"../{docs}" if docs else "")
         for path, content in files(runs, baseline=base.results if base else None, home=home):
@@ -165,6 +166,7 @@ def _pages(
             templates, "index.html.j2", "", entries=entries, histories=all_histories, clauses=by_name, slugs=named
         ),
     )
+    yield "speed.html", _rendered(templates, "speed.html.j2", "", speeds=speeds(editions))
     for history in all_histories:
         values = {
             "history": history,

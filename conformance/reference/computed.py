@@ -21,7 +21,7 @@ from conformance.protocol import Configuration
 from conformance.reference.inputs import SMALL, StepInputs, situate
 from conformance.reference.rational import exactly, split
 from conformance.reference.step_state import Effect, effect_of
-from conformance.spec.case import Case, Sgd
+from conformance.spec.case import Case, Sgd, kind_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -66,7 +66,7 @@ class Request:
     @property
     def effect(self) -> Effect:
         """What the step does under the dialect."""
-        return effect_of(self.inputs.step.step, self.frozen, self.dialect)
+        return effect_of(kind_of(self.inputs.step), self.frozen, self.dialect)
 
 
 def numbers(request: Request) -> tuple[bool, Dialect]:

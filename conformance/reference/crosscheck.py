@@ -25,7 +25,7 @@ from conformance.reference.expected import References
 from conformance.reference.inputs import beginnings_of, inputs_of, situate
 from conformance.reference.rational import rule_of, spread
 from conformance.reference.step_state import StepState
-from conformance.spec.case import Case, Infer, Sgd, Train
+from conformance.spec.case import Case, Infer, Sgd, Train, kind_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 State: TypeAlias = Mapping[str, Array]
@@ -154,7 +154,7 @@ def compare(case: Case, dialect: Dialect | None = None) -> Iterator[Comparison]:
         firsts = tuple(step.firsts())
         yield from step.compared(firsts)
         size = 0 if inputs.input is None else inputs.input.size
-        steps = steps.after(inputs.step.step, chosen, size, step.stored_gradients(firsts[0]))
+        steps = steps.after(kind_of(inputs.step), chosen, size, step.stored_gradients(firsts[0]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -200,7 +200,7 @@ class _Step:
         if too_narrow(request.configuration):
             yield _First(arithmetic="two float64", unit=unit.name, numbers=held)
             return
-        if request.inputs.input is None:
+        if not request.effect.performs:
             arithmetic = "longdouble" if extended().sufficient else "float64"
             yield _First(arithmetic=arithmetic, unit=unit.name, numbers=held)
             return
@@ -274,7 +274,7 @@ class _Step:
         """Return the step's inputs, cut into features by the second reference's own code, independent of the first's."""
         inputs, axes = self.request.inputs, self.request.configuration.feature_axes
         state = {name: value.reshape(-1).astype(np.float64).tolist() for name, value in self.before.items()}
-        if inputs.input is None:
+        if inputs.input is None or not self.request.effect.performs:
             return rational.Step(x=[], state=state)
         columns = {name: array for name, array in inputs.arrays.items() if array.dtype != np.bool_}
         masks = [array for array in inputs.arrays.values() if array.dtype == np.bool_]

@@ -21,7 +21,7 @@ from conformance.operations.operation import Expected, Operation, Situation, fea
 from conformance.precision import rounded, wide, working
 from conformance.protocol import Configuration
 from conformance.reference.step_state import Effect, StepState
-from conformance.spec.case import Case, Infer, Sgd, Step, Train
+from conformance.spec.case import Case, Infer, Sgd, Step, Train, kind_of
 from conformance.spec.recipe import Recipe, realize
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -191,10 +191,13 @@ def _arrays(case: Case, step: Step, output: Array | None) -> StepInputs:
     if not isinstance(step, Train | Infer):
         return StepInputs(step=step)
     configuration, shape = case.configuration, case.step_shape(step)
-    make = functools.partial(realize, shape=shape, feature_axes=configuration.feature_axes, dtype=configuration.dtype)
+    make = functools.partial(realize, shape=shape, feature_axes=case.step_axes(step), dtype=configuration.dtype)
     upstream = None if step.upstream is None else make(step.upstream, output=output)
     further = {name: _further(case, recipe, name, shape) for name, recipe in step.arrays.items()}
-    inputs = StepInputs(step=step, input=make(step.input), upstream=upstream, arrays=further)
+    given = make(step.input)
+    if configuration.input_dtype is not None:
+        given = given.astype(configuration.input_dtype)
+    inputs = StepInputs(step=step, input=given, upstream=upstream, arrays=further)
     for array in (inputs.input, inputs.upstream, *further.values()):
         if array is not None:
             array.flags.writeable = False
@@ -249,7 +252,7 @@ class _Chain:
                 state=self._stored(self.state),
                 steps=replace(self.steps, gradients=self._stored(self.steps.gradients)),
             )
-            effect = self.steps.effect(step.step, dialect)
+            effect = self.steps.effect(kind_of(step), dialect)
             inputs = self.given[number] if self.given else self._made(step, effect)
             expected = self._expected(inputs, effect) if effect.moves_averages else {}
             if effect.moves_averages:
@@ -263,7 +266,7 @@ class _Chain:
                 name: expected[gradient].value for name, gradient in by_learned.items() if gradient in expected
             }
             size = 0 if inputs.input is None else inputs.input.size
-            self.steps = self.steps.after(step.step, dialect, size, gradients)
+            self.steps = self.steps.after(kind_of(step), dialect, size, gradients)
             yield inputs, beginning
 
     def _made(self, step: Step, effect: Effect) -> StepInputs:

@@ -71,6 +71,8 @@ EFFECTS: Mapping[str, Mapping[Standing, Effect]] = {
     "reload": dict.fromkeys(Standing, _NOTHING),
     "freeze": dict.fromkeys(Standing, Effect(freezes=True)),
     "unfreeze": dict.fromkeys(Standing, Effect(freezes=False)),
+    # A step that must be refused, whatever its kind.
+    "refused": dict.fromkeys(Standing, _NOTHING),
 }
 
 

@@ -12,7 +12,7 @@ import typer
 from conformance.compare.values import FailOn, Policy
 from conformance.errors import UsageError
 from conformance.planning.known_names import check_names
-from conformance.regression.releases import Every
+from conformance.regression.every import Every
 from conformance.run.choice_option import device_option, mode_option
 from conformance.run.number_option import VERSIONS, whole
 from conformance.runfile.terminal import plain
@@ -46,6 +46,9 @@ _FailOn = Annotated[list[FailOn] | None, typer.Option(metavar="CHANGE", help="As
 _Json = Annotated[bool, typer.Option("--json", help="For a program.")]
 _Environments = Annotated[Path, typer.Option(metavar="DIR", help="Where they are kept.")]
 _Out = Annotated[Path, typer.Option(metavar="DIR", help="Where run files and reports go.")]
+_Scheduler = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="A Dask cluster whose workers see --environments, to run on.")
+]
 
 
 def regression(
@@ -68,6 +71,7 @@ def regression(
     as_json: _Json = False,
     environments: _Environments = Path(".conformance/versions"),
     out: _Out = Path("results/regression"),
+    scheduler: _Scheduler = None,
 ) -> None:
     """Compare two versions of one package, or a row of them: the same cells, in environments that differ in it.
 
@@ -88,6 +92,10 @@ def regression(
         raise UsageError("--versions: expected a range of versions, such as '>=0.6,<0.11', got nothing")
     for folder in (out, environments):
         check_folder(folder)
+    if scheduler is not None:
+        from conformance.cluster.asking import check_scheduler
+
+        check_scheduler(scheduler)  # before hours are spent on environments
     pins = _pins(package, group or (), device)
     options = [("--implementation", implementation), ("--mode", mode), ("--device", [device] if device else [])]
     narrowing = [word for name, values in options for value in values or () for word in (name, value)]
@@ -98,6 +106,7 @@ def regression(
         selection=("--tier", tier.value, *narrowing),
         environments=environments.resolve(),
         out=out,
+        scheduler=scheduler,
     )
     policy = Policy(fail_on=tuple(dict.fromkeys(fail_on or ())))
     if row:

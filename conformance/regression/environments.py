@@ -18,6 +18,7 @@ from filelock import FileLock
 from conformance.regression.installer import install_command
 from conformance.regression.pins import Local, Nightly, Pins, Released, Rung, Source, rungs, with_nightly
 from conformance.regression.wheels import PIP, digest_of
+from conformance.run.programs import python_of
 from conformance.whole import write_whole
 
 #: One attempt to resolve and install; a resolver that backtracks further finds nothing a person would want.
@@ -41,6 +42,11 @@ class Built:
     versions: Mapping[str, str]
     #: How long building took, at the time when it was built.
     seconds: float
+
+    @property
+    def name(self) -> str:
+        """The name of its folder, by which a worker of a cluster finds it."""
+        return self.python.parents[2].name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +88,7 @@ def build(pins: Pins, package: str, at: Source, folder: Path, stopped: Callable[
 def _kept(group: str, home: Path) -> Built | None:
     """Return the environment that was built there before."""
     ready = home / _READY
-    return Built(group=group, python=_python(home), **json.loads(ready.read_text())) if ready.is_file() else None
+    return Built(group=group, python=python_of(home), **json.loads(ready.read_text())) if ready.is_file() else None
 
 
 def _built(group: str, tried: Sequence[Rung], home: Path, index: str, stopped: Callable[[], bool]) -> Environment:
@@ -99,7 +105,7 @@ def _built(group: str, tried: Sequence[Rung], home: Path, index: str, stopped: C
         if _installed(rung, home, log, index):
             facts = {"kept": rung.kept, "versions": _versions(home), "seconds": round(time.monotonic() - started, 1)}
             write_whole(ready, (json.dumps(facts, indent=1) + "\n").encode())
-            return Built(group=group, python=_python(home), **facts)  # type: ignore[arg-type] # as written above
+            return Built(group=group, python=python_of(home), **facts)  # type: ignore[arg-type] # as written above
     return Unbuilt(group=group, log=log, reason=_reason(log))
 
 
@@ -120,7 +126,7 @@ def _installed(rung: Rung, home: Path, log: Path, index: str) -> bool:
     with log.open("a") as output:
         for part, dependencies in parts:
             print(f"--- others {rung.kept}: {' '.join(part)}", file=output, flush=True)
-            command = install_command(_python(home), part, index, dependencies=dependencies)
+            command = install_command(python_of(home), part, index, dependencies=dependencies)
             try:
                 done = subprocess.run(
                     command, stdout=output, stderr=subprocess.STDOUT, timeout=_SECONDS, stdin=subprocess.DEVNULL
@@ -134,16 +140,12 @@ def _installed(rung: Rung, home: Path, log: Path, index: str) -> bool:
 
 
 def _versions(home: Path) -> dict[str, str]:
-    done = _pip("--python", str(_python(home)), "list", "--format=json")
+    done = _pip("--python", str(python_of(home)), "list", "--format=json")
     return {installed["name"]: installed["version"] for installed in json.loads(done.stdout)}
 
 
 def _pip(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*PIP, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_SECONDS)
-
-
-def _python(home: Path) -> Path:
-    return home / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def _digest(rung: Rung, identity: str, lock: str) -> str:

@@ -17,7 +17,8 @@ from conformance.regression.checked import CheckedVersion, failures, moved
 from conformance.regression.environments import Built
 from conformance.regression.history import Followed, History, Sight, Since, State, Turn, TurnKind
 from conformance.report.ranked import RankedFinding, ranked
-from conformance.runfile.observed import RecordedCell, cells_of, columns_of
+from conformance.runfile.gathering import observed
+from conformance.runfile.observed import RecordedCell
 from conformance.runfile.run import Run
 from conformance.verdict import Verdict
 
@@ -43,7 +44,7 @@ class Judged:
 
 def judged(run: Run | None) -> Judged:
     """Return what a run says; None is a version of which nothing was selected."""
-    cells = cells_of([run], columns_of([run])) if run else ()
+    cells = observed([run], partial=True).cells if run else ()
     findings: dict[_Key, tuple[RankedFinding, ...]] = {}
     for finding in ranked(cells, run.header.data_kinds if run else {}):
         key = (finding.implementation, finding.cause)

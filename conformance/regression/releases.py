@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from enum import StrEnum
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from conformance.errors import UsageError
+from conformance.regression.every import Every
 from conformance.regression.pins import Nightly, NightlyBuilds
 from conformance.regression.wheels import PIP, last_line
 
 #: Listing one package; an index that takes longer does not answer.
 _SECONDS = 300.0
 _NAMED = 5
-
-
-class Every(StrEnum):
-    """Of which releases the newest stands for the others."""
-
-    RELEASE = "release"
-    MINOR = "minor"
-    MAJOR = "major"
+#: What pip says of an index that it goes on without.
+_UNREACHED = "connection broken"
 
 
 def released(package: str) -> tuple[Version, ...]:
@@ -31,16 +25,18 @@ def released(package: str) -> tuple[Version, ...]:
 
     Raises `UsageError`.
     """
-    return _listed(package)
+    return _versions(package, _asked(package))
 
 
 def newest_nightly(builds: NightlyBuilds) -> Nightly:
     """Return the newest build of a night that this Python can install. Raises `UsageError` where there is none."""
     beside = ("--extra-index-url", builds.index) if builds.index else ()
-    versions = [version for version in _listed(builds.distribution, "--pre", *beside) if version.is_devrelease]
+    answer = _asked(builds.distribution, "--pre", *beside)
+    versions = [version for version in _versions(builds.distribution, answer) if version.is_devrelease]
     if not versions:
         where = f"in {builds.index}" if builds.index else "in pip's index; --index-url names another"
-        raise UsageError(f"--nightly: {builds.distribution} has no build of a night {where}")
+        missed = f"; pip could not reach all that it asked: {_UNREACHED}" if _UNREACHED in answer.stderr else ""
+        raise UsageError(f"--nightly: {builds.distribution} has no build of a night {where}{missed}")
     return Nightly(version=versions[-1], builds=builds)
 
 
@@ -76,12 +72,17 @@ def _shared(version: Version, every: Every) -> tuple[int, ...] | Version:
             return version.epoch, version.major
 
 
-def _listed(package: str, *words: str) -> tuple[Version, ...]:
+def _asked(package: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Return what pip says of the versions of a package. Raises `UsageError` where it takes too long."""
     command = [*PIP, "index", "versions", *words, package]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_SECONDS)
+        return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_SECONDS)
     except subprocess.TimeoutExpired:
         raise UsageError(f"{package}: its versions cannot be listed: no answer within {_SECONDS:.0f} seconds") from None
+
+
+def _versions(package: str, done: subprocess.CompletedProcess[str]) -> tuple[Version, ...]:
+    """Return the versions that pip names, oldest first. Raises `UsageError` where it names none."""
     lines = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions:")]
     if done.returncode or not lines:
         raise UsageError(f"{package}: its versions cannot be listed: {last_line(done.stderr)}")

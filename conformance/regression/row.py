@@ -10,10 +10,11 @@ from packaging.version import Version
 
 from conformance.compare.values import Policy
 from conformance.errors import UsageError
+from conformance.regression.every import Every
 from conformance.regression.following import history_of, judged
 from conformance.regression.history import History
 from conformance.regression.pins import Local, Nightly, NightlyBuilds, Released, Source
-from conformance.regression.releases import Every, newest_nightly, released, specified, thinned
+from conformance.regression.releases import newest_nightly, released, specified, thinned
 from conformance.regression.version import Asked, built_side_by_side, ran, wheel_of
 from conformance.regression.wheels import check_package
 from conformance.runfile.reading import read

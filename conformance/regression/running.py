@@ -26,17 +26,23 @@ class _Planned(msgspec.Struct):
 
 
 def run_cells(
-    file: Path, environments: Sequence[Environment], selection: Sequence[str], reached: Callable[[int, int], None]
+    file: Path,
+    environments: Sequence[Environment],
+    selection: Sequence[str],
+    reached: Callable[[int, int], None],
+    scheduler: str | None = None,
 ) -> bool:
-    """Run the cells and return whether there is a run file: a run that selects nothing has none.
+    """Run the cells, here or on the workers of a scheduler, and return whether there is a run file.
 
-    `reached` is called while it runs, with the cells recorded and planned.
+    A run that selects nothing has none. `reached` is called while it runs, with the cells recorded and planned.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
-    words = ["--grouped", "--out", str(file), *selection]
+    words = ["--grouped", "--out", str(file), *selection, *(["--scheduler", scheduler] if scheduler else [])]
     for environment in environments:
         match environment:
+            case Built(group=group) if scheduler:
+                words += ["--environment", f"{group}={environment.name}"]
             case Built(group=group, python=python):
                 words += ["--python", f"{group}={python}"]
             case Unbuilt(group=group, log=install):

@@ -37,6 +37,8 @@ class Asked:
     environments: Path
     #: Where run files and reports go.
     out: Path
+    #: The scheduler of the cluster on which the cells run, whose workers see the environments; None: this machine.
+    scheduler: str | None = None
 
 
 def checked_version(asked: Asked, at: Source, name: str, cases: Sequence[str] = ()) -> CheckedVersion:
@@ -53,7 +55,7 @@ def ran(
     words = [*asked.selection, *(word for case in cases or asked.cases for word in ("--case", case))]
     started = time.monotonic()
     with phase(f"{asked.package} {at}, cells") as running:
-        selected = run_cells(file, environments, words, running.reached)
+        selected = run_cells(file, environments, words, running.reached, asked.scheduler)
         results = results_of([read(file)]) if selected else None
         running.outcome = f"{len(results.cells) if results else 0:,} run"
     seconds = round(time.monotonic() - started, 1)
@@ -65,8 +67,13 @@ def ran(
 def built_side_by_side(asked: Asked, versions: Sequence[Source]) -> list[tuple[Environment, ...]]:
     """Build the environments of all those versions, several at a time, and return them by version.
 
-    Each is told of in a line as it is ready. When it is interrupted, none is begun any more.
+    Each is told of in a line as it is ready, which may take minutes: so a line says before what is built. When it is
+    interrupted, none is begun any more.
     """
+    named = (
+        f"{asked.package} {', '.join(map(str, versions))}: environments {', '.join(pins.group for pins in asked.pins)}"
+    )
+    print(f"{named}, up to {_AT_ONCE} at a time", file=sys.stderr, flush=True)
     stop = threading.Event()
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from conformance.errors import UsageError
-from conformance.json_text import text_of
-from conformance.report.folder import check, write_folder
+from conformance.json_text import bytes_of
+from conformance.report.folder import Pieces, check, write_folder
 from conformance.report.links import Home
-from conformance.report.model import Report, build
+from conformance.report.model import Report, report_of
 from conformance.report.searched import Searched
 from conformance.report.site import single, site
-from conformance.runfile.results import Results, results_of
+from conformance.runfile.gathering import observed
+from conformance.runfile.results import Results, results_of_cells
 from conformance.runfile.run import Run
 from conformance.spec.locations import spec_folder
 from conformance.whole import write_whole
@@ -57,21 +58,22 @@ def files(
     baseline: Results | None = None,
     home: Home | None = None,
     searches: Mapping[str, Searched] | None = None,
-) -> Iterator[tuple[str, bytes]]:
-    """Yield path and bytes of every file of the report of `runs`. Raises `UsageError` as `write` does.
+) -> Iterator[tuple[str, Pieces]]:
+    """Yield path and content of every file of the report of `runs`. Raises `UsageError` as `write` does.
 
     `home` is the site that it becomes part of.
     """
     report, documents = _report_and_documents(runs, partial=partial, baseline=baseline, searches=searches)
     yield from site(report, documents, home=home)
-    yield "results.json", documents["results"].encode()
+    yield "results.json", documents["results"]
     yield SCHEMA, (spec_folder() / SCHEMA).read_bytes()
 
 
 def _report_and_documents(
     runs: Sequence[Run], *, partial: bool, baseline: Results | None, searches: Mapping[str, Searched] | None
-) -> tuple[Report, dict[str, str]]:
-    documents = {"results": text_of(results_of(runs, partial=partial))}
+) -> tuple[Report, dict[str, bytes]]:
+    seen = observed(runs, partial=partial)
+    documents = {"results": bytes_of(results_of_cells(seen))}
     if baseline is not None:
-        documents["baseline"] = text_of(baseline)
-    return build(runs, partial=partial, searches=searches), documents
+        documents["baseline"] = bytes_of(baseline)
+    return report_of(seen, runs, searches or {}), documents

@@ -50,7 +50,7 @@ def determinism(environments: Iterable[EnvironmentLine], cells: Iterable[Recorde
     in_force = {environment.id: environment.settings.get(THREADS, "unknown") for environment in environments}
     by_column: dict[Column, list[RecordedCell]] = {}
     for cell in cells:
-        if cell.record.again is not None or not _free(cell):
+        if cell.again is not None or not _free(cell):
             by_column.setdefault(cell.column, []).append(cell)
     eager = {
         (column.implementation, column.device, cell.case.id): cell
@@ -67,7 +67,7 @@ def determinism(environments: Iterable[EnvironmentLine], cells: Iterable[Recorde
             eager=None if column.mode == "eager" else _beside_eager(column, cells_of_column, eager),
         )
         for column, cells_of_column in sorted(by_column.items(), key=_order)
-        if any(cell.record.again is not None for cell in cells_of_column)
+        if any(cell.again is not None for cell in cells_of_column)
     )
 
 
@@ -85,7 +85,7 @@ def _shared(values: Iterable[str]) -> str:
 
 
 def _again(cells: Sequence[RecordedCell]) -> Fact:
-    return _fact((cell, cell.record.again) for cell in cells if cell.record.again is not None)
+    return _fact((cell, cell.again) for cell in cells if cell.again is not None)
 
 
 def _limited(cells: Sequence[RecordedCell], in_force: Mapping[str, str]) -> Fact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -66,7 +67,7 @@ def _declarations(
     by_id: dict[str, RecordedOffer], cells: list[RecordedCell], observed: Mapping[str, ObservedField]
 ) -> tuple[Declaration, ...]:
     """Return what those environments declare; what is the same in several is one declaration."""
-    needed = [_needed(cell) for cell in cells]
+    needed = Counter(field for cell in cells for field in cell.fields)
     environments: dict[tuple[str, str, str, str, str, bool], list[str]] = {}
     for environment, offer in by_id.items():
         for declared in offer.profile:
@@ -83,7 +84,7 @@ def _declarations(
             limits="; ".join(
                 filter(None, [ranks, "" if len(where_declared) == len(by_id) else f"in {', '.join(where_declared)}"])
             ),
-            needed=None if raises else sum(field in fields for fields in needed),
+            needed=None if raises else needed[field],
             observed=observed.get(observed_as(field)),
         )
         for (field, value, source, where, ranks, raises), where_declared in environments.items()
@@ -98,7 +99,3 @@ def _value(declared: DeclaredField) -> str:
 
 def _ranks(declared: DeclaredField) -> str:
     return f"rank {', '.join(map(str, declared.ranks))}" if declared.ranks else ""
-
-
-def _needed(cell: RecordedCell) -> set[str]:
-    return {field for step in cell.record.steps for quantity in step.quantities for field in quantity.fields}

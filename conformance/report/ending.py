@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from conformance.report.ranked import RankedFinding, ranked
 from conformance.report.wording import VERDICTS
-from conformance.runfile.observed import cells_of, columns_of
+from conformance.runfile.gathering import observed
 from conformance.runfile.run import Run
 from conformance.runfile.terminal import plain
 from conformance.verdict import Verdict
@@ -21,11 +21,12 @@ _NEW = 20
 
 def ending(run: Run) -> str:
     """Return in a few lines what a run found."""
-    findings = ranked(cells_of([run], columns_of([run])), run.header.data_kinds)
+    cells = observed([run], partial=True).cells
+    findings = ranked(cells, run.header.data_kinds)
     new, known = ([finding for finding in findings if finding.new is wanted] for wanted in (True, False))
     file = shlex.quote(str(run.path))
     lines = [
-        f"Verdicts: {_verdicts(Counter(record.verdict for record in run.records))}.",
+        f"Verdicts: {_verdicts(Counter(cell.verdict for cell in cells))}.",
         f"Findings: {len(findings):,}, of which {len(new):,} {'is' if len(new) == 1 else 'are'} new.",
         *_listed("New", new, _NEW),
         *_listed("The worst that are known" if new else "The worst, all of them known", known, _WORST),

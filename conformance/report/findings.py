@@ -33,7 +33,7 @@ class Finding:
     @property
     def evidence(self) -> str:
         """The worst element of the worst cell, where its numbers are what decided its verdict."""
-        worst = worst_quantity(self.worst)
+        worst = worst_quantity(self.worst.record)
         if worst is None or worst[1].worst is None or worst[1].verdict is not self.verdict:
             return ""
         step, quantity = worst
@@ -53,10 +53,10 @@ def findings(cells: Iterable[RecordedCell]) -> tuple[Finding, ...]:
     """Return the findings in those cells, worst first."""
     groups: dict[tuple[str, Verdict, str, str], list[RecordedCell]] = {}
     for cell in cells:
-        listed = cell.record.divergence
+        listed = cell.divergence
         if not listed:
             # What unexplained numbers are made of differs from cell to cell of one fault.
-            reason = what(cell, weights=False)
+            reason = what(cell.record, cell.causes, weights=False)
         elif cell.verdict.agrees:
             reason = f"agrees, and is listed as diverging: {listed[0].reason}"
         else:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from conformance.errors import UsageError
 
@@ -14,7 +15,11 @@ from conformance.errors import UsageError
 MARK = "report-files.json"
 
 
-def write_folder(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
+#: The bytes of a file, or its pieces.
+Pieces: TypeAlias = bytes | Iterator[bytes]
+
+
+def write_folder(out: Path, files: Iterable[tuple[str, Pieces]]) -> None:
     """Write the files to the folder `out`, in place of an earlier report there.
 
     Raises `UsageError` where `out` holds what no report wrote.
@@ -26,7 +31,7 @@ def write_folder(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
         raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
 
 
-def _replace(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
+def _replace(out: Path, files: Iterable[tuple[str, Pieces]]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     new, old = (out.with_name(f".{out.name}.{os.getpid()}.{word}") for word in ("new", "old"))
     try:
@@ -70,8 +75,9 @@ def _ours(out: Path) -> set[str]:
         return set()
 
 
-def _write(folder: Path, path: str, content: bytes) -> str:
+def _write(folder: Path, path: str, content: Pieces) -> str:
     target = folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
+    with target.open("wb") as file:
+        file.writelines([content] if isinstance(content, bytes) else content)
     return path

@@ -29,8 +29,8 @@ def words(report: Report, firsts: Iterable[str]) -> Any:
     """
     taken: dict[str, set[str]] = {column.name: set() for column in report.matrix.columns}
     for cell in report.cells:
-        if cell.record.call is not None:
-            taken[cell.column.name] |= cell.record.call.keywords.keys()
+        if cell.call is not None:
+            taken[cell.column.name] |= cell.call.keywords.keys()
     return {
         "verdicts": [
             [verdict.value, VERDICTS[verdict].symbol, VERDICTS[verdict].word, verdict.judged] for verdict in Verdict
@@ -66,8 +66,8 @@ def index(report: Report) -> Any:
         "case": [cases[cell.case.id] for cell in cells],
         "column": [columns[cell.column.name] for cell in cells],
         "code": [_CODES[cell.verdict, stand(cell)] for cell in cells],
-        "score": [shortened(cell.record.score, 3) for cell in cells],
-        "what": [texts.position(_listed(cell, report)) for cell in cells],
+        "score": [shortened(cell.score, 3) for cell in cells],
+        "what": [texts.position(_listed(cell)) for cell in cells],
         "texts": texts.values,
         "missing": [[cases[absent.case.id], columns[absent.column.name]] for absent in report.missing],
     }
@@ -89,6 +89,6 @@ def _case(case: CaseLine, clauses: dict[str, int]) -> Sequence[Any]:
     ]
 
 
-def _listed(cell: RecordedCell, report: Report) -> str:
-    listed = cell.record.divergence if cell.verdict.judged else ()
-    return listed[0].reason if listed else report.whats[cell.id]
+def _listed(cell: RecordedCell) -> str:
+    listed = cell.divergence if cell.verdict.judged else ()
+    return listed[0].reason if listed else cell.what

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 
@@ -44,7 +45,13 @@ class Links:
 
 
 def _fragment(query: dict[str, str]) -> str:
-    return "#" + "&".join(f"{name}={quote(value, safe='/:+,@')}" for name, value in query.items()) if query else ""
+    return "#" + "&".join(f"{name}={_quoted(value)}" for name, value in query.items()) if query else ""
+
+
+@lru_cache(maxsize=2**16)
+def _quoted(value: str) -> str:
+    """Return a value for an address: that of a cell stands on several pages."""
+    return quote(value, safe="/:+,@")
 
 
 def slugs(names: Sequence[str]) -> Mapping[str, str]:

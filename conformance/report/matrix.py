@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
 
 from conformance.report.wording import ORDER, STANDS, VERDICTS, stand
 from conformance.runfile.observed import Column, RecordedCell
 from conformance.verdict import Verdict, worst
+
+#: Verdict and stand, a key of `STANDS` -> how many cells.
+Counts: TypeAlias = Mapping[tuple[Verdict, str], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,18 @@ class Row:
     clause: str
     title: str
     fields: tuple[Field, ...]
+
+    @property
+    def stretches(self) -> Iterator[tuple[int, Field | None]]:
+        """Yield each field that says something, after how many that say nothing stand before it; at the end None."""
+        empty = 0
+        for field in self.fields:
+            if field.verdict is None and not field.missing:
+                empty += 1
+            else:
+                yield empty, field
+                empty = 0
+        yield empty, None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +107,12 @@ def matrix(
 
     `titles` are the sections' by number, `missing` the cells that were not run by clause and column.
     """
-    fields: dict[tuple[str, str], list[RecordedCell]] = {}
-    for cell in cells:
-        for clause in cell.case.clauses:
-            fields.setdefault((clause, cell.column.name), []).append(cell)
+    counts = Counter((cell.case.clauses, cell.column.name, cell.verdict, stand(cell)) for cell in cells)
+    fields: dict[tuple[str, str], dict[tuple[Verdict, str], int]] = {}
+    for (named, column, verdict, standing), count in counts.items():
+        for clause in named:
+            by_kind = fields.setdefault((clause, column), {})
+            by_kind[verdict, standing] = by_kind.get((verdict, standing), 0) + count
     tested = {clause for clause, _ in fields}
     rows = [
         Row(clause=number, title=title, fields=tuple(_fields(number, columns, fields, missing)))
@@ -121,36 +140,43 @@ def _groups(columns: Sequence[Column], attribute: str) -> tuple[Group, ...]:
 def _fields(
     clause: str,
     columns: Iterable[Column],
-    fields: Mapping[tuple[str, str], Sequence[RecordedCell]],
+    fields: Mapping[tuple[str, str], Counts],
     missing: Mapping[tuple[str, str], int],
 ) -> Iterable[Field]:
     for column in columns:
         key = (clause, column.name)
-        yield _field(column.name, fields.get(key, ()), missing.get(key, 0))
+        yield _field(column.name, fields.get(key, {}), missing.get(key, 0))
 
 
-def _field(column: str, cells: Sequence[RecordedCell], missing: int) -> Field:
-    if not cells and not missing:  # as most fields are
-        return Field(column=column, verdict=None, count=0, judged=0, missing=0, stand="apart", text=_text((), 0))
-    judged = [cell for cell in cells if cell.verdict.judged]
-    worst_verdict = worst(cell.verdict for cell in judged or cells) if cells else None
+def _field(column: str, counts: Counts, missing: int) -> Field:
+    if not counts and not missing:
+        return _empty(column)  # as most fields are
+    judged = {kind: count for kind, count in counts.items() if kind[0].judged}
+    worst_verdict = worst(verdict for verdict, _ in judged or counts) if counts else None
     return Field(
         column=column,
         verdict=worst_verdict,
-        count=sum(cell.verdict is worst_verdict for cell in cells),
-        judged=len(judged),
+        count=sum(count for (verdict, _), count in counts.items() if verdict is worst_verdict),
+        judged=sum(judged.values()),
         missing=missing,
-        stand=max(map(stand, judged or cells), key=ORDER.__getitem__, default="apart"),
-        text=_text(cells, missing),
+        stand=max((standing for _, standing in judged or counts), key=ORDER.__getitem__, default="apart"),
+        text=_text(counts, missing),
     )
 
 
-def _text(cells: Sequence[RecordedCell], missing: int) -> str:
-    if not cells:
+@lru_cache(maxsize=4096)
+def _empty(column: str) -> Field:
+    return Field(column=column, verdict=None, count=0, judged=0, missing=0, stand="apart", text=_text({}, 0))
+
+
+def _text(counts: Counts, missing: int) -> str:
+    if not counts:
         return f"{missing} not run" if missing else "no case"
-    counts = Counter(cell.verdict for cell in cells)
-    stands = Counter(map(stand, cells))
-    parts = [f"{counts[verdict]} {VERDICTS[verdict].word}" for verdict in reversed(Verdict) if counts[verdict]]
+    verdicts, stands = Counter[Verdict](), Counter[str]()
+    for (verdict, standing), count in counts.items():
+        verdicts[verdict] += count
+        stands[standing] += count
+    parts = [f"{verdicts[verdict]} {VERDICTS[verdict].word}" for verdict in reversed(Verdict) if verdicts[verdict]]
     parts += [f"{missing} not run"] if missing else []
     notes = [f"{stands[name]} {sign.word}" for name, sign in reversed(STANDS.items()) if sign.word and stands[name]]
     return ", ".join(parts or ["no case"]) + (f" ({', '.join(notes)})" if notes else "")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.runfile.observed import Column
+from conformance.runfile.observed import Column, RecordedCell
 from conformance.runfile.run import Run
 from conformance.runfile.structs import CaseLine
 
@@ -19,8 +19,8 @@ class Missing:
     column: Column
 
 
-def missing(run: Run, columns: Sequence[Column], recorded: Container[str]) -> Iterator[Missing]:
-    """Yield the cells of the run's cases that the columns offer and no run recorded."""
+def missing(run: Run, columns: Sequence[Column], recorded: Mapping[str, Sequence[RecordedCell]]) -> Iterator[Missing]:
+    """Yield the cells of the run's cases that the columns offer and no run recorded; `recorded` are the cells by case."""
     offered = {
         f"{offer.name}-{mode}-{device}": offer.op
         for environment in run.environments
@@ -29,8 +29,9 @@ def missing(run: Run, columns: Sequence[Column], recorded: Container[str]) -> It
         for device in offer.devices
     }
     for case in run.cases.values():
+        there = {cell.column.name for cell in recorded[case.id]}
         for column in columns:
-            if offered.get(column.name) == case.op and f"{case.id}::{column.name}" not in recorded:
+            if offered.get(column.name) == case.op and column.name not in there:
                 yield Missing(case=case, column=column)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from conformance.report.determinism import Bits, determinism
@@ -18,16 +18,13 @@ from conformance.report.ranked import RankedFinding, ranked
 from conformance.report.searched import Largest, Searched, largest
 from conformance.report.timeline import timeline_drawing
 from conformance.report.wording import STANDS, stand
+from conformance.runfile.gathering import Observed, SecondsByKind, observed
 from conformance.runfile.ladder import Graded, LadderGrade, dtypes_of, graded
 from conformance.runfile.observed import (
     Column,
     RecordedCell,
-    cells_of,
-    columns_of,
     fault_of,
-    in_order,
     library_of,
-    what,
 )
 from conformance.runfile.run import Run
 from conformance.runfile.structs import CaseLine
@@ -110,10 +107,10 @@ class Report:
     clauses: Mapping[str, str]
     cases: tuple[CaseLine, ...]
     cells: tuple[RecordedCell, ...]
-    #: Cell -> in one line, what decided its verdict.
-    whats: Mapping[str, str]
-    #: Cell -> position of its run.
-    homes: Mapping[str, int]
+    #: By case, in the order of `cases`.
+    cells_by_case: Mapping[str, Sequence[RecordedCell]]
+    #: Of steps, by column and kind.
+    step_seconds: SecondsByKind
     #: What the columns offer and no run holds.
     missing: tuple[Missing, ...]
     #: What was timed, by runs of throughput, each with its framework.
@@ -125,11 +122,11 @@ class Report:
 
     def environment(self, cell: RecordedCell) -> str:
         """Return the name of the environment that ran the cell."""
-        return _environment_name(cell.environment, self.runs[self.homes[cell.id]].file, several=len(self.runs) > 1)
+        return _environment_name(cell.environment, self.runs[cell.home].file, several=len(self.runs) > 1)
 
     def run_of(self, cell: RecordedCell) -> str:
         """Return the name of the run file that holds the cell."""
-        return self.runs[self.homes[cell.id]].file
+        return self.runs[cell.home].file
 
     def grade(self, column: Column, dtype: str) -> LadderGrade | None:
         """Return the grade of a column in a dtype; None where no rung of the ladder was judged."""
@@ -162,11 +159,14 @@ def build(runs: Sequence[Run], *, partial: bool, searches: Mapping[str, Searched
 
     Raises `UsageError` where the runs cannot be shown (together).
     """
-    timed = tuple(timed_line for run in runs for timed_line in _timed(run))
-    runs = in_order(runs, partial=partial)
+    return report_of(observed(runs, partial=partial), runs, searches or {})
+
+
+def report_of(seen: Observed, all_runs: Iterable[Run], searches: Mapping[str, Searched]) -> Report:
+    """Return the report of those cells, and of what was timed in any of the runs."""
+    runs, columns, cells = seen.runs, seen.columns, seen.cells
+    timed = tuple(timed_line for run in all_runs for timed_line in _timed(run))
     environments = [environment for run in runs for environment in _environments(run, several=len(runs) > 1)]
-    columns = columns_of(runs)
-    cells = cells_of(runs, columns)
     by_stand: dict[str, list[RecordedCell]] = {name: [] for name in STANDS}
     for cell in cells:
         by_stand[stand(cell)].append(cell)
@@ -177,9 +177,10 @@ def build(runs: Sequence[Run], *, partial: bool, searches: Mapping[str, Searched
     lines = [line for run in runs for line in run.environments]
     probes = probed(lines, cells, {op: dialect for run in runs for op, dialect in run.header.dialects.items()})
     sections = {number: title for run in runs for number, title in run.header.sections.items()}
-    homes = {record.cell: position for position, run in enumerate(runs) for record in run.records}
-    absent = tuple(cell for run in runs for cell in missing(run, columns, homes))
-    whats = {cell.id: what(cell) for cell in cells}
+    cells_by_case: dict[str, list[RecordedCell]] = {case: [] for case in cases}
+    for cell in cells:
+        cells_by_case[cell.case.id].append(cell)
+    absent = tuple(cell for run in runs for cell in missing(run, columns, cells_by_case))
     return Report(
         runs=tuple(_summary(run) for run in runs),
         environments=tuple(environments),
@@ -201,11 +202,11 @@ def build(runs: Sequence[Run], *, partial: bool, searches: Mapping[str, Searched
         clauses=clauses,
         cases=tuple(cases.values()),
         cells=cells,
-        whats=whats,
-        homes=homes,
+        cells_by_case=cells_by_case,
+        step_seconds=seen.step_seconds,
         missing=absent,
         timed=timed,
-        largest=largest(cells, searches or {}),
+        largest=largest(cells, searches),
         slugs=slugs(list(dict.fromkeys(column.implementation for column in columns))),
     )
 

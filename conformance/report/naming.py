@@ -15,8 +15,6 @@ from typing import Any, TypeAlias
 from conformance.runfile.observed import Column, RecordedCell
 from conformance.runfile.structs import NativeCall, RecordedConfiguration
 
-#: A call that was made, and for what.
-_Made: TypeAlias = tuple[NativeCall, RecordedConfiguration]
 #: What is configured -> how a keyword may say it: the words shown, and its value.
 READINGS: Mapping[str, Mapping[str, Callable[[RecordedConfiguration], Any]]] = {
     "decay": {
@@ -66,11 +64,63 @@ class Named:
 
 def named(columns: Iterable[Column], cells: Iterable[RecordedCell]) -> tuple[Named, ...]:
     """Return the names of every implementation whose calls were recorded, in the order of the columns."""
-    calls: dict[str, dict[tuple[str, str], _Made]] = {column.implementation: {} for column in columns}
+    calls = {column.implementation: _Calls() for column in columns}
+    facts_by_case: dict[str, _Facts] = {}
     for cell in cells:
-        if call := cell.record.call:
-            calls[cell.column.implementation][cell.case.id, call.text] = (call, cell.case.configuration)
-    return tuple(_named(name, recorded) for name, recorded in calls.items() if recorded)
+        if cell.call is not None:
+            facts = facts_by_case.get(cell.case.id)
+            if facts is None:
+                facts = facts_by_case[cell.case.id] = _facts(len(facts_by_case), cell.case.configuration)
+            calls[cell.column.implementation].add(cell.call, facts)
+    return tuple(_named(name, recorded) for name, recorded in calls.items() if recorded.texts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What a case configures, read in every way."""
+
+    case: int
+    #: By thing and meaning.
+    values: Mapping[tuple[str, str], Any]
+    #: Equal where everything is.
+    written: str
+
+
+def _facts(case: int, configuration: RecordedConfiguration) -> _Facts:
+    values = {
+        (thing, meaning): value(configuration)
+        for thing, readings in READINGS.items()
+        for meaning, value in readings.items()
+    }
+    return _Facts(case=case, values=values, written=repr(values))
+
+
+#: The literal keywords of a call, and what they were given for.
+_Made: TypeAlias = tuple[Mapping[str, Any], _Facts]
+#: What a keyword was given, and for what.
+_Given: TypeAlias = tuple[Any, _Facts]
+
+
+class _Calls:
+    """The calls of one implementation: most are made for hundreds of cases, and one of a kind tells as much as all."""
+
+    def __init__(self) -> None:
+        #: Text -> for how many cases it was made.
+        self.texts: Counter[str] = Counter()
+        self.made: dict[tuple[str, str], _Made] = {}
+        self._numbers: dict[str, int] = {}
+        self._seen: set[int] = set()
+
+    def add(self, call: NativeCall, facts: _Facts) -> None:
+        """Add a call that was made for a case; that of another mode is the same."""
+        text = call.text
+        number = self._numbers.setdefault(text, len(self._numbers))
+        pair = facts.case << 32 | number
+        if pair not in self._seen:
+            self._seen.add(pair)
+            self.texts[text] += 1
+            if (text, facts.written) not in self.made:
+                self.made[text, facts.written] = (literals(call), facts)
 
 
 def literals(call: NativeCall) -> Mapping[str, Any]:
@@ -92,31 +142,31 @@ def _literal(source: str) -> Any:
     return ast.literal_eval(source)
 
 
-def _named(implementation: str, calls: Mapping[tuple[str, str], _Made]) -> Named:
-    calls_made = [(literals(call), configuration) for call, configuration in calls.values()]
+def _named(implementation: str, calls: _Calls) -> Named:
+    given: dict[str, list[_Given]] = {}
+    for keywords, facts in calls.made.values():
+        for keyword, value in keywords.items():
+            given.setdefault(keyword, []).append((value, facts))
     return Named(
         implementation=implementation,
-        call=Counter(text for _, text in calls).most_common(1)[0][0],
-        calls=len(calls_made),
-        names={thing: tuple(_fitting(readings, calls_made)) for thing, readings in READINGS.items()},
+        call=calls.texts.most_common(1)[0][0],
+        calls=calls.texts.total(),
+        names={thing: tuple(_fitting(thing, given)) for thing in READINGS},
     )
 
 
-def _fitting(
-    readings: Mapping[str, Callable[[RecordedConfiguration], Any]],
-    calls_made: Sequence[tuple[Mapping[str, Any], RecordedConfiguration]],
-) -> Iterator[Name]:
+def _fitting(thing: str, given: Mapping[str, Sequence[_Given]]) -> Iterator[Name]:
     """Yield the keywords that one reading explains in every call, if they took more than one value or form."""
-    for keyword in dict.fromkeys(name for keywords, _ in calls_made for name in keywords):
-        values = [(keywords[keyword], configuration) for keywords, configuration in calls_made if keyword in keywords]
-        for meaning, value in readings.items():
-            expected = [value(configuration) for _, configuration in values]
-            varies = len({repr(value_expected) for value_expected in expected}) > 1
-            if varies and all(
-                _same(observed, value_expected) for (observed, _), value_expected in zip(values, expected, strict=True)
-            ):
+    for keyword, values in given.items():
+        for meaning in READINGS[thing]:
+            reading = thing, meaning
+            if all(_same(value, facts.values[reading]) for value, facts in values) and _varies(reading, values):
                 yield Name(keyword=keyword, meaning=meaning)
                 break
+
+
+def _varies(reading: tuple[str, str], values: Iterable[_Given]) -> bool:
+    return len({repr(facts.values[reading]) for _, facts in values}) > 1
 
 
 def _same(observed: Any, expected: Any) -> bool:

@@ -57,11 +57,12 @@ def probed(
     by_implementation: dict[str, list[RecordedCell]] = {}
     for cell in cells:
         by_implementation.setdefault(cell.column.implementation, []).append(cell)
+    declaring = _Declaring(profiles, canonical)
     result = []
     for name, cells_of_name in sorted(by_implementation.items()):
-        telling = [cell for cell in cells_of_name if cell.record.observed]
+        telling = [cell for cell in cells_of_name if cell.observed]
         if telling:
-            declared = [_declared(profiles, cell, canonical) for cell in telling]
+            declared = [declaring.of(cell) for cell in telling]
             said = {
                 observed_as(declaration.field)
                 for cell in telling
@@ -85,7 +86,7 @@ def _seen(
     counts: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     for cell, declared in telling:
-        value = cell.record.observed.get(field)
+        value = cell.observed.get(field)
         if value is None or _untold(field, declared):
             continue
         shown = _shown(field, value, cell)
@@ -143,16 +144,33 @@ def _agrees(field: str, declared: str, value: str, cell: RecordedCell) -> bool:
     return declared == value
 
 
-def _declared(
-    profiles: Mapping[tuple[str, str], Iterable[DeclaredField]],
-    cell: RecordedCell,
-    canonical: Mapping[str, Mapping[str, Any]],
-) -> dict[str, str]:
-    """Return what is declared for the cell's input of each field that can be observed; the first declaration counts."""
-    rank = len(cell.case.configuration.shape)
-    values = {**asdict(CANONICAL), **canonical.get(cell.case.op, {})}
+class _Declaring:
+    """What profiles declare for the input of a cell, worked out once for all cells of one kind."""
+
+    def __init__(
+        self,
+        profiles: Mapping[tuple[str, str], Iterable[DeclaredField]],
+        canonical: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self._profiles = profiles
+        self._canonical = canonical
+        self._declared: dict[tuple[str, str, str, int], Mapping[str, str]] = {}
+
+    def of(self, cell: RecordedCell) -> Mapping[str, str]:
+        """Return what is declared of each field that can be observed."""
+        rank = len(cell.case.configuration.shape)
+        key = (cell.environment, cell.column.implementation, cell.case.op, rank)
+        if key not in self._declared:
+            profile = self._profiles.get(key[:2], ())
+            self._declared[key] = _declared(profile, self._canonical.get(cell.case.op, {}), rank)
+        return self._declared[key]
+
+
+def _declared(profile: Iterable[DeclaredField], canonical: Mapping[str, Any], rank: int) -> Mapping[str, str]:
+    """Return what is declared for input of a rank; of a field the first declaration counts."""
+    values = {**asdict(CANONICAL), **canonical}
     errors: dict[str, str] = {}
-    for declared in reversed(list(profiles.get((cell.environment, cell.column.implementation), []))):
+    for declared in reversed(list(profile)):
         if not declared.ranks or rank in declared.ranks:
             values[declared.field] = declared.value
             errors[declared.field] = declared.error or ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -13,7 +13,7 @@ from conformance.cause import filled
 from conformance.runfile.numbers import number_from
 from conformance.runfile.observed import RecordedCell, on_one_line, severity, what
 from conformance.runfile.reasons import shared_causes
-from conformance.runfile.structs import QuantityRecord, RecordedCause, WorstElement
+from conformance.runfile.structs import CaseLine, QuantityRecord, RecordedCause, WorstElement
 from conformance.verdict import Standing, Verdict
 
 #: From what concerns most people to what concerns few.
@@ -148,10 +148,14 @@ def ranked(cells: Iterable[RecordedCell], data_kinds: Mapping[str, str]) -> tupl
     """
     sightings: dict[tuple[str, str, str], list[Sighting]] = {}
     words: dict[tuple[str, str, str], tuple[str, str, str]] = {}
+    data_of_case: dict[str, str] = {}
     for cell in cells:
         if not cell.verdict.judged or cell.verdict.agrees or cell.standing is Standing.DOCUMENTED:
             continue
-        data = _data(cell, data_kinds)
+        case = cell.case
+        if case.id not in data_of_case:
+            data_of_case[case.id] = _data(case, data_kinds)
+        data = data_of_case[case.id]
         for cause, told in _causes(cell):
             key = (cell.column.implementation, cause, told[0])
             words.setdefault(key, told)
@@ -166,7 +170,7 @@ def ranked(cells: Iterable[RecordedCell], data_kinds: Mapping[str, str]) -> tupl
 
 def _causes(cell: RecordedCell) -> Iterator[tuple[str, tuple[str, str, str]]]:
     """Yield the id of each cause that a cell shows, with what is done, what a user sees, and the clause it breaks."""
-    causes: list[RecordedCause] = [alternatives[0] for alternatives in cell.record.diagnosis if alternatives]
+    causes: list[RecordedCause] = [alternatives[0] for alternatives in cell.diagnosis if alternatives]
     seen: set[str] = set()
     for cause in causes:
         if cause.id in seen:
@@ -184,18 +188,18 @@ def _causes(cell: RecordedCell) -> Iterator[tuple[str, tuple[str, str, str]]]:
         yield cause.id, (instead, user_sees, entry.clause)
     if not causes:
         id_ = _WITHOUT_NUMBERS.get(cell.verdict, "undiagnosed")
-        heading, said = _HEADINGS[id_].removesuffix("."), what(cell, weights=False)
+        heading, said = _HEADINGS[id_].removesuffix("."), what(cell.record, cell.causes, weights=False)
         yield id_, (f"{heading}: {said}" if said else f"{heading}.", "", "")
 
 
-def _data(cell: RecordedCell, data_kinds: Mapping[str, str]) -> str:
-    """Return what the data of a cell are; empty where the run does not say."""
+def _data(case: CaseLine, data_kinds: Mapping[str, str]) -> str:
+    """Return what the data of a case are; empty where the run does not say."""
     if not data_kinds:
         return ""
-    kind = next((kind for glob, kind in data_kinds.items() if fnmatchcase(cell.case.id, glob)), KINDS[0])
-    configuration = cell.case.configuration
+    kind = next((kind for glob, kind in data_kinds.items() if fnmatchcase(case.id, glob)), KINDS[0])
+    configuration = case.configuration
     half = configuration.dtype in _HALF or configuration.parameter_dtype in _HALF
-    if kind == KINDS[0] and (half or cell.case.ratio >= _DEMANDING_RATIO):
+    if kind == KINDS[0] and (half or case.ratio >= _DEMANDING_RATIO):
         return "demanding"
     return kind
 
@@ -203,9 +207,8 @@ def _data(cell: RecordedCell, data_kinds: Mapping[str, str]) -> str:
 def _sighting(cell: RecordedCell, cause: str, data: str) -> Sighting:
     """Return where in a cell the cause is at its worst: another may be what decided the cell's verdict."""
     judged = [(step, quantity) for step in cell.record.steps for quantity in step.quantities]
-    showing = [pair for pair in judged if cause in _ids(pair[1])]
-    undiagnosed = [pair for pair in judged if not _ids(pair[1])]
-    worst = max(showing or undiagnosed, key=lambda pair: severity(pair[1]), default=None)
+    showing = [pair for pair in judged if cause in _ids(pair[1])] or [pair for pair in judged if not _ids(pair[1])]
+    worst = max(showing, key=lambda pair: severity(pair[1]), default=None)
     if worst is None or worst[1].worst is None:
         return Sighting(cell=cell, data=data, place="", worst=None, error=_LOUD)
     step, quantity = worst
@@ -213,8 +216,8 @@ def _sighting(cell: RecordedCell, cause: str, data: str) -> Sighting:
     return Sighting(cell=cell, data=data, place=place, worst=quantity.worst, error=_error(worst[1].worst))
 
 
-def _ids(quantity: QuantityRecord) -> set[str]:
-    return {cause.id for cause in (*quantity.causes, *quantity.also)}
+def _ids(quantity: QuantityRecord) -> Collection[str]:
+    return [cause.id for cause in (*quantity.causes, *quantity.also)] if quantity.causes or quantity.also else ()
 
 
 def _error(worst: WorstElement) -> float:
@@ -234,7 +237,7 @@ def _finding(
 ) -> RankedFinding:
     implementation, cause, _ = key
     cells = [sighting.cell for sighting in sightings]
-    listed = [divergence for cell in cells for divergence in cell.record.divergence]
+    listed = [divergence for cell in cells for divergence in cell.divergence]
     own = [divergence for divergence in listed if divergence.cause in ("", cause)]
     return RankedFinding(
         implementation=implementation,

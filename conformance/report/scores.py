@@ -10,7 +10,6 @@ from conformance.report.model import framework_of
 from conformance.runfile.ladder import DTYPES
 from conformance.runfile.numbers import number_from
 from conformance.runfile.observed import Column, RecordedCell
-from conformance.runfile.structs import Record
 
 #: Scores are drawn between these powers of ten; what lies beyond is drawn at the edge.
 LOWEST, HIGHEST = -6, 10
@@ -69,7 +68,7 @@ def scores(columns: Iterable[Column], cells: Iterable[RecordedCell]) -> tuple[Sc
     """Return the scores by framework, in the order of the columns."""
     frameworks: dict[str, list[RecordedCell]] = {framework_of(column): [] for column in columns}
     for cell in cells:
-        if cell.verdict.judged and cell.record.score is not None:
+        if cell.verdict.judged and cell.score is not None:
             frameworks[framework_of(cell.column)].append(cell)
     return tuple(
         _scores(framework, framework_cells) for framework, framework_cells in frameworks.items() if framework_cells
@@ -84,7 +83,7 @@ def drawn(score: float) -> float:
 def _scores(framework: str, cells: Sequence[RecordedCell]) -> Scores:
     by_name: dict[str, list[float]] = {}
     for cell in cells:
-        by_name.setdefault(cell.column.implementation, []).append(_score(cell.record))
+        by_name.setdefault(cell.column.implementation, []).append(_score(cell))
     names = tuple(sorted(by_name))
     rungs = tuple(_rungs(cells))
     return Scores(
@@ -101,8 +100,8 @@ def _scores(framework: str, cells: Sequence[RecordedCell]) -> Scores:
     )
 
 
-def _score(record: Record) -> float:
-    score = number_from(record.score)
+def _score(cell: RecordedCell) -> float:
+    score = number_from(cell.score)
     return math.inf if score is None or math.isnan(score) else score
 
 
@@ -130,10 +129,10 @@ def _shares(ordered: Sequence[float]) -> tuple[tuple[float, float], ...]:
 def _rungs(cells: Iterable[RecordedCell]) -> Iterator[Rung]:
     worst: dict[tuple[str, str, float], tuple[float, str]] = {}
     for cell in cells:
-        ratio = cell.case.ratio
-        if cell.record.grade and ratio:
+        ratio = cell.case.ratio if cell.rung else 0.0
+        if ratio:
             key = (cell.column.implementation, cell.case.configuration.dtype, ratio)
-            worst[key] = max(worst.get(key, (-1.0, "")), (_score(cell.record), cell.id))
+            worst[key] = max(worst.get(key, (-1.0, "")), (_score(cell), cell.id))
     for (implementation, dtype, ratio), (score, cell_id) in sorted(worst.items()):
         yield Rung(implementation=implementation, dtype=dtype, ratio=ratio, score=score, cell=cell_id)
 

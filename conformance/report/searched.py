@@ -86,7 +86,7 @@ def largest(cells: Iterable[RecordedCell], searches: Mapping[str, Searched]) -> 
     written: dict[str, tuple[float, str]] = {}
     drawn: dict[str, tuple[float, int]] = {name: (one.score, one.cells) for name, one in searches.items()}
     for cell in cells:
-        score = number_from(cell.record.score)
+        score = number_from(cell.score)
         if score is None or not cell.verdict.agrees:
             continue
         name = cell.column.implementation

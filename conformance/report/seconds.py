@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from conformance.runfile.observed import Column, RecordedCell
+from conformance.runfile.gathering import SecondsByKind
+from conformance.runfile.observed import Column
 
 KINDS = ("start", "train", "infer", "reload", "sgd")
 
@@ -29,20 +30,14 @@ class Timed:
     took: Mapping[str, StepSeconds]
 
 
-def timed(cells: Iterable[RecordedCell]) -> tuple[Timed, ...]:
+def timed(columns: Iterable[Column], step_seconds: SecondsByKind) -> tuple[Timed, ...]:
     """Return the seconds of every column that recorded some."""
-    columns: dict[str, Column] = {}
-    seconds_by_column: dict[str, dict[str, list[float]]] = {}
-    for cell in cells:
-        columns[cell.column.name] = cell.column
-        for step in cell.record.steps:
-            if step.seconds is not None:
-                seconds_by_column.setdefault(cell.column.name, {}).setdefault(step.kind, []).append(step.seconds)
+    by_name = {column.name: column for column in columns}
     return tuple(
-        Timed(column=columns[name], took={kind: _took(by_kind[kind]) for kind in KINDS if kind in by_kind})
-        for name, by_kind in seconds_by_column.items()
+        Timed(column=by_name[name], took={kind: _took(by_kind[kind]) for kind in KINDS if kind in by_kind})
+        for name, by_kind in step_seconds.items()
     )
 
 
-def _took(seconds: list[float]) -> StepSeconds:
+def _took(seconds: Sequence[float]) -> StepSeconds:
     return StepSeconds(count=len(seconds), least=min(seconds), middle=median(seconds), largest=max(seconds))

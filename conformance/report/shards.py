@@ -19,7 +19,7 @@ from conformance.runfile.cause_text import Catalogue
 from conformance.runfile.notes import disturbed
 from conformance.runfile.numbers import finite
 from conformance.runfile.observed import RecordedCell, diagnosis_of, reason_of, severity, shortened, worst_quantity
-from conformance.runfile.structs import CaseLine, ListedDivergence, QuantityRecord, StepRecord
+from conformance.runfile.structs import CaseLine, ListedDivergence, QuantityRecord, Record, StepRecord, WorstElement
 from conformance.verdict import Verdict
 
 #: A file ends after the case that brings it to so many cells.
@@ -29,6 +29,7 @@ _STEPS = 14
 #: Of more, so many that do not agree, beside the first, the last and the worst.
 _DISAGREEING = 8
 _CODES = {verdict: code for code, verdict in enumerate(Verdict)}
+_ENCODE = msgspec.msgpack.Encoder().encode
 _STANDS = {name: code for code, name in enumerate(STANDS)}
 
 
@@ -47,12 +48,10 @@ def shards(report: Report, *, in_full: int | None = None) -> Iterator[Shard]:
     `in_full` is of how many cells the steps are kept, the worst first; None: of all.
     """
     brief = brief_cells(report.cells, in_full)
-    cells_by_case: dict[str, list[RecordedCell]] = {case.id: [] for case in report.cases}
-    for cell in report.cells:
-        cells_by_case[cell.case.id].append(cell)
+    cells_by_case = report.cells_by_case
     columns = {column.name: position for position, column in enumerate(report.matrix.columns)}
     cases = {case.id: case for case in report.cases}
-    pending: list[tuple[CaseLine, list[RecordedCell]]] = []
+    pending: list[tuple[CaseLine, Sequence[RecordedCell]]] = []
     held = 0
     for name in sorted(cells_by_case):
         pending.append((cases[name], cells_by_case[name]))
@@ -73,12 +72,12 @@ def brief_cells(cells: Sequence[RecordedCell], in_full: int | None) -> frozenset
 
 
 def _shard(
-    cases: Sequence[tuple[CaseLine, list[RecordedCell]]],
+    cases: Sequence[tuple[CaseLine, Sequence[RecordedCell]]],
     columns: Mapping[str, int],
     report: Report,
     brief: Collection[str],
 ) -> Shard:
-    texts, quantities = Pool(), Pool()
+    texts, quantities = Pool(), Quantities()
     cells = [
         [position, columns[cell.column.name], *_cell(cell, report, texts, quantities, brief=cell.id in brief)]
         for position, (_, cells_of_case) in enumerate(cases)
@@ -93,21 +92,21 @@ def _shard(
     return Shard(first=cases[0][0].id, value=value)
 
 
-def _cell(cell: RecordedCell, report: Report, texts: Pool, quantities: Pool, *, brief: bool) -> list[Any]:
+def _cell(cell: RecordedCell, report: Report, texts: Pool, quantities: Quantities, *, brief: bool) -> list[Any]:
     record = cell.record
     kept = [] if brief else _kept(record.steps)
     return [
         _CODES[cell.verdict],
         _STANDS[stand(cell)],
-        shortened(record.score),
-        shortened(sum(step.seconds or 0.0 for step in record.steps)),
-        texts.position(report.whats[cell.id]),
+        shortened(cell.score),
+        shortened(cell.seconds or 0.0),
+        texts.position(cell.what),
         texts.position(diagnosis_of(cell)),
         texts.position(report.environment(cell)),
-        report.homes[cell.id],
-        texts.position(record.call.text if record.call else ""),
-        [_divergence(entry, texts) for entry in record.divergence],
-        _worst(cell, quantities),
+        cell.home,
+        texts.position(cell.call.text if cell.call else ""),
+        [_divergence(entry, texts) for entry in cell.divergence],
+        _worst(record, cell.causes, quantities),
         texts.position(disturbed(record.first, cell.verdict) if record.first else ""),
         len(record.steps) - len(kept),
         [_step(step, cell.causes, texts, quantities) for step in kept],
@@ -118,15 +117,15 @@ def _divergence(entry: ListedDivergence, texts: Pool) -> list[int]:
     return [texts.position(text) for text in (entry.reason, entry.diagnosis, entry.upstream or "")]
 
 
-def _worst(cell: RecordedCell, quantities: Pool) -> list[Any] | None:
-    worst = worst_quantity(cell)
+def _worst(record: Record, causes: Catalogue, quantities: Quantities) -> list[Any] | None:
+    worst = worst_quantity(record)
     if worst is None:
         return None
     step, quantity = worst
-    return [step.number, step.kind, _position(quantity, cell.causes, quantities)]
+    return [step.number, step.kind, quantities.of(quantity, causes)]
 
 
-def _step(step: StepRecord, causes: Catalogue, texts: Pool, quantities: Pool) -> list[Any]:
+def _step(step: StepRecord, causes: Catalogue, texts: Pool, quantities: Quantities) -> list[Any]:
     return [
         step.number,
         step.kind,
@@ -134,31 +133,58 @@ def _step(step: StepRecord, causes: Catalogue, texts: Pool, quantities: Pool) ->
         shortened(step.seconds),
         texts.position(step.message),
         step.inputs,
-        [_position(quantity, causes, quantities) for quantity in step.quantities],
+        quantities.of_step(step, causes),
     ]
 
 
-def _position(quantity: QuantityRecord, causes: Catalogue, quantities: Pool) -> int:
-    """Return where a quantity is; a zero and its negative are equal, and are written differently."""
-    value, worst = _quantity(quantity, causes), quantity.worst
-    if worst is not None and not (worst.expected and worst.observed):
-        return quantities.position(value, (value, str(worst.expected), str(worst.observed)))
-    return quantities.position(value)
+class Quantities:
+    """Quantities by position, each held once: most are those of another mode, to the last bit."""
+
+    def __init__(self) -> None:
+        self._written = Pool()
+        self._positions: dict[bytes, int] = {}
+        self._of_steps: dict[bytes, list[int]] = {}
+
+    @property
+    def values(self) -> list[Any]:
+        """The quantities by their positions."""
+        return self._written.values
+
+    def of_step(self, step: StepRecord, causes: Catalogue) -> list[int]:
+        """Return where the quantities of a step are."""
+        recorded = _ENCODE(step.quantities)
+        positions = self._of_steps.get(recorded)
+        if positions is None:
+            positions = self._of_steps[recorded] = [self.of(quantity, causes) for quantity in step.quantities]
+        return positions
+
+    def of(self, quantity: QuantityRecord, causes: Catalogue) -> int:
+        """Return where a quantity is, adding it if it is new."""
+        recorded = _ENCODE(quantity)
+        position = self._positions.get(recorded)
+        if position is None:
+            position = self._positions[recorded] = self._added(quantity, causes)
+        return position
+
+    def _added(self, quantity: QuantityRecord, causes: Catalogue) -> int:
+        worst = quantity.worst
+        value = (
+            quantity.quantity,
+            _CODES[quantity.verdict],
+            shortened(quantity.score),
+            shortened(quantity.by_grade.get("D")),
+            worst and (worst.index, worst.expected, worst.observed, shortened(worst.allowed)),
+            quantity.fields,
+            reason_of(quantity, causes),
+            quantity.dtype,
+            quantity.shape,
+        )
+        return self._written.position(value, (value, worst and _zeros(worst)))
 
 
-def _quantity(quantity: QuantityRecord, causes: Catalogue) -> tuple[Any, ...]:
-    worst = quantity.worst
-    return (
-        quantity.quantity,
-        _CODES[quantity.verdict],
-        shortened(quantity.score),
-        shortened(quantity.by_grade.get("D")),
-        worst and (worst.index, worst.expected, worst.observed, shortened(worst.allowed)),
-        quantity.fields,
-        reason_of(quantity, causes),
-        quantity.dtype,
-        quantity.shape,
-    )
+def _zeros(worst: WorstElement) -> tuple[str, str] | None:
+    """Return how a zero among both numbers is written: it and its negative are equal."""
+    return None if worst.expected and worst.observed else (str(worst.expected), str(worst.observed))
 
 
 def _kept(steps: Sequence[StepRecord]) -> list[StepRecord]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from conformance.dialect import OBSERVED
 from conformance.errors import UsageError
 from conformance.report import charts, drawings
+from conformance.report.folder import Pieces
 from conformance.report.frameworks import Framework, frameworks
 from conformance.report.implementations import Implementation, implementations
 from conformance.report.index import index, words
@@ -55,7 +60,7 @@ SCRIPTS = (
 )
 STYLES = ("base.css", "marks.css", "matrix.css", "pages.css", "tabs.css", "print.css")
 #: `<` and `&` could end the element or begin a comment; the separators end a line in older scripts.
-_ESCAPED = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_ESCAPED = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "<>&\u2028\u2029"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +178,7 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
                 "passes": PASSES,
                 "standings": STANDINGS,
                 "disturbances": DISTURBANCES,
-                "took": timed(report.cells),
+                "took": timed(columns, report.step_seconds),
                 "kinds": KINDS,
             },
         ),
@@ -235,8 +240,8 @@ def _implementation_page(implementation: Implementation) -> Page:
     )
 
 
-def site(report: Report, documents: Mapping[str, str], *, home: Home | None = None) -> Iterator[tuple[str, bytes]]:
-    """Yield the path and the bytes of every file. Raises `UsageError` where Jinja2 is absent.
+def site(report: Report, documents: Mapping[str, bytes], *, home: Home | None = None) -> Iterator[tuple[str, Pieces]]:
+    """Yield the path and the content of every file. Raises `UsageError` where Jinja2 is absent.
 
     `documents` are JSON texts by name that scripts ask for beside their own data: `results`, and `baseline`
     where there is one.
@@ -250,16 +255,17 @@ def site(report: Report, documents: Mapping[str, str], *, home: Home | None = No
         yield page.path, _bytes(text)
     for name in (*SCRIPTS, *STYLES):
         yield f"assets/{name}", (_FOLDER / "assets" / name).read_bytes()
-    for name, text in _data(report, all_pages, documents):
-        yield f"data/{name}.js", _bytes(f"conformance.receive({_json(name)}, {text});\n")
+    for name, pieces in _data(report, all_pages, documents):
+        yield f"data/{name}.js", itertools.chain([f'conformance.receive("{name}", '.encode()], pieces, [b");\n"])
 
 
-def single(report: Report, documents: Mapping[str, str], *, in_full: int) -> bytes:
+def single(report: Report, documents: Mapping[str, bytes], *, in_full: int) -> bytes:
     """Return the whole site as one HTML file, with the steps of the `in_full` worst cells. Raises `UsageError` where Jinja2 is absent."""
     templates = templates_in(_FOLDER)
     all_pages = pages(report, compared="baseline" in documents)
     contents = [_content(templates, page, report, Links(page=page.path, single=True)) for page in all_pages]
-    data = list(_data(report, all_pages, documents, in_full=in_full))
+    data = [(name, b"".join(pieces).decode()) for name, pieces in _data(report, all_pages, documents, in_full=in_full)]
+    script, style = ("\n".join(map(_asset, names)) for names in (SCRIPTS, STYLES))
     text = _layout(
         templates,
         "single.html.j2",
@@ -268,26 +274,30 @@ def single(report: Report, documents: Mapping[str, str], *, in_full: int) -> byt
         contents,
         Links(page="index.html", single=True),
         data=data,
+        script=script,
+        style=style,
+        script_digest=_digest(script),
+        style_digest=_digest(style),
         brief=max(0, len(report.cells) - in_full),
     )
     return _bytes(text)
 
 
 def _data(
-    report: Report, all_pages: Sequence[Page], documents: Mapping[str, str], *, in_full: int | None = None
-) -> Iterator[tuple[str, str]]:
-    """Yield names and JSON texts that are safe in a script."""
+    report: Report, all_pages: Sequence[Page], documents: Mapping[str, bytes], *, in_full: int | None = None
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Yield names, and JSON that is safe in a script in pieces."""
     firsts = []
     for number, shard in enumerate(shards(report, in_full=in_full)):
         firsts.append(shard.first)
-        yield f"cases-{number}", _json(shard.value)
-    yield "index", _json(index(report))
-    yield "words", _json(words(report, firsts))
+        yield f"cases-{number}", [_json(shard.value)]
+    yield "index", [_json(index(report))]
+    yield "words", [_json(words(report, firsts))]
     for page in all_pages:
         for name, value in page.data.items():
-            yield name, _json(value)
+            yield name, [_json(value)]
     for name, text in documents.items():
-        yield name, _safe(text)
+        yield name, map(_safe, BytesIO(text))
 
 
 def _content(templates: Any, page: Page, report: Report, links: Links) -> Content:
@@ -304,7 +314,6 @@ def _layout(
     links: Links,
     **further: Any,
 ) -> str:
-    scripts, styles = ([_asset(name) for name in names] for names in (SCRIPTS, STYLES))
     return str(
         templates.get_template(template).render(
             report=report,
@@ -313,10 +322,6 @@ def _layout(
             links=links,
             scripts=SCRIPTS,
             styles=STYLES,
-            script="\n".join(scripts),
-            style="\n".join(styles),
-            script_digest=_digest("\n".join(scripts)),
-            style_digest=_digest("\n".join(styles)),
             **{"data": (), "brief": 0, "home": None, **further},
         )
     )
@@ -370,11 +375,16 @@ def _broken(name: str) -> list[str]:
     return re.split(r"(?<=[._])|(?=\+)", name)
 
 
-def _json(value: Any) -> str:
-    return _safe(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+def _json(value: Any) -> bytes:
+    try:
+        text = msgspec.json.encode(value)
+    except (UnicodeEncodeError, OverflowError):
+        # A lone surrogate, which a log may hold, or a whole number of more than 64 bits: few files have any.
+        text = _bytes(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+    return _safe(text)
 
 
-def _safe(text: str) -> str:
+def _safe(text: bytes) -> bytes:
     """Return JSON with nothing in it that HTML or an older script reads."""
     for character, escape in _ESCAPED.items():
         text = text.replace(character, escape)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from conformance.report.model import TimedLine
 from conformance.report.scores import Curve
+from conformance.report.warm_up import apart, bandwidth_of, calls_until_warm, held_ratio
 from conformance.runfile.ladder import DTYPES
 from conformance.runfile.numbers import Number, number_from
 from conformance.runfile.throughput_structs import Measurement, PassName, ThroughputLine
@@ -55,11 +56,39 @@ class Timing:
     framework: str
     #: Its seconds over those of the fastest of the same case, pass and device; None where it does not compare.
     ratio: float | None = None
+    #: By which part its bandwidth differs from the median of its table; None where that is no more than noise.
+    apart: float | None = None
+
+    @property
+    def place(self) -> str:
+        """The device, and the number of threads where it is not the library's own."""
+        threads = self.line.threads
+        return self.line.device if threads is None else f"{self.line.device}, {threads} threads"
 
     @property
     def column(self) -> str:
         """Mode and device."""
-        return f"{self.line.mode} {self.line.device}"
+        return f"{self.line.mode} {self.place}"
+
+    @property
+    def cold(self) -> int | None:
+        """How many calls come before the first warm one; None where none of those that are told is, or none is told."""
+        return calls_until_warm(self.measurement.warmed.calls, self.measurement.seconds)
+
+    @property
+    def warming(self) -> float | None:
+        """The seconds of the calls before the first warm one."""
+        return None if self.cold is None else sum(self.measurement.warmed.calls[: self.cold])
+
+    @property
+    def held(self) -> float | None:
+        """How many times as long a call takes whose caller still holds the results before."""
+        return held_ratio(self.measurement.warmed)
+
+    @property
+    def bandwidth(self) -> float | None:
+        """The bytes a second that its fractions are parts of."""
+        return bandwidth_of(self.measurement)
 
     @property
     def score(self) -> float | None:
@@ -191,12 +220,29 @@ def _cases(timings: Sequence[Timing]) -> Iterator[TimedCase]:
             (timing for timing in timings if _sized(timing) == sized),
             key=lambda timing: (order.index(timing.line.pass_), timing.claim),
         )
+        bandwidths = _bandwidths(of_case)
         yield TimedCase(
             name=sized[0],
             shape="×".join(str(size) for size in of_case[0].line.shape),
             dtype=of_case[0].line.dtype,
-            timings=tuple(replace(timing, ratio=_ratio(timing, fastest)) for timing in of_case),
+            timings=tuple(
+                replace(
+                    timing,
+                    ratio=_ratio(timing, fastest),
+                    apart=apart(timing.bandwidth, bandwidths.get(timing.line.device)),
+                )
+                for timing in of_case
+            ),
         )
+
+
+def _bandwidths(timings: Iterable[Timing]) -> dict[str, float]:
+    """Return by device the median of the bandwidths of a table."""
+    by_device: dict[str, list[float]] = {}
+    for timing in timings:
+        if timing.bandwidth is not None:
+            by_device.setdefault(timing.line.device, []).append(timing.bandwidth)
+    return {device: median(told) for device, told in by_device.items()}
 
 
 def _sized(timing: Timing) -> _Sized:
@@ -246,7 +292,7 @@ def _grouped(timings: Iterable[Timing]) -> Iterator[tuple[tuple[str, str, str], 
     """Yield the timings by mode, device and dtype, the widest dtype first."""
     groups: dict[tuple[str, str, str], list[Timing]] = {}
     for timing in timings:
-        groups.setdefault((timing.line.mode, timing.line.device, timing.line.dtype), []).append(timing)
+        groups.setdefault((timing.line.mode, timing.place, timing.line.dtype), []).append(timing)
     yield from sorted(groups.items(), key=lambda item: (item[0][1], item[0][0] != "eager", DTYPES.index(item[0][2])))
 
 

@@ -21,7 +21,9 @@ class Sign:
 STANDS = {
     "agrees": Sign(sign="", word="", meaning="as the spec has it"),
     "apart": Sign(sign="", word="", meaning="says nothing about the implementation"),
-    "documented": Sign(sign="°", word="documented", meaning="a refusal that the documentation announces"),
+    "documented": Sign(
+        sign="°", word="documented", meaning="a refusal that the documentation announces, or of whole numbers"
+    ),
     "known": Sign(sign="†", word="known divergence", meaning="listed with its reason in divergences.yaml"),
     "stale": Sign(sign="‡", word="stale", meaning="agrees, and is still listed as diverging: fails the run"),
     "unexpected": Sign(sign="", word="unexpected", meaning="fails the run"),
@@ -31,7 +33,7 @@ ORDER = {name: position for position, name in enumerate(STANDS)}
 
 def stand(cell: RecordedCell) -> str:
     """Return how a cell stands, a key of `STANDS`: what is unexpected because it agrees is stale."""
-    if cell.standing is Standing.UNEXPECTED and cell.verdict.agrees and cell.record.divergence:
+    if cell.standing is Standing.UNEXPECTED and cell.verdict.agrees and cell.divergence:
         return "stale"
     return cell.standing.value
 

@@ -129,8 +129,9 @@ def has_cause(quantity: QuantityRecord, id_: str) -> bool:
 def _raised(step: StepRecord) -> Fact:
     number, kind = step.number, step.raised
     if step.expected:
+        due = "as documented" if step.verdict is Verdict.REFUSED else "as it must"
         return Fact(
-            sentence=f"step {number} raises {kind}, as documented",
+            sentence=f"step {number} raises {kind}, {due}",
             expression=f'{written(kind)} in [each.__name__ for each in type(seen[{number}].get("raised")).__mro__]',
         )
     return Fact(sentence=f"step {number} runs without an exception", expression=f'"raised" not in seen[{number}]')
@@ -194,6 +195,11 @@ def _denied(number: int, quantity: QuantityRecord, inputs: Mapping[str, str], ca
             return Fact(
                 sentence=f"step {number} leaves its caller's {name} alone",
                 expression=f"{array}.tobytes() == given[{written(array)}]",
+            )
+        case "wrong-size-taken", {"shape": str(shape)}:
+            return Fact(
+                sentence=f"step {number} refuses an input of shape {shape}",
+                expression=f'"raised" in seen[{number}]',
             )
         case "changed-by-refused-step", _:
             return _kept([number], [name])

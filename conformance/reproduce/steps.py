@@ -13,7 +13,7 @@ from conformance.reproduce.checks import FEW_STEPS, refusals
 from conformance.reproduce.evidence import Evidence
 from conformance.reproduce.extent import Extent
 from conformance.reproduce.text import written
-from conformance.spec.case import Freeze, Infer, Reload, Repeat, Sgd, Step, Train, Unfreeze
+from conformance.spec.case import Freeze, Infer, Reload, Repeat, Sgd, Step, Train, Unfreeze, unfit
 
 
 class Steps:
@@ -23,7 +23,10 @@ class Steps:
         self.evidence, self.record, self.extent, self.arrays = evidence, evidence.record, extent, arrays
         self.source = source
         self.inputs = inputs_of(evidence.case).steps
-        self.refused = refusals(self.record)
+        #: The steps that raised, and those that must: a script goes on after them.
+        self.refused = refusals(self.record) | {
+            number for number, step in enumerate(evidence.case.performed, 1) if unfit(step)
+        }
         #: Step -> its arrays by argument.
         self.given: dict[int, dict[str, str]] = {}
         #: The state that the next step starts from, where it is known to its last bit.

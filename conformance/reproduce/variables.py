@@ -114,7 +114,7 @@ class _Joined:
 
     def block(self, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
         """Return a block joined, and the blocks inside."""
-        new = _flat(statements)
+        new = _flat(statements) or [ast.Pass()]
         for index in range(len(new) - 2, -1, -1):
             self._join(new, index)
         self.outermost = False

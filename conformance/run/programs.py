@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,13 @@ _QUESTION = ("-I", "-S", "-c", "import sys; print('python', *sys.version_info[:2
 _LONGEST = 64
 _SECONDS = 30.0
 _OLDEST = (3, 11)
+#: The name of a folder in which an environment was built: it is no path.
+ENVIRONMENT = r"^[A-Za-z0-9_][A-Za-z0-9_.+!-]{0,199}\Z"
+
+
+def python_of(home: Path) -> Path:
+    """Return the interpreter of the environment that was built in a folder."""
+    return home / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def check_interpreters(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conformance.errors import UsageError
 
-#: Bytes that one file may have, or unfold to: the full tier on every framework has a fifth of it.
+#: Bytes that are held of one file, or of what it unfolds to: the full tier on every framework has a fifth of it.
 LIMIT = 2**30
 #: What a compressed file may unfold to: that many times its own size, or the floor. xz leaves a twenty-fifth of a run file.
 RATIO = 200
@@ -23,11 +23,7 @@ def content(path: Path, *, limit: int = LIMIT) -> bytes:
     Raises `UsageError` where it cannot be read, is not whole, or unfolds to more than `limit` bytes.
     """
     try:
-        if not path.is_file():
-            # A device may have no end, and a pipe none to come.
-            path.stat()
-            raise UsageError(f"{path}: cannot be read: {'is a folder' if path.is_dir() else 'is a device or a pipe'}")
-        size = path.stat().st_size
+        size = size_of(path)
         if size > limit:
             raise UsageError(f"{path}: has {size:,} bytes, over the limit of {limit:,}")
         raw = path.read_bytes()
@@ -41,6 +37,21 @@ def content(path: Path, *, limit: int = LIMIT) -> bytes:
     except (lzma.LZMAError, zlib.error, EOFError) as error:
         raise UsageError(f"{path}: not whole: {error}") from error
     return raw
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes a file has. Raises `UsageError` where it is none, and `OSError` where that cannot be asked."""
+    if not path.is_file():
+        # A device may have no end, and a pipe none to come.
+        path.stat()
+        raise UsageError(f"{path}: cannot be read: {'is a folder' if path.is_dir() else 'is a device or a pipe'}")
+    return path.stat().st_size
+
+
+def is_compressed(path: Path) -> bool:
+    """Return whether a file begins as xz or gzip do. Raises `OSError` where it cannot be read."""
+    with path.open("rb") as file:
+        return file.read(len(_XZ)).startswith((_XZ, _GZIP))
 
 
 def _unfolded_xz(raw: bytes, path: Path, limit: int) -> bytes:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from conformance.errors import UsageError
 from conformance.runfile.cause_text import Catalogue, diagnosis_text, reason_text
 from conformance.runfile.numbers import Number, number, number_from
 from conformance.runfile.run import Run
-from conformance.runfile.structs import CaseLine, EnvironmentLine, Letter, QuantityRecord, Record, StepRecord
+from conformance.runfile.structs import (
+    Alternatives,
+    CaseLine,
+    EnvironmentLine,
+    Letter,
+    ListedDivergence,
+    NativeCall,
+    QuantityRecord,
+    Record,
+    StepRecord,
+)
 from conformance.verdict import Standing, Verdict
 
 _SHOWN = 240
@@ -36,30 +48,57 @@ class Column:
     library: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RecordedCell:
-    """One recorded cell."""
+class RecordedCell(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
+    """One recorded cell: what pages ask of every cell. All else is in its record, which may have to be read again."""
 
-    id: str
     case: CaseLine
     column: Column
     environment: str
+    #: Position of its run among those observed together.
+    home: int
     verdict: Verdict
     standing: Standing
-    record: Record
+    score: Number | None
+    #: Of all its steps together; None where none was timed.
+    seconds: float | None
+    #: The record's own grade, whether or not the cell ran to its end.
+    rung: Letter
+    call: NativeCall | None
+    diagnosis: tuple[Alternatives, ...]
+    divergence: tuple[ListedDivergence, ...]
+    #: Of the documented dialect, by name: the fields without which some quantity would not fit.
+    fields: tuple[str, ...]
+    #: The dialect that the numbers show, by field.
+    observed: Mapping[str, str]
+    again: str | None
+    #: In one line, what decided the verdict.
+    what: str
     #: The words of the causes that the record names.
     causes: Catalogue
+    #: The records of its run, and the position of its own among them.
+    records: Sequence[Record]
+    position: int
+
+    @property
+    def id(self) -> str:
+        """Case and column."""
+        return f"{self.case.id}::{self.column.name}"
+
+    @property
+    def record(self) -> Record:
+        """All that was recorded of it."""
+        return self.records[self.position]
 
     @property
     def grade(self) -> Letter:
         """Its grade on the stability ladder; empty where it is none, or the cell did not run to its end."""
         ran = self.verdict.agrees or self.verdict is Verdict.DEVIATES
-        return self.record.grade if ran else ""
+        return self.rung if ran else ""
 
     @property
     def rank(self) -> tuple[int, int, float]:
         """The key by which cells are sorted, the worst last."""
-        return self.standing.severity, *severity(self.record)
+        return self.standing.severity, *severity(self)
 
 
 def in_order(runs: Sequence[Run], *, partial: bool) -> list[Run]:
@@ -81,40 +120,30 @@ def in_order(runs: Sequence[Run], *, partial: bool) -> list[Run]:
         if run.header.spec != runs[0].header.spec:
             specs = f"spec {run.header.spec}, and {runs[0].path} spec {runs[0].header.spec}"
             raise UsageError(f"{run.path}: ran {specs}: one report shows one spec")
-        for record in run.records:
+        for record in run.records if len(judging) > 1 else ():
             first = files.setdefault(record.cell, run)
             if first is not run:
                 raise UsageError(f"{run.path}: the cell {record.cell} is in {first.path} too")
     return judging
 
 
-def columns_of(runs: Sequence[Run]) -> list[Column]:
-    """Return the columns of every record, by library and implementation as the environments name them."""
+def columns_in_order(runs: Iterable[Run], columns: Iterable[Column]) -> list[Column]:
+    """Return the columns by library and implementation, as the environments of the runs name them."""
     libraries: dict[str, int] = {}
     implementations: dict[str, int] = {}
-    columns: dict[str, Column] = {}
     for run in runs:
-        by_id = {environment.id: environment for environment in run.environments if environment.failed is None}
-        for environment in by_id.values():
-            libraries.setdefault(library_of(environment), len(libraries))
-            for offer in environment.implementations:
-                implementations.setdefault(offer.name, len(implementations))
-        for record in run.records:
-            if record.column not in columns:
-                columns[record.column] = _column(record, by_id[record.environment])
+        for environment in run.environments:
+            if environment.failed is None:
+                for offer in environment.implementations:
+                    libraries.setdefault(library_of(environment, offer.name), len(libraries))
+                    implementations.setdefault(offer.name, len(implementations))
 
     def order(column: Column) -> tuple[int, int, int, str, str]:
         mode = _MODES.index(column.mode) if column.mode in _MODES else len(_MODES)
         implementation = implementations.get(column.implementation, len(implementations))
         return libraries[column.library], implementation, mode, column.mode, column.device
 
-    return sorted(columns.values(), key=order)
-
-
-def cells_of(runs: Sequence[Run], columns: Sequence[Column]) -> tuple[RecordedCell, ...]:
-    """Return every recorded cell, in the order of the files."""
-    by_name = {column.name: column for column in columns}
-    return tuple(_cell(record, run, by_name) for run in runs for record in run.records)
+    return sorted(columns, key=order)
 
 
 def fault_of(environment: EnvironmentLine) -> Fault:
@@ -124,27 +153,41 @@ def fault_of(environment: EnvironmentLine) -> Fault:
     return "not started" if environment.adapter else "not built"
 
 
-def library_of(environment: EnvironmentLine) -> str:
-    """Return the library of an environment, with its version."""
-    return f"{environment.library} {environment.versions.get(environment.library, '')}".strip()
+def library_of(environment: EnvironmentLine, implementation: str = "") -> str:
+    """Return the library of an environment or of an implementation in it, with its version.
+
+    That of an implementation is the one that its name begins with, where the environment tells its version: several
+    libraries may be asked in one process.
+    """
+    first = implementation.partition(".")[0]
+    library = first if first in environment.versions else environment.library
+    return f"{library} {environment.versions.get(library, '')}".strip()
 
 
-def severity(judged: Record | QuantityRecord) -> tuple[int, float]:
-    """Return what records and quantities are sorted by, the worst last: verdict, then score, NaN as infinite."""
-    score = number_from(judged.score)
-    sortable = -1.0 if score is None else math.inf if math.isnan(score) else score
-    return judged.verdict.severity, sortable
+def severity(judged: RecordedCell | QuantityRecord) -> tuple[int, float]:
+    """Return what cells and quantities are sorted by, the worst last: verdict, then score, NaN as infinite."""
+    score = judged.score
+    if score.__class__ is not float:
+        number_of_text = number_from(score)
+        score = -1.0 if number_of_text is None else number_of_text
+    return judged.verdict.severity, math.inf if score != score else score  # noqa: PLR0124 - of NaN alone
 
 
-def worst_quantity(cell: RecordedCell) -> tuple[StepRecord, QuantityRecord] | None:
+def worst_quantity(record: Record) -> tuple[StepRecord, QuantityRecord] | None:
     """Return the step and the quantity that decided the verdict: worst verdict first, then highest score."""
-    judged = [(step, quantity) for step in cell.record.steps for quantity in step.quantities]
-    return max(judged, key=lambda pair: severity(pair[1]), default=None)
+    worst: tuple[StepRecord, QuantityRecord] | None = None
+    most = -1
+    for step in record.steps:
+        for quantity in step.quantities:
+            rank = quantity.verdict.severity
+            if rank > most or (rank == most and worst is not None and severity(quantity) > severity(worst[1])):
+                worst, most = (step, quantity), rank
+    return worst
 
 
 def diagnosis_of(cell: RecordedCell) -> str:
     """Return what explains the deviating quantities; empty where none deviates or nothing does."""
-    return diagnosis_text(cell.record.diagnosis, cell.causes)
+    return diagnosis_text(cell.diagnosis, cell.causes) if cell.diagnosis else ""
 
 
 def reason_of(quantity: QuantityRecord, causes: Catalogue) -> str:
@@ -152,12 +195,12 @@ def reason_of(quantity: QuantityRecord, causes: Catalogue) -> str:
     return reason_text(quantity, causes)
 
 
-def what(cell: RecordedCell, *, weights: bool = True) -> str:
+def what(record: Record, causes: Catalogue, *, weights: bool = True) -> str:
     """Return in one line what decided the verdict: the diagnosis, a message, a reason.
 
     Without `weights` numbers that nothing explains are called that alone, whatever they are made of.
     """
-    return on_one_line(next(_accounts(cell, weights), ""))
+    return on_one_line(next(_accounts(record, causes, weights), ""))
 
 
 def on_one_line(text: str) -> str:
@@ -170,7 +213,7 @@ def shortened(value: Number | None, digits: int = 4) -> Number | None:
     """Return a number with `digits` significant digits, in full where rounding would carry it across 1."""
     if not value or isinstance(value, str):
         return value
-    rounded = float(f"{value:.{digits}g}")
+    rounded = float(f"{value:.4g}" if digits == 4 else f"{value:.{digits}g}")
     return number(value if (value > 1) != (rounded > 1) else rounded)
 
 
@@ -182,42 +225,19 @@ def shown(score: Number | None) -> str:
     return f"{value:g}"
 
 
-def _accounts(cell: RecordedCell, weights: bool) -> Iterator[str]:
-    if cell.record.diagnosis:
-        yield diagnosis_text(cell.record.diagnosis, cell.causes, weights=weights)
-    for step in cell.record.steps:
-        if step.verdict is cell.verdict and step.message:
+def _accounts(record: Record, causes: Catalogue, weights: bool) -> Iterator[str]:
+    if record.diagnosis:
+        yield diagnosis_text(record.diagnosis, causes, weights=weights)
+    for step in record.steps:
+        if step.verdict is record.verdict and step.message:
             yield step.message
-    worst = worst_quantity(cell)
-    if worst is None or worst[1].verdict is not cell.verdict:
+    worst = worst_quantity(record)
+    if worst is None or worst[1].verdict is not record.verdict:
         return
     step, quantity = worst
     if quantity.causes:
-        yield f"{quantity.quantity} {reason_text(quantity, cell.causes, weights=weights)}"
+        yield f"{quantity.quantity} {reason_text(quantity, causes, weights=weights)}"
     if quantity.fields:
         yield f"{quantity.quantity} as documented: {', '.join(quantity.fields)}"
-    if not cell.verdict.agrees:
+    if not record.verdict.agrees:
         yield f"{quantity.quantity} at {step.kind} is beyond its bound, and no single change explains it"
-
-
-def _column(record: Record, environment: EnvironmentLine) -> Column:
-    return Column(
-        name=record.column,
-        implementation=record.implementation,
-        mode=record.mode,
-        device=record.device,
-        library=library_of(environment),
-    )
-
-
-def _cell(record: Record, run: Run, columns: Mapping[str, Column]) -> RecordedCell:
-    return RecordedCell(
-        id=record.cell,
-        case=run.cases[record.case],
-        column=columns[record.column],
-        environment=record.environment,
-        verdict=record.verdict,
-        standing=record.standing,
-        record=record,
-        causes=run.header.causes,
-    )

@@ -12,24 +12,30 @@ An unfinished last line counts as not written. Format 1 is read too, and is the 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import BinaryIO, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from conformance.errors import UsageError
 from conformance.runfile import format_1
-from conformance.runfile.compression import content
+from conformance.runfile.compression import LIMIT, content, is_compressed, size_of
 from conformance.runfile.numbers import LONE_SURROGATE
 from conformance.runfile.run import Run, run_of_lines
-from conformance.runfile.structs import FORMAT, AnyLine
+from conformance.runfile.stored import OpenedFile, Opens, StoredRecords, Unfolded
+from conformance.runfile.structs import FORMAT, AnyLine, Record
 from conformance.runfile.throughput_structs import ThroughputPlan
 
 Decode: TypeAlias = Callable[[bytes], AnyLine]
 _Value = TypeVar("_Value")
 
+#: Of a file of so many bytes all is held, decoded: some three times as much memory. Every standard run is smaller.
+HELD = 2**27
+#: Bytes that a run file may have which is not held: ten million cells.
+LARGEST = 2**35
 #: The most bytes read as a first line; that of a run of everything has some ten thousand.
 _LONGEST = 2**24
 
@@ -48,21 +54,44 @@ _LINE: msgspec.json.Decoder[AnyLine] = msgspec.json.Decoder(AnyLine)
 
 
 def read(path: Path) -> Run:
-    """Return the run file at `path`, which may be compressed. Raises `UsageError`."""
-    return parse(content(path), path)
+    """Return the run file at `path`, which may be compressed. Raises `UsageError`.
+
+    The records of a large one stay where they are: each is read again when it is asked for.
+    """
+    try:
+        if size_of(path) <= HELD or is_compressed(path):
+            return parse(content(path), path)
+        if size_of(path) > LARGEST:
+            raise UsageError(f"{path}: has {size_of(path):,} bytes, over the limit of {LARGEST:,}")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return _run_of(OpenedFile(path), path, stored=True)
 
 
 def parse(raw: bytes, path: Path) -> Run:
     """Return the run that a file holds; `path` is what errors call it. Raises `UsageError`."""
-    number, first = next(_numbered(raw), (1, b""))
-    opening = _decoded(first, path, number, _OPENING.decode) if first else Opening()
+    return _run_of(Unfolded(raw), path, stored=len(raw) > HELD)
+
+
+def _run_of(opens: Opens, path: Path, *, stored: bool) -> Run:
+    decode = _decoder(opens, path)
+    records = StoredRecords(opens, lambda line, number: _record(line, number, path, decode)) if stored else None
+    with opens() as file:
+        return run_of_lines(path, _lines(file, path, decode, records), records)
+
+
+def _decoder(opens: Opens, path: Path) -> Decode:
+    """Return what decodes the lines of a run file, by its first. Raises `UsageError` where that is no header."""
+    with opens() as file:
+        first = next(_numbered(file, path), None)
+    opening = _decoded(first.raw, path, first.number, _OPENING.decode) if first else Opening()
     if opening.kind != "header":
         raise UsageError(f"{path}:1: not a run file: its first line is no header")
     match opening.format:
         case 1:
-            return run_of_lines(path, _lines(_numbered(raw), path, format_1.decode))
+            return format_1.decode
         case current if current == FORMAT:
-            return run_of_lines(path, _lines(_numbered(raw), path, _LINE.decode))
+            return _LINE.decode
         case unknown:
             raise UsageError(f"{path}:1: format {unknown}, expected 1 or {FORMAT}")
 
@@ -90,18 +119,43 @@ def opening_of(path: Path) -> Opening | None:
     return opening if opening.kind == "header" else None
 
 
-def _numbered(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the finished lines that are not blank, with their numbers: one at a time, as all are as much memory again."""
-    start, number = 0, 0
-    while (end := raw.find(b"\n", start)) >= 0:
-        line, start, number = raw[start:end], end + 1, number + 1
-        if line.strip():
-            yield number, line
+class _Numbered(NamedTuple):
+    """A line of a file: where it begins, and which it is."""
+
+    start: int
+    number: int
+    raw: bytes
 
 
-def _lines(lines: Iterable[tuple[int, bytes]], path: Path, decode: Decode) -> Iterator[AnyLine]:
-    for number, line in lines:
-        yield _decoded(line, path, number, decode)
+def _numbered(file: BinaryIO, path: Path) -> Iterator[_Numbered]:
+    """Yield the finished lines that are not blank. Raises `UsageError` where one is longer than any may be."""
+    start = 0
+    for number in itertools.count(1):
+        raw = file.readline(LIMIT)
+        if not raw.endswith(b"\n"):
+            if len(raw) == LIMIT:
+                raise UsageError(f"{path}:{number}: has more than {LIMIT:,} bytes, and no line does")
+            return
+        if raw.strip():
+            yield _Numbered(start, number, raw[:-1])
+        start += len(raw)
+
+
+def _lines(file: BinaryIO, path: Path, decode: Decode, stored: StoredRecords | None) -> Iterator[AnyLine]:
+    """Yield the lines of a file, noting in `stored` where the records stand."""
+    for start, number, raw in _numbered(file, path):
+        line = _decoded(raw, path, number, decode)
+        if stored is not None and isinstance(line, Record):
+            stored.note(start, len(raw), number)
+        yield line
+
+
+def _record(line: bytes, number: int, path: Path, decode: Decode) -> Record:
+    """Return a record that was read before. Raises `UsageError` where there is another line now."""
+    record = _decoded(line, path, number, decode)
+    if not isinstance(record, Record):
+        raise UsageError(f"{path}: changed while it was read")
+    return record
 
 
 def _decoded(line: bytes, path: Path, number: int, decode: Callable[[bytes], _Value]) -> _Value:

@@ -69,7 +69,7 @@ def reason_of(cell: RecordedCell, profile: Sequence[DeclaredField]) -> Reason:
         case _:
             named = (
                 shared
-                for alternatives in cell.record.diagnosis
+                for alternatives in cell.diagnosis
                 for cause in alternatives
                 for shared in shared_causes(cause, cell.causes)
             )
@@ -83,8 +83,7 @@ def _fields(cell: RecordedCell, profile: Sequence[DeclaredField]) -> tuple[Diale
     for declaration in profile:
         if declaration.ranks is None or rank in declaration.ranks:
             declared.setdefault(declaration.field, str(declaration.value))
-    needed = {name for step in cell.record.steps for quantity in step.quantities for name in quantity.fields}
-    return tuple(DialectField(field=name, value=declared.get(name, "")) for name in sorted(needed))
+    return tuple(DialectField(field=name, value=declared.get(name, "")) for name in cell.fields)
 
 
 def shared_causes(recorded: RecordedCause, catalogue: Catalogue) -> Iterator[SharedCause]:

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 
 from conformance.json_text import CLOSED
+from conformance.runfile.gathering import Observed, observed
 from conformance.runfile.ladder import dtypes_of, graded
 from conformance.runfile.numbers import Number
 from conformance.runfile.observed import (
     Column,
     Fault,
     RecordedCell,
-    cells_of,
-    columns_of,
     fault_of,
-    in_order,
     shortened,
-    what,
 )
 from conformance.runfile.reasons import NONE, Reason, reason_of
 from conformance.runfile.run import Run
@@ -204,19 +201,21 @@ _Accounts: TypeAlias = dict[tuple[str, Reason], int]
 
 def results_of(runs: Sequence[Run], *, partial: bool = False) -> Results:
     """Return what those runs found. Raises `UsageError` where they do not belong together, or did not end."""
-    runs = in_order(runs, partial=partial)
-    columns = columns_of(runs)
-    cells = cells_of(runs, columns)
+    return results_of_cells(observed(runs, partial=partial))
+
+
+def results_of_cells(seen: Observed) -> Results:
+    """Return what was found in those cells."""
+    runs, columns, cells = seen.runs, seen.columns, seen.cells
     cases = {case.id: case for run in runs for case in run.cases.values()}
     column_positions = {column.name: position for position, column in enumerate(columns)}
     case_positions = {case: position for position, case in enumerate(cases)}
     environments = [(position, environment) for position, run in enumerate(runs) for environment in run.environments]
     homes = {(run, environment.id): position for position, (run, environment) in enumerate(environments)}
-    cell_homes = [homes[position, record.environment] for position, run in enumerate(runs) for record in run.records]
     accounts: _Accounts = {("", NONE): 0}
     rows = _rows(
         cells,
-        cell_homes,
+        homes,
         [environment for _, environment in environments],
         (column_positions, case_positions),
         accounts,
@@ -306,14 +305,14 @@ def _grades(cells: Sequence[RecordedCell], columns: Mapping[str, int], cases: Ma
 
 def _rows(
     cells: Sequence[RecordedCell],
-    homes: Iterable[int],
+    homes: Mapping[tuple[int, str], int],
     environments: Sequence[EnvironmentLine],
     positions: tuple[Mapping[str, int], Mapping[str, int]],
     accounts: _Accounts,
 ) -> list[Row]:
     """Return the cells as rows, by case and column; `accounts` grows.
 
-    `homes` are the positions of the cells' environments, `positions` those of columns by name and of cases by id.
+    `homes` are the positions of environments by run and id, `positions` those of columns by name and of cases by id.
     """
     columns, cases = positions
     profiles = {
@@ -321,32 +320,30 @@ def _rows(
         for home, environment in enumerate(environments)
         for offer in environment.implementations
     }
-    places = [
-        (cases[cell.case.id], columns[cell.column.name], home, cell) for cell, home in zip(cells, homes, strict=True)
-    ]
-    places.sort(key=lambda place: place[:2])
-    return [
-        _row(case, column, home, cell, _account(cell, profiles.get((home, cell.column.implementation), ()), accounts))
-        for case, column, home, cell in places
-    ]
+    rows = []
+    for cell in sorted(cells, key=lambda cell: (cases[cell.case.id], columns[cell.column.name])):
+        home = homes[cell.home, cell.environment]
+        account = _account(cell, profiles.get((home, cell.column.implementation), ()), accounts)
+        rows.append(_row(cases[cell.case.id], columns[cell.column.name], home, cell, account))
+    return rows
 
 
 def _account(cell: RecordedCell, profile: Sequence[DeclaredField], accounts: _Accounts) -> int:
     """Return the position of what decided the cell's verdict among `accounts`, which grow."""
-    right = cell.verdict in (Verdict.EXACT, Verdict.CONFORMS)
-    return accounts.setdefault(("" if right else what(cell), reason_of(cell, profile)), len(accounts))
+    if cell.verdict in (Verdict.EXACT, Verdict.CONFORMS):
+        return 0
+    return accounts.setdefault((cell.what, reason_of(cell, profile)), len(accounts))
 
 
 def _row(case: int, column: int, environment: int, cell: RecordedCell, diagnosis: int) -> Row:
-    seconds = [step.seconds for step in cell.record.steps if step.seconds is not None]
     return Row(
         case=case,
         column=column,
         environment=environment,
         verdict=cell.verdict,
         status=cell.standing,
-        score=shortened(cell.record.score),
-        seconds=float(f"{sum(seconds):.3g}") if seconds else None,
+        score=shortened(cell.score),
+        seconds=None if cell.seconds is None else float(f"{cell.seconds:.3g}"),
         diagnosis=diagnosis,
         grade=cell.grade,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.errors import UsageError
-from conformance.runfile.cause_text import alternatives_text
-from conformance.runfile.structs import AnyLine, CaseLine, EnvironmentLine, Footer, Header, Record, RecordedCause
+from conformance.runfile.named import Named
+from conformance.runfile.structs import AnyLine, CaseLine, EnvironmentLine, Footer, Header, Record
 from conformance.runfile.throughput_structs import ThroughputLine
 
 
@@ -21,7 +21,8 @@ class Run:
     header: Header
     environments: tuple[EnvironmentLine, ...] = ()
     cases: Mapping[str, CaseLine] = field(default_factory=dict)
-    records: tuple[Record, ...] = ()
+    #: Those of a large file are read again whenever they are asked for: go through them once.
+    records: Sequence[Record] = ()
     throughput: tuple[ThroughputLine, ...] = ()
     footer: Footer | None = None
 
@@ -50,18 +51,24 @@ class Run:
         return self.footer.finished if self.footer else ""
 
 
-def run_of_lines(path: Path, lines: Iterable[AnyLine]) -> Run:
-    """Return the run that those lines make, the header among them. Raises `UsageError` where they contradict one another."""
+def run_of_lines(path: Path, lines: Iterable[AnyLine], stored: Sequence[Record] | None = None) -> Run:
+    """Return the run that those lines make, the header among them. Raises `UsageError` where they contradict one another.
+
+    `stored` are its records where they are kept elsewhere; None: they are held.
+    """
     headers: list[Header] = []
     footers: list[Footer] = []
     environments: list[EnvironmentLine] = []
     cases: list[CaseLine] = []
     records: list[Record] = []
     timings: list[ThroughputLine] = []
+    named = Named(path)
     for line in lines:
         match line:
             case Record():
-                records.append(line)
+                named.add(line)
+                if stored is None:
+                    records.append(line)
             case CaseLine():
                 cases.append(line)
             case EnvironmentLine():
@@ -79,17 +86,20 @@ def run_of_lines(path: Path, lines: Iterable[AnyLine]) -> Run:
         header=headers[0],
         environments=tuple(environments),
         cases={case.id: case for case in cases},
-        records=tuple(records),
+        records=tuple(records) if stored is None else stored,
         throughput=tuple(timings),
         footer=footers[0] if footers else None,
     )
     _check_unique(path, "environment", [environment.id for environment in environments])
     _check_unique(path, "case", [case.id for case in cases])
-    _check_unique(path, "cell", [record.cell for record in records])
     _check_unique(path, "timing", [timing.timed for timing in timings])
-    _check_references(run)
-    _check_causes(run)
+    named.check(run.cases, _working(run), run.header.causes)
+    _check_timings(run)
     return run
+
+
+def _working(run: Run) -> set[str]:
+    return {environment.id for environment in run.environments if environment.failed is None}
 
 
 def _check_unique(path: Path, noun: str, names: Sequence[str]) -> None:
@@ -109,14 +119,9 @@ def _has_what_it_says(timing: ThroughputLine) -> bool:
             return timing.measurement is not None
 
 
-def _check_references(run: Run) -> None:
-    """Raise `UsageError` where a line refers to another that is not there, or is of both kinds of run."""
-    working = {environment.id for environment in run.environments if environment.failed is None}
-    for record in run.records:
-        if record.environment not in working or record.case not in run.cases:
-            raise UsageError(f"{run.path}: the cell {record.cell} is of no case or environment in that file")
-        if record.cell != f"{record.case}::{record.column}":
-            raise UsageError(f"{run.path}: the cell {record.cell} is that of {record.case} on {record.column}")
+def _check_timings(run: Run) -> None:
+    """Raise `UsageError` where a timing is of no environment or denies its numbers, or the run does both."""
+    working = _working(run)
     for timing in run.throughput:
         if timing.environment not in working:
             raise UsageError(f"{run.path}: the timing {timing.timed} is of no environment in that file")
@@ -129,28 +134,3 @@ def _check_references(run: Run) -> None:
             raise UsageError(f"{run.path}: the environment {environment.id} has no library and did not fail")
     if run.times and (run.records or run.header.planned):
         raise UsageError(f"{run.path}: times, and judges {len(run.records)} cells: a run does one of the two")
-
-
-def _check_causes(run: Run) -> None:
-    """Raise `UsageError` where a record names a cause of which the header has no words that its parameters fill."""
-    checked: set[tuple[str, tuple[tuple[str, type], ...]]] = set()
-    for record in run.records:
-        for cause in _causes(record):
-            key = (cause.id, tuple((name, type(value)) for name, value in cause.parameters.items()))
-            if key in checked:
-                continue
-            checked.add(key)
-            if cause.id not in run.header.causes:
-                raise UsageError(f"{run.path}: the cell {record.cell}: its cause {cause.id} is in no catalogue")
-            try:
-                alternatives_text((cause,), run.header.causes)
-            except ValueError as error:
-                raise UsageError(f"{run.path}: the cell {record.cell}: its cause {cause.id}: {error}") from error
-
-
-def _causes(record: Record) -> Iterator[RecordedCause]:
-    for explanation in record.diagnosis:
-        yield from explanation
-    for step in record.steps:
-        for quantity in step.quantities:
-            yield from (*quantity.causes, *quantity.also)

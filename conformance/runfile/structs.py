@@ -173,6 +173,7 @@ class RecordedConfiguration(Part, frozen=True, kw_only=True, omit_defaults=False
     center: bool
     memory: str | UnsetType = UNSET
     upstream_memory: str | UnsetType | None = UNSET
+    input_dtype: str | UnsetType | None = UNSET
     options: SpecMapping | UnsetType = UNSET
 
     @property

@@ -32,7 +32,9 @@ class ThroughputPlan(Part, frozen=True, kw_only=True):
     effort: RecordedEffort | None = None
     cache: int | None = None
     #: How it was measured. 1: only a drifting bandwidth voids, and a void line keeps its numbers. 2: contention voids
-    #: a sample, a line of void samples has no numbers, and the shapes follow the machine.
+    #: a sample, a line of void samples has no numbers, and the shapes follow the machine. 3: the memory of a call has its
+    #: results in it; the calls of the warm-up, and a call while the results before it are held, stand in the line; what
+    #: takes fewer threads than there are cores is timed with as many too.
     method: int = 1
     #: Bytes of the machine's memory, which bound the shapes.
     memory: int | None = None
@@ -73,12 +75,19 @@ class Conditions(Part, frozen=True, kw_only=True):
 
 
 class WarmUp(Part, frozen=True, kw_only=True, omit_defaults=False):
-    """The seconds of start, first and second call; the bytes by which one call's memory grows; graphs compiled."""
+    """What it takes until a pass is warm, in seconds."""
 
     first: float
     start: float | None = None
     second: float | None = None
+    #: Of each of the first calls, those two among them.
+    calls: tuple[float, ...] = ()
+    #: Of a warm call, with the results before it freed, and with them held until it has its own.
+    freed: float | None = None
+    held: float | None = None
+    #: Bytes by which one call's memory grows, its results among them.
     peak: int | None = None
+    #: Graphs compiled.
     compilations: int | None = None
 
 
@@ -120,6 +129,8 @@ class ThroughputLine(Line, frozen=True, kw_only=True, tag="throughput"):
     dtype: Dtype
     shape: tuple[int, ...]
     standing: TimingStanding
+    #: The number of threads it was limited to; None: as many as its library takes.
+    threads: int | None = None
     feature_axes: tuple[int, ...] = ()
     why: str = ""
     measurement: Measurement | None = None

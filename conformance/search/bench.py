@@ -14,7 +14,6 @@ from conformance.execution.execute import Outcomes, execute
 from conformance.execution.pool import Workers, converse
 from conformance.judging.judge import judge_by_step
 from conformance.judging.step import StepJudge
-from conformance.planning.discovery import WorkerKey, limited
 from conformance.planning.plan import Cell, Offer, Selection, plan
 from conformance.reference.expected import References
 from conformance.search.finding import Trial, anywhere, known_of
@@ -28,14 +27,6 @@ _KEPT_ANSWERS = 4096
 _REMEMBERED = 500
 
 _NOWHERE = Place(file="drawn")
-
-
-def one_thread(key: WorkerKey) -> WorkerKey:
-    """Return the process of that key with a single thread, where its threads can be limited.
-
-    Drawn arrays are small: to divide one among threads takes a library many times as long as its arithmetic.
-    """
-    return replace(key, environment=limited(key, 1).environment)
 
 
 @dataclass(slots=True, kw_only=True)

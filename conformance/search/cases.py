@@ -42,6 +42,8 @@ _MEMORIES = (*["contiguous"] * 6, "strided", "channels_last")
 #: By kind of step, how often it is drawn; the first is the simplest.
 _OFTEN = {"train": 6, "infer": 4, "sgd": 2, "reload": 2, "freeze": 2, "unfreeze": 1}
 _PASSES = ("train", "infer")
+#: What whole numbers are handed over as.
+_WHOLE = ("int32", "int8", "uint8", "int64", "bool")
 
 
 @st.composite
@@ -54,7 +56,7 @@ def cases(
     """Draw a case of one of those operations, in one of those dtypes, with steps of those kinds."""
     picks = Picks(draw)
     operation = OPERATIONS[picks.one(tuple(operations))]
-    large = picks.rarely(32) and "input_dtype" not in names(operation)
+    large = picks.rarely(32) and not operation.whole
     divides = not DIVIDING.isdisjoint(names(operation))
     pool = LARGE if large else _DIVISIBLE if divides else SMALL
     layout = picks.one(pool)
@@ -67,6 +69,7 @@ def cases(
         "shape": layout.shape,
         "feature_axes": layout.feature_axes,
         **_configuration(picks, operation, layout, dtypes),
+        **({"input_dtype": picks.one(_WHOLE)} if operation.whole else {}),
         "options": options(picks, operation, layout),
     }
     configuration = _configured(raw)
@@ -105,6 +108,7 @@ def _configured(raw: Raw) -> Configuration:
         epsilon=raw.get("epsilon", 1e-3),
         scale=raw.get("scale", True),
         center=raw.get("center", True),
+        input_dtype=raw.get("input_dtype"),
         options=raw["options"],
     )
 
@@ -175,7 +179,7 @@ class _Steps:
         step["input"] = self._input(shape)
         if shape != self.configuration.shape:
             step["shape"] = shape
-        if upstream and "input_dtype" not in self.configuration.options:
+        if upstream and self.configuration.input_dtype is None:
             step["upstream"] = self._shaped(shape)
         # A gradient step takes the gradients of the last train step, so that one must have given some (11.5); optimizers
         # refuse a layer that has no parameters.
@@ -203,7 +207,7 @@ class _Steps:
         return shape if self.operation.misfit(self.configuration, kind, other) else other
 
     def _input(self, shape: tuple[int, ...]) -> Raw:
-        whole = self.configuration.options.get("input_dtype")
+        whole = self.configuration.input_dtype
         if whole is not None:
             return _literal(values.whole_numbers(self.picks, shape, whole))
         if self.large:

@@ -52,6 +52,10 @@ def fuzz(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where finds go; a search goes on with what is there.")
     ] = Path(".conformance/search"),
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="The scheduler of a Dask cluster to search on, as tcp://HOST:PORT."),
+    ] = None,
 ) -> None:
     """Search for inputs on which an implementation differs for a cause that nothing lists.
 
@@ -89,7 +93,14 @@ def fuzz(
         against=against,
         every=every,
     )
-    raise SystemExit(search(options))
+    if scheduler is None:
+        raise SystemExit(search(options))
+    from conformance.cluster.asking import check_elsewhere
+
+    check_elsewhere({"--python": python})
+    from conformance.search.elsewhere import on_cluster
+
+    raise SystemExit(search(options, on_cluster(scheduler, options)))
 
 
 def properties(
@@ -106,6 +117,14 @@ def properties(
     seed: Annotated[
         int | None,
         typer.Option(parser=whole(0, SEEDS), metavar="N", help="Draws other examples; omitted: always the same."),
+    ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(
+            parser=decimal(1, SECONDS),
+            metavar="SECONDS",
+            help="Begin no further property after so many seconds, which are divided among the processes; those left are told.",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run file to write.")] = Path(
         ".conformance/properties.jsonl"
@@ -136,6 +155,7 @@ def properties(
         out=out,
         limits=Limits(cell=60.0),
         folder=FOLDER,
+        within=within,
     )
     raise SystemExit(checked(options))
 

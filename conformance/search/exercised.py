@@ -58,6 +58,19 @@ class Exercised:
         if trial.score is not None and trial.score > self.worst.get(name, (-1.0, case))[0]:
             self.worst[name] = (trial.score, case)
 
+    def join(self, other: Exercised) -> None:
+        """Take in what another search of the same implementations has exercised."""
+        self.cases += other.cases
+        self.cells += other.cells
+        self.values += other.values
+        self.noted.update(other.noted)
+        for mine, its in ((self.counts, other.counts), (self.verdicts, other.verdicts), (self.fields, other.fields)):
+            for kind, counter in its.items():
+                mine.setdefault(kind, Counter()).update(counter)
+        for name, (score, case) in other.worst.items():
+            if score > self.worst.get(name, (-1.0, case))[0]:
+                self.worst[name] = (score, case)
+
     def not_exercised(self, declared: Mapping[str, Iterable[str]], clauses: Iterable[str]) -> dict[str, list[str]]:
         """Return what was never drawn or never mattered; `declared` are the dialect fields of each implementation."""
         drawn = {kind: set(counter) for kind, counter in self.counts.items()}

@@ -54,7 +54,6 @@ _FIELDS: Mapping[str, Callable[[Picks, Layout], Any]] = {
     "epsilon": lambda picks, _layout: picks.one((None, None, None, "outside")),
     "cast": lambda picks, _layout: picks.one((None, "before_gamma")),
     "tracked": lambda picks, _layout: picks.one((None, True)),
-    "input_dtype": lambda picks, _layout: picks.one(("int32", "int8", "uint8", "int64", "bool")),
 }
 #: Those of operations whose samples lie along the first axis.
 DIVIDING = frozenset({"shards", "virtual_batch", "groups", "tracked"})

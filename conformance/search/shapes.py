@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -11,6 +12,21 @@ class Layout:
 
     shape: tuple[int, ...]
     feature_axes: tuple[int, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the feature axes."""
+        return tuple(self.shape[axis] for axis in self.feature_axes)
+
+    @property
+    def features(self) -> int:
+        """How many features there are."""
+        return math.prod(self.sizes)
+
+    @property
+    def rows(self) -> int:
+        """The size of all other axes together."""
+        return math.prod(size for axis, size in enumerate(self.shape) if axis not in self.feature_axes)
 
     @property
     def divisible(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conformance.search.exercised import Exercised
+from conformance.search.grounds import Ground
 from conformance.spec.case import Case
 
 
@@ -18,6 +19,8 @@ class Searched:
     implementations: tuple[str, ...]
     exercised: Exercised
     declared: dict[str, list[str]]
+    #: Cases drawn, without those of shrinking, and the seconds of all that searched.
+    drawn: int = 0
     seconds: float = 0.0
     finds: list[dict[str, Any]] = field(default_factory=list)
 
@@ -27,11 +30,25 @@ class Searched:
         return self.exercised.cells / self.seconds if self.seconds else 0.0
 
 
-def told(result: Searched, drawn: int) -> str:
+def begun(ground: Ground) -> Searched:
+    """Return what the search of a process has come to when it begins."""
+    return Searched(
+        worker=ground.offer.key.name,
+        implementations=ground.implementations,
+        exercised=Exercised(),
+        declared={
+            offered.name: [declared.field for declared in offered.profile]
+            for offered in ground.offer.implementations
+            if offered.name in ground.implementations
+        },
+    )
+
+
+def told(result: Searched) -> str:
     """Return what is told of a process: a line, and one for each thing that is noted and is no find."""
     finds = len(result.finds)
     return (
-        f"{result.worker}: {drawn} cases, {result.exercised.cells} cells, {result.rate:.0f} cells a second, "
+        f"{result.worker}: {result.drawn} cases, {result.exercised.cells} cells, {result.rate:.0f} cells a second, "
         f"{finds} find{'' if finds == 1 else 's'}"
         f"{''.join(f'{chr(10)}  {note} ({count} cells)' for note, count in result.exercised.noted.most_common())}"
     )

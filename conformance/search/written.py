@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from conformance.errors import UsageError
 from conformance.reproduce import Evidence, script
 from conformance.runfile import lines
 from conformance.search.finding import Shows, Suspicion, Trial
+from conformance.search.hunt import Find, Performs
 from conformance.spec.case import Case
 from conformance.spec.causes import catalogue
 from conformance.whole import write_whole
@@ -57,23 +58,71 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def write_find(folder: Path, case: Case, trial: Shows) -> tuple[Path, dict[str, str]]:
-    """Write the case, and for each implementation that it is about its script, to `folder`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """A script that reproduces a find by one implementation, or why there can be none."""
 
-    Return the path of the case, and by implementation the name of its script, or in its place why there is none.
-    `trial` is one of the very `case`, under its own id.
-    """
-    path = folder / f"{case.family}.yaml"
-    write_whole(path, yaml_of(case).encode())
-    scripts = {}
-    for number, side in enumerate(trial.sides, 1):
-        name = f"{case.family}.py" if len(trial.sides) == 1 else f"{case.family}-{number}.py"
-        try:
-            write_whole(folder / name, script(_evidence(case, side)).encode())
-            scripts[side.cell.implementation.name] = name
-        except UsageError as error:
-            scripts[side.cell.implementation.name] = str(error)
-    return path, scripts
+    text: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reported:
+    """A find as it is told and written: its case under an id of its own, and what reproduces it."""
+
+    suspicion: Suspicion
+    case: Case
+    #: Whether it shows again where the case is performed as it is written.
+    replays: bool
+    #: A script for each implementation that it is about.
+    scripts: tuple[Script, ...]
+    #: Cases drawn, and seconds gone by, before it was first seen.
+    examples: int
+    seconds: float
+
+
+def reported(find: Find, bench: Performs) -> Reported:
+    """Return a find as it is written, performed once more like that."""
+    suspicion = find.suspicion
+    case = named(find.trial.cell.case, suspicion, find.trial)
+    again = [trial for trial in bench.trials(case, suspicion.implementation) if suspicion in trial.suspicions]
+    trial = again[0] if again else find.trial
+    return Reported(
+        suspicion=suspicion,
+        case=case,
+        replays=bool(again),
+        scripts=tuple(_script(case, side) for side in trial.sides),
+        examples=find.examples,
+        seconds=find.seconds,
+    )
+
+
+def still_found(case: Case, bench: Performs) -> Iterator[Suspicion]:
+    """Yield what an earlier search found, of which this is the case, and what is still so here."""
+    for trial in bench.trials(case) if case.op in bench.operations else ():
+        for suspicion in trial.suspicions:
+            if case.family == family_of(suspicion):
+                yield suspicion
+
+
+def write_find(folder: Path, find: Reported) -> tuple[Path, tuple[str, ...]]:
+    """Write the case to `folder` and its scripts beside it, and return its path and their names."""
+    family = find.case.family
+    path = folder / f"{family}.yaml"
+    write_whole(path, yaml_of(find.case).encode())
+    names = []
+    for number, written in enumerate(find.scripts, 1):
+        if written.text:
+            names.append(f"{family}.py" if len(find.scripts) == 1 else f"{family}-{number}.py")
+            write_whole(folder / names[-1], written.text.encode())
+    return path, tuple(names)
+
+
+def _script(case: Case, trial: Trial) -> Script:
+    try:
+        return Script(text=script(_evidence(case, trial)))
+    except UsageError as error:
+        return Script(why=str(error))
 
 
 def _evidence(case: Case, trial: Trial) -> Evidence:

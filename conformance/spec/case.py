@@ -30,6 +30,12 @@ _Shape = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, 
 
 _Memory = Literal["contiguous", "strided", "channels_last"]
 
+WholeDtype = Literal["bool", "int8", "uint8", "int32", "int64"]
+
+#: Why a step must be refused: its input has other sizes along the feature axes than the state, or lacks one of them.
+Unfit = Literal["wrong size", "wrong rank"]
+_REFUSED = "Why the step must be refused: its shape does not fit the state, and nothing may be computed of it."
+
 
 class Train(_Entry):
     """One forward pass in training, and a backward pass where an upstream gradient is given."""
@@ -42,6 +48,7 @@ class Train(_Entry):
         None, description="The direction of the input along which the output is differentiated."
     )
     shape: _Shape | None = Field(None, description="Shape of this step's input, where it differs from the case's.")
+    refused: Unfit | None = Field(None, description=_REFUSED)
 
     @property
     def arrays(self) -> dict[str, Recipe]:
@@ -60,6 +67,7 @@ class Infer(_Entry):
     )
     weights: Recipe | None = Field(None, description="How much each value counts: numbers of the input's shape.")
     shape: _Shape | None = Field(None, description="Shape of this step's input, where it differs from the case's.")
+    refused: Unfit | None = Field(None, description=_REFUSED)
 
     @property
     def arrays(self) -> dict[str, Recipe]:
@@ -94,6 +102,16 @@ class Sgd(_Entry):
 
 
 Step = Train | Infer | Reload | Freeze | Unfreeze | Sgd
+
+
+def unfit(step: Step) -> Unfit | None:
+    """Return why a step must be refused; None where it must be performed."""
+    return step.refused if isinstance(step, Train | Infer) else None
+
+
+def kind_of(step: Step) -> str:
+    """Return the kind of what the step should do, by the table of steps: one that must be refused does nothing."""
+    return "refused" if unfit(step) else step.step
 
 
 class Repeat(_Entry):
@@ -133,6 +151,10 @@ class Case(_Entry):
     shape: _Shape
     feature_axes: tuple[int, ...] = Field(strict=False, min_length=1, description="The axes that are kept.")
     dtype: DtypeName = "float32"
+    input_dtype: WholeDtype | None = Field(
+        None,
+        description="Whole numbers that the input is handed over as; omitted: dtype, which that of the results is.",
+    )
     parameter_dtype: DtypeName | None = Field(None, description="Of gamma, beta and moving values; omitted: dtype.")
     decay: float = Field(0.9, ge=0, le=1, description="Weight of the old moving value.")
     epsilon: float = Field(1e-3, ge=0, allow_inf_nan=False)
@@ -165,6 +187,7 @@ class Case(_Entry):
             shape=self.shape,
             feature_axes=tuple(sorted(axis % rank for axis in self.feature_axes)),
             dtype=self.dtype,
+            input_dtype=self.input_dtype,
             parameter_dtype=self.parameter_dtype or self.dtype,
             decay=self.decay,
             epsilon=self.epsilon,
@@ -186,6 +209,11 @@ class Case(_Entry):
                 case _:
                     result.append(step)
         return tuple(result)
+
+    def step_axes(self, step: Step) -> tuple[int, ...]:
+        """Return the feature axes that the step's input has: an input of a wrong rank lacks some."""
+        rank = len(self.step_shape(step))
+        return tuple(axis for axis in self.configuration.feature_axes if axis < rank)
 
     def step_shape(self, step: Step) -> tuple[int, ...]:
         """Return the shape of that step's input."""

@@ -18,14 +18,12 @@ from pydantic_core import ErrorDetails
 from conformance.dialect import FIELDS, allows, values_of
 from conformance.errors import Place, SpecError, SpecErrors
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import shape_of
-from conformance.precision import dtype_named
-from conformance.spec.budgets import CASES, FILE_BYTES, INPUT_BYTES, STEPS, WHOLE_BYTES, mebibytes
-from conformance.spec.case import Case, Infer, Repeat, Sgd, Step, Train
+from conformance.spec.budgets import CASES, FILE_BYTES, STEPS
+from conformance.spec.case import Case, unfit
 from conformance.spec.complaint import explain, hint
 from conformance.spec.matrix import Origin, expand
 from conformance.spec.own_files import borrowed_family
-from conformance.spec.recipe import misfit, realize
+from conformance.spec.step_checks import step_checks, written
 from conformance.spec.yaml_document import Document
 from conformance.spec.yaml_document import load as load_document
 
@@ -199,7 +197,7 @@ def _cross_checks(
         known = sorted(OPERATIONS)
         yield error(f"expected one of {', '.join(known)}, got {case.op!r}{hint(case.op, known, 0.8)}", "op")
         return
-    count = sum(times for _, _, times in _written(case))
+    count = sum(times for _, _, times in written(case))
     if count > STEPS:
         yield error(f"are {count:,} with every repetition, over the budget of {STEPS:,}", "steps")
         return
@@ -211,10 +209,12 @@ def _cross_checks(
     for key in ("memory", "upstream_memory"):
         if getattr(case, key) == "channels_last" and rank < 3:
             yield error("channels_last needs an axis beside batch and features", key)
+    if OPERATIONS[case.op].whole and case.input_dtype is None:
+        yield error(f"is missing, which {case.op} needs", "input_dtype")
     wrong_options = list(_option_checks(case, origin, document))
     yield from wrong_options
     if not wrong_options:  # state and sizes may follow from them
-        yield from _step_checks(case, error)
+        yield from step_checks(case, error)
     yield from _published_checks(case, error)
 
 
@@ -235,109 +235,6 @@ class _NoOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def _step_checks(case: Case, error: Any) -> Iterator[SpecError]:
-    operation = OPERATIONS[case.op]
-    configuration = case.configuration
-    trained = differentiated = False
-    for place, step, _ in _written(case):
-        if step.step not in operation.formulas:
-            yield error(f"{case.op} has no step {step.step}", *place)
-        match step:
-            case Train() | Infer():
-                given = {*step.arrays, *(["upstream"] if step.upstream is not None else [])}
-                unknown = [name for name in step.arrays if name not in operation.arrays]
-                yield from (error(f"{case.op} takes no {name}", *place, name) for name in unknown)
-                missing = sorted(operation.needs - given)
-                yield from (error(f"{name}: is missing, which {case.op} needs", *place) for name in missing)
-                if unknown or missing:
-                    continue
-            case Sgd() if not trained:
-                yield error("needs a train step before it", *place)
-            case Sgd() if not differentiated:
-                yield error("needs gradients: the train step before it has no upstream", *place)
-            case _:
-                pass
-        if isinstance(step, Train):
-            trained, differentiated = True, step.upstream is not None
-        if isinstance(step, Train | Infer):
-            yield from _shape_checks(case, step, error, place)
-    taking = ((step, times) for _, step, times in _written(case) if isinstance(step, Train | Infer))
-    whole = sum(times * _bytes(case, case.step_shape(step)) for step, times in taking)
-    if whole > WHOLE_BYTES:
-        yield error(f"take {mebibytes(whole)} together, over the budget of {mebibytes(WHOLE_BYTES)}", "steps")
-    names = operation.state(configuration)
-    for name, recipe in case.initial.items():
-        if name not in names:
-            yield error(f"this configuration of {case.op} has no {name}{hint(name, names)}", "initial", name)
-            continue
-        shape = shape_of(operation.quantities[name].shape, configuration, case.shape)
-        yield from _recipe_checks(recipe, shape, tuple(range(len(shape))), error, ("initial", name))
-
-
-def _written(case: Case) -> Iterator[tuple[tuple[str | int, ...], Step, int]]:
-    """Yield each step as it is written, once, with its path in the case and how often it is performed."""
-    for index, step in enumerate(case.steps):
-        match step:
-            case Repeat(steps=repeated, times=times):
-                for inner, repeated_step in enumerate(repeated):
-                    yield ("steps", index, "steps", inner), repeated_step, times
-            case _:
-                yield ("steps", index), step, 1
-
-
-def _shape_checks(case: Case, step: Train | Infer, error: Any, place: tuple[str | int, ...]) -> Iterator[SpecError]:
-    shape, axes = case.step_shape(step), case.configuration.feature_axes
-    if len(shape) != len(case.shape) or any(shape[axis] != case.shape[axis] for axis in axes):
-        yield error(f"must have the rank and the feature sizes of {case.shape}", *place, "shape")
-        return
-    misfit = OPERATIONS[case.op].misfit(case.configuration, step.step, shape)
-    if misfit:
-        yield error(misfit, *((*place, "shape") if step.shape is not None else ("options",)))
-        return
-    size = _bytes(case, shape)
-    if size > INPUT_BYTES:
-        key = (*place, "shape") if step.shape is not None else ("shape",)
-        yield error(f"{list(shape)} takes {mebibytes(size)}, over the budget of {mebibytes(INPUT_BYTES)}", *key)
-        return
-    for name in ("input", "upstream"):
-        recipe = getattr(step, name)
-        if recipe is not None:
-            yield from _recipe_checks(recipe, shape, axes, error, (*place, name))
-    reduced = tuple(shape[axis] for axis in case.configuration.reduction_axes)
-    for name, recipe in step.arrays.items():
-        if OPERATIONS[case.op].arrays[name] == "mask":
-            yield from _mask_checks(step, recipe, reduced, error, (*place, name))
-        else:
-            yield from _recipe_checks(recipe, shape, axes, error, (*place, name))
-
-
-def _mask_checks(
-    step: Train | Infer, mask: Any, reduced: tuple[int, ...], error: Any, place: tuple[str | int, ...]
-) -> Iterator[SpecError]:
-    wrong = list(_recipe_checks(mask, reduced, (), error, place))
-    yield from wrong
-    # Where nothing counts, the output is not determined.
-    follows = step.upstream is not None and step.upstream.kind == "mean_squared_error"
-    if not wrong and follows and not np.any(realize(mask, reduced, (), "float32")):
-        yield error("no position counts, so that there is no output for a mean_squared_error", *place)
-
-
-def _bytes(case: Case, shape: tuple[int, ...]) -> int:
-    """Return how large an input of that shape is; an empty one counts what its statistics or its rows would be of."""
-    return math.prod(max(1, size) for size in shape) * dtype_named(case.dtype).itemsize
-
-
-def _recipe_checks(
-    recipe: Any, shape: tuple[int, ...], axes: tuple[int, ...], error: Any, place: tuple[str | int, ...]
-) -> Iterator[SpecError]:
-    if recipe.kind == "mean_squared_error" and place[-1] != "upstream":
-        yield error("mean_squared_error is a gradient with respect to the output, and stands under upstream", *place)
-        return
-    complaint = misfit(recipe, shape, axes)
-    if complaint is not None:
-        yield error(complaint, *place)
-
-
 def _published_checks(case: Case, error: Any) -> Iterator[SpecError]:
     quantities = OPERATIONS[case.op].quantities
     for index, published in enumerate(case.expected):
@@ -346,6 +243,8 @@ def _published_checks(case: Case, error: Any) -> Iterator[SpecError]:
             yield error(f"{case.op} has no {published.quantity}{meant}", "expected", index, "quantity")
         if published.step > len(case.performed):
             yield error(f"there are {len(case.performed)} steps", "expected", index, "step")
+        elif unfit(case.performed[published.step - 1]):
+            yield error("that step must be refused, and gives no numbers", "expected", index, "step")
         if not _is_decimal(published.values):
             yield error("expected decimal texts, such as '0.79519051'", "expected", index, "values")
         for name, value in published.dialect.items():

@@ -11,13 +11,13 @@ import numpy as np
 from conformance.cause import Explanation, diagnosis_text
 from conformance.errors import UsageError
 from conformance.judging.judge import judge
-from conformance.outcome import Produced
+from conformance.outcome import Outcome, Produced, Refused
 from conformance.planning.discovery import WorkerKey
 from conformance.planning.plan import Cell, Offered
 from conformance.protocol import Configuration, Declared
 from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of
-from conformance.spec.case import Case, Infer, Train
+from conformance.spec.case import Case, Infer, Train, unfit
 from conformance.spec.causes import catalogue
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -49,18 +49,30 @@ def assert_conforms(
     if other:
         raise UsageError(f"{case.id}: a function has no step {other[0]}: draw cases(steps=('train', 'infer'))")
     state = {name: value.copy() for name, value in inputs.initial.items()}
-    outcomes = [Produced(quantities={}, state=dict(state), seconds=0.0)]
+    outcomes: list[Outcome] = [Produced(quantities={}, state=dict(state), seconds=0.0)]
     for step in inputs.steps:
         assert step.input is not None
         began = time.perf_counter()
         upstream = None if step.upstream is None else step.upstream.copy()
-        quantities, after = function(case.configuration, step.step.step, dict(state), step.input.copy(), upstream)
+        arguments = (case.configuration, step.step.step, dict(state), step.input.copy(), upstream)
+        try:
+            quantities, after = function(*arguments)
+        except Exception as error:
+            if not unfit(step.step):
+                raise
+            outcomes.append(_refused(error, state, time.perf_counter() - began))
+            continue
         state = {**state, **{name: np.array(value) for name, value in after.items()}}
         given = {name: np.asarray(value) for name, value in quantities.items()}
         outcomes.append(Produced(quantities=given, state=dict(state), seconds=time.perf_counter() - began))
     judgement = judge(_cell(case, profile, lacks), outcomes, References())
     if not judgement.expected:
         raise Unlike(_note(case, judgement.steps, judgement.diagnosis))
+
+
+def _refused(error: Exception, state: Mapping[str, Array], seconds: float) -> Refused:
+    types = tuple(ancestor.__name__ for ancestor in type(error).__mro__ if ancestor not in (object, BaseException))
+    return Refused(types=types, message=str(error), trace="", state=dict(state), seconds=seconds)
 
 
 def _cell(case: Case, profile: Sequence[Declared], lacks: Sequence[str]) -> Cell:

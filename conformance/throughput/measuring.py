@@ -11,7 +11,6 @@ from statistics import median
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from conformance.errors import SuiteError
 from conformance.execution.pool import Workers, converse
@@ -99,7 +98,7 @@ class Machine:
         #: Of the time that was given, and of what the present case may take of it, on the monotonic clock.
         self.end = self.end_of_case = end
         #: By row: the seconds of its smallest case.
-        self.launch: dict[tuple[str, str], float] = {}
+        self.launch: dict[tuple[str, str, int | None], float] = {}
 
     def measured_bandwidth(self) -> tuple[float, Conditions | None]:
         """Measure the bandwidth of the memory by every core, and return it with the conditions meanwhile."""
@@ -192,7 +191,7 @@ def measure_subjects(subjects: Sequence[Subject], machine: Machine) -> Iterator[
     for key in keys:
         if key in machine.workers.live:
             machine.ask(key, {"step": "forget"})
-    references = References()
+    references: dict[int, References] = {}
     for timed in progress:
         yield _line(timed, step.input, upstream, machine, references)
 
@@ -218,10 +217,25 @@ def _prepare(timed: _Progress, machine: Machine) -> None:
         "configuration": asdict(cell.case.configuration),
         "initial": inputs_of(cell.case).initial,
     }
-    timed.warmed = machine.ask(cell.key, request)
-    _blame([timed], timed.warmed)
+    answer = machine.ask(cell.key, request)
+    _blame([timed], answer)
+    if not timed.failed():
+        timed.warmed = _undisturbed(answer, machine)
     if not timed.failed() and cell.mode != "eager" and timed.warmed["compilations"] == 0:
         timed.why = f"mode {cell.mode} was asked for, and nothing proves that anything was compiled"
+
+
+def _undisturbed(warmed: Mapping[str, Any], machine: Machine) -> Mapping[str, Any]:
+    """Return what a worker told of a warm-up, without what holding results costs where anything disturbed that."""
+    ways = warmed["ways"]
+    batch = Batch(
+        seconds=warmed["freed"],
+        bandwidths=Bandwidths(before=1.0, after=1.0),
+        rounds=ways["rounds"],
+        conditions=msgspec.convert(ways["conditions"], Conditions),
+    )
+    lost = {"freed": None, "held": None} if machine.disturbed(batch) else {}
+    return {**{name: value for name, value in warmed.items() if name != "ways"}, **lost}
 
 
 def _sample_in_turn(progress: Sequence[_Progress], machine: Machine) -> None:
@@ -312,22 +326,16 @@ def _blame(progress: Sequence[_Progress], answer: Any) -> None:
         timed.why = timed.why or why
 
 
-def _line(timed: _Progress, x: Any, upstream: Any, machine: Machine, references: References) -> ThroughputLine:
+def _line(
+    timed: _Progress, x: Any, upstream: Any, machine: Machine, references: dict[int, References]
+) -> ThroughputLine:
     subject = timed.subject
     if timed.failed():
         return unmeasured_line(subject.cell, subject.name, timed.why, timed.voids)
     if not timed.batches:
         return voided_line(subject, timed.voids)
     features = features_judged(subject.cell.case.configuration.feature_count)
-    turn = timed.settled["turn"]
-    judged = accuracy(
-        subject.cell,
-        subject.name,
-        (np.roll(x, turn, 0), None if upstream is None else np.roll(upstream, turn, 0)),
-        timed.settled,
-        features,
-        references,
-    )
+    judged = accuracy(subject.cell, subject.name, (x, upstream), timed.settled, features, references)
     evidence = Evidence(
         tensor=tensor_bytes(subject.cell.case.configuration),
         cache=machine.cache,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,12 +22,14 @@ from conformance.runfile.throughput_structs import RecordedEffort, ThroughputLin
 from conformance.runfile.writing import Judges, RunWriter, check_replaceable
 from conformance.spec.loader import Spec, load
 from conformance.spec.locations import spec_folder
-from conformance.spec.tiers import load_tiers
+from conformance.spec.tiers import Tiers, load_tiers
 from conformance.throughput.bandwidth import Bandwidth, last_level_cache
 from conformance.throughput.limit import tensor_bytes
 from conformance.throughput.measuring import Effort, Machine, measure
 from conformance.throughput.sizing import Room, load_sizes, memory, sized
 from conformance.throughput.subject import can_be_timed, passes_of
+from conformance.throughput.threads import with_as_many_as_cores, with_threads
+from conformance.worker.conditions import cores
 
 #: The cases that are timed, in a folder of the spec of their own: no run judges all of their values.
 CASES = "throughput"
@@ -49,7 +50,7 @@ class TimingOptions:
 
 
 #: The number of the way in which this suite measures, `ThroughputPlan.method`.
-METHOD = 2
+METHOD = 3
 #: What stands beside the cases and is none.
 _BESIDE = ("sizes", "tiers")
 
@@ -76,7 +77,46 @@ def check_timed() -> None:
 def planned(
     spec: Spec, wanted: Sequence[WorkerKey], selection: Selection, workers: Workers
 ) -> tuple[list[Cell], list[Offer], list[tuple[WorkerError, WorkerKey]]]:
-    """Return the cells to be timed, the offers they come from, and the workers that did not start."""
+    """Return the cells to be timed, the offers they come from, and the workers that did not start.
+
+    Of the processes those live on that have a cell to time.
+    """
+    offers, failures = _asked(spec, wanted, workers)
+    cells = list(plan(spec.cases, offers, selection, _tiers(spec)))
+    _end_idle(wanted, cells, workers)
+    return cells, offers, failures
+
+
+def planned_with_threads(
+    spec: Spec, offers: Sequence[Offer], selection: Selection, workers: Workers
+) -> tuple[list[Cell], list[Offer], list[tuple[WorkerError, WorkerKey]]]:
+    """Return the same of what takes another number of threads than there are cores: with as many as these."""
+    if "cpu" not in (selection.devices or ("cpu",)):
+        return [], [], []
+    wanted = with_as_many_as_cores(offers, cores())
+    threaded, failures = _asked(spec, wanted, workers)
+    on_cpu = replace(selection, devices=("cpu",))
+    cells = list(plan(with_threads(spec, cores()), threaded, on_cpu, _tiers(spec)))
+    _end_idle(wanted, cells, workers)
+    return cells, threaded, failures
+
+
+def _end_idle(wanted: Iterable[WorkerKey], cells: Iterable[Cell], workers: Workers) -> None:
+    """End those processes that have no cell to time."""
+    timed = {cell.key for cell in cells if can_be_timed(cell)}
+    for key in wanted:
+        if key in workers.live and key not in timed:
+            workers.end(key)
+
+
+def _tiers(spec: Spec) -> Tiers:
+    return load_tiers(spec_folder() / CASES / "tiers.yaml", [entry.case.id for entry in spec.cases])
+
+
+def _asked(
+    spec: Spec, wanted: Sequence[WorkerKey], workers: Workers
+) -> tuple[list[Offer], list[tuple[WorkerError, WorkerKey]]]:
+    """Return what those workers offer, in their order, and those that did not start."""
     by_name = {key.name: key for key in wanted}
     offers, failures = [], []
     for answer in survey(wanted, [entry.case.configuration for entry in spec.cases], workers):
@@ -89,8 +129,7 @@ def planned(
                 pass
     order = {name: position for position, name in enumerate(by_name)}
     offers.sort(key=lambda offer: order[offer.key.name])
-    tiers = load_tiers(spec_folder() / CASES / "tiers.yaml", [entry.case.id for entry in spec.cases])
-    return list(plan(spec.cases, offers, selection, tiers)), offers, failures
+    return offers, failures
 
 
 def run(options: TimingOptions) -> int:
@@ -104,6 +143,8 @@ def run(options: TimingOptions) -> int:
         cells, offers, failures = planned(spec, wanted, options.selection, workers)
         if not cells:
             raise UsageError(nothing_planned(options.selection, offers))
+        further = planned_with_threads(spec, offers, options.selection, workers)
+        cells, offers, failures = [*cells, *further[0]], [*offers, *further[1]], [*failures, *further[2]]
         with RunWriter(options.out, Judges.TIMINGS) as writer:
             _open(writer, options, cells, offers, failures)
             bandwidth = Bandwidth()
@@ -162,11 +203,13 @@ def ordered(cells: Sequence[Cell]) -> list[list[Cell]]:
     What the smallest takes tells what a call costs before it moves anything; training has most to measure, and is what
     a limit of time must not cut off.
     """
-    groups = [list(group) for _, group in itertools.groupby(cells, key=lambda cell: cell.case.id)]
+    by_case: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_case.setdefault(cell.case.id, []).append(cell)
 
     def order(group: Sequence[Cell]) -> tuple[int, bool]:
         case = group[0].case
         # As powers of two: tensors that were grown to one size differ by a part of a row.
         return round(math.log2(tensor_bytes(case.configuration))), case.performed[0].step != "train"
 
-    return sorted(groups, key=order)
+    return sorted(by_case.values(), key=order)

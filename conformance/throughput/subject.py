@@ -46,12 +46,12 @@ class Subject:
     @property
     def id(self) -> str:
         """Unique in a run, and the same in every run."""
-        return f"{self.cell.id}::{self.name}"
+        return _id(self.cell, self.name)
 
     @property
-    def row(self) -> tuple[str, str]:
-        """The column and the pass, which have one smallest case."""
-        return self.cell.column, self.name
+    def row(self) -> tuple[str, str, int | None]:
+        """The column, the pass and the number of threads, which have one smallest case."""
+        return self.cell.column, self.name, self.cell.case.threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ def _line(
 ) -> ThroughputLine:
     configuration = cell.case.configuration
     return ThroughputLine(
-        timed=f"{cell.id}::{name}",
+        timed=_id(cell, name),
         case=cell.case.id,
         implementation=cell.implementation.name,
         mode=cell.mode,
@@ -143,7 +143,13 @@ def _line(
         dtype=cast("Dtype", configuration.dtype),
         shape=configuration.shape,
         standing=standing,
+        threads=cell.case.threads,
         feature_axes=configuration.feature_axes,
         why=why,
         voided=tuple(tuple(reason.value for reason in reasons) for reasons in voids),
     )
+
+
+def _id(cell: Cell, name: PassName) -> str:
+    threads = cell.case.threads
+    return f"{cell.id}::{name}" if threads is None else f"{cell.id}::{name}::{threads}-threads"

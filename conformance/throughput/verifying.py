@@ -48,14 +48,17 @@ def accuracy(
     arrays: tuple[Array, Array | None],
     settled: Mapping[str, Any],
     features: Sequence[int],
-    references: References,
+    references: dict[int, References],
 ) -> Accuracy:
     """Return how right one call of the pass `name` was, of those features of its input and upstream gradient.
 
-    `settled` is what the worker says of it: the number of calls before it, the state before and after, and what it
-    gave. Gradients are asked of the pass that has them.
+    `settled` is what the worker says of it: whose turn it was among the inputs, which are `arrays` rolled by so many places, the
+    number of calls before it, the state before and after, and what it gave. Gradients are asked of the pass that has them.
+    `references` are kept by turn: what they keep is of one input.
     """
-    x, upstream = arrays
+    turn = settled["turn"]
+    x, upstream = (None if array is None else np.roll(array, turn, 0) for array in arrays)
+    assert x is not None
     narrow = narrowed(cell.case, len(features))
     axis = cell.case.configuration.feature_axes[0]
     (step,) = inputs_of(narrow).steps
@@ -65,7 +68,7 @@ def accuracy(
         upstream=None if upstream is None or name != "train" else np.take(upstream, features, axis),
     )
     # Inferences begin from one state, training each from its own, whose numbers nobody asks for again.
-    kept = references if isinstance(step.step, Infer) else References()
+    kept = references.setdefault(turn, References()) if isinstance(step.step, Infer) else References()
     walk = Walk(
         state={name: settled["before"].get(name, value) for name, value in inputs_of(narrow).initial.items()},
         steps=StepState(trained=settled["trained"] if isinstance(step.step, Train) else 0),

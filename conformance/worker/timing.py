@@ -6,8 +6,7 @@ pytest and pytest-benchmark. The main process sends these requests, and each get
 
     {"step": "arrays", "input": ..., "upstream": ..., "copies": n}  -> {}; the next passes are called on these arrays;
                                                                        of inference the upstream gradient is None
-    {"step": "prepare", "number": k, "pass": ..., ...}              -> seconds to construct it, of its first and second
-                                                                       call, and the memory that one call takes
+    {"step": "prepare", "number": k, "pass": ..., ...}              -> what `TimedPass.warmed` tells
     {"step": "prepared"}                                            -> {}; all passes are prepared, so the NumPy arrays
                                                                        are dropped: the passes keep the library's own
     {"step": "measure", "number": k, "seconds": s, "rounds": n}     -> pytest-benchmark's statistics of pass k, and
@@ -42,6 +41,11 @@ from conformance.worker.native import configuration_from, resolve
 
 #: Seconds for which a pass is warmed up at least; it is also called on every input at least once.
 _WARM = 0.1
+#: The calls of a warm-up whose seconds are told.
+_TOLD = 32
+#: Calls with the results before them freed, and as many with them held, at least, and for how many seconds at least: the
+#: quickest of each kind is told.
+_WAYS, _WAYS_SECONDS = 2, 0.05
 #: Calls whose results are read twice, to find results that are computed only when they are read.
 _READS = 2
 #: Copies of the input of which the fastest gives the bandwidth.
@@ -104,7 +108,8 @@ class Bench:
         inputs = self._native(implementation, configuration, request["device"])
         # An implementation's own clock measures an accelerator and is not used on the CPU.
         clock = implementation.timed.get("clock") if request["device"] != "cpu" else None
-        return TimedPass(implementation, configuration, live, inputs, request["pass"], seconds, clock)
+        device = request["device"]
+        return TimedPass(implementation, configuration, live, inputs, request["pass"], seconds, device, clock)
 
     def _native(
         self, implementation: Implementation, configuration: Configuration, device: str
@@ -130,7 +135,8 @@ class Bench:
 class TimedPass:
     """One pass of one implementation, ready to be called.
 
-    Each call uses the next input in turn, waits until the results are computed, and keeps them until the next call.
+    Each call uses the next input in turn, waits until the results are computed, and keeps them until the next call,
+    which frees them before it allocates its own, as a training loop frees its activations.
     """
 
     def __init__(
@@ -141,6 +147,7 @@ class TimedPass:
         inputs: Sequence[tuple[Any, ...]],
         name: str,
         started: float,
+        device: str,
         clock: Callable[..., float] | None,
     ) -> None:
         self.implementation, self.configuration, self.live, self.inputs = implementation, configuration, live, inputs
@@ -149,36 +156,58 @@ class TimedPass:
         self.wait, self.get = implementation.timed["wait"], implementation.timed["get"]
         #: Without a clock of the device, each call waits for its results. Such a clock waits itself, once a round.
         self.clock, self.waits = clock, clock is None
-        self.started = started
+        self.started, self.device = started, device
         self.calls = 0
         self.results: Mapping[str, Any] = {}
 
     def __call__(self) -> None:  # noqa: D102 - the docstring of the class says what a call does
+        self.results = {}
+        self.results = self._called()
+
+    def held(self) -> None:
+        """Call it as a loop does that puts new results in the place of old ones: these are freed when the new are there."""
+        self.results = self._called()
+
+    def _called(self) -> Mapping[str, Any]:
         x, upstream = self.inputs[self.calls % len(self.inputs)]
         self.calls += 1
-        self.results = {}  # freed before the next call allocates its own, as a training loop frees its activations
-        self.results = self.function(self.live, x, upstream if self.differentiates else None)
+        results: Mapping[str, Any] = self.function(self.live, x, upstream if self.differentiates else None)
         if self.waits:
-            self.wait(self.live, self.results)
+            self.wait(self.live, results)
+        return results
 
     def warmed(self) -> dict[str, Any]:
-        """Call the pass until it is warm, and return what the first calls cost.
+        """Call the pass until it is warm, and return what that cost.
 
-        That is the seconds to construct the layer, of the first call and of the second, the bytes by which one call
-        lets the process grow, and how often the library has compiled the pass (None where it does not say).
+        start         seconds to construct the layer
+        first         of the first call
+        second        of the second
+        calls         of each call so far, the first and the second among them, as far as they are told
+        freed, held   of the quickest warm call with the results before it freed, and with them held until it has its own
+        ways          how many calls that were, and under `conditions` what `Watch` noted meanwhile
+        peak          bytes by which one call lets the process grow; None on an accelerator, which has its own memory
+        compilations  how often the library has compiled the pass; None where it does not say
         """
-        first, second = self._timed(), self._timed()
+        calls = [self._timed(), self._timed()]
         end = time.perf_counter() + _WARM
-        calls = 2
-        while calls < len(self.inputs) or time.perf_counter() < end:
-            self()
-            calls += 1
-        compilations, grown = self.implementation.compilations, peak(self._timed)
+        while len(calls) < len(self.inputs) or time.perf_counter() < end:
+            calls.append(self._timed())
+        ways: list[tuple[float, float]] = []
+        with Watch() as watch:
+            while len(ways) < _WAYS or sum(map(sum, ways)) < _WAYS_SECONDS:
+                ways.append((self._timed(), self._timed(self.held)))
+        compilations = self.implementation.compilations
+        self.results = {}  # what one call takes has its results in it
+        grown = peak(self._timed) if self.device == "cpu" else None
         self.results = {}  # a pass that is not being measured must not keep memory from the others
         return {
             "start": self.started,
-            "first": first,
-            "second": second,
+            "first": calls[0],
+            "second": calls[1],
+            "calls": calls[:_TOLD],
+            "freed": min(freed for freed, _ in ways),
+            "held": min(held for _, held in ways),
+            "ways": {"rounds": 2 * len(ways), "conditions": watch.noted},
             "peak": grown,
             "compilations": None if compilations is None else compilations(self.live),
         }
@@ -218,9 +247,9 @@ class TimedPass:
         stored = self.implementation.state(self.live)
         return {name: self._cut(np.asarray(value), features) for name, value in stored.items()}
 
-    def _timed(self) -> float:
+    def _timed(self, call: Callable[[], None] | None = None) -> float:
         started = time.perf_counter()
-        self()
+        (call or self)()
         self.wait(self.live, self.results)
         return time.perf_counter() - started
 

@@ -224,6 +224,9 @@ class Rehearsed:
             if step is not None and not isinstance(step, Spy):
                 live.real.step = Spy(step, functools.partial(self.look, live.device))
             result = self.row.steps[kind](live.real, *arguments, **further)
+            if kind == "infer" and not further and arguments[1] is not None:
+                # Without an upstream gradient, of which every question has one, a row may go another way.
+                self.row.steps[kind](live.real, arguments[0], None)
             if kind == "reload":
                 live.real = result
             self.look(live.device, f"after {kind}", live.real)
@@ -239,7 +242,7 @@ class Rehearsed:
         timed, device = self.row.timed, live.device
         x, upstream = timed["put"](x, device), None if upstream is None else timed["put"](upstream, device)
         self.look(device, "put", (x, upstream))
-        for name in ("infer",) if kind == "infer" else ("train_forward", "train"):
+        for name in ("infer", "infer_into") if kind == "infer" else ("train_forward", "train"):
             if name in timed and (name != "train" or upstream is not None):
                 results = timed[name](live.real, x, upstream if name == "train" else None)
                 self.look(device, f"of the timed {name}", (results, live.real))

@@ -129,6 +129,22 @@ def test_a_case_of_the_spec_is_judged_by_its_steps() -> None:
     assert [step.number for step in judgement.steps if not step.verdict.agrees] == [3, 4]
 
 
+def test_of_a_step_that_must_be_refused_nothing_is_given() -> None:
+    case = next(found.case for found in api.load_spec().cases if found.case.id == "misfit.layer/four-for-three")
+    inputs = api.case_inputs(case)
+    gamma, beta = (inputs.initial[name] for name in ("gamma", "beta"))
+
+    def rows(x: Array) -> Array:
+        deviation = x - x.mean(1, keepdims=True)
+        return np.asarray(gamma * deviation / np.sqrt(x.var(1, keepdims=True) + np.float32(1e-3)) + beta)
+
+    given = [step.input for step in inputs.steps if step.input is not None]
+    outputs = [{"output": rows(given[0])}, {}, {}, {"output": rows(given[3])}]
+    assert api.judge(case, inputs, outputs).verdict.agrees
+    outputs[1] = {"output": given[1]}
+    assert api.judge(case, inputs, outputs).verdict == "deviates"
+
+
 def test_a_case_without_moving_values_starts_each_step_from_the_references_own() -> None:
     """An inference after training is judged by the moving values that the reference has then."""
     case = next(found.case for found in api.load_spec().cases if found.case.id == "moving.correction")

@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from msgspec import UNSET
 
 from conformance.answers import safetensors
 from conformance.answers.protobuf import fields
@@ -76,6 +77,20 @@ def test_inputs_are_written_without_a_loss() -> None:
         assert inputs.input is not None
         values = [float.fromhex(str(text)) for text in step.arrays["input"].values or ()]
         assert values == inputs.input.reshape(-1).tolist()
+
+
+def test_a_step_that_must_be_refused_says_so_and_leaves_the_state() -> None:
+    (entry,) = [located for located in spec().cases if located.case.id == "misfit.images/features-last"]
+    fits, wrong, *_ = vector_of(entry)[0].steps
+    assert (fits.refused, wrong.refused) == (UNSET, "wrong size")
+    assert set(wrong.expected) == set(wrong.before)
+    assert wrong.arrays["input"].shape == (4, 5, 5, 1)
+
+
+def test_whole_numbers_are_written_as_such() -> None:
+    (entry,) = [located for located in spec().cases if located.case.id == "whole.images/features-first"]
+    (first, _), tensors = vector_of(entry)[0].steps, vector_of(entry)[1]
+    assert (first.arrays["input"].dtype, tensors) == ("uint8", {})
 
 
 def test_another_dialect_is_there_with_its_numbers() -> None:

@@ -18,6 +18,8 @@ NUMPY = f"{ROOT / 'adapters' / 'numpy' / 'batch_norm.py'}:ADAPTER"
 SLOW = f"{ROOT / 'tests' / 'faults' / 'slow.py'}:ADAPTER"
 DYING = f"{ROOT / 'tests' / 'faults' / 'dying.py'}:ADAPTER"
 LEAKING = f"{ROOT / 'tests' / 'faults' / 'leaking.py'}:ADAPTER"
+PLANTED = f"{ROOT / 'tests' / 'faults' / 'planted.py'}:ADAPTER"
+VERSIONED = f"{ROOT / 'tests' / 'faults' / 'versioned.py'}:ADAPTER"
 CASES = """
 - id: own.row
   title: One train step of a layer
@@ -41,18 +43,18 @@ def write_cases(folder: Path, decays: str = "0.5, 0.75, 0.9", rows: int = 4) -> 
     return file
 
 
-def started(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """Start `conformance run` with those words in that folder."""
-    command = [sys.executable, "-P", "-m", "conformance", "run", *words]
+def started(folder: Path, *words: str, command: str = "run") -> subprocess.Popen[str]:
+    """Start `conformance run`, or another command, with those words in that folder."""
+    everything = [sys.executable, "-P", "-m", "conformance", command, *words]
     # The folders of packages, as this process has them: a worker of Dask inherits them too.
     return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ)
+        everything, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ)
     )
 
 
-def ran(folder: Path, *words: str) -> tuple[int, str]:
-    """Return exit code and output of `conformance run` with those words in that folder."""
-    process = started(folder, *words)
+def ran(folder: Path, *words: str, command: str = "run") -> tuple[int, str]:
+    """Return exit code and output of `conformance run`, or another command, with those words in that folder."""
+    process = started(folder, *words, command=command)
     output, _ = process.communicate(timeout=240)
     return process.returncode, output
 

@@ -38,7 +38,9 @@ class AtOnce:
     def workers(self) -> dict[str, Any]:
         return self.there
 
-    def send(self, task: Any, raw: bytes, needs: Mapping[str, float], preferred: str | None = None) -> str:
+    def send(
+        self, task: Any, raw: bytes, needs: Mapping[str, float], preferred: str | None = None, among: Any = None
+    ) -> str:
         answer = {"describe": tasks.answer_to, "perform": tasks.reply_to}[task.__name__](raw, lambda: self.bench)
         name = f"{task.__name__}-{len(raw)}-{id(raw)}-{len(self.ended)}"
         changed = self.change(answer) if task.__name__ == "perform" else answer
@@ -107,7 +109,7 @@ def test_cells_that_were_lost_with_their_workers_are_named_with_what_to_do(ready
 
 def test_when_no_worker_is_left_the_run_does_not_wait_for_ever(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
     performer, cells, judging, there = ready
-    monkeypatch.setattr(cluster, "_PATIENCE", -1.0)
+    monkeypatch.setattr(cluster, "PATIENCE", -1.0)
     there.there = {}
     with pytest.raises(SuiteError, match="lost 2 cells"):
         list(performer.perform(cells, judging))

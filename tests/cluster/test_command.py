@@ -68,9 +68,7 @@ def test_an_address_without_a_scheduler_is_one_line(tmp_path: Path) -> None:
             assert ended.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "words", [("--python", "torch=x"), ("--workers", "2"), ("--profile",), ("--unbuilt", "torch=x")]
-)
+@pytest.mark.parametrize("words", [("--python", "torch=x"), ("--workers", "2"), ("--profile",)])
 def test_what_is_of_this_machine_is_refused_beside_a_scheduler(words: tuple[str, ...], tmp_path: Path) -> None:
     ended = inside("run", "--scheduler", "tcp://127.0.0.1:1", *words, folder=tmp_path)
     assert ended.returncode == 2

@@ -59,6 +59,10 @@ def test_a_worker_of_another_suite_or_of_none_is_one_line(theirs: Any, told: str
     assert "\n" not in str(refused.value)
 
 
+def test_a_worker_that_is_lost_while_it_is_asked_is_none_of_another_suite() -> None:
+    connected({"tcp://a:1": suite(), "tcp://b:1": OSError("Stream is closed")}).check_suites()
+
+
 def test_a_scheduler_that_is_gone_is_told_with_what_to_do() -> None:
     assert connected({"tcp://a:1": suite()}).workers() == {"tcp://a:1": {"TORCH": 1.0}}
     with pytest.raises(SuiteError, match="tcp://there:1: the scheduler is gone; --resume completes the run"):

@@ -56,9 +56,11 @@ def batch_of(described: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         "suite": suite(),
-        "worker": {"name": "numpy", "adapter": "numpy/batch_norm.py", "attribute": "ADAPTER"},
-        "offer": narrowed(described, frozenset({"numpy.BatchNorm"})),
-        "sources": digest_of_texts(described["sources"]),
+        "promise": {
+            "worker": {"name": "numpy", "adapter": "numpy/batch_norm.py", "attribute": "ADAPTER"},
+            "offer": narrowed(described, frozenset({"numpy.BatchNorm"})),
+            "sources": digest_of_texts(described["sources"]),
+        },
         "cases": [case],
         "cells": [{"case": 0, "implementation": "numpy.BatchNorm", "mode": "eager", "device": "cpu"}],
         "bounds": {"start": 60.0, "cell": 60.0, "memory": 2**33},
@@ -84,10 +86,13 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "another key": (lambda batch: batch.update(code="import os"), "unknown field `code`"),
     "another suite": (lambda batch: batch.update(suite="0.0.1 0"), "and the run has 0.0.1"),
     "other sources": (lambda batch: batch.update(suite=suite()[:-1] + "~"), "has other sources, adapters or spec"),
-    "a file": (lambda batch: batch["worker"].update(adapter="/tmp/mine.py"), "has no worker 'numpy' of /tmp/mine.py"),
-    "another text": (lambda batch: batch.update(sources="0"), "another text of its adapter"),
+    "a file": (
+        lambda batch: batch["promise"]["worker"].update(adapter="/tmp/mine.py"),
+        "has no worker 'numpy' of /tmp/mine.py",
+    ),
+    "another text": (lambda batch: batch["promise"].update(sources="0"), "another text of its adapter"),
     "another version": (
-        lambda batch: batch["offer"]["versions"].update(numpy="0.1"),
+        lambda batch: batch["promise"]["offer"]["versions"].update(numpy="0.1"),
         "and the run was planned by 0.1",
     ),
     "no case": (lambda batch: batch["cells"][0].update(case=7), "is of no case"),
@@ -99,7 +104,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "an id with a path": (lambda batch: batch["cases"][0].update(id="../own"), "id"),
     "no clause": (lambda batch: batch["cases"][0].update(clauses=["99.9"]), "no clause"),
     "for ever": (lambda batch: batch["bounds"].update(cell=1e300), "<= 86400.0"),
-    "no offer": (lambda batch: batch.update(offer=[]), "Expected `object`, got `array`".lower()),
+    "no offer": (lambda batch: batch["promise"].update(offer=[]), "Expected `object`, got `array`".lower()),
     "no cells": (lambda batch: batch.update(cells=[]), "length >= 1"),
 }
 

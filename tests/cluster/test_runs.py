@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,6 @@ from conformance.verdict import Standing, Verdict
 from tests.cluster.loopback import DYING, LEAKING, NUMPY, SLOW, ran, records, started, told, write_cases
 
 pytest.importorskip("distributed")
-
-
-@pytest.fixture(name="cluster", scope="module")
-def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    before = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("cluster"))
-    try:
-        with LocalCluster(2, {}, [DYING, LEAKING, SLOW]) as cluster:
-            yield cluster
-    finally:
-        os.chdir(before)
 
 
 @pytest.fixture(name="undisturbed", scope="module")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import random
+from collections.abc import Mapping
 from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conformance.compare.cells import STANDS
 from conformance.compare.comparison import compare
@@ -17,6 +19,7 @@ from conformance.json_text import text_of
 from conformance.publish.schemas import comparison_schema
 from conformance.runfile.results import results_of
 from conformance.verdict import Verdict
+from tests.drawing import drawn
 from tests.run_lines import FLAX, TORCH, environment_line, record_line, run_of, strict
 from tests.run_pairs import DEVIATES, PAIRS
 from tests.runs_with_reasons import run_with
@@ -262,21 +265,60 @@ def test_a_run_against_itself_has_no_change() -> None:
                 assert found.same == found.compared == len(results.cells)
 
 
-def test_the_order_of_the_records_changes_nothing() -> None:
+#: Some cells of a run: verdict and score, by the number of the case.
+RECORDS = st.dictionaries(
+    st.integers(0, 12),
+    st.tuples(st.sampled_from([verdict.value for verdict in Verdict]), st.sampled_from([0.1, 0.15, 0.4, 5.0, "NaN"])),
+    min_size=1,
+)
+#: What a change is the other way round. What could not be told before is no loss where it is wrong now.
+REVERSED = {
+    Kind.WORSE: {Kind.BETTER},
+    Kind.BETTER: {Kind.WORSE, Kind.OTHERWISE},
+    Kind.OTHERWISE: {Kind.OTHERWISE, Kind.BETTER},
+    Kind.MOVED: {Kind.MOVED},
+    Kind.STATUS: {Kind.STATUS},
+    Kind.INEXACT: {Kind.EXACT},
+    Kind.EXACT: {Kind.INEXACT},
+    Kind.DRIFT: {Kind.STEADIER},
+    Kind.STEADIER: {Kind.DRIFT},
+}
+
+
+def records(told: Mapping[int, tuple[str, Any]]) -> list[Any]:
+    return [record_line(verdict, score, of=f"a.{number}") for number, (verdict, score) in told.items()]
+
+
+def written(base: list[Any], new: list[Any]) -> str:
+    return text_of(compare(results_of([run_of(*base)]), results_of([run_of(*new)])))
+
+
+def kinds(found: Comparison) -> dict[str, Kind]:
+    return {cell.case: cell.kind for change in found.changes for cell in change.cells}
+
+
+@drawn(4)
+@given(RECORDS, RECORDS)
+def test_compared_the_other_way_round_the_same_cells_changed_the_other_way(base: Any, new: Any) -> None:
+    base = {**base, 13: ("exact", 0.1)}
+    new = {**new, 13: ("exact", 0.1)}
+    one, other = (results_of([run_of(*records(side))]) for side in (base, new))
+    there, back = compare(one, other), compare(other, one)
+    assert kinds(there).keys() == kinds(back).keys()
+    assert all(kinds(back)[cell] in REVERSED[kind] for cell, kind in kinds(there).items())
+    assert {case for gone in there.vanished for case in gone.cases} == {f"a.{number}" for number in base.keys() - new}
+    assert (there.same, there.compared) == (back.same, back.compared)
+
+
+@drawn()
+@given(RECORDS, RECORDS, st.randoms(use_true_random=False))
+def test_the_order_of_the_records_changes_nothing(base: Any, new: Any, order: Any) -> None:
     """The same two runs are the same bytes."""
-    verdicts = [verdict.value for verdict in Verdict]
-    random.seed(3)
-
-    def drawn(seed: int) -> list[Any]:
-        draw = random.Random(seed)
-        return [record_line(draw.choice(verdicts), draw.choice([0.1, 0.4, 5.0, "NaN"]), of=f"a.{n}") for n in range(60)]
-
-    base, new = drawn(1), drawn(2)
-    first = text_of(compare(results_of([run_of(*base)]), results_of([run_of(*new)])))
-    random.shuffle(base)
-    random.shuffle(new)
-    lines = [run_of(*records) for records in (base, new)]
-    assert text_of(compare(results_of(lines[:1]), results_of(lines[1:]))) == first
+    sides = [records({**side, 13: ("exact", 0.1)}) for side in (base, new)]
+    first = written(*sides)
+    for side in sides:
+        order.shuffle(side)
+    assert written(*sides) == first
 
 
 @pytest.mark.parametrize("name", PAIRS)

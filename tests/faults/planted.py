@@ -20,6 +20,7 @@ from tests.faults.planting import (
     conditions,
     edges,
     gradients,
+    inputs,
     memory,
     moving,
     normalizing,
@@ -33,7 +34,7 @@ PROCESSES: list[dict[str, Any]] = [{"name": "planted", "group": None, "environme
 
 PLANTED = tuple(
     fault
-    for module in (statistics, moving, normalizing, parameters, memory, gradients, edges, steps, conditions)
+    for module in (statistics, moving, normalizing, parameters, memory, gradients, edges, steps, conditions, inputs)
     for fault in module.FAULTS
 )
 NOTHING = Fault("nothing", "Nothing is wrong.", None)

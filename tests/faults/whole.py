@@ -69,11 +69,11 @@ def call(configuration: Configuration) -> Call:
 def start(
     native: Any, configuration: Configuration, state: Quantities, mode: str, device: str, fault: Fault
 ) -> SimpleNamespace:
-    return SimpleNamespace(moments=fault.moments, dtype=configuration.options["input_dtype"])
+    return SimpleNamespace(moments=fault.moments)
 
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
-    mean, variance = live.moments(x.astype(live.dtype))
+    mean, variance = live.moments(x)
     return {"batch_mean": mean, "batch_variance": variance}
 
 

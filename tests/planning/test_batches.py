@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.planning.batches import batches
+from conformance.planning.batches import batches, within
 from conformance.planning.costs import Costs
 from conformance.planning.plan import Cell
 from conformance.planning.shards import by_signature
@@ -49,3 +49,24 @@ def test_batches_cost_about_the_same() -> None:
     costs = [batch.cost for batch in cut]
     assert len(cut) > 4
     assert max(costs[:-1]) < 2 * min(costs[:-1])
+
+
+def test_a_batch_holds_no_more_bytes_than_it_may_but_for_a_case_that_has_more_alone() -> None:
+    """All of one signature, which would otherwise be one batch."""
+    planned = cells([(0, 0, 1)] * 40)
+    most = 3 * bytes_of(planned[0])
+    cut = batches(planned, Costs(), 1, most)
+    assert [one.id for batch in cut for one in batch.cells] == [one.id for one in planned]
+    assert max(sum(map(bytes_of, batch.cells)) for batch in cut) <= most
+    assert len(cut) < len(planned)
+    assert [len(batch.cells) for batch in batches(planned[:2], Costs(), 1, 1)] == [1, 1]
+
+
+def test_what_is_tried_again_is_cut_in_the_same_way() -> None:
+    planned = cells([(0, 0, 1)] * 5)
+    assert [len(part) for part in within(planned, 2 * bytes_of(planned[4]))] == [2, 2, 1]
+    assert within([]) == []
+
+
+def bytes_of(one: Cell) -> int:
+    return len(one.case.model_dump_json(exclude_defaults=True))

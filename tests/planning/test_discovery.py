@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conformance.errors import UsageError
 from conformance.planning import discovery
-from conformance.planning.discovery import WorkerKey, keys, limited, processes
+from conformance.planning.discovery import WorkerKey, keys, limited, one_thread, processes
 from conformance.runfile.ladder import DTYPES
 from conformance.spec.locations import adapter_files, root
+from tests.cells import key as process
 
 PROCESSES = """PROCESSES = [
     {"name": "own", "group": "torch", "environment": {"B": "2", "A": "1"}, "dtypes": ["float64"]},
@@ -204,3 +206,27 @@ def test_an_adapter_file_named_after_a_library_never_shadows_it(tmp_path: Path) 
 def test_the_shipped_adapters_are_on_no_path() -> None:
     code = f"import sys, conformance.planning.discovery as r; r.keys({{}}); assert {str(root() / 'adapters')!r} not in sys.path"
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
+
+
+def test_a_process_may_be_limited_to_one_thread() -> None:
+    limited = one_thread(process(limits=(("OMP_NUM_THREADS", "{threads}"),), environment=(("A", "1"),)))
+    assert dict(limited.environment) == {"A": "1", "OMP_NUM_THREADS": "1"}
+
+
+def test_it_remains_the_process_that_plans_and_logs_know() -> None:
+    whole = process(limits=(("OMP_NUM_THREADS", "{threads}"),))
+    assert replace(one_thread(whole), environment=()) == whole
+
+
+def test_a_process_whose_threads_nothing_limits_stays_as_it_is() -> None:
+    assert one_thread(process()) == process()
+
+
+def test_a_process_of_one_thread_is_told_from_one_whose_threads_a_case_names() -> None:
+    whole = process(limits=(("OMP_NUM_THREADS", "{threads}"),))
+    assert [each.is_single for each in (whole, one_thread(whole), limited(whole, 1), process())] == [
+        False,
+        True,
+        False,
+        False,
+    ]

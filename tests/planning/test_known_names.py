@@ -101,7 +101,13 @@ def _library(tmp_path: Path) -> Path:
 )
 def test_a_file_is_asked_only_where_its_names_fit(library: Path, glob: str, file: str, may: bool) -> None:
     assert may_hold(library / file, [glob]) is may
+    assert may_hold(library / file, ["no.such.*", glob]) is may
 
 
 def test_every_file_is_asked_where_nothing_is_selected(library: Path) -> None:
     assert may_hold(library / "function.py", [])
+
+
+def test_a_file_is_held_against_every_glob(library: Path) -> None:
+    """The last of several may be the one that matches."""
+    assert may_hold(library / "function.py", ["two.*", "one.function"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import re
 import sys
 from collections.abc import Callable
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conformance import cli
-from conformance.dialect import Dialect
 from conformance.errors import SuiteError
 from conformance.operations import OPERATIONS, batch_norm, centering, moving, operation
 from conformance.operations.batch_norm import reference
@@ -25,9 +25,11 @@ from conformance.precision import Extended, extended, precision
 from conformance.reference import computed as requests
 from conformance.reference import crosscheck, inputs
 from conformance.reference.crosscheck import ALLOWED, Comparison, Disagreement, Summary, compare
+from conformance.search.cases import cases
 from conformance.spec.case import Case
 from tests import shipped as shipped_spec
 from tests.cells import FREEZE, INFER, RELOAD, SGD, TRAIN, case
+from tests.drawing import drawn, fails
 from tests.situations import situation
 
 UNFREEZE: dict[str, Any] = {"step": "unfreeze"}
@@ -76,52 +78,44 @@ def test_a_frozen_centering_is_compared_with_inference() -> None:
     assert {each.quantity for each in found if each.step == 2} == {"output", "grad_input", "moving_mean"}
 
 
-def draw(seed: int) -> tuple[Case, Dialect]:
-    """A case of three steps and a dialect, both at random."""
-    pick = random.Random(seed).choice
-    count, op = pick([0, 1, 2, 3, 8, 33]), pick(["batch_norm", "batch_norm", "batch_norm", "centering"])
-    inputs = [
-        {"kind": "normal", "mean": pick([0.0, 100.0]), "std": pick([1.0, 1e-3]), "feature_octaves": pick([0, 5])},
-        {"kind": "ill_conditioned", "ratio": pick([16.0, 2.0**26])},
-        {"kind": "uniform", "low": -1.0, "high": 2.0},
-        {"kind": "constant", "value": pick([0.0, 0.1])},
-    ]
-    steps = [
-        {
-            "step": pick(["train", "train", "infer"]),
-            "input": {**chosen, **({} if chosen["kind"] == "constant" else {"seed": seed + number})},
-            "upstream": {"kind": "normal", "seed": seed + 50 + number, "mean": pick([0.0, 0.5])},
-        }
-        for number, chosen in enumerate([pick(inputs), pick(inputs), pick(inputs)])
-    ]
-    made = case(
-        *steps,
-        op=op,
-        shape=[count, 2],
-        dtype=pick(["float64", "float64", "float32", "bfloat16"]),
-        decay=pick([0.0, 0.5, 0.9, 1.0]),
-        epsilon=pick([0.0, 1e-12, 1e-3, 1.0]),
-        initial={"moving_mean": {"kind": "ramp", "start": -0.3, "step": 0.7}},
-    )
-    dialect = Dialect(
-        normalizing_correction=pick([0, 1]),
-        moving_correction=pick([0, 1]),
-        update=pick(["exponential", "zero_debiased", "first_batch", "cumulative", "merge", "none"]),
-        normalizes_with=pick(["batch", "batch", "moving_before", "moving_after"]),
-        single_value=pick(["zero_variance", "identity", "error"]),
-    )
-    return made, dialect
+FIELDS: dict[str, Any] = {
+    "normalizing_correction": st.sampled_from((0, 1)),
+    "moving_correction": st.sampled_from((0, 1)),
+    "update": st.sampled_from(("exponential", "zero_debiased", "first_batch", "cumulative", "merge", "none")),
+    "normalizes_with": st.sampled_from(("batch", "batch", "moving_before", "moving_after")),
+    "single_value": st.sampled_from(("zero_variance", "identity", "error")),
+}
+#: The operations that are batch normalization, or of its moving values, in any dialect.
+IN_DIALECTS = ("batch_norm", "centering")
 
 
-def test_the_references_agree_in_every_dialect() -> None:
-    """Hundreds of random cases, each in a dialect of its own."""
-    met = set()
-    for seed in range(0, 30_000, 100):
-        made, dialect = draw(seed)
-        met |= {dialect.update, dialect.normalizes_with, dialect.single_value}
-        bad = [each for each in compare(made, dialect) if not each.agrees]
-        assert not bad, (seed, dialect, bad[0])
-    assert len(met) == 12
+@drawn(4)
+@given(cases(tuple(OPERATIONS)))
+def test_the_references_agree_on_a_drawn_case_of_any_operation(made: Case) -> None:
+    if crosscheck.small_enough(made):
+        assert crosscheck.crosscheck(made) == []
+
+
+DIALECTS = (cases(IN_DIALECTS), st.fixed_dictionaries(FIELDS))
+
+
+def agrees(made: Case, fields: dict[str, Any]) -> None:
+    dialect = replace(OPERATIONS[made.op].dialect, **fields)
+    if crosscheck.small_enough(made):
+        assert [each for each in compare(made, dialect) if not each.agrees] == []
+
+
+@drawn(4)
+@given(*DIALECTS)
+def test_the_references_agree_in_every_dialect(made: Case, fields: dict[str, Any]) -> None:
+    agrees(made, fields)
+
+
+def test_a_drawn_case_shows_a_fault_of_the_first_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decay weighs the new value where the average is an exponential one: the property above is red."""
+    right = moving.moved
+    monkeypatch.setattr(reference, "moved", lambda old, batch, weight: right(batch, old, weight))
+    assert fails(agrees, *DIALECTS)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
+from typing import Any
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from conformance.regression.bisection import Answer, Found, bisect
+from conformance.regression.bisection import Answer, bisect
+from tests.drawing import drawn
 
 
 def probing(first: int, untestable: Collection[int] = ()) -> tuple[Callable[[int], Answer], list[int]]:
@@ -22,11 +26,26 @@ def probing(first: int, untestable: Collection[int] = ()) -> tuple[Callable[[int
     return probe, asked
 
 
-@pytest.mark.parametrize("last", range(1, 20))
-def test_the_first_version_that_changed_is_found_wherever_it_is(last: int) -> None:
-    for first in range(1, last + 1):
-        probe, _ = probing(first)
-        assert bisect(range(last + 1), probe) == Found(last=first - 1, first=first, untestable=())
+@st.composite
+def rows(draw: Any) -> tuple[int, int, set[int]]:
+    """Draw the last version of a row, the first that has changed, and those between the ends that tell nothing."""
+    last = draw(st.integers(1, 40))
+    within = st.integers(1, last - 1) if last > 1 else st.nothing()
+    return last, draw(st.integers(1, last)), draw(st.sets(within))
+
+
+@drawn(4)
+@given(rows())
+def test_the_change_is_between_two_versions_that_tell_or_hidden_by_those_that_do_not(row: Any) -> None:
+    last, first, untestable = row
+    probe, asked = probing(first, untestable)
+    found = bisect(range(last + 1), probe)
+    assert found.last < first <= found.first
+    assert {*found.untestable} == {*range(found.last + 1, found.first)} <= untestable
+    assert not {found.last, found.first} & untestable
+    assert len(asked) == len(set(asked))
+    assert not {0, last} & {*asked}
+    assert untestable or len(asked) <= math.ceil(math.log2(last))
 
 
 def test_as_many_versions_are_asked_as_halving_needs_and_the_ends_are_not() -> None:
@@ -34,15 +53,3 @@ def test_as_many_versions_are_asked_as_halving_needs_and_the_ends_are_not() -> N
     bisect(range(65), probe)
     assert len(asked) == 6
     assert not {0, 64} & {*asked}
-
-
-@pytest.mark.parametrize("first", range(1, 10))
-@pytest.mark.parametrize("untestable", [{4}, {3, 4, 5}, {1, 2}, {7, 8}, {1, 3, 5, 7}, {*range(1, 9)}])
-def test_versions_that_tell_nothing_are_passed_over_and_named_where_they_hide_the_change(
-    first: int, untestable: set[int]
-) -> None:
-    probe, asked = probing(first, untestable)
-    found = bisect(range(10), probe)
-    assert found.last < first <= found.first
-    assert {*found.untestable} == {*range(found.last + 1, found.first)} <= untestable
-    assert len(asked) == len(set(asked))

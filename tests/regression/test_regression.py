@@ -66,6 +66,7 @@ def _world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             environments: Sequence[Environment],
             selection: Sequence[str],
             reached: Callable[[int, int], None],
+            scheduler: str | None,
         ) -> bool:
             (environment,) = environments
             version = environment.versions["torch"] if isinstance(environment, Built) else environment.log.name

@@ -8,8 +8,9 @@ import pytest
 from packaging.version import Version
 
 from conformance.errors import UsageError
+from conformance.regression.every import Every
 from conformance.regression.pins import NightlyBuilds
-from conformance.regression.releases import Every, newest_nightly, specified, thinned
+from conformance.regression.releases import newest_nightly, specified, thinned
 from tests.tiny_wheels import write_wheel
 
 RELEASES = tuple(map(Version, ("0.9.0", "0.9.1", "0.10.0", "0.10.1", "1.0.0", "1.0.1", "2.0.0rc1")))
@@ -29,6 +30,17 @@ def test_a_row_is_thinned_to_the_newest_of_each_release_and_then_to_the_last(
     asked: str, every: Every, last: int | None, row: list[str]
 ) -> None:
     assert [str(version) for version in thinned(RELEASES, specified(asked), every, last)] == row
+
+
+def test_an_index_of_nights_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Pip goes on with what other places have, and says so in a warning alone."""
+    write_wheel(tmp_path, "layers", "1.0")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    builds = NightlyBuilds(distribution="layers", index="http://127.0.0.1:1/nights")
+    with pytest.raises(UsageError, match=r"in http://127\.0\.0\.1:1/nights; pip could not reach all that it asked"):
+        newest_nightly(builds)
 
 
 def test_a_range_that_holds_nothing_is_refused_with_the_newest_that_there_are() -> None:

@@ -14,9 +14,9 @@ from conformance.compare.values import Policy
 from conformance.errors import UsageError
 from conformance.regression import row, version
 from conformance.regression.environments import Built, Environment, Unbuilt
+from conformance.regression.every import Every
 from conformance.regression.history_text import course
 from conformance.regression.pins import Nightly, NightlyBuilds, Pins, Released, Source, source
-from conformance.regression.releases import Every
 from conformance.regression.row import Span, nightly_builds, run_row, versions_of
 from conformance.regression.version import Asked
 from tests.regression.test_following import RIGHT, WRONG
@@ -51,7 +51,11 @@ def _index(monkeypatch: pytest.MonkeyPatch) -> None:
         return Built(group=pins.group, python=Path(str(at)), kept="as pinned", versions=versions, seconds=0.0)
 
     def run_cells(
-        file: Path, environments: Sequence[Environment], selection: Sequence[str], reached: Callable[[int, int], None]
+        file: Path,
+        environments: Sequence[Environment],
+        selection: Sequence[str],
+        reached: Callable[[int, int], None],
+        scheduler: str | None,
     ) -> bool:
         (environment,) = environments
         at = environment.versions["torch"] if isinstance(environment, Built) else "2"
@@ -73,7 +77,9 @@ def test_a_row_tells_in_which_version_a_finding_began_and_what_did_not_install(
     assert [course(finding) for finding in history.findings] == ["began in 3, or in 2, which cannot tell"]
     assert not history.regression  # the newest version is as the one before it
     assert sorted(path.name for path in asked.out.iterdir()) == ["1.jsonl", "2.jsonl", "3.jsonl", "4.dev1.jsonl"]
-    assert "torch 2, environment torch: not built: ERROR: no such version" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.startswith("torch 1, 2, 3, 4.dev1: environments torch, up to 4 at a time\n")
+    assert "torch 2, environment torch: not built: ERROR: no such version" in told
 
 
 def test_what_is_no_release_ends_a_row(tmp_path: Path) -> None:

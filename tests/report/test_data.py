@@ -13,7 +13,7 @@ from conformance.report.index import index, words
 from conformance.report.shards import shards
 from conformance.report.site import site
 from conformance.runfile.structs import FirstTry
-from tests.report_lines import HOSTILE, case, quantity, record, report_of, run
+from tests.report_lines import HOSTILE, case, quantity, record, report_of, run, whole
 from tests.run_lines import FLAX, record_line
 
 
@@ -25,9 +25,8 @@ def flax(verdict: str, status: str = "passed", *, of: str = "a.one") -> dict[str
 def test_the_data_cannot_end_their_element() -> None:
     """They hold no character that HTML or an older script reads."""
     made = report_of(run(record("crashed", "failed", diagnosis=HOSTILE), cases=(case(title=HOSTILE),)))
-    files = {
-        path: text.decode() for path, text in site(made, {"results": json.dumps([HOSTILE])}) if path.startswith("data/")
-    }
+    documents = {"results": json.dumps([HOSTILE], ensure_ascii=False).encode()}
+    files = {path: whole(pieces).decode() for path, pieces in site(made, documents) if path.startswith("data/")}
     assert set(files) == {
         "data/cases-0.js",
         "data/causes.js",

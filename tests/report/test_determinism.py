@@ -12,12 +12,12 @@ import pytest
 
 from conformance.report.determinism import Bits, determinism
 from conformance.report.model import build
+from conformance.runfile.gathering import cell_of
 from conformance.runfile.observed import Column, RecordedCell
 from conformance.runfile.reading import read
 from conformance.runfile.run import Run
 from conformance.runfile.structs import CaseLine, EnvironmentLine
 from conformance.spec.locations import root
-from conformance.verdict import Standing, Verdict
 from tests.many_cells import decoded
 from tests.run_lines import case_line, record_line
 
@@ -41,15 +41,10 @@ def cell(
     quantities = [{"quantity": each, "verdict": "conforms", "bits": digest} for each, digest in bits.items()]
     step = {"number": 1, "kind": "train", "verdict": "conforms", "expected": True, "quantities": quantities}
     line = record_line(of=name, again=again, steps=[{**step, "message": message}])
-    return RecordedCell(
-        id=f"{name}::{column.name}",
-        case=msgspec.convert({"kind": "case", **case_line(name, **told_of)}, CaseLine),
-        column=column,
-        environment="one" if threads else "free",
-        verdict=Verdict.CONFORMS,
-        standing=Standing.AGREES,
-        record=decoded("record", line),
-        causes={},
+    return cell_of(
+        msgspec.structs.replace(decoded("record", line), environment="one" if threads else "free"),
+        msgspec.convert({"kind": "case", **case_line(name, **told_of)}, CaseLine),
+        column,
     )
 
 

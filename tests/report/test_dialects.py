@@ -10,9 +10,9 @@ import pytest
 
 from conformance.dialect import OBSERVED
 from conformance.report.probes import ObservedField, probed
+from conformance.runfile.gathering import cell_of
 from conformance.runfile.observed import Column, RecordedCell
 from conformance.runfile.structs import CaseLine, DeclaredField, EnvironmentLine, RecordedOffer
-from conformance.verdict import Standing, Verdict
 from tests.many_cells import decoded
 from tests.run_lines import case_line, configuration, record_line
 
@@ -40,16 +40,8 @@ def cell(
     record = record_line(verdict, of=f"{family}.one", observed=dict(observed), steps=[step] if message else [])
     asked = configuration(shape=[2] * rank, parameter_dtype=dtype)
     case = case_line(f"{family}.one", op=op, configuration=asked)
-    return RecordedCell(
-        id=f"{family}.one::x-eager-cpu",
-        case=msgspec.convert({"kind": "case", **case}, CaseLine),
-        column=COLUMN,
-        environment="x",
-        verdict=Verdict(verdict),
-        standing=Standing.AGREES,
-        record=decoded("record", record),
-        causes={},
-    )
+    line = msgspec.structs.replace(decoded("record", record), environment="x")
+    return cell_of(line, msgspec.convert({"kind": "case", **case}, CaseLine), COLUMN)
 
 
 def offering(profile: tuple[Any, ...] = ()) -> list[EnvironmentLine]:

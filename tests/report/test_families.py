@@ -12,10 +12,11 @@ import pytest
 
 from conformance.report.families import ImplementationCounts, families
 from conformance.report.model import build
+from conformance.runfile.gathering import cell_of
 from conformance.runfile.observed import Column, RecordedCell
 from conformance.runfile.reading import read
 from conformance.runfile.structs import CaseLine
-from conformance.verdict import Standing, Verdict
+from conformance.verdict import Standing
 from tests.many_cells import decoded
 from tests.run_lines import case_line, record_line
 
@@ -28,15 +29,11 @@ def cell(
     score: float = 0.5,
 ) -> RecordedCell:  # fmt: skip
     column = Column(name=f"{of}-{mode}-cpu", implementation=of, mode=mode, device="cpu", library="x 1")
-    return RecordedCell(
-        id=f"{case}::{column.name}",
-        case=msgspec.convert({"kind": "case", **case_line(case)}, CaseLine),
-        column=column,
-        environment="x",
-        verdict=Verdict(verdict),
-        standing=standing,
-        record=decoded("record", record_line(verdict, score, of=case)),
-        causes={},
+    line = decoded("record", record_line(verdict, score, of=case))
+    return cell_of(
+        msgspec.structs.replace(line, standing=standing),
+        msgspec.convert({"kind": "case", **case_line(case)}, CaseLine),
+        column,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from conformance.report.naming import Named, literals, named
 from conformance.runfile.format_1 import call_from
-from conformance.runfile.observed import cells_of, columns_of
+from conformance.runfile.gathering import observed
 from tests.report_lines import case, record, run
 
 CONFIGURED = {
@@ -22,8 +22,8 @@ def names_of(*calls: tuple[str, dict[str, Any]]) -> Named:
     cases = [case(f"a.{number}", configuration={**CONFIGURED, **changed}) for number, (_, changed) in enumerate(calls)]
     records = [record("exact", of=f"a.{number}", call=call) for number, (call, _) in enumerate(calls)]
     made = run(*records, cases=tuple(cases))
-    columns = columns_of([made])
-    (found,) = named(columns, cells_of([made], columns))
+    seen = observed([made])
+    (found,) = named(seen.columns, seen.cells)
     return found
 
 

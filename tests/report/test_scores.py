@@ -9,7 +9,7 @@ import pytest
 from conformance.report.pairs import Pair, Pairs, pairs
 from conformance.report.scores import HIGHEST, LOWEST, Scores, drawn, scores
 from conformance.report.seconds import Timed, timed
-from conformance.runfile.observed import cells_of, columns_of
+from conformance.runfile.gathering import observed
 from tests.report_lines import Line, case, record, run
 from tests.run_lines import FLAX, KERAS, TORCH, environment_line, record_line
 
@@ -18,20 +18,20 @@ BOTH = (environment_line(TORCH), environment_line(FLAX), environment_line(KERAS)
 
 def scores_of(*records: Line, cases: tuple[Line, ...] = ()) -> tuple[Scores, ...]:
     made = run(*records, cases=cases, environments=BOTH)
-    columns = columns_of([made])
-    return scores(columns, cells_of([made], columns))
+    seen = observed([made])
+    return scores(seen.columns, seen.cells)
 
 
 def pairs_of(*records: Line) -> tuple[Pairs, ...]:
     made = run(*records, environments=BOTH)
-    columns = columns_of([made])
-    return pairs(columns, cells_of([made], columns))
+    seen = observed([made])
+    return pairs(seen.columns, seen.cells)
 
 
 def timed_of(*records: Line) -> tuple[Timed, ...]:
     made = run(*records, environments=BOTH)
-    columns = columns_of([made])
-    return timed(cells_of([made], columns))
+    seen = observed([made])
+    return timed(seen.columns, seen.step_seconds)
 
 
 def test_the_spread_is_of_judged_cells_with_a_score() -> None:

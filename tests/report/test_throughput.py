@@ -98,6 +98,44 @@ def test_the_spread_is_that_of_single_calls_over_all_batches() -> None:
     assert throughput(lines_of(timed())).cases[0].timings[0].spread is None
 
 
+def test_what_has_another_number_of_threads_is_a_row_and_a_share_of_its_own(tmp_path: Path) -> None:
+    own = line_of(timed())
+    (limited,) = [msgspec.structs.replace(own, timed=f"{own.timed}::4-threads", threads=4)]
+    found = throughput([TimedLine(framework="torch", line=line) for line in (own, limited)])
+    assert [each.column for each in found.cases[0].timings] == ["eager cpu", "eager cpu, 4 threads"]
+    assert [each.column for each in found.shares] == ["eager cpu", "eager cpu, 4 threads"]
+
+
+def test_a_row_that_was_measured_beside_another_bandwidth_says_so(tmp_path: Path) -> None:
+    usual = {"seconds": 0.01, "before": 1e10, "after": 1e10}
+    lines = (
+        timed(batches=[usual, usual]), timed(FLAX, batches=[usual]),
+        timed(FLAX, mode="compiled", batches=[{**usual, "before": 7e9, "after": 7e9}]),
+    )  # fmt: skip
+    (case,) = throughput(lines_of(*lines)).cases
+    assert [each.apart is not None for each in case.timings if each.line.mode == "compiled"] == [True]
+    text = page(made(tmp_path, *lines), "throughput.html").text
+    assert text.count("the memory moved 7 GB/s, 30 % less than beside the others of this table") == 1
+
+
+def test_the_calls_of_a_warm_up_and_what_holding_costs_are_shown(tmp_path: Path) -> None:
+    """A run of before they were told shows neither."""
+    calls = {"first": 1.5, "second": 0.02, "calls": [1.5, 0.02, 0.0101], "freed": 0.01, "held": 0.013}
+    told, untold = throughput(lines_of(warmed(calls), timed(FLAX))).cases[0].timings
+    assert told.cold == 2
+    assert told.held == pytest.approx(1.3)
+    assert told.warming == pytest.approx(1.52)
+    assert (untold.cold, untold.held, untold.warming) == (None, None, None)
+    slow = warmed({**calls, "calls": [1.5, 0.02]})
+    text = page(made(tmp_path, warmed(calls), {**slow, "timed": f"{slow['timed']}-2"}), "throughput.html").text
+    assert "2 1.52e+03 ms 1.30" in text
+    assert "more than 2 1.30" in text
+
+
+def warmed(calls: Line) -> Line:
+    return {**timed(), "warmed": calls}
+
+
 def never_quiet(**other: Any) -> Line:
     why = "this machine was never quiet: 2 of 2 samples are void (2 queue)"
     return {**unmeasured(why, **other), "voided": [["queue"], ["queue", "uneven"]]}

@@ -42,6 +42,14 @@ CASES = {
     "fake.strided": case(TRAIN, INFER, id="fake.strided", memory="strided"),
     "fake.strided-upstream": case(TRAIN, INFER, id="fake.strided-upstream", upstream_memory="strided"),
     "fake.repeated": case({"step": "repeat", "times": 20, "steps": [TRAIN]}, INFER, id="fake.repeated"),
+    "fake.refused": case(TRAIN, {**INFER, "shape": [8], "refused": "wrong rank"}, INFER, id="fake.refused"),
+    "fake.broadcast": case(TRAIN, {**INFER, "shape": [8, 1], "refused": "wrong size"}, INFER, id="fake.broadcast"),
+    "fake.whole": case(
+        {"step": "infer", "input": {"kind": "integers", "seed": 3, "low": 0, "high": 200}},
+        id="fake.whole",
+        input_dtype="uint8",
+        shape=[40, 3],
+    ),
     "fake.gradients": case(TRAIN, INFER | {"upstream": TRAIN["upstream"]}, id="fake.gradients"),
     "fake.literal": case(
         TRAIN | {"input": {"kind": "literal", "values": [[1.5, float("nan"), 0.0]] * 8}}, id="fake.literal"
@@ -97,7 +105,10 @@ def test_a_script_of_code_from_a_run_file_that_the_suite_does_not_ship_says_whos
     assert "read it before you run it" not in " ".join(script(replace(found, file="")).split())
 
 
-@pytest.mark.parametrize("name", [each for each in CASES if each != "fake.gradients"])
+WRONG = ("fake.gradients", "fake.broadcast", "fake.whole")
+
+
+@pytest.mark.parametrize("name", [each for each in CASES if each not in WRONG])
 def test_the_script_of_a_healthy_cell_gives_the_recorded_numbers_and_exits_0(
     name: str, forked: Run, tmp_path: Path
 ) -> None:
@@ -162,6 +173,27 @@ def test_a_documented_refusal_is_asserted(tmp_path: Path) -> None:
     done = run(script(found), sys.executable, tmp_path)
     assert (found.record.verdict, done.returncode) == ("refused", 0)
     assert "ok step 1 raises ValueError, as documented" in done.stdout
+
+
+def test_a_refusal_that_must_be_is_asserted(forked: Run, tmp_path: Path) -> None:
+    done = forked(script(evidence("Right", "fake.refused"), whole=True), sys.executable, tmp_path)
+    assert done.returncode == 0, done
+    assert "ok step 2 raises ValueError, as it must" in done.stdout
+
+
+def test_numbers_of_what_must_be_refused_are_shown(forked: Run, tmp_path: Path) -> None:
+    found = evidence("Right", "fake.broadcast")
+    done = forked(script(found), sys.executable, tmp_path)
+    assert (found.record.verdict, done.returncode) == ("deviates", 1)
+    assert "NO step 2 refuses an input of shape (8, 1)" in done.stdout
+
+
+def test_whole_numbers_are_handed_over_as_they_were(forked: Run, tmp_path: Path) -> None:
+    """The layer gives its output the dtype of the input."""
+    found = evidence("Right", "fake.whole")
+    done = forked(script(found), sys.executable, tmp_path)
+    assert '.astype("uint8")' in script(found)
+    assert "NO step 1 gives output as float32: uint8" in done.stdout
 
 
 def test_an_undocumented_refusal_fails_with_its_traceback(tmp_path: Path) -> None:

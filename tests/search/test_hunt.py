@@ -13,7 +13,7 @@ from conformance.search.cases import numbers_in
 from conformance.search.exercised import Exercised
 from conformance.search.finding import Suspicion, anywhere
 from conformance.search.hunt import Effort, Find, Hunt
-from conformance.search.written import family_of, named, write_find
+from conformance.search.written import family_of, reported, write_find
 from conformance.spec.divergences import Divergence, Listed
 from conformance.spec.loader import load_clauses, load_file
 from conformance.spec.locations import spec_folder
@@ -48,13 +48,15 @@ def test_a_find_is_small(found: Find) -> None:
 
 
 def test_a_find_written_down_shows_the_same_again(found: Find, planted: Bench, tmp_path: Path) -> None:
-    case = named(found.trial.cell.case, found.suspicion, found.trial)
-    path, scripts = write_find(tmp_path, case, found.trial)
+    find = reported(found, planted)
+    path, scripts = write_find(tmp_path, find)
     (located,) = load_file(path, CLAUSES)
     assert located.case.family == family_of(found.suspicion) == "found-planted-epsilon-twice-epsilon-twice"
     assert "epsilon twice" in located.case.title
     # The adapter uses a name that belongs to scripts.
-    assert "is not one at the top level of its files" in scripts[TWICE]
+    assert scripts == ()
+    (unwritten,) = find.scripts
+    assert "is not one at the top level of its files" in unwritten.why
     (again,) = planted.trials(located.case)
     assert found.suspicion in again.suspicions
 

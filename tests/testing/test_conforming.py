@@ -33,6 +33,28 @@ def test_a_step_that_a_function_has_not_is_told() -> None:
         assert_conforms(lambda *_: ({}, {}), case(TRAIN, RELOAD))
 
 
+UNFIT = case(INFER, {**INFER, "shape": [8, 1], "refused": "wrong size"}, INFER, scale=False, center=False)
+
+
+def infers(configuration: Any, kind: str, state: Any, x: Any, upstream: Any) -> Any:
+    """Inference as an operator on arrays has it, which broadcasts."""
+    return {"output": (x - state["moving_mean"]) / np.sqrt(state["moving_variance"] + np.float32(1e-3))}, {}
+
+
+def test_a_function_that_broadcasts_what_does_not_fit_fails() -> None:
+    with pytest.raises(Unlike, match="takes an input of shape"):
+        assert_conforms(infers, UNFIT)
+
+
+def test_a_function_that_refuses_what_does_not_fit_passes() -> None:
+    def refuses(configuration: Any, kind: str, state: Any, x: Any, upstream: Any) -> Any:
+        if x.shape[1] != 3:
+            raise ValueError("three features")
+        return infers(configuration, kind, state, x, upstream)
+
+    assert_conforms(refuses, UNFIT)
+
+
 @settings(max_examples=20, derandomize=True, database=None, deadline=None)
 @given(batches((4, 3), "float16"))
 def test_a_batch_has_the_shape_and_dtype_that_are_asked_for(batch: Any) -> None:

@@ -99,7 +99,11 @@ def test_every_pass_of_a_train_case_is_timed_and_judged(measuring: Measuring) ->
         assert 0 < score_of(line) < 1
         assert len(measured(line).batches) == 2
         assert all(each.rounds >= 3 for each in measured(line).statistics)
-        assert measured(line).warmed.first > 0
+        warmed = measured(line).warmed
+        assert (warmed.first, warmed.second) == warmed.calls[:2]
+        assert warmed.freed is not None
+        assert warmed.held is not None
+        assert min(warmed.freed, warmed.held) > 0
     assert measured(lines[1]).traffic == Shares(compulsory=5, streaming=8)
 
 
@@ -163,6 +167,16 @@ def test_every_batch_says_under_which_conditions_it_was_measured(measuring: Meas
     assert line.voided == ()
 
 
+def test_what_holding_results_costs_has_no_number_where_those_calls_were_disturbed(measuring: Measuring) -> None:
+    """The batches that follow are quiet."""
+    asked = itertools.count()
+    machine = alone(measuring.workers, disturbed=lambda _: (Disturbance.WAITED,) if next(asked) == 0 else ())
+    (line,) = measuring.lines("healthy", timed("infer"), machine)
+    warmed = measured(line).warmed
+    assert (warmed.freed, warmed.held) == (None, None)
+    assert warmed.calls
+
+
 def test_a_pass_that_was_never_quiet_has_no_number(measuring: Measuring) -> None:
     """Four samples, each with all that disturbed it, and no more."""
     reasons = (Disturbance.PREEMPTED, Disturbance.UNEVEN)
@@ -178,6 +192,8 @@ def test_what_is_void_is_tried_again_after_the_others(measuring: Measuring) -> N
     asked: list[Batch] = []
 
     def disturbed(batch: Batch) -> tuple[Disturbance, ...]:
+        if batch.bandwidths.before < SLOW:
+            return ()  # of a warm-up, which has no bandwidth
         asked.append(batch)
         return (Disturbance.QUEUE,) if len(asked) == 1 else ()
 

@@ -21,6 +21,7 @@ from conformance.operations.batch_norm.moving_changes import moving_values
 from conformance.operations.batch_norm.other_statistics import other_statistics
 from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.batch_norm.places import misplaced
+from conformance.operations.batch_norm.whole_numbers import cut_off
 from conformance.operations.frozen import replace
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.state_changes import state_changes
@@ -42,6 +43,7 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from _normalizer(base)
     yield from gradients(base)
     yield from parameters(base)
+    yield from cut_off(base)
     yield from other_statistics(base)
     yield from misplaced(base)
     yield from _data(base)

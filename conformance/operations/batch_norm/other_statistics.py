@@ -14,6 +14,8 @@ from conformance.cause import Cause, because
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import MOVING, changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
+from conformance.operations.batch_norm.whole_numbers import dtypes, loosened
+from conformance.operations.batch_norm.whole_numbers import squares as whole_squares
 from conformance.operations.frozen import replace
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
@@ -30,12 +32,13 @@ POWERS = range(1, 13)
 
 def other_statistics(base: Hypothesis) -> Iterator[Hypothesis]:
     """Yield the hypotheses that other statistics than the batch's were used."""
+    yield from _of_integers(base)
     yield from _left_out(base)
     yield from _rounded(base)
     yield from _grouped(base)
 
 
-# Values left out.
+# What is put in place of the batch's.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,6 +92,53 @@ def _hypothesis(base: Hypothesis, cause: Cause, change: Callable[[Situation], _O
         return {} if statistics is None else _from(situation, statistics, results)
 
     return replace(base, cause=cause, change_results=change_results, substitute=substitute, selects=True)
+
+
+# Statistics in the dtype of whole numbers.
+
+
+def _of_integers(base: Hypothesis) -> Iterator[Hypothesis]:
+    for dtype in dtypes(base)[:1]:
+        cause = because("computed-in-integers", what="mean and variance are", dtype=dtype)
+        yield _hypothesis(base, cause, _divided_down)
+    for dtype in dtypes(base):
+        if dtype != "bool":
+            cause = because("squares-wrap-around", dtype=dtype)
+            for least in (-math.inf, 0.0):
+                plain = _hypothesis(base, cause, functools.partial(_of_wrapped_squares, dtype, least))
+                # Its bound is of the whole step.
+                change_results = functools.partial(_with_lost_digits, plain, dtype, least)
+                yield replace(plain, change_results=change_results, substitute=None)
+
+
+def _divided_down(situation: Situation) -> _OtherStatistics:
+    mean = np.floor(situation.x.mean(axis=0))
+    squares = np.floor(np.square(situation.x - mean).mean(axis=0))
+    return _plain(Statistics(count=len(situation.x), mean=mean, variance=squares))
+
+
+def _with_lost_digits(plain: Hypothesis, dtype: str, least: float, situation: Situation, results: Results) -> Results:
+    assert plain.change_results is not None
+    with np.errstate(all="ignore"):  # a variance of squares that wrapped around may be negative
+        changed = plain.change_results(situation, results)
+    if "output" not in changed:
+        return changed
+    exact, epsilon = reference.batch_statistics(situation.x), situation.configuration.epsilon
+    wrapped = whole_squares(situation.x, dtype).mean(axis=0)
+    variance = np.maximum(wrapped - np.square(exact.mean), least)
+    with np.errstate(all="ignore"):
+        roots = 1 / np.sqrt(variance + epsilon), 1 / np.sqrt(exact.variance + epsilon)
+    return {**changed, "output": loosened(changed["output"], results["output"], wrapped, exact.mean, roots)}
+
+
+def _of_wrapped_squares(dtype: str, least: float, situation: Situation) -> _OtherStatistics:
+    """Return E[x²] - E[x]² of squares of that dtype, as it is or raised to the least that a variance is."""
+    exact = reference.batch_statistics(situation.x)
+    variance = whole_squares(situation.x, dtype).mean(axis=0) - np.square(exact.mean)
+    return _plain(replace(exact, variance=np.maximum(variance, least)))
+
+
+# Values left out.
 
 
 def _cuts(rows: int, positions: int) -> Iterator[int]:

@@ -11,6 +11,7 @@ import numpy as np
 from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm.expectations import changed_to
+from conformance.operations.batch_norm.whole_numbers import cut_off, dtypes
 from conformance.operations.frozen import replace
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
@@ -35,6 +36,11 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
             base, cause=because("input-rounded", dtype=dtype), change_situation=functools.partial(_input_in, dtype)
         )
     yield replace(base, cause=because("non-finite-left-out"), change_results=_finite_alone)
+    for dtype in dtypes(base)[:1]:
+        yield replace(
+            base, cause=because("computed-in-integers", what="the mean is", dtype=dtype), change_results=_divided_down
+        )
+    yield from cut_off(base)
     yield from state_changes(base, (), {"moving_mean": 0.0})
 
 
@@ -85,6 +91,16 @@ def _input_in(dtype: str, situation: Situation) -> Situation | None:
     """Return the step with its input rounded; None where that would make an infinity of a finite value."""
     x = rounded(situation.x, dtype).astype(situation.x.dtype)
     return replace(situation, x=x) if np.array_equal(np.isfinite(x), np.isfinite(situation.x)) else None
+
+
+def _divided_down(situation: Situation, results: Results) -> Results:
+    """Return the centering by the mean rounded down; nothing in inference."""
+    if "moving_mean" not in results or not situation.x.size:
+        return {}
+    mean = np.floor(situation.x.mean(axis=0))
+    weight = weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
+    values = {"output": situation.x - mean, "moving_mean": moved(situation.state["moving_mean"], mean, weight)}
+    return {name: changed_to(results[name], value) for name, value in values.items() if name in results}
 
 
 def _nothing_averaged(situation: Situation, results: Results) -> Results:

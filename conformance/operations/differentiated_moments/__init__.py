@@ -34,7 +34,8 @@ def train(situation: Situation, worked: Precision) -> Results:
     results = MOMENTS.infer(situation, worked)
     if situation.upstream is None or not situation.x.size:
         return results
-    return results | {"grad_input": _gradient(situation, results, worked)}
+    with np.errstate(all="ignore"):
+        return results | {"grad_input": _gradient(situation, results, worked)}
 
 
 def _gradient(situation: Situation, results: Results, worked: Precision) -> Expected:
@@ -130,6 +131,7 @@ DIFFERENTIATED_MOMENTS = replace(
     train_terms=_terms,
     infer_terms=_terms,
     options=None,
+    whole=False,
     needs=frozenset({"upstream"}),
     misfit=_misfit,
 )

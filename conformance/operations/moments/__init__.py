@@ -1,6 +1,6 @@
 """Mean and variance of a batch alone, whose values may be integers or truth values: clauses 27.1 to 27.3.
 
-The dtype of a case is that of the results. Its values are whole numbers, and are handed over as `input_dtype`.
+The dtype of a case is that of the results. Its values are whole numbers, and are handed over as its `input_dtype`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from conformance.cause import because
 from conformance.dialect import Dialect
@@ -20,6 +19,7 @@ from conformance.operations import batch_norm
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.terms import train_terms
+from conformance.operations.batch_norm.whole_numbers import dtypes, squares
 from conformance.operations.moments import rational
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.precision import Precision
@@ -28,16 +28,6 @@ from conformance.protocol import Configuration
 Array = np.ndarray[Any, np.dtype[Any]]
 
 STATISTICS = ("batch_mean", "batch_variance")
-
-
-class Options(BaseModel):
-    """What a case says beside the configuration."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    input_dtype: Literal["bool", "int8", "uint8", "int32", "int64"] = Field(
-        description="What the values are handed over as; they must be whole numbers that it holds."
-    )
 
 
 def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
@@ -60,7 +50,7 @@ def _terms(situation: Situation) -> Mapping[str, Mapping[str, Array]]:
 def _hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     base = Hypothesis(configuration=configuration, dialect=dialect)
     yield replace(base, cause=because("moments-in-integers"), change_results=_in_integers)
-    for dtype in dict.fromkeys((configuration.options.get("input_dtype", "int32"), "int32")):
+    for dtype in dtypes(base):
         if dtype != "bool":
             yield replace(
                 base,
@@ -86,8 +76,7 @@ def _wrapped(dtype: str, situation: Situation, results: dict[str, Expected]) -> 
     """Return E[x²] - E[x]² of squares of that dtype, which lose what is above its range."""
     if not results:
         return {}
-    squares = np.square(situation.x.astype(np.int64)).astype(dtype).astype(situation.x.dtype)
-    variance = squares.mean(axis=0) - np.square(situation.x.mean(axis=0))
+    variance = squares(situation.x, dtype).mean(axis=0) - np.square(situation.x.mean(axis=0))
     return results | {"batch_variance": changed_to(results["batch_variance"], variance)}
 
 
@@ -113,7 +102,7 @@ MOMENTS = replace(
     hypotheses=_hypotheses,
     train_terms=_terms,
     infer_terms=_terms,
-    options=Options,
+    whole=True,
     equations=None,
     implied=None,
     misfit=_misfit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm.diagnosis import epsilons, parameters
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.overflow import overflows
+from conformance.operations.batch_norm.whole_numbers import cut, cut_off, dtypes, loosened, squares
 from conformance.operations.frozen import replace
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.sample_norm.expected import performed
@@ -44,6 +46,8 @@ def hypotheses(
     yield from parameters(base)
     if len(configuration.feature_axes) == 1 and configuration.feature_axes[0] not in (0, configuration.rank - 1):
         yield giving(base, because("parameters-along-last-axis"), functools.partial(_along_last_axis, kind))
+    yield from cut_off(base)
+    yield from _of_integers(kind, base)
     yield from _data(base)
     yield from state_changes(base, ("gamma", "beta"), {})
     if kind.centred:
@@ -82,6 +86,21 @@ def _statistics(kind: Kind, base: Hypothesis) -> Iterator[Hypothesis]:
     yield giving(base, because("mean-not-subtracted"), functools.partial(_with, kind, _uncentred))
     yield giving(base, because("variance-about-zero"), functools.partial(_with, kind, _about_zero))
     yield giving(base, because("variance-not-divided-by"), functools.partial(_with, kind, _unscaled))
+
+
+def _of_integers(kind: Kind, base: Hypothesis) -> Iterator[Hypothesis]:
+    """Yield that statistics of whole numbers are taken in the numbers' own dtype."""
+    for dtype in dtypes(base)[:1] if kind.centred else ():
+        cause = because("computed-in-integers", what="mean and variance are", dtype=dtype)
+        yield giving(base, cause, functools.partial(_with, kind, _divided_down), "output")
+    for dtype in dtypes(base):
+        if dtype != "bool":
+            for least in (-math.inf, 0.0):
+                cause = because("squares-wrap-around", dtype=dtype)
+                yield giving(base, cause, functools.partial(_of_wrapped_squares, kind, dtype, least), "output")
+    for dtype in dtypes(base)[:1]:
+        cause = because("computed-in-integers", what="x̂ is", dtype=dtype)
+        yield giving(base, cause, functools.partial(_normalized_cut, kind, dtype), "output")
 
 
 #: The root and the deviation from which a changed x̂ is formed.
@@ -125,6 +144,42 @@ def _through(change: _Changed, n: Numbers, normalized: Array, inverse_root: Arra
     entering = n.x if change in (_about_zero, _undivided) else n.x - mean
     slope = (pull * normalized).sum(axis=0) * inverse_root**2
     return np.asarray(through - spread * entering * slope / count)
+
+
+def _divided_down(situation: Situation, n: Numbers) -> tuple[Array, Array]:
+    deviation = n.x - np.floor(n.x.mean(axis=0))
+    return deviation, _root_of(situation, np.floor(np.square(deviation).mean(axis=0)))
+
+
+def _of_wrapped_squares(kind: Kind, dtype: str, least: float, situation: Situation, results: Results) -> Results:
+    """Return the output by the mean of squares of that dtype, with room for the digits that are lost."""
+    with np.errstate(all="ignore"):  # a variance of squares that wrapped around may be negative
+        changed = _with(kind, functools.partial(_wrapped, kind, dtype, least), situation, results)
+        if "output" not in changed:
+            return changed
+        n = computed(kind, situation)
+        mean = n.center if kind.centred else np.zeros_like(n.center)
+        root = _wrapped(kind, dtype, least, situation, n)[1]
+    values = (squares(n.x, dtype).mean(axis=0), mean, root, n.inverse_root)
+    of_squares, mean, root, right = (n.in_rows(np.broadcast_to(value, n.x.shape)) for value in values)
+    return {**changed, "output": loosened(changed["output"], results["output"], of_squares, mean, (root, right))}
+
+
+def _wrapped(kind: Kind, dtype: str, least: float, situation: Situation, n: Numbers) -> tuple[Array, Array]:
+    """Return E[x²] - E[x]² of squares of that dtype, as it is or raised to the least that a variance is."""
+    mean = n.x.mean(axis=0) if kind.centred else n.x.dtype.type(0)
+    return n.x - mean, _root_of(situation, np.maximum(squares(n.x, dtype).mean(axis=0) - np.square(mean), least))
+
+
+def _normalized_cut(kind: Kind, dtype: str, situation: Situation, results: Results) -> Results:
+    """Return the output of an x̂ that is cut off to whole numbers."""
+    if not results or not situation.x.size:
+        return {}
+    n = computed(kind, situation)
+    normalized, unfixed = cut(n.normalized, dtype)
+    changed = changed_to(results["output"], n.in_rows(n.gamma * normalized + n.beta), len(n.x))
+    bound = changed.bound + n.in_rows(np.abs(n.gamma) * unfixed)
+    return {"output": replace(changed, bound=bound.astype(np.float64), magnitude=np.full(bound.shape, np.inf))}
 
 
 def _uncentred(situation: Situation, n: Numbers) -> tuple[Array, Array]:

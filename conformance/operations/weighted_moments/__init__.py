@@ -127,6 +127,7 @@ WEIGHTED_MOMENTS = replace(
     train_terms=_terms,
     infer_terms=_terms,
     options=Options,
+    whole=False,
     arrays={"weights": "weights"},
     needs=frozenset({"weights"}),
     misfit=_misfit,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,16 +27,7 @@ from conformance.search.shapes import Layout
 from conformance.search.values import TABLE
 from conformance.spec.case import Case
 
-#: Two features, so that one can be changed beside the other; 16 values of each, so that the exact data fit.
-LAYOUTS = (
-    Layout((16, 2), (1,)),
-    Layout((4, 2, 2, 2), (1,)),
-    Layout((4, 2, 2, 2), (3,)),
-    Layout((8, 2, 2), (1,)),
-    Layout((8, 2, 2), (2,)),
-)
 DTYPES = ("float32", "float64")
-_COUNT, _FEATURES = 16, 2
 #: As the recipe `dyadic` has them: their mean is 0 and their mean square 3.75, in whatever order they are summed.
 _DYADIC: Array = np.array([3, -3, *(2, -2) * 5, 1, -1, 0, 0], dtype=np.float64)
 #: Numbers that every dtype holds, so that a side may be computed from them.
@@ -77,23 +70,26 @@ class Checked:
 
 
 @st.composite
-def grounds(draw: Any, dyadic: bool, dtypes: Sequence[str]) -> Drawn:
+def grounds(draw: Any, dyadic: bool, dtypes: Sequence[str], layouts: Sequence[Layout]) -> Drawn:
     """Draw the numbers of an example."""
     picks = Picks(draw)
-    dtype, layout = picks.one(tuple(dtypes)), picks.one(LAYOUTS)
+    dtype, layout = picks.one(tuple(dtypes)), picks.one(tuple(layouts))
     exponent, shift = picks.one(_LEVELS)
+    count, features = layout.rows, layout.features
 
     def exact(values: Array) -> Array:
         return rounded(values, dtype).astype(np.float64)
 
-    def drawn(count: int) -> Array:
-        return TABLE[picks.bytes(count * _FEATURES)].reshape(count, _FEATURES)
+    def drawn(rows: int) -> Array:
+        return TABLE[picks.bytes(rows * features)].reshape(rows, features)
 
     def data() -> Array:
         if dyadic:
-            orders = picks.bytes(_COUNT * _FEATURES).reshape(_COUNT, _FEATURES).argsort(axis=0, kind="stable")
-            return np.asarray(_DYADIC[orders] + np.array([picks.one((3.0, 0.0, -5.0)), picks.one((0.0, 64.0))]))
-        return exact(np.ldexp(drawn(_COUNT), exponent) + shift)
+            numbers = np.resize(_DYADIC, (features, count)).T
+            orders = picks.bytes(count * features).reshape(count, features).argsort(axis=0, kind="stable")
+            levels = np.resize([picks.one((3.0, 0.0, -5.0)), picks.one((0.0, 64.0))], features)
+            return np.asarray(np.take_along_axis(numbers, orders, axis=0) + levels)
+        return exact(np.ldexp(drawn(count), exponent) + shift)
 
     state = {
         "gamma": exact(drawn(1)[0]),
@@ -104,26 +100,33 @@ def grounds(draw: Any, dyadic: bool, dtypes: Sequence[str]) -> Drawn:
     ground = Ground(
         x=data(),
         other=data(),
-        upstream=exact(drawn(_COUNT)),
-        pull=exact(drawn(_COUNT)),
+        upstream=exact(drawn(count)),
+        pull=exact(drawn(count)),
         state=state,
         epsilon=picks.one(_EPSILONS),
         decay=picks.one(_DECAYS),
         power=picks.one(_POWERS),
-        order=picks.bytes(_COUNT).argsort(kind="stable"),
+        order=picks.bytes(count).argsort(kind="stable"),
+        samples=layout.shape[0],
         dtype=dtype,
     )
     return Drawn(layout=layout, dtype=dtype, ground=ground)
 
 
-def check(bench: Bench, examples: int, *, number: int | None = None) -> Iterator[Checked]:
+def check(
+    bench: Bench, examples: int, *, number: int | None = None, until: float = math.inf, missed: list[str] | None = None
+) -> Iterator[Checked]:
     """Yield, for each property and implementation that can express it, the worst of so many examples.
 
-    They are the same in every run unless there is a seed, `number`.
+    They are the same in every run unless there is a seed, `number`. At the time `until`, of `time.monotonic`, no further
+    property is begun; the ids of those that are left join `missed`.
     """
     for operation in (operation for operation in bench.operations if operation in PROPERTIES):
-        for identity in PROPERTIES[operation]:
-            yield from check_one(bench, operation, identity, examples, number=number)
+        for identity in PROPERTIES[operation].properties:
+            if time.monotonic() < until:
+                yield from check_one(bench, operation, identity, examples, number=number)
+            elif missed is not None:
+                missed.append(identity.id)
 
 
 def check_one(
@@ -157,7 +160,7 @@ class _Check:
         )
 
         @configured
-        @given(grounds(self.identity.dyadic, dtypes))
+        @given(grounds(self.identity.dyadic, dtypes, PROPERTIES[self.operation].layouts))
         def search(drawn: Drawn) -> None:
             self._example(drawn)
 
@@ -270,8 +273,8 @@ def seen_in(cell: Cell, outcomes: Sequence[Outcome], dialect: Dialect) -> list[S
 def _case(arm: Arm, drawn: Drawn, operation: str, property_: Property) -> Case:
     """Return an arm as a case."""
     declared = OPERATIONS[operation]
-    count = len(arm.steps[0].x)
-    shape = (drawn.layout.shape[0] * count // _COUNT, *drawn.layout.shape[1:])
+    samples = drawn.layout.shape[0] * len(arm.steps[0].x) // drawn.layout.rows
+    shape = (samples, *drawn.layout.shape[1:])
     fields: dict[str, Any] = {
         "id": f"properties.{property_.id}",
         "title": property_.title,
@@ -281,9 +284,14 @@ def _case(arm: Arm, drawn: Drawn, operation: str, property_: Property) -> Case:
         "shape": shape,
         "feature_axes": drawn.layout.feature_axes,
         "dtype": drawn.dtype,
+        "options": dict(PROPERTIES[operation].options),
         "decay": arm.decay,
         "epsilon": arm.epsilon,
-        "initial": {name: _literal(value) for name, value in arm.state.items() if name in declared.initial},
+        "initial": {
+            name: _literal(value.reshape(drawn.layout.sizes))
+            for name, value in arm.state.items()
+            if name in declared.initial
+        },
     }
     configuration = Case.model_validate({**fields, "steps": [{"step": "freeze"}]}).configuration
     steps = []

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
+from conformance.search.shapes import Layout
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -50,6 +51,8 @@ class Ground:
     power: int
     #: An order of the m positions.
     order: Array
+    #: How many samples the positions belong to, those of one sample in a row.
+    samples: int
     #: The dtype, by name.
     dtype: str
 
@@ -60,6 +63,10 @@ class Ground:
     def with_state(self, **values: Array) -> dict[str, Array]:
         """Return the state with other values."""
         return {**self.state, **values}
+
+    def by_sample(self, array: Array) -> Array:
+        """Return an (m, C) array as (samples, positions of a sample, C)."""
+        return array.reshape(self.samples, -1, array.shape[1])
 
     def train(self, x: Array | None = None, upstream: Array | None = None) -> Pass:
         """Return a train step, on this ground's numbers where none are given."""
@@ -111,6 +118,15 @@ class Property:
     dyadic: bool = False
     #: Whether it holds in a dialect.
     holds: Callable[[Dialect], bool] = field(default=lambda _dialect: True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Family:
+    """The identities of an operation, and the layouts and options that they are checked in."""
+
+    properties: Sequence[Property]
+    layouts: Sequence[Layout]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def same(quantity: str, left: Array, right: Array) -> Sides:

@@ -5,6 +5,7 @@ A property is a row: a case of the family `properties`, whose record has the lar
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,14 +20,14 @@ from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations.score import Worst
-from conformance.planning.discovery import holding, keys
+from conformance.planning.discovery import holding, keys, one_thread
 from conformance.planning.plan import Offer, Selection
 from conformance.run.programs import check_interpreters
 from conformance.runfile import lines
 from conformance.runfile.notes import describe
 from conformance.runfile.structs import Record
 from conformance.runfile.writing import Judges, RunWriter, check_replaceable
-from conformance.search.bench import Bench, one_thread
+from conformance.search.bench import Bench
 from conformance.search.finding import known_of
 from conformance.search.properties.check import Checked, check
 from conformance.search.written import yaml_of
@@ -54,6 +55,8 @@ class PropertyOptions:
     out: Path
     limits: Limits
     folder: Path
+    #: Seconds after which no further property is begun, divided among the processes; None for as long as it takes.
+    within: float | None = None
 
 
 def properties(options: PropertyOptions) -> int:
@@ -63,8 +66,11 @@ def properties(options: PropertyOptions) -> int:
     divergences = load_divergences(spec_folder() / "divergences.yaml", [], catalogue())
     offers: list[Offer] = []
     checked: list[tuple[Checked, Record]] = []
+    missed: dict[str, list[str]] = {}
     offered = keys(options.interpreters, options.adapters)
-    for key in map(one_thread, holding(offered, options.selection.implementations, options.adapters)):
+    asked = [one_thread(key) for key in holding(offered, options.selection.implementations, options.adapters)]
+    end = math.inf if options.within is None else time.monotonic() + options.within
+    for number, key in enumerate(asked):
         with Workers(1, options.folder, options.limits, kept=True) as workers:
             (answer,) = survey([key], [], workers)
             if isinstance(answer, WorkerError):
@@ -72,19 +78,25 @@ def properties(options: PropertyOptions) -> int:
                     raise UsageError(str(answer))
                 continue
             bench = Bench(offer=answer, selection=options.selection, workers=workers, divergences=divergences)
-            rows = list(_rows(bench, options, divergences))
+            share = (end - time.monotonic()) / (len(asked) - number)
+            rows = list(_rows(bench, options, divergences, time.monotonic() + share, missed.setdefault(key.name, [])))
         if rows:
             offers.append(answer)
             checked += rows
     if not checked:
         raise UsageError("nothing selected: no implementation that matches has properties to check")
     _write(options.out, offers, checked, options.selection)
+    for process, ids in missed.items():
+        if ids:
+            print(f"{process}: {len(ids)} properties not begun within {options.within:g} s: {', '.join(ids)}")
     print(_told(checked, options.out))
     return 1 if any(record.standing is Standing.UNEXPECTED for _, record in checked) else 0
 
 
-def _rows(bench: Bench, options: PropertyOptions, divergences: Sequence[Listed]) -> Iterator[tuple[Checked, Record]]:
-    for checked in check(bench, options.examples, number=options.seed):
+def _rows(
+    bench: Bench, options: PropertyOptions, divergences: Sequence[Listed], until: float, missed: list[str]
+) -> Iterator[tuple[Checked, Record]]:
+    for checked in check(bench, options.examples, number=options.seed, until=until, missed=missed):
         record = record_of(checked, bench, divergences)
         yield checked, record
         if record.standing is Standing.UNEXPECTED:

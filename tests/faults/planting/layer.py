@@ -76,6 +76,19 @@ class Layer:
 # The healthy parts.
 
 
+def fitting(l: Layer, x: Any) -> Any:
+    """The input, whose sizes along the feature axes are those of the state."""
+    axes, built = l.configuration.feature_axes, l.configuration.features
+    if x.ndim != l.configuration.rank or tuple(x.shape[axis] for axis in axes) != built:
+        raise ValueError(f"built for {built}, given {x.shape}")
+    return x
+
+
+def converted(l: Layer, x: Any) -> Any:
+    """The input in floating-point numbers."""
+    return x if l.configuration.input_dtype is None else x.astype(l.configuration_dtype())
+
+
 def rows(l: Layer, array: Any) -> Any:
     """The values of each feature in a column."""
     axes = l.configuration.feature_axes
@@ -212,6 +225,8 @@ def trains(l: Layer) -> bool:
 HEALTHY: dict[str, Callable[..., Any]] = {
     each.__name__: each
     for each in (
+        fitting,
+        converted,
         rows,
         unrows,
         mean,
@@ -254,6 +269,7 @@ def owned(l: Layer, gradients: Quantities) -> Quantities:
 def train(l: Layer, x: Any, upstream: Any) -> Any:
     if not l.trains():
         return infer(l, x, upstream)
+    x = l.converted(l.fitting(x))
     l.kind, l.x, l.upstream = "train", x, upstream
     if x.size == 0:
         return l.given(l.empty())
@@ -271,6 +287,7 @@ def train(l: Layer, x: Any, upstream: Any) -> Any:
 
 
 def infer(l: Layer, x: Any, upstream: Any) -> Any:
+    x = l.converted(l.fitting(x))
     l.kind, l.x, l.upstream = "infer", x, upstream
     with np.errstate(all="ignore"):
         flat = l.rows(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 
 from conformance.search.bench import Bench
 from conformance.search.properties import PROPERTIES
-from conformance.search.properties.check import Checked, check_one, distance
+from conformance.search.properties.check import Checked, check, check_one, distance
 from conformance.search.properties.identity import near, same
 from conformance.search.properties.recorded import record_of
 from conformance.spec.loader import load_clauses
@@ -44,7 +45,7 @@ BREAKS = {
     "closed-form": "zero_debiased",
     "at-rest": "last_row_dropped",
     "between": "old_not_decayed",
-    "constant-feature": "gamma_ignored",
+    "constant-feature": "beta_ignored",
 }
 
 
@@ -63,7 +64,7 @@ def _checked(planted: Bench) -> Mapping[tuple[str, str], Checked]:
     """
     result = {}
     everything = planted.selection
-    for identity in PROPERTIES["batch_norm"]:
+    for identity in PROPERTIES["batch_norm"].properties:
         names = ("planted.nothing", f"planted.{BREAKS.get(identity.id, 'nothing')}")
         planted.selection = replace(everything, implementations=names)
         for one in check_one(planted, "batch_norm", identity, 30 if identity.id == "between" else 2):
@@ -72,7 +73,7 @@ def _checked(planted: Bench) -> Mapping[tuple[str, str], Checked]:
     return result
 
 
-@pytest.mark.parametrize("name", [one.id for one in PROPERTIES["batch_norm"]])
+@pytest.mark.parametrize("name", [one.id for one in PROPERTIES["batch_norm"].properties])
 def test_a_property_holds_of_the_healthy_layer(name: str, checked: Mapping[tuple[str, str], Checked]) -> None:
     assert checked[name, "nothing"].score <= 1
 
@@ -82,13 +83,19 @@ def test_a_fault_breaks_a_property(name: str, fault: str, checked: Mapping[tuple
     assert not checked[name, fault].holds
 
 
+def test_when_the_time_is_over_no_property_is_begun_and_those_left_are_told(planted: Bench) -> None:
+    missed: list[str] = []
+    assert not list(check(planted, 2, until=time.monotonic(), missed=missed))
+    assert missed == [one.id for one in PROPERTIES["batch_norm"].properties]
+
+
 def test_at_least_twenty_properties_are_checked_of_batch_norm() -> None:
-    assert len(PROPERTIES["batch_norm"]) >= 20
+    assert len(PROPERTIES["batch_norm"].properties) >= 20
 
 
 def test_every_property_names_clauses_that_there_are() -> None:
     clauses = load_clauses(spec_folder() / "semantics.md")
-    named = {clause for properties in PROPERTIES.values() for one in properties for clause in one.clauses}
+    named = {clause for family in PROPERTIES.values() for one in family.properties for clause in one.clauses}
     assert named <= clauses.keys()
 
 

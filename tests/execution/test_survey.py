@@ -1,0 +1,42 @@
+"""How adapters are asked what they offer."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from conformance.execution.pool import Limits, Workers
+from conformance.execution.survey import survey
+from conformance.planning.discovery import keys
+from conformance.planning.plan import Offer
+
+ADAPTER = """
+import time
+
+time.sleep(0.1)
+
+from conformance.protocol import Adapter, Call, Implementation
+
+ADAPTER = Adapter(library="{name}", versions={{}}, implementations=(Implementation(
+    name="{name}.Norm", op="batch_norm", profile=(), modes=("eager",), dtypes=("float32",),
+    supports=lambda configuration: None, call=lambda configuration: Call(path="numpy.zeros", keywords={{"shape": 1}}),
+    start=lambda native, configuration, state, mode, device: native, state=lambda live: {{}}, steps={{"train": lambda live, x, upstream: {{}}}}),))
+"""
+
+
+def test_no_more_adapters_are_imported_at_once_than_there_are_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.execution.survey.os.cpu_count", lambda: 1)
+    files = [tmp_path / f"{name}.py" for name in ("first", "second", "third")]
+    for file in files:
+        file.write_text(ADAPTER.format(name=file.stem))
+    with Workers(len(files), tmp_path, Limits(start=20.0, cell=5.0)) as workers:
+        answers = list(survey(keys({}, [str(file) for file in files]), [], workers))
+        assert all(isinstance(answer, Offer) for answer in answers), answers
+        assert len(workers.live) == len(files)
+        imports = sorted(stretch for lane in workers.stages.lanes for stretch in lane.imports)
+    assert len(imports) == len(files)
+    assert all(ended <= began for (_, ended, _), (began, _, _) in itertools.pairwise(imports))
