@@ -279,8 +279,7 @@ MASKED = tuple(
 
 ADAPTER = Adapter(
     library="jax",
-    versions={module.__name__: module.__version__ for module in (jax, jaxlib, flax, eqx)}
-    | {"haiku": hk.__version__},
+    versions={module.__name__: module.__version__ for module in (jax, jaxlib, flax, eqx)} | {"haiku": hk.__version__},
     settings={"x64": str(X64), "devices": str(len(jax.devices())), "XLA flags": os.environ.get("XLA_FLAGS", "")},
     pool=POOL,
     implementations=(*rows(AXIS), *MASKED, *rows(None)),

@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from conformance.errors import SuiteError
+from conformance.execution.request import fields_of
 from conformance.planning.discovery import WorkerKey
 from conformance.protocol import Configuration
 from conformance.whole import write_whole
@@ -89,7 +89,7 @@ class KeptOffers:
 
     def __init__(self, folder: Path, configurations: Sequence[Configuration]) -> None:
         self._folder = folder
-        self._asked = _digest([asdict(configuration) for configuration in configurations])
+        self._asked = _digest([fields_of(configuration) for configuration in configurations])
         self._promised: dict[WorkerKey, Mapping[str, Any]] = {}
         self._installed, self._sources = functools.cache(_installed), functools.cache(_sources)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from conformance.errors import UsageError, WorkerError
 from conformance.execution.kept_offers import Answered
 from conformance.execution.pool import FOLLOWING, STARTING, Broken, Died, Late, Limits, Workers, begin
 from conformance.execution.process import Process
+from conformance.execution.request import fields_of
 from conformance.planning.discovery import WorkerKey
 from conformance.planning.offer import offer_from
 from conformance.planning.plan import Offer
@@ -41,7 +41,7 @@ def _ask(
     """Ask each worker, in its own process."""
     waiting = deque(sorted(keys, key=lambda key: key.process))
     described: dict[WorkerKey, object] = {}
-    asked = [asdict(configuration) for configuration in configurations]
+    asked = [fields_of(configuration) for configuration in configurations]
     open_keys: dict[WorkerKey, Any] = {}
     while waiting or open_keys:
         while waiting and len(open_keys) < _at_once(workers):

@@ -7,23 +7,25 @@ which the step's deviating numbers would be right. When the whole cell is judged
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from conformance.cause import UNEXPLAINED, Cause, Explanation
 from conformance.judging.evidence import StepEvidence
 from conformance.judging.judgement import Judged, StepJudgement
+from conformance.operations.frozen import replace
 from conformance.verdict import Verdict
 
 #: What explains a quantity: the causes that tell much, then the last resorts, which explain nearly anything.
 _Explanations = tuple[tuple[Cause, ...], tuple[Cause, ...]]
 
 
-def settled(steps: Sequence[StepJudgement], evidence: Mapping[int, StepEvidence]) -> tuple[StepJudgement, ...]:
+def settled(
+    steps: Sequence[StepJudgement], evidence: Callable[[StepJudgement], StepEvidence | None]
+) -> tuple[StepJudgement, ...]:
     """Return the steps with one set of causes chosen for the whole cell: the smallest that explains what can be explained.
 
     The choice is greedy: the cause that explains most is taken first, then the one that explains most of the rest, and
-    so on. `evidence` holds, by number, each step that gave numbers.
+    so on. `evidence` returns what the numbers of a step say; None where it gave none.
     """
     kinds: dict[_Explanations, set[str]] = {}
     for step in steps:
@@ -34,10 +36,12 @@ def settled(steps: Sequence[StepJudgement], evidence: Mapping[int, StepEvidence]
     while remaining:
         causes, covered = _covering(remaining)
         covered_kinds = {kind for explanations in covered for kind in kinds[explanations]}
-        agreeing = (step.number for step in steps if step.kind in covered_kinds and step.verdict.agrees)
-        # A refusal that is right agrees, and gave no numbers.
-        conforming = [evidence[number] for number in agreeing if number in evidence]
-        kept |= dict.fromkeys(covered, _uncontradicted(causes, conforming))
+        if len(causes) > 1:
+            agreeing = (step for step in steps if step.kind in covered_kinds and step.verdict.agrees)
+            # A refusal that is right agrees, and gave no numbers.
+            conforming = [numbers for step in agreeing if (numbers := evidence(step)) is not None]
+            causes = _uncontradicted(causes, conforming)
+        kept |= dict.fromkeys(covered, causes)
         remaining = [explanations for explanations in remaining if explanations not in covered]
     return tuple(
         replace(step, quantities=tuple(_settled(judged, kept) for judged in step.quantities)) for step in steps
@@ -61,8 +65,6 @@ def _covering(remaining: Sequence[_Explanations]) -> tuple[tuple[Cause, ...], li
 
 def _uncontradicted(causes: tuple[Cause, ...], conforming: Sequence[StepEvidence]) -> tuple[Cause, ...]:
     """Return the causes that no conforming step contradicts; all of them where every one is contradicted."""
-    if len(causes) < 2:
-        return causes
     kept = tuple(cause for cause in causes if not any(_contradicted(cause, evidence) for evidence in conforming))
     return kept or causes
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from conformance.operations.element import Element, farthest
+from conformance.operations.frozen import replace
 from conformance.operations.operation import Expected, Hypothesis, both
 from conformance.operations.score import Fit, excused, fit
 from conformance.precision import Precision, rounded
+from conformance.reference.side_by_side import Column
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 VARIANCES = frozenset({"moving_variance", "batch_variance"})
 MOVING = frozenset({"moving_mean", "moving_variance"})
+#: So many hypotheses are worth computing side by side.
+_SEVERAL = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,6 +44,11 @@ class StepEvidence:
     hypotheses: tuple[Hypothesis, ...]
     #: Returns what the step would give if a hypothesis were true, in an arithmetic: at least the named quantities.
     under: Callable[[Hypothesis, Precision, frozenset[str]], Mapping[str, Expected]]
+    #: Returns what a quantity would be in one feature under those of the hypotheses that can be computed side by side.
+    #: None for one that gives nothing of it.
+    columns: Callable[[tuple[Hypothesis, ...], str, int, Precision], Mapping[Hypothesis, Column | None]] = (
+        lambda _hypotheses, _name, _feature, _worked: {}
+    )
     #: How much it takes to compute a quantity, by name, as an order.
     costs: Mapping[str, int] = field(default_factory=dict)
     #: What the step should have given.
@@ -64,17 +73,56 @@ class StepEvidence:
         arithmetic = self.worked if worked is None else worked
         return max((self._score(hypothesis, name, arithmetic) for name in names), default=math.inf)
 
-    def explaining(self, hypothesis: Hypothesis, names: Collection[str], worked: Precision | None = None) -> float:
-        """Return the largest score of the named quantities if the hypothesis explains them all, else infinity.
+    def explaining(
+        self, hypotheses: Iterable[Hypothesis], names: Collection[str], worked: Precision | None = None
+    ) -> dict[Hypothesis, float]:
+        """Return the hypotheses of which each explains all of the named quantities, each with its largest score of them.
 
-        One look at the element of each that is farthest off spares the rest of most hypotheses; of several quantities
-        the one that takes least to compute is looked at alone, before the others are computed.
+        One look at the element of each quantity that is farthest off spares the rest of most hypotheses; of several
+        quantities the one that takes least to compute is looked at alone, before the others are computed.
         """
         arithmetic = self.worked if worked is None else worked
+        first = min(names, key=lambda name: self.costs.get(name, 0), default="")
+        left = self._not_off(tuple(hypotheses), first, arithmetic)
+        scores = {
+            hypothesis: self._explaining(hypothesis, names, "" if looked_at else first, arithmetic)
+            for hypothesis, looked_at in left
+        }
+        return {hypothesis: score for hypothesis, score in scores.items() if score <= 1}
+
+    def nearest(self, hypotheses: Iterable[Hypothesis], name: str, limit: float) -> dict[Hypothesis, float]:
+        """Return the hypotheses under which the quantity's score would be below the limit, each with that score."""
+        tried, element = tuple(hypotheses), self._element(name)
+        # A number that is not finite may be excused under a hypothesis, and is then not scored.
+        if element is not None and element.finite:
+            tried = tuple(hypothesis for hypothesis, _ in self._not_off(tried, name, self.worked, limit))
+        scores = {hypothesis: self.score(hypothesis, (name,)) for hypothesis in tried}
+        return {hypothesis: score for hypothesis, score in scores.items() if score < limit}
+
+    def _not_off(
+        self, hypotheses: tuple[Hypothesis, ...], name: str, worked: Precision, limit: float = 1.0
+    ) -> Iterator[tuple[Hypothesis, bool]]:
+        """Yield the hypotheses that one element of the quantity, computed of many at once, does not rule out.
+
+        And whether it was looked at.
+        """
+        about = (one for one in hypotheses if (one, worked.name) not in self._expected)
+        asked = tuple(one for one in about if not one.only or name in one.only)
+        element = self._element(name) if len(asked) >= _SEVERAL and name else None
+        expected = {} if element is None else self.columns(asked, name, element.index[-1], worked)
+        for hypothesis in hypotheses:
+            if hypothesis not in expected or element is None:
+                yield hypothesis, False
+                continue
+            column = expected[hypothesis]
+            if column is not None and not element.is_off_in_column(column.expected, column.number, worked, limit):
+                yield hypothesis, True
+
+    def _explaining(self, hypothesis: Hypothesis, names: Collection[str], first: str, arithmetic: Precision) -> float:
+        """Return the largest score of the named quantities if the hypothesis explains them all, else infinity."""
         # The bound of a one-pass variance may be infinite, which is judged apart.
         if hypothesis.variance != "one_pass":
-            first = min(names, key=lambda name: self.costs.get(name, 0), default="")
-            if len(names) > 1 and self._is_off(hypothesis, first, arithmetic, alone=True):
+            if len(names) > 1 and first and self._is_off(hypothesis, first, arithmetic, alone=True):
                 return math.inf
             if any(self._is_off(hypothesis, name, arithmetic) for name in names):
                 return math.inf
@@ -126,10 +174,13 @@ class StepEvidence:
             expected = self._of(hypothesis, worked, frozenset({name})).get(name)
         if expected is None:
             return True
+        element = self._element(name)
+        return element is not None and element.is_off(expected, self.observed[name], worked)
+
+    def _element(self, name: str) -> Element | None:
         if name not in self._elements:
             self._elements[name] = self._farthest(name)
-        element = self._elements[name]
-        return element is not None and element.is_off(expected, self.observed[name], worked)
+        return self._elements[name]
 
     def _farthest(self, name: str) -> Element | None:
         """Return the element of a deviating quantity that is farthest off, None where there is none."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from conformance.cause import UNEXPLAINED, Cause, because
 from conformance.judging.evidence import VARIANCES, Array, StepEvidence
 from conformance.judging.judgement import Judged
 from conformance.operations.decomposition import made_of
+from conformance.operations.frozen import replace
 from conformance.operations.operation import Hypothesis
 
 #: A hypothesis is left out where its score is this many times that of the best one, and larger than the second number.
@@ -140,8 +141,7 @@ def _fits(names: frozenset[str], evidence: StepEvidence) -> tuple[Hypothesis, ..
 def _scores(tried: Iterable[Hypothesis], names: frozenset[str], evidence: StepEvidence) -> dict[Hypothesis, float]:
     """Return the hypotheses under which every one of the named quantities would be right, each with its largest score."""
     about = (hypothesis for hypothesis in tried if not hypothesis.only or hypothesis.only >= names)
-    scores = {hypothesis: evidence.explaining(hypothesis, names) for hypothesis in about}
-    return {hypothesis: score for hypothesis, score in scores.items() if score <= 1}
+    return evidence.explaining(about, names)
 
 
 def _plausible(scores: Mapping[Hypothesis, float], evidence: StepEvidence) -> tuple[Hypothesis, ...]:
@@ -164,8 +164,9 @@ def _plausible(scores: Mapping[Hypothesis, float], evidence: StepEvidence) -> tu
 def _most(names: frozenset[str], evidence: StepEvidence) -> tuple[tuple[Hypothesis, ...], frozenset[str]]:
     """Return the hypotheses that explain the most of the named quantities, and which: nothing where none explains one."""
     by_covered: dict[frozenset[str], list[Hypothesis]] = {}
+    explaining = {name: evidence.explaining(evidence.hypotheses, (name,)) for name in names}
     for hypothesis in evidence.hypotheses:
-        covered = frozenset(name for name in names if evidence.explaining(hypothesis, (name,)) <= 1)
+        covered = frozenset(name for name in names if hypothesis in explaining[name])
         # Of numbers that are NaN, a change that makes them so tells nothing: many do.
         if covered - evidence.spoiled:
             by_covered.setdefault(covered, []).append(hypothesis)
@@ -192,19 +193,15 @@ def _two(name: str, parts: Sequence[_Part], evidence: StepEvidence, *, alone: bo
         return None
     tried = [hypothesis for hypothesis in evidence.hypotheses if not hypothesis.only or name in hypothesis.only]
     if evidence.narrow is not None:
-        scores = {hypothesis: evidence.explaining(hypothesis, (name,), evidence.narrow) for hypothesis in tried}
-        fitting = {hypothesis: score for hypothesis, score in scores.items() if score <= 1}
+        fitting = evidence.explaining(tried, (name,), evidence.narrow)
         if fitting:
             return _Part(hypotheses=_plausible(fitting, evidence), also=(_narrower(evidence),))
     for partner in (*_known(parts, tried, evidence), *(_nearest(name, tried, evidence) if alone else ())):
         joint = {hypothesis: evidence.joint(partner, hypothesis) for hypothesis in tried if not hypothesis.last}
-        scores = {
-            hypothesis: evidence.explaining(together, (name,))
-            for hypothesis, together in joint.items()
-            if together is not None
-        }
-        fitting = {hypothesis: score for hypothesis, score in scores.items() if score <= 1}
-        if fitting:
+        single = {together: hypothesis for hypothesis, together in joint.items() if together is not None}
+        scores = evidence.explaining(single, (name,))
+        if scores:
+            fitting = {single[together]: score for together, score in scores.items()}
             return _Part(hypotheses=_plausible(fitting, evidence), also=(partner.cause,))
     return None
 
@@ -224,9 +221,10 @@ def _known(parts: Sequence[_Part], tried: Sequence[Hypothesis], evidence: StepEv
 def _nearest(name: str, tried: Sequence[Hypothesis], evidence: StepEvidence) -> list[Hypothesis]:
     """Return the hypotheses that come nearest to explaining the quantity."""
     limit = _NEAR * evidence.score(evidence.base, (name,))
-    scores = {hypothesis: evidence.score(hypothesis, (name,)) for hypothesis in tried if not hypothesis.last}
-    near = [hypothesis for hypothesis, score in scores.items() if score < limit < math.inf]
-    return sorted(near, key=scores.__getitem__)[:_NEAREST]
+    if not limit < math.inf:
+        return []
+    scores = evidence.nearest((hypothesis for hypothesis in tried if not hypothesis.last), name, limit)
+    return sorted(scores, key=scores.__getitem__)[:_NEAREST]
 
 
 def _weighed(name: str, evidence: StepEvidence, terms: Mapping[str, Mapping[str, Array]]) -> Cause:

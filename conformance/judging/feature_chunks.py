@@ -8,20 +8,23 @@ reference array as large as the whole input is ever made.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from conformance.dialect import Dialect
 from conformance.operations import OPERATIONS
+from conformance.operations.frozen import replace
 from conformance.operations.operation import Expected, Hypothesis, Operation, flatten
 from conformance.operations.score import Fit, fit, joined
 from conformance.precision import Precision
 from conformance.protocol import Configuration
 from conformance.reference.computed import Past, Request, compute, terms
 from conformance.reference.expected import References, Suppositions, changes_results_alone
-from conformance.reference.inputs import StepInputs
+from conformance.reference.inputs import SMALL, StepInputs
+from conformance.reference.side_by_side import Column
+from conformance.reference.step_state import effect_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -100,9 +103,11 @@ class Target:
 
     def under(self, hypothesis: Hypothesis, worked: Precision, names: Collection[str]) -> Mapping[str, Expected]:
         """Return what the whole step would give if the hypothesis were true: at least the named quantities."""
-        if not self._supposed:
-            self._supposed.append(self.references.suppositions(self.request, self.before, self.gradients))
-        kept = self._supposed[0]
+        performs = effect_of(self.request.inputs.step.step, self.request.frozen, hypothesis.dialect).performs
+        if (hypothesis.change_state is None) is not bool(performs):
+            # It is about a step that computes a pass, and this is none, or the reverse.
+            return {}
+        kept = self._kept()
         operation = self.operation
         heeds = hypothesis.selects if hypothesis.change_results else operation.selects
         wanted = frozenset(names) if heeds and hypothesis.variance == "welford" else frozenset()
@@ -111,6 +116,24 @@ class Target:
         if key not in kept.supposed:
             kept.supposed[key] = self._under(hypothesis, worked, wanted, kept, differentiated=differentiated)
         return kept.supposed[key]
+
+    def columns(
+        self, hypotheses: tuple[Hypothesis, ...], name: str, feature: int, worked: Precision
+    ) -> Mapping[Hypothesis, Column | None]:
+        """Return what a quantity would be in one feature under those of the hypotheses that can stand side by side."""
+        batch = self.request.inputs.input
+        if batch is None or batch.size > SMALL:
+            return {}
+        kept = self._kept()
+        inputs = self.request.inputs if name in self.operation.gradients else kept.forward()
+        request = replace(self.request, inputs=inputs, worked=worked)
+        with np.errstate(all="ignore"):
+            return self.references.columns(hypotheses, name, feature, request, self.before, self.gradients, kept)
+
+    def _kept(self) -> Suppositions:
+        if not self._supposed:
+            self._supposed.append(self.references.suppositions(self.request, self.before, self.gradients))
+        return self._supposed[0]
 
     def _under(
         self,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from conformance.cause import CRASHES, TIMES_OUT, Cause, because
 from conformance.judging.diagnosis import diagnosis, settled
+from conformance.judging.evidence import StepEvidence
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.judging.passes import passes_of
 from conformance.judging.refusal import refusal, taken
@@ -23,6 +23,7 @@ from conformance.judging.stability_grade import grade_of
 from conformance.judging.step import StepJudge
 from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
+from conformance.operations.frozen import replace
 from conformance.outcome import Crashed, Outcome, Produced, Refused, Repeated, TimedOut, Unsupported
 from conformance.planning.plan import Cell
 from conformance.precision import working
@@ -68,15 +69,13 @@ def _settled(steps: tuple[StepJudgement, ...], judges: Mapping[int, StepJudge]) 
     """Return the steps with the causes chosen for the whole cell, and with what these say of the documentation."""
     if not any(judged.explanations or judged.last_resorts for step in steps for judged in step.quantities):
         return steps
-    evidence = {step.number: judges[step.number].evidence(step.quantities) for step in steps if step.number in judges}
+
+    def evidence(step: StepJudgement) -> StepEvidence | None:
+        return judges[step.number].evidence(step.quantities) if step.number in judges else None
+
     return tuple(
-        replace(
-            step,
-            quantities=tuple(
-                judges[step.number].against_documentation(judged, evidence[step.number]) for judged in step.quantities
-            ),
-        )
-        if step.number in judges
+        replace(step, quantities=tuple(map(judges[step.number].against_documentation, step.quantities)))
+        if any(judged.explanations for judged in step.quantities)
         else step
         for step in settled(steps, evidence)
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from conformance.judging.feature_chunks import Target
 from conformance.judging.judgement import Judged, StepJudgement
 from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
+from conformance.operations.frozen import replace
 from conformance.operations.operation import shape_of
 from conformance.operations.score import Fit, may_be_infinite
 from conformance.outcome import Produced
@@ -132,6 +132,7 @@ class StepJudge:
             base=unchanged(target.request.configuration, self.dialect),
             hypotheses=hypotheses(target.request.configuration, self.dialect),
             under=target.under,
+            columns=target.columns,
             costs=self.operation.costs,
             expected=target.expected(self.dialect, self.worked),
             terms=lambda: target.terms(self.dialect),
@@ -301,11 +302,12 @@ class StepJudge:
             "contradicts-documentation", field=field, fits=str(value), stated=str(entry.value), page=entry.where
         )
 
-    def against_documentation(self, judged: Judged, evidence: StepEvidence) -> Judged:
+    def against_documentation(self, judged: Judged) -> Judged:
         """Return the quantity with the contradiction besides, where what explains it is another value of a stated field."""
         if not judged.explanations or len(judged.causes) != 1:
             return judged
-        for hypothesis in (one for one in evidence.hypotheses if one.cause in judged.causes):
+        tried = hypotheses(self.configuration, self.dialect)
+        for hypothesis in (one for one in tried if one.cause in judged.causes):
             differing = [
                 field for field in FIELDS if getattr(hypothesis.dialect, field) != getattr(self.dialect, field)
             ]

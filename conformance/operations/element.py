@@ -18,6 +18,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _LARGE = 1e300
 #: What the arithmetic of one number could differ by from that of a whole array, which is nothing, many times over.
 _MARGIN = 1 + 1e-9
+#: The sums of a step of other features may be taken in another order. Each of the two lies within 1e-4 of the bound of the
+#: exact number, be it in extended precision where float64 is judged; many times over again.
+_MARGIN_OF_COLUMNS = 1 + 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class Element:
 
     index: tuple[int, ...]
     observed: float
+    #: What the quantity is stored in.
+    dtype: str
     #: Whether the observed number is far from infinity.
     finite: bool
 
@@ -37,18 +42,28 @@ class Element:
         """
         if expected.value.shape != quantity.shape or expected.bound.shape != quantity.shape:
             return bool(expected.value.shape != quantity.shape)
-        value, bound = expected.value[self.index], float(expected.bound[self.index])
+        return self._is_beyond(expected, self.index, _MARGIN, worked)
+
+    def is_off_in_column(self, expected: Expected, number: int, worked: Precision, limit: float = 1.0) -> bool:
+        """Return the same of an expectation of one feature, that of this element, which is a column of another step.
+
+        With a `limit`, whether this element alone gives the quantity a score above it.
+        """
+        return self._is_beyond(expected, (*self.index[:-1], number), limit * _MARGIN_OF_COLUMNS, worked)
+
+    def _is_beyond(self, expected: Expected, index: tuple[int, ...], margin: float, worked: Precision) -> bool:
+        value, bound = expected.value[index], float(expected.bound[index])
         if not abs(value) < _LARGE:
             return False
         if not self.finite:
             return not math.isfinite(self.observed)
         difference = self.observed - value
         if expected.rest is not None:
-            difference = difference - expected.rest[self.index]
-        target = precision(dtype_name(quantity.dtype))
+            difference = difference - expected.rest[index]
+        target = precision(self.dtype)
         if target.unit > worked.unit and bound:
             bound = bound + target.unit * (abs(float(value)) + bound) + target.unit * target.tiny
-        return bool(abs(float(difference)) > bound * _MARGIN)
+        return bool(abs(float(difference)) > bound * margin)
 
 
 def farthest(observed: Array, expected: Expected, worked: Precision) -> Element | None:
@@ -58,4 +73,4 @@ def farthest(observed: Array, expected: Expected, worked: Precision) -> Element 
         return None
     index = tuple(int(place) for place in np.unravel_index(worst.position, observed.shape))
     number = float(observed[index])
-    return Element(index=index, observed=number, finite=abs(number) < _LARGE)
+    return Element(index=index, observed=number, dtype=dtype_name(observed.dtype), finite=abs(number) < _LARGE)

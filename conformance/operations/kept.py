@@ -33,7 +33,7 @@ class _ByIdentity:
 def kept(function: Callable[[Array], _Result]) -> Callable[[Array], _Result]:
     """Return the function with its results of the last few arrays kept, of such as are read-only."""
 
-    @functools.lru_cache(maxsize=4)
+    @functools.lru_cache(maxsize=16)
     def remembered(key: _ByIdentity) -> _Result:
         return function(key.array)
 

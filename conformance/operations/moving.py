@@ -13,10 +13,13 @@ from conformance.dialect import Dialect
 from conformance.precision import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Weights = tuple[np.floating[Any], np.floating[Any]]
+#: Of one number each, or of one for each feature.
+Weights = tuple[np.floating[Any] | Array, np.floating[Any] | Array]
 
 
-def weights(dialect: Dialect, decay: float, trained: int, wide: type[np.floating[Any]] = np.longdouble) -> Weights:
+def weights(
+    dialect: Dialect, decay: float | Array, trained: int, wide: type[np.floating[Any]] = np.longdouble
+) -> Weights:
     """Return the weights (w, v) of the old value and of the batch's, after `trained` earlier train steps.
 
     exponential      a, 1 - a
@@ -24,9 +27,11 @@ def weights(dialect: Dialect, decay: float, trained: int, wide: type[np.floating
     first_batch      0, 1 for k = 1, then exponential
     cumulative       (k - 1)/k, 1/k
 
-    with a the decay and k = trained + 1, computed in the float type `wide`.
+    with a the decay and k = trained + 1, computed in the float type `wide`. Several decays, one for each feature, are for
+    the exponential update alone.
     """
-    a, k = wide(decay), trained + 1
+    a: Any = wide(decay)  # an array of as many where there are several decays
+    k = trained + 1
     match dialect.update:
         case "exponential":
             return a, 1 - a
@@ -42,22 +47,24 @@ def weights(dialect: Dialect, decay: float, trained: int, wide: type[np.floating
 
 
 def moved(old: Array, batch: Array, weight: Weights) -> Array:
-    """Return M' = w·M + v·s; where a weight is 0 its term is left out, non-finite or not."""
-    if weight[0] and weight[1]:
+    """Return M' = w·M + v·s; where the one weight of all features is 0 its term is left out, non-finite or not."""
+    if isinstance(weight[0], np.ndarray) or (weight[0] and weight[1]):
         return np.asarray(weight[0] * old + weight[1] * batch)
     kept = weight[0] * old if weight[0] else 0
     added = weight[1] * batch if weight[1] else 0
     return np.asarray(kept + added) + np.zeros_like(old)
 
 
-def debiasing(dialect: Dialect, decay: float, trained: int) -> float:
+def debiasing(dialect: Dialect, decay: float | Array, trained: int) -> float:
     """Return how many u the division by 1 - a^k costs relative to M, s and M': (2k + 2)/(1 - a^k), or none.
 
     The power is k multiplications of a rounded a; the subtraction from 1 keeps their absolute error while
     the difference tends to 0 with 1 - a. The M before the step was divided likewise.
     """
     k = trained + 1
-    return (2 * k + 2) / (1 - decay**k) if dialect.update == "zero_debiased" and decay < 1 else 0.0
+    if dialect.update != "zero_debiased" or isinstance(decay, np.ndarray):
+        return 0.0
+    return (2 * k + 2) / (1 - decay**k) if decay < 1 else 0.0
 
 
 def moved_bound(
@@ -77,10 +84,11 @@ def moved_bound(
     of u(|M| + |s| + |M'|).
     """
     u = worked.unit
-    w, v = (float(number) for number in weight)
+    several = isinstance(weight[0], np.ndarray)
+    w, v = (np.asarray(number, dtype=np.float64) if several else float(number) for number in weight)
     kept, added = (np.abs(value).astype(np.float64, copy=False) for value in (old, batch))
     result = np.abs(moved(old, batch, weight)).astype(np.float64, copy=False)
-    if not v:
+    if not several and not v:
         return u * result * 0
     # Gathered by what is multiplied.
     of_bound, of_added, of_kept = v + (4 * v + debiased) * u, (4 * v + w + debiased) * u, (5 * w + 4 * v + debiased) * u

@@ -9,14 +9,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel
 
 from conformance.cause import UNCHANGED, Cause
 from conformance.dialect import Dialect, PassName
+from conformance.operations.frozen import replace
 from conformance.operations.rational import Passes
 from conformance.precision import Precision
 from conformance.protocol import Configuration
@@ -92,6 +93,19 @@ class Situation:
     earlier: Earlier | None = None
     #: What the step has beside input and upstream gradient: (m, C) where it has their shape, (m,) for a mask.
     arrays: Mapping[str, Array] = field(default_factory=dict)
+    #: Where each feature stands for another hypothesis, the decay and the epsilon of each; shape (C,).
+    decays: Array | None = None
+    epsilons: Array | None = None
+
+    @property
+    def decay(self) -> float | Array:
+        """The weight of the old moving value: the configuration's, or that of each feature."""
+        return self.configuration.decay if self.decays is None else self.decays
+
+    @property
+    def least(self) -> float | Array:
+        """What is added to the variance, ε: the configuration's, or that of each feature."""
+        return self.configuration.epsilon if self.epsilons is None else self.epsilons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,6 +143,19 @@ class StateStep:
     unfrozen_gradients: Mapping[str, Array] = field(default_factory=dict)
 
 
+class Substitute(Protocol):
+    """What a hypothesis puts in place of something that a pass measures: arrays of a value for each feature, or more."""
+
+    def results(self, situation: Situation, results: Mapping[str, Expected]) -> dict[str, Expected]:
+        """Return what the pass gives with it, from what it gives without."""
+
+    def in_common(self, situation: Situation, name: str) -> object:
+        """Return what substitutes must have in common to be joined for the sake of that quantity; None: they cannot be."""
+
+    def joined(self, others: Sequence[Any], feature: int) -> Substitute:
+        """Return this one and others like it, each a feature of one step: what each puts into that feature of its own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Hypothesis:
     """One single change of the formula that might explain deviating numbers."""
@@ -142,6 +169,9 @@ class Hypothesis:
     change_situation: Callable[[Situation], Situation | None] | None = None
     #: Returns what the pass gives instead of its results.
     change_results: Callable[[Situation, dict[str, Expected]], dict[str, Expected]] | None = None
+    #: Returns from what `change_results` computes what it does, where several can be computed at once; None where it gives
+    #: nothing of the step.
+    substitute: Callable[[Situation], Substitute | None] | None = None
     #: Returns what a step that computes no pass leaves instead of its results. It then says nothing of the others.
     change_state: Callable[[StateStep, dict[str, Expected]], dict[str, Expected]] | None = None
     #: Which pass is performed instead: "train" or "infer".
@@ -186,11 +216,17 @@ def both(first: Hypothesis, second: Hypothesis, base: Hypothesis) -> Hypothesis 
         configuration=configuration,
         dialect=dialect,
         variance=next((one.variance for one in (first, second) if one.variance != base.variance), base.variance),
-        change_situation=functools.partial(_in_turn, changes) if changes else None,
+        change_situation=functools.partial(_in_turn, changes) if len(changes) > 1 else next(iter(changes), None),
         change_results=functools.partial(_results_in_turn, results) if results else None,
         performed=first.performed or second.performed,
         only=only,
+        # What is given before the results are changed must then be all that there is.
+        selects=not changes and not first.performed and not second.performed and _all_select(first, second),
     )
+
+
+def _all_select(*hypotheses: Hypothesis) -> bool:
+    return all(one.selects for one in hypotheses if one.change_results is not None)
 
 
 def _merged(base: Any, first: Any, second: Any) -> Any:
@@ -404,11 +440,16 @@ def flattened(array: Array, shape: Shape, configuration: Configuration) -> Array
 
 def flatten(array: Array, configuration: Configuration) -> Array:
     """Return the array of the input's layout as (m, C): features last, everything else collapsed."""
-    axes, rank = configuration.feature_axes, array.ndim
+    return features_last(array, configuration.feature_axes, configuration.feature_count)
+
+
+def features_last(array: Array, axes: tuple[int, ...], count: int) -> Array:
+    """Return the array as (m, C), with the feature axes and the number of features given."""
+    rank = array.ndim
     if axes != tuple(range(rank - len(axes), rank)):
         array = np.moveaxis(array, axes, range(-len(axes), 0))
     # Of no features, the number of rows follows from no size.
-    return array.reshape(math.prod(array.shape[: rank - len(axes)]), configuration.feature_count)
+    return array.reshape(math.prod(array.shape[: rank - len(axes)]), count)
 
 
 def unflatten(array: Array, configuration: Configuration, shape: tuple[int, ...]) -> Array:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from conformance.cause import because
 from conformance.operations.batch_norm.expectations import changed_to, rounded_by
+from conformance.operations.frozen import replace
 from conformance.operations.operation import Expected, Hypothesis, StateStep
 from conformance.precision import rounded
 

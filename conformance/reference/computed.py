@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -13,19 +13,17 @@ import numpy as np
 
 from conformance.dialect import Dialect, PassName, numeric
 from conformance.operations import OPERATIONS
+from conformance.operations.frozen import replace
 from conformance.operations.moving import weights
 from conformance.operations.operation import Earlier, Expected, Hypothesis, Situation, VarianceAlgorithm
 from conformance.precision import Precision, wide
 from conformance.protocol import Configuration
-from conformance.reference.inputs import StepInputs, situate
+from conformance.reference.inputs import SMALL, StepInputs, situate
 from conformance.reference.rational import exactly, split
 from conformance.reference.step_state import Effect, effect_of
 from conformance.spec.case import Case, Sgd, kind_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-#: The most values of a step of which is kept what hypotheses, some 130 of them, have in common.
-SMALL = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -198,7 +196,9 @@ def situation_of(request: Request, before: Mapping[str, Array], made: dict[Any, 
             if array is not None and array.size <= SMALL:
                 array.flags.writeable = False
         earlier = None if request.earlier is None else _earlier(request, request.earlier)
-        made[key] = replace(situation, graded=request.graded, empties=request.empties, earlier=earlier)
+        # A hypothesis is asked for scores alone.
+        graded = request.graded and request.hypothesis is None
+        made[key] = replace(situation, graded=graded, empties=request.empties, earlier=earlier)
     if whole not in made:
         made[whole] = replace(
             made[key],

@@ -6,18 +6,18 @@ import functools
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from conformance.dialect import Dialect
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected, Hypothesis, Operation, Situation, StateStep
+from conformance.operations.frozen import replace
+from conformance.operations.operation import Expected, Hypothesis, Situation, StateStep
 from conformance.precision import Precision, dtype_name
 from conformance.protocol import Configuration
 from conformance.reference.computed import (
-    SMALL,
     Request,
     compute,
     flat,
@@ -27,7 +27,8 @@ from conformance.reference.computed import (
     staying,
     too_narrow,
 )
-from conformance.reference.inputs import StepInputs, states_of
+from conformance.reference.inputs import SMALL, StepInputs, states_of
+from conformance.reference.side_by_side import Column, columns
 from conformance.spec.case import Sgd
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -54,6 +55,12 @@ class Suppositions:
     state: dict[str, Expected] = field(default_factory=dict)
     #: By hypothesis, arithmetic, and what is asked for.
     supposed: dict[tuple[Hypothesis, str, Any], Mapping[str, Expected]] = field(default_factory=dict)
+    #: What a pass gives in a changed situation, before its results are changed: by all that this depends on.
+    performed: dict[Any, dict[str, Expected]] = field(default_factory=dict)
+    #: By quantity, feature, arithmetic and hypotheses: what these expect there, side by side.
+    columns: dict[tuple[str, int, str, tuple[Hypothesis, ...]], dict[Hypothesis, Column | None]] = field(
+        default_factory=dict
+    )
     #: Whether it is among those that are kept, and of how many elements.
     kept: bool = False
     elements: int = 0
@@ -127,11 +134,32 @@ class References:
         It is put among these by whoever asks, under whatever it was asked for.
         """
         supposed = self._computed(request, before, gradients, kept)
-        if kept.kept:
-            size = _size(supposed)
-            kept.elements += size
-            self._supposed_elements += size
+        self._count(kept, _size(supposed))
         return supposed
+
+    def columns(
+        self,
+        hypotheses: tuple[Hypothesis, ...],
+        name: str,
+        feature: int,
+        request: Request,
+        before: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        kept: Suppositions,
+    ) -> Mapping[Hypothesis, Column | None]:
+        """Return what a quantity would be in one feature under those of the hypotheses that can stand side by side."""
+        key = (name, feature, request.worked.name, hypotheses)
+        if key not in kept.columns:
+            right = functools.partial(self._right, request, request.worked, before, gradients, kept)
+            found = columns(hypotheses, name, feature, request, before, kept.situations, right)
+            kept.columns[key] = found
+            self._count(kept, sum(column.expected.value.shape[0] for column in found.values() if column is not None))
+        return kept.columns[key]
+
+    def _count(self, kept: Suppositions, elements: int) -> None:
+        if kept.kept:
+            kept.elements += elements
+            self._supposed_elements += elements
 
     def _computed(
         self, request: Request, before: Mapping[str, Array], gradients: Mapping[str, Array], kept: Suppositions
@@ -155,12 +183,44 @@ class References:
             right = self._right(request if alone else kept.request, request.worked, before, gradients, kept)
             quantities = {name: quantity for name, quantity in right.items() if trains or name not in before}
             state = {name: right[name] for name in before} if alone else state
-        quantities = _performed(OPERATIONS[request.configuration.op], changed, trains, request, quantities)
+        if quantities is None:
+            quantities = self._performed(changed, trains, request, kept)
+        quantities = _changed(changed, request, quantities)
         if not quantities and request.wanted:
             # What is wanted may be the state alone, and the pass leave it.
             return self._computed(replace(request, wanted=frozenset()), before, gradients, kept)
         # A hypothesis that gives no quantity does not apply to this step; it does not claim that the state stays.
         return {**state, **quantities} if quantities else {}
+
+    def _performed(
+        self, situation: Situation, trains: bool, request: Request, kept: Suppositions
+    ) -> dict[str, Expected]:
+        """Return what the pass would give in the situation that the request's hypothesis makes of its own.
+
+        It is kept where the results are changed after that: they may be changed by many.
+        """
+        hypothesis, operation, worked = request.hypothesis, OPERATIONS[request.configuration.op], request.worked
+        assert hypothesis is not None
+        if situation.overflow is not None and situation.overflow.arithmetic is not None:
+            worked = situation.overflow.arithmetic
+        trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
+        perform = operation.train if trains else operation.infer
+        if hypothesis.change_results is None or not kept.kept:
+            return perform(situation, worked)
+        key = (
+            hypothesis.configuration,
+            hypothesis.dialect,
+            hypothesis.change_situation,
+            hypothesis.variance,
+            trains,
+            worked.name,
+            request.wanted,
+            situation.upstream is None,
+        )
+        if key not in kept.performed:
+            kept.performed[key] = perform(situation, worked)
+            self._count(kept, _size(kept.performed[key]))
+        return kept.performed[key]
 
     def _right(
         self,
@@ -288,25 +348,10 @@ def _state_under(
     return {name: result for name, result in changed.items() if not hypothesis.only or name in hypothesis.only}
 
 
-def _performed(
-    operation: Operation,
-    situation: Situation,
-    trains: bool,
-    request: Request,
-    right: dict[str, Expected] | None,
-) -> dict[str, Expected]:
-    """Return what the pass would give in the situation that the request's hypothesis makes of its own.
-
-    `right` is what it would give before its results are changed, where that is known.
-    """
-    hypothesis, quantities = request.hypothesis, right
+def _changed(situation: Situation, request: Request, quantities: dict[str, Expected]) -> dict[str, Expected]:
+    """Return what the pass would give if the request's hypothesis were true, from what it gives in its situation."""
+    hypothesis = request.hypothesis
     assert hypothesis is not None
-    if quantities is None:
-        worked = request.worked
-        if situation.overflow is not None and situation.overflow.arithmetic is not None:
-            worked = situation.overflow.arithmetic
-        trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
-        quantities = (operation.train if trains else operation.infer)(situation, worked)
     if hypothesis.change_results is not None:
         quantities = hypothesis.change_results(situation, quantities)
     return {name: quantity for name, quantity in quantities.items() if not hypothesis.only or name in hypothesis.only}

@@ -17,7 +17,7 @@ import numpy as np
 
 from conformance.dialect import Dialect
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected, Operation, Situation, flatten, shape_of, unflatten
+from conformance.operations.operation import Expected, Operation, Situation, features_last, flatten, shape_of, unflatten
 from conformance.precision import rounded, wide, working
 from conformance.protocol import Configuration
 from conformance.reference.step_state import Effect, StepState
@@ -28,6 +28,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 #: A case is large if its steps together have more values than this: 4 MiB in float32.
 _LARGE = 2**20
+
+
+#: The most values of a step of which is kept what hypotheses, some 130 of them, have in common.
+SMALL = 4096
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,17 +101,31 @@ def situate(
     """
     assert inputs.input is not None
     needed = wide() if "float64" in (configuration.dtype, configuration.parameter_dtype) else np.float64
-    upstream = None if inputs.upstream is None else flatten(inputs.upstream, configuration).astype(needed)
+    upstream = None if inputs.upstream is None else _flat(inputs.upstream, configuration, needed)
     return Situation(
         configuration=configuration,
         dialect=dialect,
-        x=flatten(inputs.input, configuration).astype(needed),
+        x=_flat(inputs.input, configuration, needed),
         upstream=upstream,
         state={name: np.asarray(value).reshape(-1).astype(needed) for name, value in state.items()},
         trained=trained,
         shape=inputs.input.shape,
         arrays={name: _flattened(array, configuration, needed) for name, array in inputs.arrays.items()},
     )
+
+
+def _flat(array: Array, configuration: Configuration, needed: Any) -> Array:
+    """Return an array as (m, C), a small one of a case the same object every time, so that what is computed of it is kept."""
+    if array.size > SMALL or array.flags.writeable:
+        return flatten(array, configuration).astype(needed)
+    return _flat_of_case(_ByIdentity(array), configuration.feature_axes, configuration.feature_count, needed)
+
+
+@functools.lru_cache(maxsize=256)
+def _flat_of_case(array: _ByIdentity, feature_axes: tuple[int, ...], feature_count: int, needed: Any) -> Array:
+    flat = features_last(array.value, feature_axes, feature_count).astype(needed)
+    flat.flags.writeable = False
+    return flat
 
 
 def _flattened(array: Array, configuration: Configuration, needed: Any) -> Array:
@@ -118,16 +136,16 @@ def _flattened(array: Array, configuration: Configuration, needed: Any) -> Array
 
 
 class _ByIdentity:
-    """A case as the key of a cache, compared by identity: a case holds lists and so has no hash."""
+    """A case or an array as the key of a cache, compared by identity: neither has a hash."""
 
-    def __init__(self, case: Case) -> None:
-        self.case = case
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
     def __hash__(self) -> int:
-        return id(self.case)
+        return id(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and other.case is self.case
+        return isinstance(other, _ByIdentity) and other.value is self.value
 
 
 def _is_large(case: Case) -> bool:
@@ -135,7 +153,7 @@ def _is_large(case: Case) -> bool:
 
 
 def _inputs(key: _ByIdentity) -> Inputs:
-    case = key.case
+    case = key.value
     initial = initial_state(case, OPERATIONS[case.op])
     if any(_follows(step) for step in case.performed):
         dialect = OPERATIONS[case.op].dialect
@@ -150,8 +168,8 @@ _small_inputs, _large_inputs = functools.lru_cache(maxsize=512)(_inputs), functo
 
 @functools.lru_cache(maxsize=512)
 def _beginnings(key: _ByIdentity, dialect: Dialect) -> tuple[Beginning, ...]:
-    inputs = inputs_of(key.case)
-    return tuple(beginning for _, beginning in _Chain(key.case, inputs.initial, dialect, inputs.steps).walk())
+    inputs = inputs_of(key.value)
+    return tuple(beginning for _, beginning in _Chain(key.value, inputs.initial, dialect, inputs.steps).walk())
 
 
 def forget() -> None:

@@ -22,6 +22,7 @@ from conformance.cause import Cause
 from conformance.errors import Place, SpecError, SpecErrors
 from conformance.spec.causes import Catalogue
 from conformance.spec.complaint import explain
+from conformance.spec.globs import matches_any
 from conformance.spec.yaml_document import load
 
 
@@ -258,7 +259,7 @@ def _case_errors(divergence: Divergence, cases: Sequence[str]) -> Iterator[_Comp
     for place, cause in enumerate(divergence.causes):
         globs += [(("causes", place, "cases", number), glob) for number, glob in enumerate(cause.cases)]
     for location, glob in globs:
-        if cases and not any(fnmatchcase(case, glob) for case in cases):
+        if cases and not matches_any(glob, cases):
             yield location, f"no case matches {glob!r}"
     for number, witness in enumerate(divergence.witnesses):
         if cases and witness not in cases:

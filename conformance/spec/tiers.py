@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.errors import SpecError, SpecErrors
+from conformance.spec.globs import matches_any
 
 if TYPE_CHECKING:
     from conformance.spec.yaml_document import Document
@@ -131,5 +132,5 @@ def _glob_errors(document: Document, path: tuple[str, ...], globs: Any, cases: S
     return [
         document.error((*path, number), f"no case matches {glob!r}", key)
         for number, glob in enumerate(globs)
-        if not any(fnmatchcase(case, glob) for case in cases)
+        if not matches_any(glob, cases)
     ]

@@ -20,14 +20,26 @@ COLUMN = "welford_norm.WelfordNorm"
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of the suite with NumPy's adapters alone: a run that names none starts a process for each there is."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "conformance", folder / "conformance")
+    shutil.copytree(ROOT / "adapters" / "numpy", folder / "adapters" / "numpy")
+    shutil.copy(ROOT / "adapters" / "processes.yaml", folder / "adapters")
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "spec").symlink_to(ROOT / "spec", target_is_directory=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory, suite: Path) -> Path:
     """An interpreter of its own that has the suite's packages, and the example as an installer leaves it."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     asked = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     site = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
-    (site / "suite.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    (site / "suite.pth").write_text(f"{suite}\n{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
     project = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
     shutil.copytree(PACKAGE / "welford_norm", site / "welford_norm")
     information = site / f"welford_norm-{project['version']}.dist-info"
@@ -62,6 +74,7 @@ def test_an_installed_package_takes_part_in_a_run_that_names_no_adapter(python: 
     assert {case: verdict in {"conforms", "exact"} for case, verdict in verdicts(run).items()} == dict.fromkeys(
         agree, True
     )
+    assert "numpy.BatchNorm" in run.read_text()
 
 
 def test_a_module_named_on_the_command_line_runs_alone(python: Path, tmp_path: Path) -> None:

@@ -32,9 +32,13 @@ def step(number: int, *explanations: str, last: tuple[str, ...] = ()) -> StepJud
     return StepJudgement(number=number, kind="train", verdict=Verdict.DEVIATES, expected=False, quantities=(judged,))
 
 
+def no_evidence(step: StepJudgement) -> StepEvidence:
+    raise AssertionError(f"step {step.number} deviates, and contradicts nothing")
+
+
 def told(*steps: StepJudgement) -> list[list[str]]:
     """Return the ids of the alternatives of each explanation."""
-    return [[cause.id for cause in each.alternatives] for each in diagnosis(settled(steps, {}))]
+    return [[cause.id for cause in each.alternatives] for each in diagnosis(settled(steps, no_evidence))]
 
 
 def judged(made: Any, given: Any) -> Judgement:
@@ -59,7 +63,7 @@ def test_what_explains_nearly_anything_is_named_only_where_it_explains_more() ->
 
 
 def test_every_quantity_says_what_the_cell_says() -> None:
-    steps = settled((step(1, "a", "b"), step(2, "b")), {})
+    steps = settled((step(1, "a", "b"), step(2, "b")), no_evidence)
     assert {each.quantities[0].causes for each in steps} == {(Cause(id="b"),)}
 
 

@@ -23,6 +23,7 @@ from conformance.operations import rational
 from conformance.operations.batch_norm import rational as batch_norm
 from conformance.operations.batch_norm.rational import Moments, entered
 from conformance.operations.centering import rational as centering
+from conformance.operations.differentiated_batch_norm import rational as differentiated
 from conformance.operations.rational import Beyond, Feature, Numbers, Quantities, Rule, Step, by_feature
 
 #: What an inverse root cut at 256 bits leaves of an identity, with room: 2^-256 is 1e-77.
@@ -520,3 +521,29 @@ def test_a_feature_whose_data_are_not_finite_leaves_its_neighbour_exact() -> Non
     exact = by_feature(centering.infer)(step, rule())
     assert exact["output"] == [Beyond.FRACTIONS, 2, Beyond.FRACTIONS, 4]
     assert exact["moving_mean"] == [Beyond.FRACTIONS, 0]
+
+
+@pytest.mark.parametrize(
+    "passes", [batch_norm, centering, differentiated], ids=lambda each: each.__name__.split(".")[-2]
+)
+def test_exact_arithmetic_takes_as_much_more_as_there_are_more_values(
+    passes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mean that is taken anew for each value takes the square of it: seconds for a thousand of them."""
+    few, many = (additions(passes, count, monkeypatch) for count in (10, 80))
+    assert 0 < many < 10 * few
+
+
+def additions(passes: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often two fractions are added in a train step of that many values."""
+    counted, add = [0], Fraction.__add__
+
+    def counting(one: Fraction, other: Any) -> Any:
+        counted[0] += 1
+        return add(one, other)
+
+    given = drawn(3, count)
+    with monkeypatch.context() as patch:
+        patch.setattr(Fraction, "__add__", counting)
+        passes.train(replace(given, arrays={"tangent": given.x}), rule(1))
+    return counted[0]

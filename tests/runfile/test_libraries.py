@@ -15,7 +15,9 @@ def test_a_row_belongs_to_the_library_that_its_name_begins_with() -> None:
 
 
 def test_a_row_of_a_module_of_another_name_belongs_to_the_adapters_library() -> None:
-    environment = EnvironmentLine(id="tensorflow", adapter="x.py", library="tensorflow", versions={"tensorflow": "2.21"})
+    environment = EnvironmentLine(
+        id="tensorflow", adapter="x.py", library="tensorflow", versions={"tensorflow": "2.21"}
+    )
     assert library_of(environment, "tf.nn.batch_normalization") == "tensorflow 2.21"
 
 

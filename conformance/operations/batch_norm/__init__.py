@@ -16,7 +16,7 @@ from conformance.operations.batch_norm import diagnosis, equations, probe, ratio
 from conformance.operations.batch_norm.expectations import MOVING
 from conformance.operations.batch_norm.overflow import Reach, domains
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
-from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, Sizes, StatisticsBound
+from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, Measured, Sizes, StatisticsBound
 from conformance.operations.kept import kept
 from conformance.operations.moving import debiasing, moved_bound, weights
 from conformance.operations.operation import Expected, Operation, Quantity, Situation, Traffic
@@ -51,6 +51,8 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
     if situation.x.shape[0] == 1 and situation.dialect.single_value == "identity":
         return _identity(situation)
     with np.errstate(all="ignore"):
+        if not _wanted(situation, _TRANSFORMED):
+            return _statistics_alone(situation, worked)
         statistics, after, normalization = reference.training(situation)
         outputs, gradients = _outputs(situation, normalization)
         sizes = tolerance.sizes(situation, normalization)
@@ -67,6 +69,31 @@ def train(situation: Situation, worked: Precision) -> dict[str, Expected]:
             **outputs,
         }
         return expected(step, values, classes, worked)
+
+
+def _statistics_alone(situation: Situation, worked: Precision) -> dict[str, Expected]:
+    """Return what a train step must give of statistics and moving values, where nothing else is wanted: no transform."""
+    statistics, after = reference.moving(situation)
+    sizes, squares = tolerance.sizes_of_batch(situation.x), _squares(situation.x)
+    algorithm = Algorithm(variance=situation.variance, worked=worked, height=max(0, situation.x.shape[0] - 1))
+    _, bounds = _statistics_bounds(situation, sizes, statistics, after, algorithm)
+    magnitudes = _magnitudes_of_statistics(situation, sizes, squares)
+    values = {
+        "batch_mean": statistics.mean,
+        "batch_variance": statistics.variance,
+        "moving_mean": after[0],
+        "moving_variance": after[1],
+    }
+    return {
+        name: Expected(
+            value=value,
+            bound=np.asarray(bounds[name], dtype=np.float64),
+            magnitude=np.asarray(magnitudes[name], dtype=np.float64),
+            in_domain=_ANYWHERE,
+        )
+        for name, value in values.items()
+        if name in situation.wanted
+    }
 
 
 def infer(situation: Situation, worked: Precision) -> dict[str, Expected]:
@@ -116,14 +143,7 @@ def _train_bounds(
 ) -> dict[str, Array]:
     situation, worked = step.situation, algorithm.worked
     dialect, count = situation.dialect, statistics.count
-    bound = tolerance.statistics_bound(step.sizes, statistics.mean, statistics.variance, algorithm)
-    bounds = {"batch_mean": bound.mean, "batch_variance": bound.variance}
-    moving_mean, moving_variance = bound.mean, bound.variance
-    if _wanted(situation, MOVING) or dialect.normalizes_with == "moving_after":
-        moving_mean, moving_variance = _moving_bounds(situation, statistics, after, bound, worked)
-        bounds |= {"moving_mean": moving_mean, "moving_variance": moving_variance}
-    if not _wanted(situation, _TRANSFORMED):
-        return bounds
+    bound, bounds = _statistics_bounds(situation, step.sizes, statistics, after, algorithm)
     normalizing = bound
     match dialect.normalizes_with:
         case "batch":
@@ -133,9 +153,21 @@ def _train_bounds(
             normalizing = EXACT
         case "moving_after":
             # The gradient goes through the batch mean as well, whose error may be the larger.
-            either = np.maximum(moving_mean, bound.mean)
+            either, moving_variance = np.maximum(bounds["moving_mean"], bound.mean), bounds["moving_variance"]
             normalizing = StatisticsBound(mean=either, above=moving_variance, below=moving_variance)
     return bounds | _transform_bounds(step, normalizing, algorithm)
+
+
+def _statistics_bounds(
+    situation: Situation, sizes: Measured, statistics: Statistics, after: tuple[Array, Array], algorithm: Algorithm
+) -> tuple[StatisticsBound, dict[str, Array]]:
+    """Return the bounds of the batch's statistics, alone and with those of the moving values where these are asked for."""
+    bound = tolerance.statistics_bound(sizes, statistics.mean, statistics.variance, algorithm)
+    bounds = {"batch_mean": bound.mean, "batch_variance": bound.variance}
+    if _wanted(situation, MOVING) or situation.dialect.normalizes_with == "moving_after":
+        mean, variance = _moving_bounds(situation, statistics, after, bound, algorithm.worked)
+        bounds |= {"moving_mean": mean, "moving_variance": variance}
+    return bound, bounds
 
 
 def _moving_bounds(
@@ -145,7 +177,7 @@ def _moving_bounds(
     bound: StatisticsBound,
     worked: Precision,
 ) -> tuple[Array, Array]:
-    dialect, decay, count = situation.dialect, situation.configuration.decay, statistics.count
+    dialect, decay, count = situation.dialect, situation.decay, statistics.count
     weight = weights(dialect, decay, situation.trained, situation.x.dtype.type)
     entering = bound
     if dialect.moving_correction and count > 1:
@@ -162,7 +194,7 @@ def _moving_bounds(
 
 
 def _transform_bounds(step: Step, bound: StatisticsBound, algorithm: Algorithm) -> dict[str, Array]:
-    worked, epsilon = algorithm.worked, step.situation.configuration.epsilon
+    worked, epsilon = algorithm.worked, step.situation.least
     root = tolerance.root_bound(step.normalization.variance, epsilon, bound, worked.unit)
     bounds = {}
     if _wanted(step.situation, _OUTPUT):
@@ -210,21 +242,26 @@ def _magnitudes(step: Step, squares: Array) -> dict[str, Array]:
     if not np.isfinite(farthest).all():
         # A NaN in inference is its own element's: the size of the feature is that of its finite ones.
         farthest = np.nan_to_num(sizes.normalized, nan=0.0, posinf=0.0).max(axis=0, initial=0)
+    magnitudes = _magnitudes_of_statistics(situation, sizes, squares)
+    magnitudes["output"] = sizes.gamma * (farthest + 1) + sizes.beta
+    if sizes.pull is not None and sizes.total is not None:
+        magnitudes["grad_beta"] = sizes.total
+        magnitudes["grad_gamma"] = sizes.total * np.maximum(1, farthest)
+        strongest = np.maximum.reduce(sizes.pull, axis=0, initial=0) + _carried(step, farthest)
+        magnitudes["grad_input"] = sizes.gamma * sizes.inverse_root * strongest
+    return magnitudes
+
+
+def _magnitudes_of_statistics(situation: Situation, sizes: Measured, squares: Array) -> dict[str, Array]:
     square = squares / max(1, len(situation.x))
     magnitudes = {
         "batch_mean": sizes.level,
         "batch_variance": square,
         "moving_mean": sizes.level + np.abs(situation.state["moving_mean"]),
         "moving_variance": square + np.abs(situation.state["moving_variance"]),
-        "output": sizes.gamma * (farthest + 1) + sizes.beta,
     }
     if situation.dialect.update == "merge":
         magnitudes["moving_variance"] = magnitudes["moving_variance"] + situation.state["moving_mean"] ** 2
-    if sizes.pull is not None and sizes.total is not None:
-        magnitudes["grad_beta"] = sizes.total
-        magnitudes["grad_gamma"] = sizes.total * np.maximum(1, farthest)
-        strongest = np.maximum.reduce(sizes.pull, axis=0, initial=0) + _carried(step, farthest)
-        magnitudes["grad_input"] = sizes.gamma * sizes.inverse_root * strongest
     return magnitudes
 
 

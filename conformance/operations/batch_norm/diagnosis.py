@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from conformance.operations.batch_norm.other_statistics import other_statistics
 from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.batch_norm.places import misplaced
 from conformance.operations.batch_norm.whole_numbers import cut_off
+from conformance.operations.frozen import replace
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.state_changes import state_changes
 from conformance.precision import in_dtype, rounded

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from conformance.operations.frozen import replace
 from conformance.operations.operation import Expected
 
 Array = np.ndarray[Any, np.dtype[Any]]

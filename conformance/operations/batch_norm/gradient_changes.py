@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from conformance.cause import Cause, because
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.reference import Normalization
+from conformance.operations.frozen import replace
 from conformance.operations.operation import Expected, Hypothesis, Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]

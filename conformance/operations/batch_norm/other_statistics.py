@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from conformance.operations.batch_norm.expectations import MOVING, changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.whole_numbers import dtypes, loosened
 from conformance.operations.batch_norm.whole_numbers import squares as whole_squares
+from conformance.operations.frozen import replace
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.precision import in_dtype, rounded
@@ -52,15 +53,45 @@ class _OtherStatistics:
     #: The groups whose means the input gradient takes; None where it takes those of the batch.
     grouping: Grouping | None = None
 
+    def results(self, situation: Situation, results: Mapping[str, Expected]) -> Results:
+        """Return what a train step gives with these statistics."""
+        return _from(situation, self, results)
+
+    def in_common(self, situation: Situation, name: str) -> object:
+        """Return the count that a correction takes, which is of all features; None where groups are followed."""
+        if name == "grad_input" and self.grouping is not None:
+            return None
+        corrected = name == "moving_variance" and situation.dialect.moving_correction
+        return self.entering.count if corrected else 0
+
+    def joined(self, others: Sequence[_OtherStatistics], feature: int) -> _OtherStatistics:
+        """Return the statistics of which each feature has that of another."""
+        entering = [one.entering for one in others]
+        return _OtherStatistics(
+            mean=_side_by_side([one.mean[..., feature] for one in others]),
+            variance=_side_by_side([one.variance[..., feature] for one in others]),
+            entering=Statistics(
+                count=self.entering.count,
+                mean=np.array([one.mean[feature] for one in entering]),
+                variance=np.array([one.variance[feature] for one in entering]),
+            ),
+        )
+
+
+def _side_by_side(columns: Sequence[Array]) -> Array:
+    """Return one number, or one column, for each; columns where any is one."""
+    return np.stack(np.broadcast_arrays(*columns), axis=-1)
+
 
 def _hypothesis(base: Hypothesis, cause: Cause, change: Callable[[Situation], _OtherStatistics | None]) -> Hypothesis:
+    def substitute(situation: Situation) -> _OtherStatistics | None:
+        return None if situation.x.shape[0] < 2 else change(situation)
+
     def change_results(situation: Situation, results: Results) -> Results:
-        if "moving_mean" not in results or situation.x.shape[0] < 2:
-            return {}
-        statistics = change(situation)
+        statistics = substitute(situation) if "moving_mean" in results else None
         return {} if statistics is None else _from(situation, statistics, results)
 
-    return replace(base, cause=cause, change_results=change_results, selects=True)
+    return replace(base, cause=cause, change_results=change_results, substitute=substitute, selects=True)
 
 
 # Statistics in the dtype of whole numbers.
@@ -75,7 +106,9 @@ def _of_integers(base: Hypothesis) -> Iterator[Hypothesis]:
             cause = because("squares-wrap-around", dtype=dtype)
             for least in (-math.inf, 0.0):
                 plain = _hypothesis(base, cause, functools.partial(_of_wrapped_squares, dtype, least))
-                yield replace(plain, change_results=functools.partial(_with_lost_digits, plain, dtype, least))
+                # Its bound is of the whole step.
+                change_results = functools.partial(_with_lost_digits, plain, dtype, least)
+                yield replace(plain, change_results=change_results, substitute=None)
 
 
 def _divided_down(situation: Situation) -> _OtherStatistics:
@@ -289,7 +322,7 @@ def _per_half(situation: Situation) -> Grouping | None:
     return averaged
 
 
-def _from(situation: Situation, statistics: _OtherStatistics, results: Results) -> Results:
+def _from(situation: Situation, statistics: _OtherStatistics, results: Mapping[str, Expected]) -> Results:
     """Return what a train step gives from other statistics than the batch's, by the closed form."""
     names = situation.wanted or results.keys()
     values = {"batch_mean": statistics.entering.mean, "batch_variance": statistics.entering.variance}

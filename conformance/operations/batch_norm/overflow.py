@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from conformance.cause import because
+from conformance.operations.frozen import replace
 from conformance.operations.operation import Hypothesis, Intermediate, Overflow, Power, Situation
 from conformance.precision import Precision, precision, rounded, working
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from conformance.cause import Cause, because
 from conformance.operations.batch_norm.expectations import MOVING
 from conformance.operations.batch_norm.other_statistics import POWERS
+from conformance.operations.frozen import replace
 from conformance.operations.operation import Expected, Hypothesis, Situation, flatten, unflatten
 from conformance.protocol import Configuration
 from conformance.worker.layout import lay_out, memory_of

@@ -6,13 +6,14 @@ and section 3; the gradients keep epsilon, which the paper's own form does too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from conformance.operations.batch_norm import overflow
 from conformance.operations.batch_norm.expectations import MOVING
+from conformance.operations.frozen import replace
 from conformance.operations.kept import kept, kept_by_situation
 from conformance.operations.moving import Weights, moved, weights
 from conformance.operations.operation import Situation
@@ -142,7 +143,7 @@ def normalize(
 
 def root(variance: Array, situation: Situation) -> Array:
     """Return (v + ε)^(1/2), or what stands for it under a hypothesis about epsilon."""
-    epsilon = situation.x.dtype.type(situation.configuration.epsilon)
+    epsilon = situation.x.dtype.type(situation.least)
     match situation.epsilon:
         case "inside":
             return np.asarray(np.sqrt(variance + epsilon))
@@ -208,13 +209,19 @@ def moving_values(situation: Situation, statistics: Statistics) -> tuple[Array, 
     return mean, variance
 
 
+def moving(situation: Situation) -> tuple[Statistics, tuple[Array, Array]]:
+    """Return the batch's statistics and the moving values after one train step."""
+    statistics = batch_statistics(situation.x)
+    if situation.overflow is not None:
+        statistics = replace(statistics, variance=overflow.clipped(situation, statistics.variance))
+    return statistics, moving_values(situation, statistics)
+
+
 @kept_by_situation
 def training(situation: Situation) -> tuple[Statistics, tuple[Array, Array], Normalization]:
     """Return the batch's statistics, the moving values after the step, and the transform of one train step."""
     dialect = situation.dialect
-    statistics = batch_statistics(situation.x)
-    statistics = replace(statistics, variance=overflow.clipped(situation, statistics.variance))
-    after = moving_values(situation, statistics)
+    statistics, after = moving(situation)
     count = statistics.count
     match dialect.normalizes_with:
         case "batch":
@@ -227,13 +234,14 @@ def training(situation: Situation) -> tuple[Statistics, tuple[Array, Array], Nor
             return statistics, after, normalize(situation, *before, 0.0)
         case "moving_after":
             batch_weight = _weights(situation)[1]
+            assert not isinstance(batch_weight, np.ndarray)  # several decays are for moving values alone
             correction = dialect.moving_correction
             bessel = situation.x.dtype.type(count) / (count - correction) if count > correction else 1.0
             return statistics, after, normalize(situation, *after, batch_weight, bessel)
 
 
 def _weights(situation: Situation) -> Weights:
-    return weights(situation.dialect, situation.configuration.decay, situation.trained, situation.x.dtype.type)
+    return weights(situation.dialect, situation.decay, situation.trained, situation.x.dtype.type)
 
 
 @kept_by_situation

@@ -9,12 +9,13 @@ these bounds of the exact one. `docs/tolerances.md` derives them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from conformance.operations.batch_norm.reference import Gradients, Normalization, dot
+from conformance.operations.frozen import replace
 from conformance.operations.kept import kept
 from conformance.operations.operation import Situation, VarianceAlgorithm
 from conformance.precision import Precision, theta
@@ -57,6 +58,31 @@ class StatisticsBound:
 EXACT = StatisticsBound(mean=np.zeros(()), above=np.zeros(()), below=np.zeros(()))
 
 
+class Measured(Protocol):
+    """What the bounds on the statistics of a batch are made of."""
+
+    @property
+    def x(self) -> Float64:
+        """|x|, of shape (m, C)."""
+
+    @property
+    def level(self) -> Float64:
+        """Its mean over the rows."""
+
+    @property
+    def largest(self) -> Float64:
+        """The largest of it in the rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BatchSizes:
+    """|x|, of shape (m, C), and its mean and largest over the rows."""
+
+    x: Float64
+    level: Float64
+    largest: Float64
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sizes:
     """What the bounds of a step are made of, taken once: absolute values in float64, whose digits do for a bound."""
@@ -79,12 +105,12 @@ class Sizes:
 
 def sizes(situation: Situation, n: Normalization) -> Sizes:
     """Return the sizes of a step."""
-    x, level, largest = _sizes_of(situation.x)
+    batch = sizes_of_batch(situation.x)
     pull, total = (None, None) if situation.upstream is None else _pull_of(situation.upstream)
     return Sizes(
-        x=x,
-        level=level,
-        largest=largest,
+        x=batch.x,
+        level=batch.level,
+        largest=batch.largest,
         normalized=size(n.normalized),
         output=size(n.output),
         gamma=size(n.gamma),
@@ -97,11 +123,11 @@ def sizes(situation: Situation, n: Normalization) -> Sizes:
 
 
 @kept
-def _sizes_of(x: Array) -> tuple[Float64, Float64, Float64]:
+def sizes_of_batch(x: Array) -> BatchSizes:
     """Return |x|, and its mean and largest over the rows."""
     absolute = size(x)
     level = np.add.reduce(absolute, axis=0) / max(1, len(absolute))
-    return absolute, level, np.maximum.reduce(absolute, axis=0, initial=0)
+    return BatchSizes(x=absolute, level=level, largest=np.maximum.reduce(absolute, axis=0, initial=0))
 
 
 @kept
@@ -122,7 +148,7 @@ def size(array: Array) -> Float64:
     return sizes.astype(np.float64, copy=False)
 
 
-def statistics_bound(sizes: Sizes, mean: Array, variance: Array, algorithm: Algorithm) -> StatisticsBound:
+def statistics_bound(sizes: Measured, mean: Array, variance: Array, algorithm: Algorithm) -> StatisticsBound:
     """Return the bounds on batch mean and variance (correction 0).
 
     mean      δ = θ(h+2) mean|x|
@@ -169,7 +195,7 @@ def spread_bound(old: Array, mean: Array, mean_bound: Array, factor: float, afte
     return np.asarray(factor * squared + rounded + 2 * worked.tiny)
 
 
-def root_bound(variance: Array, epsilon: float, bound: StatisticsBound, u: float) -> Array:
+def root_bound(variance: Array, epsilon: float | Array, bound: StatisticsBound, u: float) -> Array:
     """Return ρ, the bound on the relative error of (v + ε)^(-1/2).
 
     With p± = δ±/(v+ε) + 2u (epsilon rounded, the sum rounded), the root moves between (1+p⁺)^(-1/2) and
@@ -181,7 +207,8 @@ def root_bound(variance: Array, epsilon: float, bound: StatisticsBound, u: float
     down = up if bound.above is bound.below else bound.below / total + 2 * u
     shrink = 1 - 1 / np.sqrt(1 + up)
     grow = np.where(down < 1, 1 / np.sqrt(np.maximum(1 - down, _LEAST)) - 1, np.inf)
-    if epsilon and not bound.signed:
+    # Of several epsilons, one that is 0 gives the ceiling of infinity.
+    if (isinstance(epsilon, np.ndarray) or epsilon) and not bound.signed:
         ceiling = np.sqrt(total / epsilon) - 1
         grow = np.minimum(grow, np.maximum(ceiling, 2 * u))
     moved = np.maximum(shrink, grow)

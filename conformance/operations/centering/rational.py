@@ -30,7 +30,8 @@ def train(feature: Feature, rule: Rule) -> Quantities:
     quantities: Quantities = {"batch_mean": [batch], "moving_mean": None if after is None else [after]}
     quantities["output"] = None if center is None else [value - center for value in x]
     if upstream is not None:
-        quantities["grad_input"] = None if share is None else [g - share * mean(upstream) for g in upstream]
+        through = None if share is None else share * mean(upstream)
+        quantities["grad_input"] = None if through is None else [g - through for g in upstream]
     return quantities
 
 

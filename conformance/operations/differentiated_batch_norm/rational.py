@@ -63,7 +63,8 @@ def train(feature: Feature, rule: Rule) -> Quantities:
     if not feature.x or tangent is None or upstream is None:
         return quantities
     x = [Dual(value, slope) for value, slope in zip(feature.x, tangent, strict=True)]
-    deviations = [value - _mean(x) for value in x]
+    center = _mean(x)
+    deviations = [value - center for value in x]
     spread = _mean([deviation * deviation for deviation in deviations]) + Dual(rule.epsilon)
     root = inverse_root(spread.value)
     if root is None:

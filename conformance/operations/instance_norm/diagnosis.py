@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm.moving_changes import moving_values
+from conformance.operations.frozen import replace
 from conformance.operations.instance_norm.moving import KIND, MOVING, tracked
 from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.sample_norm import diagnosis

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm import diagnosis as unmasked
 from conformance.operations.batch_norm.expectations import MOVING, changed_to, rounded_by
 from conformance.operations.batch_norm.reference import Gradients, Normalization, corrected, normalize, total
+from conformance.operations.frozen import replace
 from conformance.operations.masked_batch_norm import reference
 from conformance.operations.moving import moved, weights
 from conformance.operations.operation import Expected, Hypothesis, Situation
