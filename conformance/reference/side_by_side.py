@@ -7,6 +7,7 @@ they serve to rule a hypothesis out, and for nothing else.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,7 @@ def columns(
         if hypothesis.change_state is not None:
             result[hypothesis] = None
         elif hypothesis.substitute is not None and _changes_nothing_else(hypothesis, start):
-            substitute = hypothesis.substitute(start) if performs == "train" else None
+            substitute = _put_in_place(hypothesis, _OfInput(start)) if performs == "train" else None
             if substitute is None:
                 result[hypothesis] = None
             else:
@@ -91,6 +92,24 @@ def columns(
                 started[hypothesis] = situation
     result |= _performed(started, name, feature, operation, request)
     return result | _substituted(substituted, name, feature, start, right)
+
+
+class _OfInput:
+    """A situation as the key of a cache, compared by the identity of its input: all who perform a case share that."""
+
+    def __init__(self, situation: Situation) -> None:
+        self.situation = situation
+
+    def __hash__(self) -> int:
+        return id(self.situation.x)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _OfInput) and other.situation.x is self.situation.x
+
+
+@functools.lru_cache(maxsize=256)
+def _put_in_place(hypothesis: Hypothesis, key: _OfInput) -> Substitute | None:
+    return None if hypothesis.substitute is None else hypothesis.substitute(key.situation)
 
 
 def _posed(hypothesis: Hypothesis, start: Situation) -> Situation | None:
