@@ -236,10 +236,14 @@ def results_of_cells(seen: Observed) -> Results:
 
 
 def definition_of(case: CaseLine) -> str:
-    """Return a digest of all that a case's numbers follow from."""
+    """Return a digest of all that a case's numbers follow from.
+
+    What a configuration leaves open is left out, so that a case is the same as in a run from before there was such a field.
+    """
+    configuration = msgspec.to_builtins(case.configuration)
     defining = {
         "op": case.op,
-        "configuration": msgspec.to_builtins(case.configuration),
+        "configuration": {name: value for name, value in configuration.items() if value not in (None, {})},
         "initial": case.initial,
         "steps": case.steps,
     }

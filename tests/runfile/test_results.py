@@ -124,6 +124,18 @@ def test_the_definition_of_a_case_follows_from_its_data_and_not_from_its_words()
     assert one != other
 
 
+@pytest.mark.parametrize(("field", "empty"), [("input_dtype", None), ("upstream_memory", None), ("options", {})])
+def test_a_case_is_the_same_as_before_its_configuration_had_a_field_that_says_nothing(field: str, empty: Any) -> None:
+    lacking = case_line()
+    configuration = {name: value for name, value in lacking["configuration"].items() if name != field}
+    saying_nothing, before = {**configuration, field: empty}, configuration
+    definitions = {
+        results_of([run_of(record_line(), cases=({**lacking, "configuration": one},))]).cases[0].definition
+        for one in (saying_nothing, before)
+    }
+    assert len(definitions) == 1
+
+
 def test_runs_that_do_not_belong_together_are_refused() -> None:
     """The same cell twice, another spec, or a run that did not end."""
     run = run_of(record_line(), name="a.jsonl")
