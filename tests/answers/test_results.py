@@ -126,7 +126,7 @@ def test_a_wrong_line_is_told_with_its_place(vectors: Path, tmp_path: Path, line
         ({"dtype": "float32", "shape": [3], "values": [1, 2]}, "2 values do not make the shape"),
         ({"dtype": "float32", "shape": [1], "values": ["one"]}, "got 'one'"),
         ({"dtype": "float32", "shape": [1], "tensor": "x"}, "no 'x'"),
-        ({"dtype": "int32", "shape": [1], "values": [1]}, "dtype"),
+        ({"dtype": "int16", "shape": [1], "values": [1]}, "dtype"),
     ],
 )
 def test_a_wrong_array_is_told_with_its_place(

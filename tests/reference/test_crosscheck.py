@@ -216,8 +216,8 @@ def test_a_wrong_centering_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_features_taken_in_another_order_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The columns of the first reference, turned round."""
-    right = operation.flatten
-    monkeypatch.setattr(inputs, "flatten", lambda *given: right(*given)[:, ::-1])
+    right = operation.features_last
+    monkeypatch.setattr(inputs, "features_last", lambda *given: right(*given)[:, ::-1])
     assert {"batch_mean", "output", "grad_beta"} <= red(case())
 
 
