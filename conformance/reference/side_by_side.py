@@ -19,6 +19,7 @@ from conformance.operations.frozen import replace
 from conformance.operations.operation import Expected, Hypothesis, Operation, Situation, Substitute
 from conformance.protocol import Configuration
 from conformance.reference.computed import Request, situation_of, too_narrow
+from conformance.reference.inputs import SMALL
 from conformance.reference.step_state import effect_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -78,7 +79,7 @@ def columns(
         if hypothesis.change_state is not None:
             result[hypothesis] = None
         elif hypothesis.substitute is not None and _changes_nothing_else(hypothesis, start):
-            substitute = _put_in_place(hypothesis, _OfInput(start)) if performs == "train" else None
+            substitute = _put_in_place(hypothesis, start) if performs == "train" else None
             if substitute is None:
                 result[hypothesis] = None
             else:
@@ -107,9 +108,18 @@ class _OfInput:
         return isinstance(other, _OfInput) and other.situation.x is self.situation.x
 
 
+def _put_in_place(hypothesis: Hypothesis, start: Situation) -> Substitute | None:
+    # Of a large input nothing is kept: it is another object every time, and what is kept would hold it.
+    return _kept_in_place(hypothesis, _OfInput(start)) if start.x.size <= SMALL else _of_situation(hypothesis, start)
+
+
 @functools.lru_cache(maxsize=256)
-def _put_in_place(hypothesis: Hypothesis, key: _OfInput) -> Substitute | None:
-    return None if hypothesis.substitute is None else hypothesis.substitute(key.situation)
+def _kept_in_place(hypothesis: Hypothesis, key: _OfInput) -> Substitute | None:
+    return _of_situation(hypothesis, key.situation)
+
+
+def _of_situation(hypothesis: Hypothesis, situation: Situation) -> Substitute | None:
+    return None if hypothesis.substitute is None else hypothesis.substitute(situation)
 
 
 def _posed(hypothesis: Hypothesis, start: Situation) -> Situation | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from conformance.judging.feature_chunks import Target
 from conformance.operations import OPERATIONS
 from conformance.operations.operation import Hypothesis
 from conformance.precision import dtype_named, working
+from conformance.reference import side_by_side
 from conformance.reference.computed import Past, Request
 from conformance.reference.expected import References, hypotheses
-from conformance.reference.inputs import inputs_of
+from conformance.reference.inputs import SMALL, inputs_of
 from tests.cells import INFER, TRAIN, case
 
 GRADIENTS = {**TRAIN, "upstream": {"kind": "normal", "seed": 4, "mean": 0.25}}
@@ -103,3 +105,21 @@ def test_many_decays_stand_side_by_side_in_one_step() -> None:
     found = step.columns(about(step, "moving_mean"), "moving_mean", 0, step.request.worked)
     shared = [column.expected for column in found.values() if column is not None]
     assert max(shared.count(expected) for expected in shared) >= 10
+
+
+class _Sized:
+    """A hypothesis that puts in place how large the input is."""
+
+    def substitute(self, situation: Any) -> int:
+        return int(situation.x.size)
+
+
+def test_a_large_input_is_held_by_nothing_that_is_kept() -> None:
+    """Of 256 of them that would be gigabytes."""
+    side_by_side._kept_in_place.cache_clear()
+    hypothesis: Any = _Sized()
+    for size in (SMALL, SMALL + 1):
+        situation: Any = SimpleNamespace(x=np.zeros(size))
+        substitute: Any = side_by_side._put_in_place(hypothesis, situation)
+        assert substitute == size
+    assert side_by_side._kept_in_place.cache_info().currsize == 1
