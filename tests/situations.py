@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]

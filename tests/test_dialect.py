@@ -9,7 +9,8 @@ import pytest
 
 from conformance.dialect import FIELDS, Dialect, allows, declares, meanings, numeric, shown, values_of
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, working
 from conformance.protocol import Declared
 from conformance.reference.computed import Request

@@ -23,7 +23,8 @@ from conformance.answers.explanation import (
 from conformance.answers.instead import LARGEST, instead
 from conformance.answers.shown import values_of
 from conformance.dialect import Dialect
-from conformance.operations.operation import Expected, shape_of, unflatten
+from conformance.operations.expected import Expected
+from conformance.operations.layout import shape_of, unflatten
 from conformance.precision import working
 from conformance.reference.computed import Request, compute
 from conformance.reference.inputs import Beginning, StepInputs, beginnings_of, inputs_of, situate

@@ -16,7 +16,9 @@ from conformance.answers.shown import values_of
 from conformance.answers.supposed import supposed
 from conformance.cause import text_of
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected, Operation, shape_of, unflatten
+from conformance.operations.expected import Expected
+from conformance.operations.layout import shape_of, unflatten
+from conformance.operations.operation import Operation
 from conformance.protocol import Configuration
 from conformance.reference.computed import Request, compute
 from conformance.reference.expected import References, hypotheses

@@ -15,7 +15,7 @@ from conformance.answers.mixup_reading import Found, Performs, mode_choice
 from conformance.answers.mixup_variants import Scene, off_of
 from conformance.answers.supposed import supposed
 from conformance.cause import text_of
-from conformance.operations.operation import Hypothesis
+from conformance.operations.hypothesis import Hypothesis
 from conformance.precision import working
 from conformance.reference.computed import Request
 from conformance.reference.expected import References, hypotheses

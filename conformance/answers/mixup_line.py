@@ -9,7 +9,7 @@ import numpy as np
 
 from conformance.answers.explain_subject import Subject
 from conformance.answers.typed_numbers import Typed
-from conformance.operations.operation import flatten
+from conformance.operations.layout import flatten
 from conformance.operations.written import short
 from conformance.reference.inputs import StepInputs, situate
 

@@ -12,8 +12,10 @@ from conformance.answers.explain_subject import Subject
 from conformance.answers.mixup_choices import AxesChoice, Choice, EpsilonChoice, IgnoredChoice, MovedChoice
 from conformance.answers.typed_numbers import Typed
 from conformance.dialect import Dialect, PassName
+from conformance.operations.expected import Expected
+from conformance.operations.layout import flatten
 from conformance.operations.moving import moved
-from conformance.operations.operation import Expected, Situation, flatten
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, precision, storage_rounding, wide, working
 from conformance.protocol import Configuration
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from conformance.answers.protobuf import Field, message, text
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected, unflatten
+from conformance.operations.expected import Expected
+from conformance.operations.layout import unflatten
 from conformance.precision import dtype_name, in_dtype, rounded, storage_rounding, working
 from conformance.protocol import Configuration
 from conformance.reference.computed import Request, compute

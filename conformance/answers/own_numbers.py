@@ -17,7 +17,8 @@ from conformance.errors import UsageError
 from conformance.judging.judge import judge as judge_cell
 from conformance.judging.judgement import Judgement
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Operation, shape_of
+from conformance.operations.layout import shape_of
+from conformance.operations.operation import Operation
 from conformance.outcome import Outcome, Produced, Refused
 from conformance.planning.discovery import WorkerKey
 from conformance.planning.plan import Cell, Offered

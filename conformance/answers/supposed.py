@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operations.operation import Expected, Hypothesis
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
 from conformance.reference.computed import Request
 from conformance.reference.expected import References
 

@@ -17,7 +17,7 @@ from conformance.execution.execute import execute
 from conformance.execution.pool import Workers, converse
 from conformance.judging.judge import judge
 from conformance.judging.judgement import Judgement
-from conformance.operations.operation import unflatten
+from conformance.operations.layout import unflatten
 from conformance.outcome import Outcome, Produced
 from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.offer import offer_from

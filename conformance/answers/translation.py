@@ -16,7 +16,7 @@ import numpy as np
 from conformance.dialect import FIELDS, Dialect, apply, declared_at, meanings, shown
 from conformance.judging.judgement import Judgement, StepJudgement
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import flattened
+from conformance.operations.layout import flattened
 from conformance.planning.plan import Offered
 from conformance.protocol import Configuration
 from conformance.runfile.structs import NativeCall

@@ -19,7 +19,8 @@ from conformance.answers.vector_structs import (
 )
 from conformance.dialect import FIELDS, Dialect, values_of
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected, shape_of, unflatten
+from conformance.operations.expected import Expected
+from conformance.operations.layout import shape_of, unflatten
 from conformance.operations.score import may_be_infinite
 from conformance.precision import dtype_name, storage_rounding, working
 from conformance.protocol import Configuration

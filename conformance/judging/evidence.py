@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from conformance.operations.element import Element, farthest
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected, Hypothesis, both
+from conformance.operations.hypothesis import Hypothesis, both
 from conformance.operations.score import Fit, excused, fit
 from conformance.precision import Precision, rounded
 from conformance.reference.side_by_side import Column

@@ -16,7 +16,7 @@ from conformance.judging.evidence import VARIANCES, Array, StepEvidence
 from conformance.judging.judgement import Judged
 from conformance.operations.decomposition import made_of
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Hypothesis
+from conformance.operations.hypothesis import Hypothesis
 
 #: A hypothesis is left out where its score is this many times that of the best one, and larger than the second number.
 _FAR_WORSE, _CLOSE = 8.0, 1e-3

@@ -15,8 +15,11 @@ import numpy as np
 
 from conformance.dialect import Dialect
 from conformance.operations import OPERATIONS
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected, Hypothesis, Operation, flatten
+from conformance.operations.hypothesis import Hypothesis
+from conformance.operations.layout import flatten
+from conformance.operations.operation import Operation
 from conformance.operations.score import Fit, fit, joined
 from conformance.precision import Precision
 from conformance.protocol import Configuration

@@ -10,7 +10,8 @@ import numpy as np
 from conformance.dialect import apply, declared_at
 from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Pass, flatten
+from conformance.operations.layout import flatten
+from conformance.operations.operation import Pass
 from conformance.outcome import Outcome, Produced, Refused
 from conformance.planning.plan import Cell
 from conformance.reference.inputs import StepInputs, inputs_of, situate, states_of

@@ -22,7 +22,7 @@ from conformance.judging.judgement import Judged, StepJudgement
 from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
 from conformance.operations.frozen import replace
-from conformance.operations.operation import shape_of
+from conformance.operations.layout import shape_of
 from conformance.operations.score import Fit, may_be_infinite
 from conformance.outcome import Produced
 from conformance.planning.plan import Cell

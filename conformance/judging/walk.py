@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
-from conformance.operations.operation import Hypothesis, Operation
+from conformance.operations.hypothesis import Hypothesis
+from conformance.operations.operation import Operation
 from conformance.outcome import Produced
 from conformance.protocol import Configuration
 from conformance.reference.computed import Past

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from conformance.cause import CONSTANT, Parameter, Term
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.precision import Precision, precision, storage_rounding
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.operations.score import fit
 from conformance.precision import Precision, dtype_name, precision
 

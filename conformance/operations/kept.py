@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _Result = TypeVar("_Result")

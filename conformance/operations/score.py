@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conformance.cause import Cause, because
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.precision import Precision, dtype_name, precision, storage_rounding
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -10,8 +10,9 @@ import numpy as np
 
 from conformance.cause import because
 from conformance.operations.batch_norm.expectations import changed_to, rounded_by
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected, Hypothesis, StateStep
+from conformance.operations.hypothesis import Hypothesis, StateStep
 from conformance.precision import rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -13,9 +13,11 @@ import numpy as np
 
 from conformance.dialect import Dialect, PassName, numeric
 from conformance.operations import OPERATIONS
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.moving import weights
-from conformance.operations.operation import Earlier, Expected, Hypothesis, Situation, VarianceAlgorithm
+from conformance.operations.situation import Earlier, Situation, VarianceAlgorithm
 from conformance.precision import Precision, wide
 from conformance.protocol import Configuration
 from conformance.reference.inputs import SMALL, StepInputs, situate

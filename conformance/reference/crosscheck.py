@@ -18,7 +18,9 @@ import numpy as np
 from conformance.dialect import Dialect
 from conformance.errors import SuiteError
 from conformance.operations import OPERATIONS, rational
-from conformance.operations.operation import Expected, Operation, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.operation import Operation
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, extended, precision, rounded, working
 from conformance.reference.computed import Request, too_narrow
 from conformance.reference.expected import References

@@ -13,8 +13,10 @@ import numpy as np
 
 from conformance.dialect import Dialect
 from conformance.operations import OPERATIONS
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected, Hypothesis, Situation, StateStep
+from conformance.operations.hypothesis import Hypothesis, StateStep
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, dtype_name
 from conformance.protocol import Configuration
 from conformance.reference.computed import (

@@ -17,7 +17,10 @@ import numpy as np
 
 from conformance.dialect import Dialect
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected, Operation, Situation, features_last, flatten, shape_of, unflatten
+from conformance.operations.expected import Expected
+from conformance.operations.layout import features_last, flatten, shape_of, unflatten
+from conformance.operations.operation import Operation
+from conformance.operations.situation import Situation
 from conformance.precision import rounded, wide, working
 from conformance.protocol import Configuration
 from conformance.reference.step_state import Effect, StepState

@@ -17,7 +17,8 @@ import numpy as np
 from conformance.dialect import Dialect
 from conformance.errors import Place, SpecError, SpecErrors
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected, flattened, index_of, shape_of
+from conformance.operations.expected import Expected
+from conformance.operations.layout import flattened, index_of, shape_of
 from conformance.precision import storage_rounding, working
 from conformance.reference.computed import Request
 from conformance.reference.expected import References

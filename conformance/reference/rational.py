@@ -17,8 +17,9 @@ import numpy as np
 
 from conformance.dialect import Dialect
 from conformance.operations import OPERATIONS, rational
-from conformance.operations.operation import Expected, Situation
+from conformance.operations.expected import Expected
 from conformance.operations.rational import Entry
+from conformance.operations.situation import Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]

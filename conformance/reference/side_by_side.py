@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 
 from conformance.operations import OPERATIONS
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected, Hypothesis, Operation, Situation, Substitute
+from conformance.operations.hypothesis import Hypothesis, Substitute
+from conformance.operations.operation import Operation
+from conformance.operations.situation import Situation
 from conformance.protocol import Configuration
 from conformance.reference.computed import Request, situation_of, too_narrow
 from conformance.reference.inputs import SMALL

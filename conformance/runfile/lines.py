@@ -18,7 +18,7 @@ from conformance.errors import WorkerError
 from conformance.execution.timeline import Timeline
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import index_of
+from conformance.operations.layout import index_of
 from conformance.operations.score import Worst
 from conformance.planning.discovery import WorkerKey
 from conformance.planning.plan import Cell, Offer, Selection

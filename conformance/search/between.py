@@ -16,7 +16,7 @@ from conformance.cause import Cause
 from conformance.dialect import FIELDS, Dialect
 from conformance.judging.judgement import Judgement, StepJudgement
 from conformance.judging.step import StepJudge
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.operations.score import may_be_infinite
 from conformance.precision import dtype_name, storage_rounding
 from conformance.verdict import Verdict

@@ -14,7 +14,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Operation, shape_of
+from conformance.operations.layout import shape_of
+from conformance.operations.operation import Operation
 from conformance.protocol import Configuration
 from conformance.search import values
 from conformance.search.clauses import clauses_of

@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.errors import SpecError
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import shape_of
+from conformance.operations.layout import shape_of
 from conformance.precision import dtype_named
 from conformance.spec.budgets import INPUT_BYTES, WHOLE_BYTES, mebibytes
 from conformance.spec.case import Case, Infer, Repeat, Sgd, Step, Train, unfit

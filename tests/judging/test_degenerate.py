@@ -10,7 +10,7 @@ import pytest
 
 from conformance.judging.judge import judge
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import shape_of, unflatten
+from conformance.operations.layout import shape_of, unflatten
 from conformance.outcome import Produced
 from conformance.precision import dtype_named, working
 from conformance.reference.computed import Request

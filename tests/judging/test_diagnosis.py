@@ -15,7 +15,8 @@ from conformance.judging.explaining import explained
 from conformance.judging.judge import judge
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected, Hypothesis
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
 from conformance.precision import Precision, working
 from conformance.reference.expected import References
 from conformance.verdict import Verdict

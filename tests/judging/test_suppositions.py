@@ -10,7 +10,7 @@ import pytest
 from conformance.dialect import CANONICAL
 from conformance.judging.feature_chunks import Target
 from conformance.judging.judge import judge
-from conformance.operations.operation import Hypothesis
+from conformance.operations.hypothesis import Hypothesis
 from conformance.precision import working
 from conformance.reference.computed import Request
 from conformance.reference.expected import References, hypotheses

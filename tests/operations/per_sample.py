@@ -15,10 +15,13 @@ import numpy as np
 from conformance.cause import because
 from conformance.dialect import CANONICAL
 from conformance.operations import rational
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.moving import moved, moved_bound, weights
-from conformance.operations.operation import Expected, Hypothesis, Operation, Pass, Quantity, Situation
+from conformance.operations.operation import Operation, Pass, Quantity
 from conformance.operations.rational import Beyond, Entry, Exact, Rule, Step
 from conformance.operations.score import fit
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]

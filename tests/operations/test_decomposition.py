@@ -9,7 +9,7 @@ import pytest
 
 from conformance.cause import UNEXPLAINED, because, text_of
 from conformance.operations.decomposition import made_of
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.precision import working
 from conformance.spec.causes import catalogue
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conformance.operations.element import farthest
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.operations.score import fit
 from conformance.precision import dtype_named, precision, rounded, working
 

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.dialect import CANONICAL, PassName
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 from conformance.precision import precision
 from conformance.protocol import Configuration
 

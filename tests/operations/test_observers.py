@@ -10,7 +10,8 @@ import pytest
 
 from conformance.dialect import CANONICAL, Dialect
 from conformance.operations import OPERATIONS, observers
-from conformance.operations.operation import Pass, Situation
+from conformance.operations.operation import Pass
+from conformance.operations.situation import Situation
 from conformance.precision import working
 from tests.situations import situation
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
+from conformance.operations.situation import Situation
 from conformance.precision import working
 from tests.situations import situation
 

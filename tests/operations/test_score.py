@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conformance.cause import because
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.operations.score import Fit, fit, joined
 from conformance.precision import working
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from conformance import cli
 from conformance.errors import SuiteError
-from conformance.operations import OPERATIONS, batch_norm, centering, moving, operation
+from conformance.operations import OPERATIONS, batch_norm, centering, layout, moving
 from conformance.operations.batch_norm import reference
 from conformance.precision import Extended, extended, precision
 from conformance.reference import computed as requests
@@ -216,7 +216,7 @@ def test_a_wrong_centering_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_features_taken_in_another_order_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The columns of the first reference, turned round."""
-    right = operation.features_last
+    right = layout.features_last
     monkeypatch.setattr(inputs, "features_last", lambda *given: right(*given)[:, ::-1])
     assert {"batch_mean", "output", "grad_beta"} <= red(case())
 

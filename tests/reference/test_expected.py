@@ -9,7 +9,7 @@ import pytest
 
 from conformance.dialect import Dialect
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.precision import working
 from conformance.reference import expected as module
 from conformance.reference.computed import Request, compute

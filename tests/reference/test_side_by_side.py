@@ -12,7 +12,7 @@ import pytest
 
 from conformance.judging.feature_chunks import Target
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Hypothesis
+from conformance.operations.hypothesis import Hypothesis
 from conformance.precision import dtype_named, working
 from conformance.reference import side_by_side
 from conformance.reference.computed import Past, Request

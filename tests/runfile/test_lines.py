@@ -13,7 +13,7 @@ import pytest
 from conformance.cause import because
 from conformance.errors import Place, WorkerError
 from conformance.judging.judge import judge
-from conformance.operations.operation import flatten, index_of
+from conformance.operations.layout import flatten, index_of
 from conformance.planning.plan import Selection
 from conformance.reference.expected import References
 from conformance.runfile.lines import case_line, environment_line, failure_line, header_line, record_line, unbuilt_line

@@ -17,10 +17,12 @@ from conformance.operations.batch_norm.expectations import MOVING
 from conformance.operations.batch_norm.overflow import Reach, domains
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, Measured, Sizes, StatisticsBound
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis as Hypothesis
 from conformance.operations.kept import kept
 from conformance.operations.moving import debiasing, moved_bound, weights
-from conformance.operations.operation import Expected, Operation, Quantity, Situation, Traffic
-from conformance.operations.operation import Hypothesis as Hypothesis
+from conformance.operations.operation import Operation, Quantity, Traffic
+from conformance.operations.situation import Situation
 from conformance.precision import Precision
 from conformance.protocol import Configuration
 

@@ -22,8 +22,10 @@ from conformance.operations.batch_norm.other_statistics import other_statistics
 from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.batch_norm.places import misplaced
 from conformance.operations.batch_norm.whole_numbers import cut_off
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.hypothesis import Hypothesis
+from conformance.operations.situation import Situation
 from conformance.operations.state_changes import state_changes
 from conformance.precision import in_dtype, rounded
 from conformance.protocol import Configuration

@@ -12,7 +12,8 @@ from conformance.dialect import PassName
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.reference import Normalization, Statistics
 from conformance.operations.moving import weights
-from conformance.operations.operation import Equation, Situation
+from conformance.operations.operation import Equation
+from conformance.operations.situation import Situation
 from conformance.operations.written import OUTPUTS, difference, factor, short, total, weighted
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

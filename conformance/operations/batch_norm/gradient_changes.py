@@ -12,8 +12,10 @@ from conformance.cause import Cause, because
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.reference import Normalization
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.hypothesis import Hypothesis
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Results = dict[str, Expected]

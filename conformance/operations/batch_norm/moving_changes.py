@@ -11,9 +11,11 @@ import numpy as np
 from conformance.cause import because
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import MOVING, changed_to
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.situation import Situation
 from conformance.precision import in_dtype, precision
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -16,9 +16,11 @@ from conformance.operations.batch_norm.expectations import MOVING, changed_to
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_norm.whole_numbers import dtypes, loosened
 from conformance.operations.batch_norm.whole_numbers import squares as whole_squares
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.situation import Situation
 from conformance.precision import in_dtype, rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]

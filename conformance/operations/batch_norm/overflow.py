@@ -15,7 +15,8 @@ import numpy as np
 
 from conformance.cause import because
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Hypothesis, Intermediate, Overflow, Power, Situation
+from conformance.operations.hypothesis import Hypothesis
+from conformance.operations.situation import Intermediate, Overflow, Power, Situation
 from conformance.precision import Precision, precision, rounded, working
 
 Array = np.ndarray[Any, np.dtype[Any]]

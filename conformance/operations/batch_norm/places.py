@@ -11,8 +11,11 @@ import numpy as np
 from conformance.cause import Cause, because
 from conformance.operations.batch_norm.expectations import MOVING
 from conformance.operations.batch_norm.other_statistics import POWERS
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected, Hypothesis, Situation, flatten, unflatten
+from conformance.operations.hypothesis import Hypothesis
+from conformance.operations.layout import flatten, unflatten
+from conformance.operations.situation import Situation
 from conformance.protocol import Configuration
 from conformance.worker.layout import lay_out, memory_of
 

@@ -19,9 +19,11 @@ from conformance.cause import weights_text
 from conformance.dialect import CANONICAL, Dialect, shown
 from conformance.operations.batch_norm.reference import batch_statistics, corrected
 from conformance.operations.decomposition import made_of
+from conformance.operations.expected import Expected
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import Expected, Pass, Reference, Situation
+from conformance.operations.operation import Pass, Reference
 from conformance.operations.score import fit
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, precision
 
 Array = np.ndarray[Any, np.dtype[Any]]

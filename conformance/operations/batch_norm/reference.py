@@ -16,7 +16,7 @@ from conformance.operations.batch_norm.expectations import MOVING
 from conformance.operations.frozen import replace
 from conformance.operations.kept import kept, kept_by_situation
 from conformance.operations.moving import Weights, moved, weights
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

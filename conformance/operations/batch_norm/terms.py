@@ -12,7 +12,7 @@ import numpy as np
 
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.reference import Normalization, Statistics
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Terms = Mapping[str, Mapping[str, Array]]

@@ -17,7 +17,7 @@ import numpy as np
 from conformance.operations.batch_norm.reference import Gradients, Normalization, dot
 from conformance.operations.frozen import replace
 from conformance.operations.kept import kept
-from conformance.operations.operation import Situation, VarianceAlgorithm
+from conformance.operations.situation import Situation, VarianceAlgorithm
 from conformance.precision import Precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]

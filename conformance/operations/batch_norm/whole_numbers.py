@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from conformance.cause import because
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Results = dict[str, Expected]

@@ -19,7 +19,9 @@ from conformance.operations.batch_norm.tolerance import Algorithm
 from conformance.operations.batch_renorm import diagnosis, rational, reference, terms, tolerance
 from conformance.operations.batch_renorm.options import Options
 from conformance.operations.batch_renorm.reference import Training
-from conformance.operations.operation import Expected, Operation, Quantity, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.operation import Operation, Quantity
+from conformance.operations.situation import Situation
 from conformance.precision import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -18,9 +18,11 @@ from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.batch_renorm import reference
 from conformance.operations.batch_renorm.options import renorm_decay
 from conformance.operations.batch_renorm.reference import Correction, Training
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.situation import Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -17,7 +17,7 @@ from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.reference import Gradients, Normalization, Statistics
 from conformance.operations.batch_renorm.options import Clipping, clipping, renorm_decay
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]

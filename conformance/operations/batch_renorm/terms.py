@@ -9,7 +9,7 @@ import numpy as np
 
 from conformance.operations.batch_norm import reference as plain
 from conformance.operations.batch_renorm import reference
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

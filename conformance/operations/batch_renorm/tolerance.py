@@ -16,7 +16,7 @@ from conformance.operations.batch_norm.reference import Gradients
 from conformance.operations.batch_norm.tolerance import ROOT, Algorithm, GradientsBound, Sizes, StatisticsBound, size
 from conformance.operations.batch_renorm.reference import Correction, Training, averages, composed_gamma, parameters
 from conformance.operations.moving import moved_bound, weights
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, storage_rounding, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]

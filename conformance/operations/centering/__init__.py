@@ -14,8 +14,10 @@ from conformance.dialect import Dialect
 from conformance.operations import observers
 from conformance.operations.batch_norm.reference import batch_mean
 from conformance.operations.centering import diagnosis, equations, rational
+from conformance.operations.expected import Expected
 from conformance.operations.moving import debiasing, moved, moved_bound, weights
-from conformance.operations.operation import Expected, Operation, Quantity, Situation, Traffic
+from conformance.operations.operation import Operation, Quantity, Traffic
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]

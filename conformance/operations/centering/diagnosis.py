@@ -12,9 +12,11 @@ from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.whole_numbers import cut_off, dtypes
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.situation import Situation
 from conformance.operations.state_changes import state_changes
 from conformance.precision import in_dtype, rounded
 from conformance.protocol import Configuration

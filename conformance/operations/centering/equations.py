@@ -9,7 +9,8 @@ import numpy as np
 from conformance.dialect import PassName
 from conformance.operations.batch_norm.reference import batch_mean
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import Equation, Situation
+from conformance.operations.operation import Equation
+from conformance.operations.situation import Situation
 from conformance.operations.written import OUTPUTS, difference, factor, total, weighted
 
 

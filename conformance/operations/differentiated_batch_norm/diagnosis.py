@@ -14,8 +14,10 @@ from conformance.operations.batch_norm.diagnosis import hypotheses as of_batch_n
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.reference import Normalization, inference, total, training
 from conformance.operations.differentiated_batch_norm.reference import MIXED, QUANTITIES, Derivatives, derivatives
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.hypothesis import Hypothesis
+from conformance.operations.situation import Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]

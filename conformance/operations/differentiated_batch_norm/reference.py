@@ -23,7 +23,8 @@ from conformance.operations import batch_norm
 from conformance.operations.batch_norm import terms
 from conformance.operations.batch_norm.reference import Normalization, inference, total, training
 from conformance.operations.differentiated_batch_norm import tolerance
-from conformance.operations.operation import Expected, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.situation import Situation
 from conformance.precision import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -16,7 +16,7 @@ import numpy as np
 from conformance.operations.batch_norm import tolerance
 from conformance.operations.batch_norm.reference import Normalization
 from conformance.operations.batch_norm.tolerance import EXACT, Algorithm, size
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -17,8 +17,10 @@ from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.reference import batch_mean
 from conformance.operations.differentiated_moments import rational
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.moments import MOMENTS, STATISTICS
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, theta
 from conformance.protocol import Configuration
 

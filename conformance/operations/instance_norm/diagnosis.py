@@ -8,11 +8,13 @@ from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm.moving_changes import moving_values
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.instance_norm.moving import KIND, MOVING, tracked
-from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.sample_norm import diagnosis
 from conformance.operations.sample_norm.groups import Members, columns, everything, rows, samples
+from conformance.operations.situation import Situation
 from conformance.precision import working
 from conformance.protocol import Configuration
 

@@ -11,13 +11,14 @@ import numpy as np
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm import tolerance
 from conformance.operations.batch_norm.terms import infer_terms as of_batch_norm
+from conformance.operations.expected import Expected
 from conformance.operations.moving import debiasing, moved, moved_bound, weights
-from conformance.operations.operation import Expected, Situation
 from conformance.operations.sample_norm.expected import performed
 from conformance.operations.sample_norm.groups import Kind, channels
 from conformance.operations.sample_norm.reference import Numbers, computed
 from conformance.operations.sample_norm.terms import terms
 from conformance.operations.sample_norm.tolerance import sizes_of
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -14,11 +14,13 @@ from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_norm.overflow import Reach, domains
 from conformance.operations.batch_norm.reference import Gradients
 from conformance.operations.batch_norm.tolerance import Algorithm, output_bound, root_bound, size, sizes
+from conformance.operations.expected import Expected
 from conformance.operations.masked_batch_norm import diagnosis, rational, reference, tolerance
 from conformance.operations.masked_batch_norm.reference import Trained
 from conformance.operations.masked_batch_norm.terms import train_terms
 from conformance.operations.masked_batch_norm.tolerance import Class
-from conformance.operations.operation import Expected, Operation, Situation
+from conformance.operations.operation import Operation
+from conformance.operations.situation import Situation
 from conformance.precision import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -18,10 +18,12 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm import diagnosis as unmasked
 from conformance.operations.batch_norm.expectations import MOVING, changed_to, rounded_by
 from conformance.operations.batch_norm.reference import Gradients, Normalization, corrected, normalize, total
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.masked_batch_norm import reference
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.situation import Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]

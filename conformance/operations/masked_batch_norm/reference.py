@@ -19,7 +19,7 @@ from conformance.operations.batch_norm.reference import (
     normalize,
     total,
 )
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from conformance.operations.masked_batch_norm import reference
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

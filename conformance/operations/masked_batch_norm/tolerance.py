@@ -16,7 +16,7 @@ from conformance.operations.batch_norm.reference import Gradients, Normalization
 from conformance.operations.batch_norm.tolerance import Algorithm, GradientsBound, Sizes, StatisticsBound
 from conformance.operations.masked_batch_norm.reference import Trained, compact
 from conformance.operations.moving import debiasing, moved_bound, weights
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -20,8 +20,10 @@ from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.terms import train_terms
 from conformance.operations.batch_norm.whole_numbers import dtypes, squares
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.moments import rational
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.situation import Situation
 from conformance.precision import Precision
 from conformance.protocol import Configuration
 

@@ -17,11 +17,14 @@ from conformance.dialect import Dialect
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.centering import CENTERING
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.masked_batch_norm import MASKED_BATCH_NORM
-from conformance.operations.operation import Expected, Hypothesis, Operation, Situation
+from conformance.operations.operation import Operation
 from conformance.operations.replicas import diagnosis, masked, rational, shards
 from conformance.operations.replicas.replicated import Replicated
 from conformance.operations.replicas.synchronized import Synchronized
+from conformance.operations.situation import Situation
 from conformance.precision import working
 from conformance.protocol import Configuration
 

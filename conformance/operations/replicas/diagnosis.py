@@ -13,11 +13,13 @@ from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import changed_to
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
+from conformance.operations.hypothesis import Hypothesis, StateStep
 from conformance.operations.moving import moved, weights
-from conformance.operations.operation import Expected, Hypothesis, Situation, StateStep
 from conformance.operations.replicas import shards
 from conformance.operations.replicas.shards import MOVING, named, plain
+from conformance.operations.situation import Situation
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]

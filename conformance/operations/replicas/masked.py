@@ -10,12 +10,14 @@ from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations import batch_norm, masked_batch_norm
 from conformance.operations.batch_norm.overflow import overflows
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.masked_batch_norm import diagnosis as masks
 from conformance.operations.masked_batch_norm import reference
-from conformance.operations.operation import Expected, Hypothesis, Situation
 from conformance.operations.replicas import diagnosis, shards
 from conformance.operations.replicas.replicated import Replicated
 from conformance.operations.replicas.shards import MOVING, named
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, working
 from conformance.protocol import Configuration
 

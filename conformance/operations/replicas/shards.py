@@ -15,7 +15,9 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from conformance.operations.operation import Expected, Quantity, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.operation import Quantity
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, theta
 from conformance.protocol import Configuration
 

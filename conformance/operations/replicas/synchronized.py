@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operations.operation import Expected, Reference, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.operation import Reference
 from conformance.operations.replicas import shards
 from conformance.operations.replicas.shards import MOVING, joined, named, summed
+from conformance.operations.situation import Situation
 from conformance.precision import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -15,12 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm.expectations import changed_to
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.sample_norm import operation
 from conformance.operations.sample_norm.diagnosis import giving
 from conformance.operations.sample_norm.groups import Kind, columns, everything, last_axis, rows, samples
 from conformance.operations.sample_norm.rational import by_row
 from conformance.operations.sample_norm.reference import computed
+from conformance.operations.situation import Situation
 from conformance.precision import rounded
 from conformance.protocol import Configuration
 

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 
 from conformance.dialect import CANONICAL
 from conformance.operations.batch_norm import QUANTITIES as OF_BATCH
-from conformance.operations.operation import Expected, Operation, Quantity, Situation, Traffic
+from conformance.operations.expected import Expected
+from conformance.operations.operation import Operation, Quantity, Traffic
 from conformance.operations.rational import Passes
 from conformance.operations.sample_norm import diagnosis, rational
 from conformance.operations.sample_norm.expected import performed
 from conformance.operations.sample_norm.groups import Kind, Members
 from conformance.operations.sample_norm.terms import terms
+from conformance.operations.situation import Situation
 from conformance.precision import Precision
 
 _NAMES = ("gamma", "beta", "output", "grad_input", "grad_gamma", "grad_beta")

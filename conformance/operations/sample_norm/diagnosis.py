@@ -15,11 +15,13 @@ from conformance.operations.batch_norm.diagnosis import epsilons, parameters
 from conformance.operations.batch_norm.expectations import changed_to
 from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.batch_norm.whole_numbers import cut, cut_off, dtypes, loosened, squares
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.sample_norm.expected import performed
 from conformance.operations.sample_norm.groups import Kind, Members, gathered
 from conformance.operations.sample_norm.reference import Gradients, Numbers, computed
+from conformance.operations.situation import Situation
 from conformance.operations.state_changes import state_changes
 from conformance.precision import rounded, working
 from conformance.protocol import Configuration

@@ -11,10 +11,11 @@ import numpy as np
 from conformance.operations.batch_norm import classes_of
 from conformance.operations.batch_norm.overflow import Reach, domains
 from conformance.operations.batch_norm.tolerance import Sizes
-from conformance.operations.operation import Expected, Situation
+from conformance.operations.expected import Expected
 from conformance.operations.sample_norm.groups import Kind
 from conformance.operations.sample_norm.reference import Numbers, computed
 from conformance.operations.sample_norm.tolerance import bounds, sizes_of
+from conformance.operations.situation import Situation
 from conformance.precision import Precision
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Members = Callable[[Situation], Array]

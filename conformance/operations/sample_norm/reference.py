@@ -13,8 +13,8 @@ import numpy as np
 
 from conformance.operations.batch_norm import overflow
 from conformance.operations.batch_norm import reference as of_batch
-from conformance.operations.operation import Situation
 from conformance.operations.sample_norm.groups import Kind, gathered, scattered
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

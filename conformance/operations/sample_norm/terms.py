@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from conformance.operations.batch_norm.reference import total
-from conformance.operations.operation import Situation
 from conformance.operations.sample_norm.groups import Kind, gathered
 from conformance.operations.sample_norm.reference import computed
+from conformance.operations.situation import Situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -15,9 +15,9 @@ from conformance.operations.batch_norm import tolerance as of_batch
 from conformance.operations.batch_norm.reference import Gradients as OfBatch
 from conformance.operations.batch_norm.reference import Normalization
 from conformance.operations.batch_norm.tolerance import Algorithm, Sizes, StatisticsBound, size
-from conformance.operations.operation import Situation
 from conformance.operations.sample_norm.groups import Kind
 from conformance.operations.sample_norm.reference import Gradients, Numbers
+from conformance.operations.situation import Situation
 from conformance.precision import precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]

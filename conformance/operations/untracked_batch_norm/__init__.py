@@ -14,7 +14,9 @@ from conformance.operations import batch_norm
 from conformance.operations.batch_norm import BATCH_NORM
 from conformance.operations.batch_norm.overflow import overflows
 from conformance.operations.batch_norm.terms import train_terms
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
+from conformance.operations.situation import Situation
 from conformance.operations.untracked_batch_norm import rational
 from conformance.precision import Precision, working
 from conformance.protocol import Configuration

@@ -12,8 +12,10 @@ from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm.diagnosis import hypotheses as of_batch_norm
+from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.hypothesis import Hypothesis
+from conformance.operations.situation import Situation
 from conformance.operations.virtual_batch_norm.reference import (
     MOVING,
     Grouping,

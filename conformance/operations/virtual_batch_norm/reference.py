@@ -15,8 +15,9 @@ import numpy as np
 from conformance.operations import batch_norm
 from conformance.operations.batch_norm.reference import batch_mean, training
 from conformance.operations.batch_norm.terms import train_terms as whole_terms
+from conformance.operations.expected import Expected
 from conformance.operations.moving import moved_bound, weights
-from conformance.operations.operation import Expected, Situation
+from conformance.operations.situation import Situation
 from conformance.precision import Precision, theta
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from conformance.cause import because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm.expectations import changed_to
+from conformance.operations.expected import Expected
+from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.moments import MOMENTS
-from conformance.operations.operation import Expected, Hypothesis, Situation
+from conformance.operations.situation import Situation
 from conformance.operations.weighted_moments import rational
 from conformance.precision import Precision, theta
 from conformance.protocol import Configuration

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from conformance.dialect import Dialect, apply, declared_at
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import flattened, unflatten
+from conformance.operations.layout import flattened, unflatten
 from conformance.outcome import Outcome, Produced
 from conformance.planning.plan import Cell
 from conformance.precision import dtype_name, rounded, storage_rounding, working

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from conformance.operations import batch_norm
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.precision import working
 from tests.faults.healthy import UNHEALTHY, VARIANTS, Variant
 from tests.situations import situation

@@ -12,7 +12,8 @@ import pytest
 from conformance.dialect import CANONICAL, Dialect
 from conformance.operations import OPERATIONS
 from conformance.operations.batch_norm.probe import Reading, observe, observe_moving, readings
-from conformance.operations.operation import Pass, Situation
+from conformance.operations.operation import Pass
+from conformance.operations.situation import Situation
 from conformance.precision import working
 from conformance.protocol import Configuration
 

@@ -13,7 +13,9 @@ from mpmath import mpf
 
 from conformance.dialect import Dialect
 from conformance.operations import batch_norm
-from conformance.operations.operation import Expected, Situation, flatten
+from conformance.operations.expected import Expected
+from conformance.operations.layout import flatten
+from conformance.operations.situation import Situation
 from conformance.precision import precision
 from tests.cells import case
 from tests.situations import situation

@@ -13,8 +13,9 @@ import pytest
 
 from conformance.dialect import Dialect
 from conformance.operations import batch_norm
-from conformance.operations.operation import Expected, Situation
+from conformance.operations.expected import Expected
 from conformance.operations.score import fit
+from conformance.operations.situation import Situation
 from conformance.precision import precision, working
 from tests.situations import situation
 

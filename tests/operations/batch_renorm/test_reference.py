@@ -12,7 +12,7 @@ from conformance.errors import SpecErrors
 from conformance.operations import batch_norm, batch_renorm
 from conformance.operations.batch_norm import tolerance as plain_tolerance
 from conformance.operations.batch_renorm import reference, tolerance
-from conformance.operations.operation import Situation
+from conformance.operations.situation import Situation
 from conformance.precision import precision
 from conformance.spec.loader import load_file
 from tests.situations import situation

@@ -15,7 +15,7 @@ import pytest
 
 from conformance.operations import batch_renorm
 from conformance.operations.batch_renorm.options import clipping
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.precision import working
 from conformance.protocol import Configuration
 from tests.faults.healthy import VARIANTS, Variant, two_pass, welford

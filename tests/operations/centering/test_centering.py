@@ -11,7 +11,7 @@ import pytest
 from conformance.dialect import Dialect
 from conformance.operations import centering
 from conformance.operations.centering import CENTERING
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.operations.score import fit
 from conformance.precision import precision, working
 from tests.situations import situation

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from conformance.operations.differentiated_batch_norm import DIFFERENTIATED_BATCH_NORM
-from conformance.operations.operation import Expected, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.situation import Situation
 from conformance.precision import working
 from tests.faults.healthy import by_numpy, by_size, pairwise, sequential, two_pass, welford
 from tests.operations.batch_norm.test_healthy import KINDS

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from conformance.operations import batch_norm, masked_batch_norm
-from conformance.operations.operation import Expected, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.situation import Situation
 from conformance.precision import working
 from tests.faults import healthy
 from tests.faults.healthy import Statistics, Sums

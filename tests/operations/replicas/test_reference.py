@@ -13,8 +13,9 @@ import pytest
 from conformance.dialect import Dialect
 from conformance.errors import SpecErrors
 from conformance.operations import OPERATIONS, batch_norm
-from conformance.operations.operation import Expected, Situation
+from conformance.operations.expected import Expected
 from conformance.operations.replicas import shards
+from conformance.operations.situation import Situation
 from conformance.precision import precision
 from conformance.spec.loader import load_file
 from tests.situations import situation

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from conformance.operations import OPERATIONS
-from conformance.operations.operation import Expected
+from conformance.operations.expected import Expected
 from conformance.precision import working
 from conformance.protocol import Configuration
 from tests.faults.healthy import VARIANTS, Array, over_one_less

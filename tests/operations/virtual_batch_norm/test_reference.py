@@ -12,7 +12,8 @@ import pytest
 
 from conformance.errors import SpecErrors
 from conformance.operations import batch_norm
-from conformance.operations.operation import Expected, Situation
+from conformance.operations.expected import Expected
+from conformance.operations.situation import Situation
 from conformance.operations.virtual_batch_norm import VIRTUAL_BATCH_NORM
 from conformance.precision import working
 from conformance.spec.loader import load_file
