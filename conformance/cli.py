@@ -414,9 +414,9 @@ def reproduce(
 
     It needs the library alone, exits 1 where a number is outside its bound, and may be pasted as it is.
     """
+    from conformance.files.whole import write_whole
     from conformance.reproduce import performed, recorded, script
     from conformance.run.session import FOLDER
-    from conformance.whole import write_whole
 
     evidence = recorded(cell, runs) if runs else performed(cell, pairs("--python", python), adapter or [], FOLDER)
     text = script(evidence, whole=whole)

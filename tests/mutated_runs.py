@@ -13,7 +13,7 @@ from conformance.compare.comparison import compare
 from conformance.compare.text import text
 from conformance.errors import ConformanceError
 from conformance.execution.pool import Limits
-from conformance.json_text import text_of
+from conformance.files.json_text import text_of
 from conformance.planning.plan import Offer, Selection
 from conformance.report.index import index, words
 from conformance.report.model import build

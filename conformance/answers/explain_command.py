@@ -176,8 +176,8 @@ def _give(whole: Explanation, html: Path | None, *, as_json: bool) -> None:
     """Write the page, or print JSON or text."""
     from conformance.answers.explain_page import page
     from conformance.answers.explain_text import show
-    from conformance.json_text import text_of
-    from conformance.whole import write_whole
+    from conformance.files.json_text import text_of
+    from conformance.files.whole import write_whole
 
     if html is not None:
         write_whole(html, page(whole).encode())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from conformance.json_text import CLOSED
+from conformance.files.json_text import CLOSED
 from conformance.runfile.numbers import Number
 
 FORMAT = 1

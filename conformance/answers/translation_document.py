@@ -12,7 +12,7 @@ from typing import ClassVar
 from conformance.answers.translating import DEVICE, MODE
 from conformance.answers.translation import Refused, Translation, verdict_of
 from conformance.answers.weights import LayerWeights
-from conformance.json_text import CLOSED
+from conformance.files.json_text import CLOSED
 from conformance.runfile.numbers import Number, number
 
 FORMAT = 1

@@ -21,10 +21,10 @@ from conformance.answers.translation_text import text_of
 from conformance.answers.weights import LayerWeights, layers_in, renamed
 from conformance.errors import UsageError
 from conformance.execution.pool import Workers
-from conformance.json_text import text_of as json_of
+from conformance.files.json_text import text_of as json_of
+from conformance.files.whole import check_place
 from conformance.run.programs import check_interpreters
 from conformance.run.session import FOLDER
-from conformance.whole import check_place
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: The ranks of the proof where neither a person nor a file says one: of images, and of dense layers.

@@ -24,10 +24,10 @@ from conformance.answers.vector_structs import (
 )
 from conformance.answers.vectors import file_of, vector_of
 from conformance.errors import UsageError
+from conformance.files.whole import check_folder
 from conformance.operations import OPERATIONS
 from conformance.reference.inputs import inputs_of
 from conformance.spec.loader import Located, Spec
-from conformance.whole import check_folder
 
 INDEX = "index.json"
 _SCHEMAS = {"index": VectorIndex, "case": Vector, "results-header": ResultsHeader, "results": CaseResults}

@@ -16,7 +16,7 @@ import numpy as np
 from conformance.answers import archives, flax_files, keras_files, onnx_files, safetensors, torch_files
 from conformance.answers.saved import Saved
 from conformance.errors import UsageError
-from conformance.whole import write_whole
+from conformance.files.whole import write_whole
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -36,8 +36,8 @@ def cluster(
     """
     from conformance.cluster.asking import check_installed
     from conformance.cluster.local import LocalCluster, check_address_file, resources_of_groups
+    from conformance.files.whole import check_folder
     from conformance.run.programs import check_interpreters
-    from conformance.whole import check_folder
 
     check_installed("cluster")
     check_folder(environments)

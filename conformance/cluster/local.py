@@ -16,8 +16,8 @@ from typing import Self
 
 from conformance.cluster.suite import resource_of
 from conformance.errors import UsageError
+from conformance.files.whole import check_place
 from conformance.planning.discovery import keys
-from conformance.whole import check_place
 
 #: What a Dask process is started by: it ends when its standard input does, which is when whoever started it has ended.
 _BOOT = """

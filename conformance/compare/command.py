@@ -133,7 +133,7 @@ def _compared(base: Sequence[Path], new: Sequence[Path], policy: Policy, partial
 
 
 def _give(text: str, out: Path | None) -> None:
-    from conformance.whole import write_whole
+    from conformance.files.whole import write_whole
 
     if out is None:
         sys.stdout.write(text)
@@ -145,7 +145,7 @@ def _written(comparison: Comparison, form: Form) -> str:
     from conformance.compare.junit import junit
     from conformance.compare.markdown import markdown
     from conformance.compare.text import text
-    from conformance.json_text import text_of
+    from conformance.files.json_text import text_of
 
     match form:
         case Form.TEXT:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from conformance.json_text import CLOSED
+from conformance.files.json_text import CLOSED
 from conformance.runfile.numbers import Number
 from conformance.runfile.structs import Letter
 from conformance.verdict import Standing, Verdict

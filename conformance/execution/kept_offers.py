@@ -22,9 +22,9 @@ from msgspec import Struct
 
 from conformance.errors import SuiteError
 from conformance.execution.request import fields_of
+from conformance.files.whole import write_whole
 from conformance.planning.discovery import WorkerKey
 from conformance.protocol import Configuration
-from conformance.whole import write_whole
 from conformance.worker.adapter_file import library_of
 
 #: Prints what is installed where an interpreter looks, and the packages that are somebody's working copy.

@@ -16,10 +16,10 @@ from datetime import datetime
 from pathlib import Path
 
 from conformance.errors import UsageError
+from conformance.files.whole import write_whole
 from conformance.runfile.observed import in_order
 from conformance.runfile.reading import read_all
 from conformance.runfile.run import Run
-from conformance.whole import write_whole
 
 #: Bytes that one published run may have: a repository keeps it forever.
 LIMIT = 10_000_000

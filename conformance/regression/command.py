@@ -11,13 +11,13 @@ import typer
 
 from conformance.compare.values import FailOn, Policy
 from conformance.errors import UsageError
+from conformance.files.whole import check_folder
 from conformance.planning.known_names import check_names
 from conformance.regression.every import Every
 from conformance.run.choice_option import device_option, mode_option
 from conformance.run.number_option import VERSIONS, whole
 from conformance.runfile.terminal import plain
 from conformance.spec.tiers import Tier
-from conformance.whole import check_folder
 
 if TYPE_CHECKING:
     from conformance.regression.pins import Pins, Source
@@ -167,11 +167,11 @@ def _span(
 
 def _followed(asked: Asked, span: Span, policy: Policy, *, as_json: bool) -> int:
     """Follow findings through a row of versions, write what was found, and return the exit code."""
-    from conformance.json_text import text_of
+    from conformance.files.json_text import text_of
+    from conformance.files.whole import write_whole
     from conformance.regression.history_page import check_possible, write
     from conformance.regression.history_text import text
     from conformance.regression.row import run_row, versions_of
-    from conformance.whole import write_whole
 
     check_possible(asked.out / "history")
     history = run_row(asked, versions_of(asked.package, span), policy)
@@ -184,7 +184,7 @@ def _followed(asked: Asked, span: Span, policy: Policy, *, as_json: bool) -> int
 
 def _checked(request: Request, *, bisect: bool, as_json: bool) -> int:
     """Check, write what was found, and return the exit code."""
-    from conformance.json_text import text_of
+    from conformance.files.json_text import text_of
     from conformance.regression.progress import phase
     from conformance.regression.regression import check, located, versions_between
     from conformance.regression.written import write

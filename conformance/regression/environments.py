@@ -15,11 +15,11 @@ from typing import TypeAlias
 
 from filelock import FileLock
 
+from conformance.files.whole import write_whole
 from conformance.regression.installer import install_command
 from conformance.regression.pins import Local, Nightly, Pins, Released, Rung, Source, rungs, with_nightly
 from conformance.regression.wheels import PIP, digest_of
 from conformance.run.programs import python_of
-from conformance.whole import write_whole
 
 #: One attempt to resolve and install; a resolver that backtracks further finds nothing a person would want.
 _SECONDS = 1800.0

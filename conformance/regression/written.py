@@ -8,13 +8,13 @@ from pathlib import Path
 from conformance.compare.junit import junit
 from conformance.compare.text import text
 from conformance.errors import UsageError
-from conformance.json_text import text_of
+from conformance.files.json_text import text_of
+from conformance.files.whole import write_whole
 from conformance.regression.checked import Bisected, Checked, CheckedVersion, failures, moved
 from conformance.regression.environments import Built, Environment, Unbuilt
 from conformance.regression.summary import summary, verdict_of
 from conformance.report import write as write_report
 from conformance.runfile.reading import read
-from conformance.whole import write_whole
 
 
 def write(checked: Checked, out: Path) -> str:

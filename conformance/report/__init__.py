@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from conformance.errors import UsageError
-from conformance.json_text import bytes_of
+from conformance.files.json_text import bytes_of
+from conformance.files.whole import write_whole
 from conformance.report.folder import Pieces, check, write_folder
 from conformance.report.links import Home
 from conformance.report.model import Report, report_of
@@ -16,7 +17,6 @@ from conformance.runfile.gathering import observed
 from conformance.runfile.results import Results, results_of_cells
 from conformance.runfile.run import Run
 from conformance.spec.locations import spec_folder
-from conformance.whole import write_whole
 
 #: A single file holds so many cells in full: browsers and mail servers take no more.
 SINGLE = 10_000

@@ -19,6 +19,7 @@ from conformance.errors import Place, SuiteError, UsageError, WorkerError
 from conformance.execution.kept_offers import KeptOffers
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.time_profile import Stages
+from conformance.files.whole import check_place
 from conformance.planning.costs import FILE as COSTS
 from conformance.planning.costs import load_costs
 from conformance.planning.discovery import WorkerKey, keys
@@ -43,7 +44,6 @@ from conformance.spec.loader import Spec, load
 from conformance.spec.locations import root, spec_folder
 from conformance.spec.tiers import Tier, Tiers, load_tiers
 from conformance.verdict import Standing
-from conformance.whole import check_place
 
 FOLDER = Path(".conformance")
 _LOG_TAIL = 3_000

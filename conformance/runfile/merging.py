@@ -10,11 +10,11 @@ import msgspec
 from msgspec import UNSET
 
 from conformance.errors import UsageError
+from conformance.files.whole import write_whole
 from conformance.runfile.run import Run, run_of_lines
 from conformance.runfile.structs import AnyLine, EnvironmentLine, Footer, Header, Record, RecordedShard
 from conformance.runfile.writing import Judges, check_replaceable, encoded
 from conformance.verdict import Verdict
-from conformance.whole import write_whole
 
 #: What of a header differs between shards of one run.
 _OWN = ("planned", "host", "started", "shard", "narrowed")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from conformance.cause import UNEXPLAINED, filled
-from conformance.json_text import CLOSED
+from conformance.files.json_text import CLOSED
 from conformance.runfile.cause_text import Catalogue
 from conformance.runfile.observed import RecordedCell, on_one_line
 from conformance.runfile.structs import DeclaredField, RecordedCause

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, NamedTuple, TypeAlias, cast
 
 import msgspec
 
-from conformance.json_text import CLOSED
+from conformance.files.json_text import CLOSED
 from conformance.runfile.gathering import Observed, observed
 from conformance.runfile.ladder import dtypes_of, graded
 from conformance.runfile.numbers import Number

@@ -15,13 +15,13 @@ import filelock
 import msgspec
 
 from conformance.errors import StorageError, UsageError
+from conformance.files.whole import check_place
 from conformance.runfile.numbers import unicode
 from conformance.runfile.reading import Opening, opening_of
 from conformance.runfile.run import Run
 from conformance.runfile.structs import FORMAT, AnyLine, Footer, Record
 from conformance.runfile.timeline_structs import RecordedTimeline
 from conformance.verdict import Verdict
-from conformance.whole import check_place
 
 #: How a run file begins, and the most bytes of it that its first line has.
 _HEADER = b'{"kind":"header",'

@@ -66,9 +66,9 @@ def fuzz(
     check_names([*(implementation or ()), *filter(None, [against])], (), own_adapters=bool(adapter))
     from conformance.errors import UsageError
     from conformance.execution.pool import Limits
+    from conformance.files.whole import check_folder
     from conformance.planning.plan import Selection
     from conformance.run.interpreters import pairs
-    from conformance.whole import check_folder
 
     check_folder(out)
     if against is not None and not against.strip():

@@ -15,6 +15,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from conformance.errors import UsageError, WorkerError
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
+from conformance.files.whole import write_whole
 from conformance.planning.discovery import WorkerKey, holding, keys, one_thread
 from conformance.planning.plan import Offer, Selection
 from conformance.run.programs import check_interpreters
@@ -28,7 +29,6 @@ from conformance.spec.causes import catalogue
 from conformance.spec.divergences import Listed, load_divergences
 from conformance.spec.loader import load_clauses
 from conformance.spec.locations import spec_folder
-from conformance.whole import write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

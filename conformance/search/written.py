@@ -11,13 +11,13 @@ from typing import Any
 import yaml
 
 from conformance.errors import UsageError
+from conformance.files.whole import write_whole
 from conformance.reproduce import Evidence, script
 from conformance.runfile import lines
 from conformance.search.finding import Shows, Suspicion, Trial
 from conformance.search.hunt import Find, Performs
 from conformance.spec.case import Case
 from conformance.spec.causes import catalogue
-from conformance.whole import write_whole
 
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 

@@ -80,12 +80,12 @@ def compare_speed(
     out: Path | None,
 ) -> int:
     """Compare the speed of two interpreters, write what was found, and return the exit code: 1 on a regression."""
-    from conformance.json_text import text_of
+    from conformance.files.json_text import text_of
+    from conformance.files.whole import write_whole
     from conformance.planning.plan import Selection
     from conformance.throughput.comparing import Speed
     from conformance.throughput.pairing import compared, surveyed
     from conformance.throughput.telling import speed_text
-    from conformance.whole import write_whole
 
     selection = Selection(implementations=implementations, cases=cases)
     speed = Speed(findings=compared(surveyed(base, (), selection), surveyed(new, (), selection)))

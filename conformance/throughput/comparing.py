@@ -23,7 +23,7 @@ from statistics import mean, stdev
 from typing import Any, ClassVar, Literal
 
 from conformance.errors import UsageError
-from conformance.json_text import CLOSED
+from conformance.files.json_text import CLOSED
 
 #: An effect counts above this, and with its bound at this level on the right side of 0.
 EFFECT, LEVEL = 0.02, 0.01

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from conformance.json_text import text_of
+from conformance.files.json_text import text_of
 from conformance.report import write
 from conformance.runfile.results import results_of
 from conformance.runfile.run import Run

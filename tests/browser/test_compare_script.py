@@ -18,7 +18,7 @@ import conformance
 from conformance.compare.comparison import compare
 from conformance.compare.values import FailOn, Policy
 from conformance.errors import UsageError
-from conformance.json_text import text_of
+from conformance.files.json_text import text_of
 from conformance.runfile.lines import recorded_catalogue
 from conformance.runfile.results import Results, results_of
 from conformance.runfile.run import Run

@@ -12,7 +12,7 @@ import pytest
 
 from conformance import cli
 from conformance.compare.command import Form
-from conformance.json_text import text_of
+from conformance.files.json_text import text_of
 from conformance.runfile.results import results_of
 from conformance.runfile.run import Run
 from tests.run_lines import record_line, run_of, strict, write_run

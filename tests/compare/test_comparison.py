@@ -15,7 +15,7 @@ from conformance.compare.cells import STANDS
 from conformance.compare.comparison import compare
 from conformance.compare.values import Comparison, FailOn, Kind, Policy
 from conformance.errors import UsageError
-from conformance.json_text import text_of
+from conformance.files.json_text import text_of
 from conformance.publish.schemas import comparison_schema
 from conformance.runfile.results import results_of
 from conformance.verdict import Verdict

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from conformance.errors import UsageError
-from conformance.json_text import text_of
+from conformance.files.json_text import text_of
 from conformance.publish.schemas import history_schema
 from conformance.regression.history_page import check_possible, page, write
 from tests.regression.test_following import NOT_BUILT, RIGHT, WRONG, followed

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from conformance.errors import UsageError
-from conformance.json_text import text_of
+from conformance.files.json_text import text_of
 from conformance.publish.schemas import results_schema
 from conformance.runfile.results import Results, results_of
 from conformance.runfile.results_reading import parse, read

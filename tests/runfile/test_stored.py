@@ -9,7 +9,7 @@ import pytest
 
 from conformance.compare.comparison import compare
 from conformance.errors import UsageError
-from conformance.json_text import text_of
+from conformance.files.json_text import text_of
 from conformance.report import files
 from conformance.runfile import reading
 from conformance.runfile.reading import read

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("scipy")
 
 from conformance.errors import UsageError
-from conformance.json_text import text_of
+from conformance.files.json_text import text_of
 from conformance.publish.schemas import speed_schema
 from conformance.throughput.comparing import CONFIRMING, PAIRS, Pace, Speed, findings
 from conformance.throughput.pairing import Reading, TimedSide, Visit, compared, paired

@@ -18,6 +18,7 @@ from conformance.cause import Explanation, because
 from conformance.errors import Place, UsageError, WorkerError
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
+from conformance.files.whole import write_whole
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
 from conformance.operations.score import Worst
 from conformance.planning.discovery import holding, keys, one_thread
@@ -37,7 +38,6 @@ from conformance.spec.divergences import Known, Listed, load_divergences
 from conformance.spec.loader import Located, load
 from conformance.spec.locations import spec_folder
 from conformance.verdict import Standing, Verdict
-from conformance.whole import write_whole
 
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 

@@ -1,4 +1,4 @@
-"""Values as JSON that a person can read line by line and that is the same bytes whenever it is the same value."""
+"""Values as JSON that a person can read line by line; equal values give equal bytes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def text_of(document: Any) -> str:
     """Return a dataclass as JSON, one item of each of its lists a line.
 
-    A lone surrogate, which a framework's message may hold, is no Unicode and becomes U+FFFD.
+    A framework's message may hold a lone surrogate, which UTF-8 cannot encode: it becomes U+FFFD.
     """
     return "".join(pieces_of(document))
 
 
 def bytes_of(document: Any) -> bytes:
-    """Return the same in UTF-8, of which a long document takes half the memory."""
+    """Return the same text in UTF-8, in which a long document takes half the memory."""
     buffer = BytesIO()
     for piece in pieces_of(document):
         buffer.write(piece.encode())
@@ -33,9 +33,9 @@ def bytes_of(document: Any) -> bytes:
 
 def pieces_of(document: Any) -> Iterator[str]:
     """Yield a document's text piece by piece, each of one line at most."""
-    for number, each in enumerate(fields(document)):
-        yield f"{',' + chr(10) if number else '{'}{_json(each.name)}:"
-        for piece in _listed(getattr(document, each.name)):
+    for number, field in enumerate(fields(document)):
+        yield f"{',' + chr(10) if number else '{'}{_json(field.name)}:"
+        for piece in _listed(getattr(document, field.name)):
             yield _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", piece)
     yield "}\n"
 
@@ -46,8 +46,8 @@ def _listed(value: object) -> Iterator[str]:
         yield _json(value)
         return
     yield "["
-    for number, each in enumerate(value):
-        yield f"{',' if number else ''}\n{_json(each)}"
+    for number, item in enumerate(value):
+        yield f"{',' if number else ''}\n{_json(item)}"
     yield "\n]" if value else "]"
 
 
@@ -57,7 +57,7 @@ def _json(value: object) -> str:
 
 def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: getattr(value, each.name) for each in fields(value)}
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     raise TypeError(f"the document holds {value!r}, which JSON cannot")
 
 

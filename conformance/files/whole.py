@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all, and whether a file may be at a place."""
+"""Writing a file so that it appears whole or not at all, and asking beforehand whether it can be written there."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What the suite writes: files that appear whole or not at all, and JSON that a person can read line by line."""
