@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from conformance.search.properties import batch_norm, centering, sample_norm
+from conformance.search.properties import sample_norm_groups as groups
 from conformance.search.properties.identity import Family
 from conformance.search.shapes import Layout
 
@@ -25,10 +26,10 @@ _OF_CHANNELS = (Layout((4, 4, 4), (1,)), Layout((4, 4, 2, 2), (1,)), Layout((4, 
 PROPERTIES: Mapping[str, Family] = {
     "batch_norm": Family(properties=batch_norm.PROPERTIES, layouts=_OF_FEATURES),
     "centering": Family(properties=centering.PROPERTIES, layouts=_OF_FEATURES),
-    "layer_norm": Family(properties=sample_norm.of("layer_norm", sample_norm.rows), layouts=_OF_ROWS),
-    "rms_norm": Family(properties=sample_norm.of("rms_norm", sample_norm.rows, centred=False), layouts=_OF_ROWS),
+    "layer_norm": Family(properties=sample_norm.of("layer_norm", groups.rows), layouts=_OF_ROWS),
+    "rms_norm": Family(properties=sample_norm.of("rms_norm", groups.rows, centred=False), layouts=_OF_ROWS),
     "group_norm": Family(
-        properties=sample_norm.of("group_norm", sample_norm.halves), layouts=_OF_CHANNELS, options={"groups": 2}
+        properties=sample_norm.of("group_norm", groups.halves), layouts=_OF_CHANNELS, options={"groups": 2}
     ),
-    "instance_norm": Family(properties=sample_norm.of("instance_norm", sample_norm.channels), layouts=_OF_CHANNELS),
+    "instance_norm": Family(properties=sample_norm.of("instance_norm", groups.channels), layouts=_OF_CHANNELS),
 }
