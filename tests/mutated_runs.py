@@ -20,7 +20,8 @@ from conformance.report.model import build
 from conformance.report.shards import shards
 from conformance.report.site import pages
 from conformance.reproduce import recorded, script
-from conformance.run.session import RunOptions, resumed
+from conformance.run.resumption import resumed
+from conformance.run.run_options import RunOptions
 from conformance.runfile.reading import parse
 from conformance.runfile.results import results_of
 from conformance.spec.loader import Spec

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from conformance.precision import precision, storage_rounding, theta, working
+from conformance.precision import Extended, extended, precision, storage_rounding, theta, working
 
 
 # IEEE 754-2019, table 3.5; bfloat16: eight bits of significand, the exponents of float32.
@@ -73,3 +73,20 @@ def test_every_rounding_to_float16_is_within_the_storage_bound() -> None:
     bound = storage_rounding(np.full(numbers.shape, 2.0**-60), between, "float16", working("float16"))
     assert (error <= bound).all()
     assert (error > 0.3 * bound).all()
+
+
+def test_the_extended_type_is_what_numpy_says() -> None:
+    """2^-p is lost beside 1 and 2^(1-p) is not, p its bits."""
+    bits, one = extended().bits, np.longdouble(1)
+    assert one + one / 2**bits == one
+    assert one + one / 2 ** (bits - 1) != one
+
+
+@pytest.mark.parametrize(
+    ("bits", "said"), [(53, ", too few to judge float64"), (63, ", too few to judge float64"), (64, ""), (113, "")]
+)
+def test_an_extended_type_of_64_bits_can_judge_float64(bits: int, said: str) -> None:
+    """Less cannot, and says so."""
+    found = Extended(bits=bits)
+    assert found.sufficient is not bool(said)
+    assert str(found) == f"np.longdouble has {bits} bits of mantissa{said}"

@@ -13,7 +13,8 @@ import numpy as np
 
 from conformance.answers import weight_files
 from conformance.answers.arguments import same
-from conformance.answers.translating import Libraries, Row, translate
+from conformance.answers.libraries import Libraries, Row
+from conformance.answers.translating import translate
 from conformance.answers.translation import Refused, Translation
 from conformance.answers.translation_document import Carried, document_of
 from conformance.answers.translation_table import table, table_text
@@ -24,7 +25,7 @@ from conformance.execution.pool import Workers
 from conformance.files.json_text import text_of as json_of
 from conformance.files.whole import check_place
 from conformance.run.programs import check_interpreters
-from conformance.run.session import FOLDER
+from conformance.run.run_options import FOLDER
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: The ranks of the proof where neither a person nor a file says one: of images, and of dense layers.

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from conformance.answers.arguments import base_like, first_supported
-from conformance.answers.translating import Libraries, Row, performed, target_of
+from conformance.answers.libraries import Libraries, Row
+from conformance.answers.translating import performed, target_of
 from conformance.answers.translation import Side, Translation, agreements, losses, verdict_of
 from conformance.errors import UsageError
 from conformance.protocol import Configuration

@@ -14,8 +14,8 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from conformance.answers.assertion import assert_conforms
+from conformance.answers.libraries import Libraries
 from conformance.answers.own_numbers import PassKind, configuration_of, of_case, of_pass
-from conformance.answers.translating import Libraries
 from conformance.answers.translating import translate as _translate
 from conformance.answers.translation import Translation
 from conformance.errors import ConformanceError, UsageError, WorkerError

@@ -194,7 +194,7 @@ def reproduce(
     """
     from conformance.files.whole import write_whole
     from conformance.reproduce import performed, recorded, script
-    from conformance.run.session import FOLDER
+    from conformance.run.run_options import FOLDER
 
     evidence = recorded(cell, runs) if runs else performed(cell, pairs("--python", python), adapter or [], FOLDER)
     text = script(evidence, whole=whole)

@@ -108,7 +108,7 @@ def _check_adapters(adapters: list[str], files: list[Path] | None, python: list[
     from conformance.contract.checking import check as check_contract
     from conformance.execution.pool import Limits
     from conformance.run.programs import check_interpreters
-    from conformance.run.session import FOLDER
+    from conformance.run.run_options import FOLDER
 
     if files:
         raise UsageError("check: expected case files or --adapter, not both")

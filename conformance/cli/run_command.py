@@ -79,7 +79,7 @@ def run(
     from conformance.execution.pool import Limits
     from conformance.planning.plan import Selection
     from conformance.planning.shards import shard_of
-    from conformance.run.session import RunOptions
+    from conformance.run.run_options import RunOptions
     from conformance.run.session import run as run_cells
     from conformance.spec.own_files import case_files
 

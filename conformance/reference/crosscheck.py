@@ -22,6 +22,7 @@ from conformance.operations.expected import Expected
 from conformance.operations.operation import Operation
 from conformance.operations.situation import Situation
 from conformance.precision import Precision, extended, precision, rounded, working
+from conformance.reference.comparison import ALLOWED, ELEMENTS, Comparison, Disagreement, Summary, disagreements
 from conformance.reference.computed import Request, too_narrow
 from conformance.reference.expected import References
 from conformance.reference.inputs import beginnings_of, inputs_of, situate
@@ -31,77 +32,6 @@ from conformance.spec.case import Case, Infer, Sgd, Train, kind_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 State: TypeAlias = Mapping[str, Array]
-
-#: How far the first reference may be from the exact numbers, in units of the tightest bound: numerics, section 1.8.
-ALLOWED = 1e-3
-#: Elements in a step that fractions can do in some tenths of a second.
-ELEMENTS = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """How far the two references are apart on one quantity of one step."""
-
-    case: str
-    #: Counted from 1.
-    step: int
-    quantity: str
-    #: The float type in which the first reference computed.
-    arithmetic: str
-    #: The precision whose bound is the unit of the ratio.
-    unit: str
-    #: How many numbers were compared: only those with finite data and a finite bound can be.
-    numbers: int
-    #: The largest |first - exact| / bound; infinite where only one of the references gives a number.
-    ratio: float
-    #: The feature where the ratio is that large.
-    feature: int
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the first reference is as close to the exact numbers as it must be."""
-        return self.ratio <= ALLOWED
-
-    def __str__(self) -> str:
-        place = f"{self.case} step {self.step} {self.quantity}, feature {self.feature}"
-        return f"{self.ratio:.2g} of the {self.unit} bound in {self.arithmetic} ({place})"
-
-
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """A quantity on which the two references disagree."""
-
-    comparison: Comparison
-
-    def __str__(self) -> str:
-        return f"the references disagree by {self.comparison}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """The cross-check of several cases."""
-
-    cases: int
-    #: Cases with a step of more elements than fractions can do.
-    left_out: int
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def worst(self) -> dict[str, Comparison]:
-        """The comparison furthest off in each float type."""
-        worst: dict[str, Comparison] = {}
-        for comparison in self.comparisons:
-            first = worst.get(comparison.arithmetic, comparison)
-            worst[comparison.arithmetic] = max(first, comparison, key=_by_ratio)
-        return worst
-
-    def __str__(self) -> str:
-        large = f" ({self.left_out} left out, over {ELEMENTS:,} elements in a step)" if self.left_out else ""
-        quantities = len({(comparison.case, comparison.step, comparison.quantity) for comparison in self.comparisons})
-        worst = "; ".join(str(comparison) for comparison in self.worst.values())
-        return (
-            f"references: {self.cases} cases{large}, {quantities:,} quantities, worst {worst or 'none'}; {extended()}"
-        )
 
 
 def check(cases: Sequence[Case]) -> Summary:
@@ -125,11 +55,6 @@ def crosscheck(case: Case, limit: int = ELEMENTS) -> list[Disagreement]:
 def small_enough(case: Case, limit: int = ELEMENTS) -> bool:
     """Return whether no step of the case has more elements than the limit."""
     return all(math.prod(case.step_shape(step)) <= limit for step in case.performed if isinstance(step, Train | Infer))
-
-
-def disagreements(comparisons: Iterable[Comparison]) -> list[Disagreement]:
-    """Return the comparisons beyond what is allowed."""
-    return [Disagreement(comparison) for comparison in comparisons if not comparison.agrees]
 
 
 def compare(case: Case, dialect: Dialect | None = None) -> Iterator[Comparison]:
@@ -347,7 +272,3 @@ def _ratio(first: Any, rest: Any, right: Fraction, allowed: Any) -> float:
         return float(error / Fraction(*allowed.as_integer_ratio()))
     except (OverflowError, ZeroDivisionError):
         return math.inf
-
-
-def _by_ratio(comparison: Comparison) -> float:
-    return comparison.ratio

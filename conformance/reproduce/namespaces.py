@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 
-from conformance.reproduce.fold import Fields, Known
+from conformance.reproduce.evaluation import Fields, Known
 from conformance.reproduce.names import is_name, walk
 
 #: By these a field is read without being named.

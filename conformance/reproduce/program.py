@@ -8,20 +8,8 @@ from dataclasses import dataclass
 
 from conformance.reproduce.caches import without_caches
 from conformance.reproduce.calls import Calls, argument, parameters
-from conformance.reproduce.fold import (
-    BFLOAT16,
-    UPSTREAM,
-    Known,
-    Names,
-    NotNone,
-    Table,
-    Value,
-    certain,
-    evaluate,
-    fold_function,
-    fold_statements,
-    literal,
-)
+from conformance.reproduce.evaluation import BFLOAT16, UPSTREAM, Known, Names, NotNone, Table, Value, evaluate, literal
+from conformance.reproduce.fold import certain, fold_function, fold_statements
 from conformance.reproduce.inline import all_joined, inlined
 from conformance.reproduce.names import bound_in, defined, free_in, is_name, loaded_in, needed_by, walk
 from conformance.reproduce.namespaces import fields_of, without_unread

@@ -17,9 +17,9 @@ from conformance.reference.inputs import inputs_of
 from conformance.reproduce.arrays import Arrays, mapping
 from conformance.reproduce.assertions import assertions
 from conformance.reproduce.checks import WROTE_TO_CALLER, elements, has_cause, unjudged
+from conformance.reproduce.evaluation import BFLOAT16, UPSTREAM, Fields, Known, NotNone, Value
 from conformance.reproduce.evidence import Evidence
 from conformance.reproduce.extent import extent
-from conformance.reproduce.fold import BFLOAT16, UPSTREAM, Fields, Known, NotNone, Value
 from conformance.reproduce.imports import import_lines
 from conformance.reproduce.names import defined, words
 from conformance.reproduce.program import Program, specialize

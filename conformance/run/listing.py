@@ -81,7 +81,7 @@ def _implementation_rows(interpreters: Mapping[str, str], adapters: Sequence[str
     from conformance.execution.survey import survey
     from conformance.planning.discovery import keys
     from conformance.planning.plan import Offer
-    from conformance.run.session import FOLDER
+    from conformance.run.run_options import FOLDER
 
     wanted = keys(interpreters, adapters)
     rows: dict[str, dict[str, object]] = {}

@@ -13,31 +13,30 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from msgspec import UNSET
 
 from conformance.errors import Place, SuiteError, UsageError, WorkerError
 from conformance.execution.kept_offers import KeptOffers
-from conformance.execution.pool import Limits, Workers
+from conformance.execution.pool import Workers
 from conformance.execution.time_profile import Stages
-from conformance.files.whole import check_place
 from conformance.planning.costs import FILE as COSTS
 from conformance.planning.costs import load_costs
 from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.offer import check_unique
 from conformance.planning.plan import Cell, Offer, Selection, nothing_planned, plan, thread_keys
-from conformance.planning.shards import Shard, share
+from conformance.planning.shards import share
 from conformance.run.entries import site_of
 from conformance.run.first_report import FirstReport, smoke_cells
 from conformance.run.live import live_on_terminal
 from conformance.run.performers import Performer, Processes
 from conformance.run.plugin import Plugin, Prepared, arguments
 from conformance.run.programs import check_interpreters
+from conformance.run.resumption import resumed
+from conformance.run.run_options import FOLDER, RunOptions, check_out, out_path
 from conformance.runfile import lines
-from conformance.runfile.reading import read
 from conformance.runfile.run import Run
 from conformance.runfile.structs import EnvironmentLine, RecordedShard
 from conformance.runfile.terminal import plain
-from conformance.runfile.writing import Judges, RunWriter, check_replaceable, check_resumable, is_unbegun
+from conformance.runfile.writing import RunWriter
 from conformance.spec.causes import catalogue
 from conformance.spec.divergences import Listed, in_force, load_divergences, unmatched
 from conformance.spec.loader import Spec, load
@@ -45,41 +44,7 @@ from conformance.spec.locations import root, spec_folder
 from conformance.spec.tiers import Tier, Tiers, load_tiers
 from conformance.verdict import Standing
 
-FOLDER = Path(".conformance")
 _LOG_TAIL = 3_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What a person asked of a run."""
-
-    selection: Selection
-    #: Case files of the person's own, in place of the shipped ones.
-    files: tuple[Path, ...] = ()
-    adapters: tuple[str, ...] = ()
-    #: Whether adapters of no group are left out, which a run of another group has.
-    grouped: bool = False
-    interpreters: Mapping[str, str]
-    #: Group -> log of the installer that failed.
-    unbuilt: Mapping[str, Path]
-    workers: int
-    out: Path | None = None
-    resume: bool = False
-    limits: Limits
-    #: The share of the cells to run; None for all.
-    shard: Shard | None = None
-    #: Where a report goes as soon as the smoke tier has run; None for none.
-    first_report: Path | None = None
-    #: Whether to print where the time went.
-    profile: bool = False
-    pytest_arguments: tuple[str, ...] = ()
-
-    @property
-    def narrowed(self) -> bool:
-        """Whether less than the standard tier of everything was asked for, in all shards together."""
-        tier = self.selection.tier
-        narrower = self.selection != Selection(tier=tier) or tier is Tier.SMOKE
-        return narrower or bool(self.adapters) or bool(self.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,58 +251,6 @@ def _open(
         missing = [line for line in environments if line.id not in there]
         writer.add(*missing, *(line for line in cases if line.id not in old.cases))
     return writer
-
-
-def out_path(options: RunOptions, narrowed: bool) -> Path:
-    """Return where the run file goes: a narrowed run or a shard beside the full one, never over it."""
-    if options.out is not None:
-        return options.out
-    if options.shard is not None:
-        return FOLDER / f"shard-{options.shard.number}-of-{options.shard.count}.jsonl"
-    return FOLDER / ("narrowed.jsonl" if narrowed else "run.jsonl")
-
-
-def check_out(options: RunOptions) -> None:
-    """Raise `UsageError` where the run file cannot be written, or is another's: asked before any work is done."""
-    path = out_path(options, options.narrowed)
-    if options.resume and options.out is None:
-        raise UsageError("--resume needs --out, the run file to complete")
-    check_place(path)
-    if not options.resume:
-        check_replaceable(path, Judges.CELLS, narrowed=options.narrowed or options.shard is not None)
-    elif not is_unbegun(path):
-        check_resumable(read(path))
-
-
-def resumed(options: RunOptions, spec: Spec, offers: Sequence[Offer]) -> Run | None:
-    """Return the run to resume; None where it had not begun. Raises `UsageError` where it was another run."""
-    assert options.out is not None
-    if is_unbegun(options.out):
-        return None
-    old = read(options.out)
-    if old.header.spec != spec.hash:
-        raise UsageError(f"{options.out}: ran another spec ({old.header.spec}, now {spec.hash})")
-    now = lines.header_line(spec, options.selection, options.pytest_arguments, 0, False)
-    if old.header.selection != now.selection:
-        raise UsageError(f"{options.out}: ran another selection: {msgspec.to_builtins(old.header.selection)}")
-    shard = None if old.header.shard is UNSET else (old.header.shard.number, old.header.shard.count)
-    if shard != (options.shard and (options.shard.number, options.shard.count)):
-        raise UsageError(
-            f"{options.out}: ran another shard: {'of everything' if shard is None else '/'.join(map(str, shard))}"
-        )
-    if old.header.tier != now.tier:
-        raise UsageError(f"{options.out}: ran another tier: {old.header.tier}")
-    recorded = {environment.id: environment for environment in old.environments}
-    for offer in offers:
-        before, environment = recorded.get(offer.key.name), lines.environment_line(offer)
-        if before is None and not old.records:
-            continue  # killed while it wrote what comes before the records
-        if before is None or before.failed is not None:
-            raise UsageError(f"{options.out}: {offer.key.name} works now and did not then: begin another run")
-        for part in ("versions", "settings", "process"):
-            if getattr(before, part) != getattr(environment, part):
-                raise UsageError(f"{options.out}: {offer.key.name} has other {part} now: {getattr(environment, part)}")
-    return old
 
 
 def _exit_code(code: int, prepared: Prepared) -> int:

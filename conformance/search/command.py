@@ -138,7 +138,7 @@ def properties(
     from conformance.execution.pool import Limits
     from conformance.planning.plan import Selection
     from conformance.run.interpreters import pairs
-    from conformance.run.session import FOLDER
+    from conformance.run.run_options import FOLDER
 
     try:
         from conformance.search.properties.recorded import PropertyOptions

@@ -19,7 +19,7 @@ from conformance.files.whole import write_whole
 from conformance.planning.discovery import WorkerKey, holding, keys, one_thread
 from conformance.planning.plan import Offer, Selection
 from conformance.run.programs import check_interpreters
-from conformance.run.session import FOLDER
+from conformance.run.run_options import FOLDER
 from conformance.search.finds import Finds, earlier_cases
 from conformance.search.grounds import Ground, bench_of, grounds_of
 from conformance.search.hunt import Effort, Hunt

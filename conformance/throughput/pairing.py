@@ -14,7 +14,7 @@ from conformance.execution.pool import Limits, Workers
 from conformance.planning.discovery import keys
 from conformance.planning.plan import Selection
 from conformance.run.programs import check_interpreters
-from conformance.run.session import FOLDER
+from conformance.run.run_options import FOLDER
 from conformance.runfile.numbers import number_from
 from conformance.throughput.comparing import CONFIRMING, PAIRS, Finding, Pairs, findings, flagged
 from conformance.throughput.measuring import Effort, Machine, measure_subjects

@@ -16,7 +16,7 @@ from conformance.execution.survey import survey
 from conformance.planning.discovery import WorkerKey, holding, keys
 from conformance.planning.plan import Cell, Offer, Selection, nothing_planned, plan
 from conformance.run.programs import check_interpreters
-from conformance.run.session import FOLDER
+from conformance.run.run_options import FOLDER
 from conformance.runfile import lines
 from conformance.runfile.throughput_structs import RecordedEffort, ThroughputLine, ThroughputPlan
 from conformance.runfile.writing import Judges, RunWriter, check_replaceable

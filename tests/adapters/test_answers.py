@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.answers.translating import Libraries, translate
+from conformance.answers.libraries import Libraries
+from conformance.answers.translating import translate
 from conformance.answers.translation import verdict_of
 from conformance.answers.vector_files import write
 from conformance.answers.weight_files import read

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from conformance.answers import safetensors, torch_files
+from conformance.answers.libraries import Libraries
 from conformance.answers.saved import Settings
-from conformance.answers.translating import Libraries, translate
+from conformance.answers.translating import translate
 from conformance.answers.translation import Refused, Translation, verdict_of
 from conformance.answers.translation_document import document_of
 from conformance.answers.translation_page import arguments_of, check_agreement

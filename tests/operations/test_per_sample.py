@@ -18,6 +18,7 @@ from conformance.outcome import Produced
 from conformance.planning.plan import Selection, plan
 from conformance.precision import Extended
 from conformance.reference import crosscheck
+from conformance.reference.comparison import disagreements
 from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of, states_of
 from conformance.reference.published import contradictions
@@ -122,7 +123,7 @@ def test_its_references_agree(dtype: str, bits: int, monkeypatch: pytest.MonkeyP
             monkeypatch.setattr(module, "extended", lambda: Extended(bits=53))
     comparisons = list(crosscheck.compare(made(dtype=dtype)))
     assert {each.quantity for each in comparisons} == {"moving_level", "output", "sample_level", "grad_input"}
-    assert crosscheck.disagreements(comparisons) == []
+    assert disagreements(comparisons) == []
 
 
 def test_a_wrong_first_reference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

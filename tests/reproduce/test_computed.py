@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conformance.reproduce.fold import Fields, Names
+from conformance.reproduce.evaluation import Fields, Names
 from tests.reproduce.test_program import short
 
 KNOWN: Names = {"configuration": Fields((("shape", (4, 3)), ("axes", (0,)), ("options", {"shards": [2, 2]})))}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from conformance.reproduce import fold
-from conformance.reproduce.fold import Value
+from conformance.reproduce import evaluation
+from conformance.reproduce.evaluation import Value
 from conformance.reproduce.program import Program, specialize
 from tests.drawing import drawn, fails
 from tests.reproduce.test_program import result
@@ -129,6 +129,6 @@ def test_a_program_made_short_does_what_it_did(program: tuple[str, str]) -> None
 
 def test_a_branch_taken_wrongly_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every comparison that can be decided is decided the other way: the property above is red."""
-    right = fold.Value
+    right = evaluation.Value
     monkeypatch.setitem(globals(), "Value", lambda _: right("torch"))
     assert fails(does_the_same, programs())

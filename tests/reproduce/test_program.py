@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conformance.reproduce.fold import Fields, Names, NotNone, Value
+from conformance.reproduce.evaluation import Fields, Names, NotNone, Value
 from conformance.reproduce.program import Program, specialize
 
 
