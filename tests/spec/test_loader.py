@@ -12,42 +12,10 @@ import pytest
 
 from conformance.errors import SpecErrors
 from conformance.operations import OPERATIONS
-from conformance.spec.loader import Spec, file_schema, load, load_clauses
+from conformance.spec.loader import file_schema, load, load_clauses
 from conformance.spec.locations import spec_folder
 from conformance.spec.yaml_document import load as load_document
-
-HEAD = """- id: fam.one
-  title: A title that is a fact.
-  source: somewhere
-  clauses: ["3.1"]
-  op: batch_norm
-  shape: [2, 3]
-  feature_axes: [-1]
-"""
-STEPS = """  steps:
-    - {step: train, input: {kind: normal, seed: 1}, upstream: {kind: normal, seed: 2}}
-"""
-CLAUSES = "# Semantics\n\n**3.1 Mean.** Text.\n\n**4.1 Correction 0.** Text.\n"
-
-
-def loaded(folder: Path, **files: str) -> Spec:
-    (folder / "cases").mkdir(exist_ok=True)
-    (folder / "semantics.md").write_text(CLAUSES)
-    for name, text in files.items():
-        (folder / "cases" / f"{name}.yaml").write_text(text)
-    return load(folder)
-
-
-def complaints(folder: Path, **files: str) -> list[str]:
-    """Return each error as it reads in the folder of the files."""
-    (folder / "cases").mkdir(exist_ok=True)
-    with contextlib.chdir(folder / "cases"), pytest.raises(SpecErrors) as caught:
-        loaded(folder, **files)
-    return [str(error) for error in caught.value.errors]
-
-
-def step(text: str) -> str:
-    return f"{HEAD}  steps:\n    - {text}\n"
+from tests.spec.case_texts import CLAUSES, HEAD, STEPS, complaints, loaded
 
 
 def test_a_file_of_one_case_is_loaded(tmp_path: Path) -> None:
@@ -69,80 +37,6 @@ def test_the_hash_changes_with_the_semantics(tmp_path: Path) -> None:
     before = loaded(tmp_path, fam=HEAD + STEPS).hash
     (tmp_path / "semantics.md").write_text(CLAUSES + "More.\n")
     assert load(tmp_path).hash != before
-
-
-def test_a_matrix_of_values_expands_with_their_labels(tmp_path: Path) -> None:
-    spec = loaded(tmp_path, fam=HEAD + STEPS + "  matrix: {dtype: [float32, bfloat16], decay: [0.5]}\n")
-    assert [(each.case.id, each.case.dtype, each.case.decay) for each in spec.cases] == [
-        ("fam.one/float32/decay-0.5", "float32", 0.5),
-        ("fam.one/bfloat16/decay-0.5", "bfloat16", 0.5),
-    ]
-
-
-def test_a_matrix_of_labels_replaces_the_fields_they_name(tmp_path: Path) -> None:
-    matrix = "  matrix:\n    layout:\n      last: {}\n      first: {shape: [3, 2], feature_axes: [0]}\n"
-    spec = loaded(tmp_path, fam=HEAD + STEPS + matrix)
-    assert [(each.case.id, each.case.shape, each.case.feature_axes) for each in spec.cases] == [
-        ("fam.one/last", (2, 3), (-1,)),
-        ("fam.one/first", (3, 2), (0,)),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("matrix", "message"),
-    [
-        ("[float32]", "fam.yaml:10:3: 0.matrix: expected a mapping of axes"),
-        ("{}", "fam.yaml:10:3: 0.matrix: expected a mapping of axes"),
-        ("{dtype: []}", "expected a list of plain values, or labels that each name the fields they replace"),
-        ("{a: {x: 1}}", "expected a list of plain values, or labels that each name the fields they replace"),
-        ("{a: {'x y': {decay: 0.5}}}", "'x y' cannot stand in an id"),
-        ("{a: {'x::y': {decay: 0.5}}}", "'x::y' cannot stand in an id"),
-    ],
-)
-def test_a_matrix_that_cannot_be_expanded_is_refused(tmp_path: Path, matrix: str, message: str) -> None:
-    (found,) = complaints(tmp_path, fam=f"{HEAD}{STEPS}  matrix: {matrix}\n")
-    assert message in found
-
-
-def test_an_error_in_a_label_s_field_has_the_place_of_that_field(tmp_path: Path) -> None:
-    matrix = "  matrix:\n    layout:\n      last: {}\n      first:\n        shape: [3, x]\n"
-    (found,) = complaints(tmp_path, fam=HEAD + STEPS + matrix)
-    assert found.startswith("fam.yaml:14:20: shape.1: input should be a valid integer")
-
-
-def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
-    assert complaints(tmp_path, fam=HEAD + "  epsilom: 1e-3\n" + STEPS) == [
-        "fam.yaml:8:3: epsilom: unknown key; did you mean epsilon?"
-    ]
-
-
-def test_an_unknown_key_of_a_recipe_names_the_nearest_of_that_recipe(tmp_path: Path) -> None:
-    text = step("{step: infer, input: {kind: normal, seed: 1, feature_shfit: 1.0}}")
-    assert complaints(tmp_path, fam=text) == [
-        "fam.yaml:9:52: steps.0.input.feature_shfit: unknown key; did you mean feature_shift?"
-    ]
-
-
-def test_a_missing_key_is_named(tmp_path: Path) -> None:
-    assert complaints(tmp_path, fam=(HEAD + STEPS).replace("  op: batch_norm\n", "")) == [
-        "fam.yaml:1:3: op: is missing"
-    ]
-
-
-def test_a_missing_key_of_a_step_is_named_at_the_step(tmp_path: Path) -> None:
-    (found,) = complaints(tmp_path, fam=step("{step: train, upstream: {kind: normal, seed: 1}}"))
-    assert found == "fam.yaml:9:7: steps.0: input: is missing"
-
-
-def test_an_unknown_step_names_the_known_ones(tmp_path: Path) -> None:
-    (found,) = complaints(tmp_path, fam=step("{step: evaluate}"))
-    assert found.startswith("fam.yaml:9:7: steps.0: expected 'step' to be one of 'train', 'infer'")
-
-
-def test_every_error_of_every_file_is_told(tmp_path: Path) -> None:
-    wrong = HEAD + "  decay: 2\n  epsilon: -1\n" + STEPS
-    found = complaints(tmp_path, fam=wrong, other="text\n", third=HEAD.replace("fam.", "third.") + STEPS)
-    assert [line.partition(" ")[0] for line in found] == ["fam.yaml:8:3:", "fam.yaml:9:3:", "other.yaml:1:1:"]
 
 
 def test_an_unknown_clause_names_the_nearest(tmp_path: Path) -> None:
@@ -177,86 +71,11 @@ def test_an_id_that_stands_twice_is_refused(tmp_path: Path, same: str) -> None:
     assert found.endswith("fam.yaml:1:3")
 
 
-def test_an_input_over_the_memory_budget_is_refused(tmp_path: Path) -> None:
-    text = (HEAD + STEPS).replace("[2, 3]", "[33554432, 3]")
-    assert complaints(tmp_path, fam=text) == [
-        "fam.yaml:6:3: shape: [33554432, 3] takes 384 MiB, over the budget of 128 MiB",
-        "fam.yaml:8:3: steps: take 384 MiB together, over the budget of 256 MiB",
-    ]
-
-
-def test_a_mask_is_refused(tmp_path: Path) -> None:
-    text = STEPS.replace("{kind: normal, seed: 2}", "{kind: normal, seed: 2}, mask: {kind: constant, value: 1.0}")
-    (found,) = complaints(tmp_path, fam=HEAD + text)
-    assert "steps.0.mask: batch_norm takes no mask" in found
-
-
 def test_an_option_that_the_operation_has_not_is_refused(tmp_path: Path) -> None:
     head = HEAD.replace("  op: batch_norm\n", "  op: batch_norm\n  options: {virtual: 4}\n")
     assert head != HEAD
     (found,) = complaints(tmp_path, fam=head + STEPS)
     assert found.endswith("options.virtual: unknown key")
-
-
-def test_an_initial_value_of_a_misspelt_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
-    head = HEAD.replace(
-        "  op: batch_norm\n", "  op: batch_norm\n  initial: {moving_meen: {kind: constant, value: 1.0}}\n"
-    )
-    (found,) = complaints(tmp_path, fam=head + STEPS)
-    assert found.endswith(
-        "initial.moving_meen: this configuration of batch_norm has no moving_meen; did you mean moving_mean?"
-    )
-
-
-def test_sgd_without_a_train_step_before_it_is_refused(tmp_path: Path) -> None:
-    assert complaints(tmp_path, fam=step("{step: sgd, learning_rate: 0.1}")) == [
-        "fam.yaml:9:7: steps.0: needs a train step before it"
-    ]
-
-
-def test_an_inference_before_it_does_not_make_a_gradient_step(tmp_path: Path) -> None:
-    steps = "{step: infer, input: {kind: normal, seed: 1}}\n    - {step: sgd, learning_rate: 0.1}"
-    assert complaints(tmp_path, fam=step(steps)) == ["fam.yaml:10:7: steps.1: needs a train step before it"]
-
-
-def test_an_error_within_a_repetition_is_told_once_at_its_place(tmp_path: Path) -> None:
-    repeat = "  steps:\n    - step: repeat\n      times: 5\n      steps:\n        - {step: sgd, learning_rate: 0.1}\n"
-    assert complaints(tmp_path, fam=HEAD + repeat) == ["fam.yaml:12:11: steps.0.steps.0: needs a train step before it"]
-
-
-@pytest.mark.parametrize(
-    "text", ["{step: sgd, learning_rate: 0.1}", "{step: repeat, times: 2, steps: [{step: sgd, learning_rate: 0.1}]}"]
-)
-def test_a_step_that_the_operation_lacks_is_refused(tmp_path: Path, text: str) -> None:
-    found = complaints(tmp_path, fam=step(text).replace("batch_norm", "centering"))
-    assert any("centering has no step sgd" in line for line in found)
-
-
-def test_state_that_the_configuration_lacks_is_refused(tmp_path: Path) -> None:
-    text = HEAD + "  scale: false\n  initial: {gamma: {kind: constant, value: 2.0}}\n" + STEPS
-    (found,) = complaints(tmp_path, fam=text)
-    assert "initial.gamma: this configuration of batch_norm has no gamma" in found
-
-
-def test_a_step_s_shape_keeps_the_feature_sizes(tmp_path: Path) -> None:
-    (found,) = complaints(tmp_path, fam=step("{step: infer, shape: [4, 2], input: {kind: normal, seed: 1}}"))
-    assert "steps.0.shape: must have the rank and the feature sizes of (2, 3)" in found
-
-
-@pytest.mark.parametrize(
-    ("recipe", "message"),
-    [
-        ("{kind: literal, values: [[1.0]]}", "literal values have shape (1, 1), expected (2, 3)"),
-        ("{kind: dyadic, seed: 1}", "dyadic needs a multiple of 16 values per feature, here 2"),
-        ("{kind: ramp, axis: 2}", "ramp counts along axis 2, but the rank is 2"),
-        ("{kind: mean_squared_error, target: {kind: ramp}}", "stands under upstream"),
-        ("{kind: integers, seed: 1, low: 2, high: 1}", "high lies below low"),
-    ],
-)
-def test_a_recipe_that_cannot_be_made_is_refused_at_its_place(tmp_path: Path, recipe: str, message: str) -> None:
-    (found,) = complaints(tmp_path, fam=step(f"{{step: infer, input: {recipe}}}"))
-    assert found.startswith("fam.yaml:9:21: steps.0.input: ")
-    assert message in found
 
 
 @pytest.mark.parametrize(
@@ -332,99 +151,6 @@ def test_the_schema_is_a_valid_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(json.dumps(file_schema())))
 
 
-def test_an_upstream_recipe_that_cannot_be_made_is_refused_at_its_place(tmp_path: Path) -> None:
-    upstream = "{kind: mean_squared_error, target: {kind: ramp, axis: 2}}"
-    (found,) = complaints(tmp_path, fam=step(f"{{step: train, input: {{kind: ramp}}, upstream: {upstream}}}"))
-    assert found == "fam.yaml:9:42: steps.0.upstream: ramp counts along axis 2, but the rank is 2"
-
-
-def test_a_train_step_needs_no_upstream(tmp_path: Path) -> None:
-    (entry,) = loaded(tmp_path, fam=step("{step: train, input: {kind: normal, seed: 1}}")).cases
-    assert getattr(entry.case.performed[0], "upstream", "") is None
-
-
-def test_a_gradient_step_needs_one_in_the_train_step_before_it(tmp_path: Path) -> None:
-    steps = "{step: train, input: {kind: normal, seed: 1}}\n    - {step: sgd, learning_rate: 0.1}"
-    assert complaints(tmp_path, fam=STEPS.join([HEAD, ""]) + step(steps).partition("steps:\n")[2]) == [
-        "fam.yaml:11:7: steps.2: needs gradients: the train step before it has no upstream"
-    ]
-
-
-@pytest.mark.parametrize("given", ["", ", upstream: {kind: ramp}", ", tangent: {kind: ramp}"])
-def test_what_an_operation_needs_is_asked_for(tmp_path: Path, given: str) -> None:
-    text = step(f"{{step: infer, input: {{kind: ramp}}{given}}}").replace("batch_norm", "differentiated_batch_norm")
-    found = complaints(tmp_path, fam=text)
-    missing = [name for name in ("tangent", "upstream") if name not in given]
-    assert found == [
-        f"fam.yaml:9:7: steps.0: {name}: is missing, which differentiated_batch_norm needs" for name in missing
-    ]
-
-
-@pytest.mark.parametrize("values", ["[[], []]", "[[[]]]", "[[], [], [], []]"])
-def test_a_literal_of_no_values_has_the_right_shape_too(tmp_path: Path, values: str) -> None:
-    text = step(f"{{step: infer, input: {{kind: literal, values: {values}}}}}").replace("[2, 3]", "[3, 0]")
-    (found,) = complaints(tmp_path, fam=text)
-    assert found.endswith("expected (3, 0)")
-
-
-def test_a_literal_of_no_values_may_be_an_empty_list(tmp_path: Path) -> None:
-    assert loaded(tmp_path, fam=step("{step: infer, shape: [0, 3], input: {kind: literal, values: []}}")).cases
-
-
-@pytest.mark.parametrize("shape", ["[0, 99999999999]", "[99999999999, 0]"])
-def test_an_empty_input_of_too_many_features_or_rows_is_refused(tmp_path: Path, shape: str) -> None:
-    found = complaints(tmp_path, fam=(HEAD + STEPS).replace("[2, 3]", shape))
-    assert "over the budget of 128 MiB" in found[0]
-
-
-def test_inputs_over_the_budget_together_are_refused(tmp_path: Path) -> None:
-    repeat = "  steps:\n    - step: repeat\n      times: 1000\n      steps:\n  " + STEPS.partition("steps:\n")[2]
-    (found,) = complaints(tmp_path, fam=(HEAD + repeat).replace("[2, 3]", "[1000, 1000]"))
-    assert found == "fam.yaml:8:3: steps: take 3,815 MiB together, over the budget of 256 MiB"
-
-
-@pytest.mark.parametrize(
-    ("word", "hint"),
-    [
-        ("momentum: 0.9", "unknown key; here it is decay, the weight of the old moving value"),
-        ("axis: 1", "unknown key; here it is feature_axes, a list of the axes that are kept"),
-        ("eps: 1e-5", "unknown key; here it is epsilon"),
-        ("training: true", "unknown key; here it is steps, each is a train step or an infer step"),
-        ("eval: true", "unknown key; here it is steps, inference is a step"),
-        ("Momentum: 0.9", "here it is decay"),
-    ],
-)
-def test_a_word_of_another_library_names_ours(tmp_path: Path, word: str, hint: str) -> None:
-    (found,) = complaints(tmp_path, fam=f"{HEAD}  {word}\n{STEPS}")
-    assert hint in found
-
-
-@pytest.mark.parametrize(
-    ("text", "hint"),
-    [
-        ("{step: eval, input: {kind: ramp}}", "here it is infer"),
-        ("{step: infer, input: {kind: randn, seed: 1}}", "here it is normal"),
-        ("{step: train, input: {kind: ramp}, grad_output: {kind: ramp}}", "here it is upstream"),
-    ],
-)
-def test_a_word_of_another_library_names_ours_in_a_step(tmp_path: Path, text: str, hint: str) -> None:
-    (found,) = complaints(tmp_path, fam=step(text))
-    assert hint in found
-
-
-@pytest.mark.parametrize(
-    ("field", "hint"),
-    [
-        ("dtype: half", "here it is float16"),
-        ("initial: {running_mean: {kind: ramp}}", "here it is moving_mean"),
-        ("expected: [{step: 1, quantity: running_var, values: ['1', '1', '1']}]", "here it is moving_variance"),
-    ],
-)
-def test_a_value_of_another_library_names_ours(tmp_path: Path, field: str, hint: str) -> None:
-    (found,) = complaints(tmp_path, fam=f"{HEAD}  {field}\n{STEPS}")
-    assert hint in found
-
-
 @pytest.mark.parametrize(
     ("dialect", "message"),
     [
@@ -463,21 +189,6 @@ def test_a_file_s_name_that_no_id_can_begin_with_is_told(tmp_path: Path) -> None
         load(tmp_path, [tmp_path / "My Cases.yaml"])
 
 
-def test_a_matrix_of_too_many_cases_is_refused_before_it_is_expanded(tmp_path: Path) -> None:
-    axis = ", ".join(f"label-{number}: {{epsilon: 0.1}}" for number in range(100))
-    matrix = "".join(f"    {name}: {{{axis}}}\n" for name in "abcd")
-    assert complaints(tmp_path, fam=f"{HEAD}  matrix:\n{matrix}{STEPS}") == [
-        "fam.yaml:8:3: 0.matrix: expands to 100,000,000 cases, over the budget of 2,000"
-    ]
-
-
-def test_the_entries_of_a_file_share_one_budget_of_cases(tmp_path: Path) -> None:
-    axis = ", ".join(f"label-{number}: {{epsilon: 0.1}}" for number in range(1500))
-    entry = f"{HEAD}  matrix: {{a: {{{axis}}}}}\n{STEPS}"
-    complaint = complaints(tmp_path, fam=entry + entry.replace("fam.one", "fam.two"))[-1]
-    assert complaint.endswith("expands to 1,500 cases, with those before it over the budget of 2,000")
-
-
 def test_too_many_repetitions_are_refused_before_they_are_written_out(tmp_path: Path) -> None:
     repeat = f"{{step: repeat, times: 1000, steps: [{', '.join(['{step: freeze}'] * 100)}]}}"
     steps = "  steps:\n" + f"    - {repeat}\n" * 400
@@ -486,50 +197,8 @@ def test_too_many_repetitions_are_refused_before_they_are_written_out(tmp_path: 
     ]
 
 
-def test_a_recipe_is_held_against_its_shape_without_being_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("conformance.spec.recipe._values", None)
-    recipe = "{kind: dyadic, seed: 1}"
-    assert loaded(tmp_path, fam=step(f"{{step: infer, shape: [4800000, 3], input: {recipe}}}")).cases
-    (complaint,) = complaints(tmp_path, fam=step(f"{{step: infer, shape: [4800001, 3], input: {recipe}}}"))
-    assert complaint.endswith("dyadic needs a multiple of 16 values per feature, here 4800001")
-
-
-@pytest.mark.parametrize("value", ["null", "true", '"1.5"', "1_0.00", "\u0661\u0662", "{a: 1}"])
-def test_a_literal_value_that_is_no_number_is_named(tmp_path: Path, value: str) -> None:
-    text = step(f"{{step: infer, input: {{kind: literal, values: [[1, 2, {value}], [1, 2, 3]]}}}}")
-    (complaint,) = complaints(tmp_path, fam=text)
-    assert "literal values must be numbers, nested evenly, got" in complaint
-
-
-@pytest.mark.parametrize("value", ["9" * 400, "-1e400", "0x" + "f" * 300])
-def test_a_number_beyond_float64_is_refused_at_its_place(tmp_path: Path, value: str) -> None:
-    (complaint,) = complaints(tmp_path, fam=step(f"{{step: infer, input: {{kind: constant, value: {value}}}}}"))
-    assert complaint.startswith("fam.yaml:9:")
-    assert complaint.endswith("larger than any number that float64 holds; infinity is .inf")
-
-
-def test_a_number_that_would_become_zero_is_refused(tmp_path: Path) -> None:
-    (complaint,) = complaints(tmp_path, fam=HEAD + "  epsilon: 1e-400\n" + STEPS)
-    assert "nearer to 0 than any number that float64 holds" in complaint
-
-
-@pytest.mark.parametrize("part", ["std: .inf", "mean: .nan", "feature_shift: -.inf"])
-def test_what_describes_random_data_is_finite(tmp_path: Path, part: str) -> None:
-    (complaint,) = complaints(tmp_path, fam=step(f"{{step: infer, input: {{kind: normal, seed: 1, {part}}}}}"))
-    assert "should be a finite number" in complaint
-
-
 @pytest.mark.parametrize("text", ["1_0.00", "\u0661\u0662", "1e999999", "1e400", " 1", "inf", "0x10"])
 def test_a_published_text_is_a_plain_decimal_that_float64_holds(tmp_path: Path, text: str) -> None:
     values = f'  expected: [{{step: 1, quantity: moving_mean, values: ["{text}", "1.000", "1.000"]}}]\n'
     (complaint,) = complaints(tmp_path, fam=HEAD + values + STEPS)
     assert "expected decimal texts" in complaint
-
-
-def test_of_many_errors_the_first_are_shown_and_the_rest_counted(tmp_path: Path) -> None:
-    entries = [HEAD.replace("fam.one", f"fam.n{number}") + "  frob: 1\n" + STEPS for number in range(50)]
-    with pytest.raises(SpecErrors) as caught:
-        loaded(tmp_path, fam="".join(entries))
-    lines = str(caught.value).splitlines()
-    assert len(lines) == 21
-    assert lines[-1] == "and 30 more like these"

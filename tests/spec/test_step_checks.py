@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conformance.spec.case import unfit
-from tests.spec.test_loader import HEAD, complaints, loaded, step
+from tests.spec.case_texts import HEAD, STEPS, complaints, loaded, step
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,96 @@ def test_whole_numbers_are_not_differentiated(tmp_path: Path) -> None:
     text = "{step: train, input: {kind: constant, value: 2.0}, upstream: {kind: normal, seed: 1}}"
     (found,) = complaints(tmp_path, fam=f"{HEAD}  input_dtype: int32\n  steps: [{text}]\n")
     assert found.endswith("steps.0.upstream: an input of whole numbers is not differentiated")
+
+
+def test_an_input_over_the_memory_budget_is_refused(tmp_path: Path) -> None:
+    text = (HEAD + STEPS).replace("[2, 3]", "[33554432, 3]")
+    assert complaints(tmp_path, fam=text) == [
+        "fam.yaml:6:3: shape: [33554432, 3] takes 384 MiB, over the budget of 128 MiB",
+        "fam.yaml:8:3: steps: take 384 MiB together, over the budget of 256 MiB",
+    ]
+
+
+def test_a_mask_is_refused(tmp_path: Path) -> None:
+    text = STEPS.replace("{kind: normal, seed: 2}", "{kind: normal, seed: 2}, mask: {kind: constant, value: 1.0}")
+    (found,) = complaints(tmp_path, fam=HEAD + text)
+    assert "steps.0.mask: batch_norm takes no mask" in found
+
+
+def test_an_initial_value_of_a_misspelt_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    head = HEAD.replace(
+        "  op: batch_norm\n", "  op: batch_norm\n  initial: {moving_meen: {kind: constant, value: 1.0}}\n"
+    )
+    (found,) = complaints(tmp_path, fam=head + STEPS)
+    assert found.endswith(
+        "initial.moving_meen: this configuration of batch_norm has no moving_meen; did you mean moving_mean?"
+    )
+
+
+def test_sgd_without_a_train_step_before_it_is_refused(tmp_path: Path) -> None:
+    assert complaints(tmp_path, fam=step("{step: sgd, learning_rate: 0.1}")) == [
+        "fam.yaml:9:7: steps.0: needs a train step before it"
+    ]
+
+
+def test_an_inference_before_it_does_not_make_a_gradient_step(tmp_path: Path) -> None:
+    steps = "{step: infer, input: {kind: normal, seed: 1}}\n    - {step: sgd, learning_rate: 0.1}"
+    assert complaints(tmp_path, fam=step(steps)) == ["fam.yaml:10:7: steps.1: needs a train step before it"]
+
+
+def test_an_error_within_a_repetition_is_told_once_at_its_place(tmp_path: Path) -> None:
+    repeat = "  steps:\n    - step: repeat\n      times: 5\n      steps:\n        - {step: sgd, learning_rate: 0.1}\n"
+    assert complaints(tmp_path, fam=HEAD + repeat) == ["fam.yaml:12:11: steps.0.steps.0: needs a train step before it"]
+
+
+@pytest.mark.parametrize(
+    "text", ["{step: sgd, learning_rate: 0.1}", "{step: repeat, times: 2, steps: [{step: sgd, learning_rate: 0.1}]}"]
+)
+def test_a_step_that_the_operation_lacks_is_refused(tmp_path: Path, text: str) -> None:
+    found = complaints(tmp_path, fam=step(text).replace("batch_norm", "centering"))
+    assert any("centering has no step sgd" in line for line in found)
+
+
+def test_state_that_the_configuration_lacks_is_refused(tmp_path: Path) -> None:
+    text = HEAD + "  scale: false\n  initial: {gamma: {kind: constant, value: 2.0}}\n" + STEPS
+    (found,) = complaints(tmp_path, fam=text)
+    assert "initial.gamma: this configuration of batch_norm has no gamma" in found
+
+
+def test_a_step_s_shape_keeps_the_feature_sizes(tmp_path: Path) -> None:
+    (found,) = complaints(tmp_path, fam=step("{step: infer, shape: [4, 2], input: {kind: normal, seed: 1}}"))
+    assert "steps.0.shape: must have the rank and the feature sizes of (2, 3)" in found
+
+
+def test_a_train_step_needs_no_upstream(tmp_path: Path) -> None:
+    (entry,) = loaded(tmp_path, fam=step("{step: train, input: {kind: normal, seed: 1}}")).cases
+    assert getattr(entry.case.performed[0], "upstream", "") is None
+
+
+def test_a_gradient_step_needs_one_in_the_train_step_before_it(tmp_path: Path) -> None:
+    steps = "{step: train, input: {kind: normal, seed: 1}}\n    - {step: sgd, learning_rate: 0.1}"
+    assert complaints(tmp_path, fam=STEPS.join([HEAD, ""]) + step(steps).partition("steps:\n")[2]) == [
+        "fam.yaml:11:7: steps.2: needs gradients: the train step before it has no upstream"
+    ]
+
+
+@pytest.mark.parametrize("given", ["", ", upstream: {kind: ramp}", ", tangent: {kind: ramp}"])
+def test_what_an_operation_needs_is_asked_for(tmp_path: Path, given: str) -> None:
+    text = step(f"{{step: infer, input: {{kind: ramp}}{given}}}").replace("batch_norm", "differentiated_batch_norm")
+    found = complaints(tmp_path, fam=text)
+    missing = [name for name in ("tangent", "upstream") if name not in given]
+    assert found == [
+        f"fam.yaml:9:7: steps.0: {name}: is missing, which differentiated_batch_norm needs" for name in missing
+    ]
+
+
+@pytest.mark.parametrize("shape", ["[0, 99999999999]", "[99999999999, 0]"])
+def test_an_empty_input_of_too_many_features_or_rows_is_refused(tmp_path: Path, shape: str) -> None:
+    found = complaints(tmp_path, fam=(HEAD + STEPS).replace("[2, 3]", shape))
+    assert "over the budget of 128 MiB" in found[0]
+
+
+def test_inputs_over_the_budget_together_are_refused(tmp_path: Path) -> None:
+    repeat = "  steps:\n    - step: repeat\n      times: 1000\n      steps:\n  " + STEPS.partition("steps:\n")[2]
+    (found,) = complaints(tmp_path, fam=(HEAD + repeat).replace("[2, 3]", "[1000, 1000]"))
+    assert found == "fam.yaml:8:3: steps: take 3,815 MiB together, over the budget of 256 MiB"
