@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from conformance.worker.wire import encode
-from tests.mutated_inputs import attempts, run_line, take_frame
+from tests.mutated_inputs.attempts import attempts
+from tests.mutated_inputs.command_lines import run_line
+from tests.mutated_inputs.frames import take_frame
 
 #: More characters than a file system takes.
 LONG = "x" * 400

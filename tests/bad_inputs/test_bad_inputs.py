@@ -6,7 +6,10 @@ import random
 
 import pytest
 
-from tests.bad_inputs import BY_METAVAR, BadInput, everything, options, tried, wrong_values
+from tests.bad_inputs.bad_input import BadInput
+from tests.bad_inputs.command_lines import options
+from tests.bad_inputs.trying import everything, tried
+from tests.bad_inputs.wrong_words import BY_METAVAR, wrong_values
 
 #: Of every run, drawn anew from all of them when there are others.
 FEW = 60
