@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,8 @@ from tests.run_pairs import BOTH, DEVIATES, NOT_STARTED
 
 pytestmark = pytest.mark.browser
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser session installs it")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the browser session installs it")
 
-CHROMIUM = os.environ.get("CONFORMANCE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = '</script><img src=x onerror=alert(1)> "quoted" \u202e\u05e9'
 BEFORE = run_of(
     record_line(),
@@ -63,15 +59,6 @@ def _older(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def report(folder: Path, run: Run, **options: Any) -> str:
     return write([run], folder, partial=False, **options).absolute().as_uri()
-
-
-@pytest.fixture(name="browser", scope="module")
-def _browser() -> Iterator[Any]:
-    assert CHROMIUM, "no chromium: install it or name it in CONFORMANCE_CHROMIUM"
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(name="page", params=[(1440, "light"), (375, "dark")], ids=["wide-light", "narrow-dark"])

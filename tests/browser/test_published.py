@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,8 @@ from tests.run_lines import environment_line, record_line
 
 pytestmark = pytest.mark.browser
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser session installs it")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the browser session installs it")
 
-CHROMIUM = os.environ.get("CONFORMANCE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 NAME = "keras.layers.BatchNormalization+jax"
 PLUS = {"implementation": NAME, "environment": "torch"}
 
@@ -34,15 +29,6 @@ def _site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     second = run_on(2, record_line(), WRONG, cell, environments=(both,))
     write(publish(folder, FIRST, second), folder / "site")
     return folder / "site"
-
-
-@pytest.fixture(name="browser", scope="module")
-def _browser() -> Iterator[Any]:
-    assert CHROMIUM, "no chromium: install it or name it in CONFORMANCE_CHROMIUM"
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("name", ["index.html", "history/torch.nn.BatchNorm.html"])

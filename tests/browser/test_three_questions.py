@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +14,8 @@ from tests.report.published_layers import porters_run
 
 pytestmark = pytest.mark.browser
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser session installs it")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the browser session installs it")
 
-CHROMIUM = os.environ.get("CONFORMANCE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 MOST = 3
 #: Milliseconds for a page of a machine that has other things to do.
 _PATIENCE = 90_000
@@ -42,15 +38,6 @@ class Visitor:
         for sentence in sentences:
             self.page.get_by_text(sentence).locator("visible=true").first.wait_for()
         assert self.clicks <= MOST
-
-
-@pytest.fixture(name="browser", scope="module")
-def _browser() -> Iterator[Any]:
-    assert CHROMIUM, "no chromium: install it or name it in CONFORMANCE_CHROMIUM"
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(name="address", scope="module", params=["folder", "single"])
