@@ -61,8 +61,8 @@ class Hypothesis:
     change_situation: Callable[[Situation], Situation | None] | None = None
     #: Returns what the pass gives instead of its results.
     change_results: Callable[[Situation, dict[str, Expected]], dict[str, Expected]] | None = None
-    #: Returns from what `change_results` computes what it does, where several can be computed at once: by the input and the
-    #: shape of the situation alone. None where it gives nothing of the step.
+    #: Returns what `change_results` computes with, where that follows from the input and the shape of the situation alone, so
+    #: that several hypotheses can be computed at once. None where it gives nothing of the step.
     substitute: Callable[[Situation], Substitute | None] | None = None
     #: Returns what a step that computes no pass leaves instead of its results. It then says nothing of the others.
     change_state: Callable[[StateStep, dict[str, Expected]], dict[str, Expected]] | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
-#: Of how many values it is: one for each of the input's, for each feature, or for each index of the input's first axis.
+#: How many values a quantity has: one for each value of the input, for each feature, or for each index of its first axis.
 Shape = Literal["input", "features", "samples"]
 
 

@@ -13,9 +13,11 @@ from conformance.precision import Precision
 from conformance.protocol import Configuration
 
 Array = np.ndarray[Any, np.dtype[Any]]
-#: The power of the root that is subnormal; and whatever else may leave a range.
+#: Which power of the root (v + ε)^(-1/2) is subnormal.
 Power = Literal["root-cubed", "root-squared"]
+#: What may leave the range of a precision.
 Intermediate = Literal["square", "sum", "clipped", "moving", "root-cubed", "root-squared"]
+#: How a variance is computed; a later one has the wider bound.
 VarianceAlgorithm = Literal["two_pass", "welford", "one_pass"]
 
 
@@ -75,8 +77,8 @@ class Situation:
     overflow: Overflow | None = None
     #: Whether the bounds of narrower classes are asked for too.
     graded: bool = False
-    #: Under a hypothesis, the quantities asked for; empty: all. A pass that an operation does not list among those that
-    #: select gives all even so.
+    #: Under a hypothesis, the only quantities to compute; empty: all. A pass computes all of them even so where its
+    #: operation does not list it under `selecting`.
     wanted: frozenset[str] = frozenset()
     #: The shape of the step's input, in the axes of the configuration.
     shape: tuple[int, ...] = ()

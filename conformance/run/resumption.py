@@ -1,4 +1,4 @@
-"""Which run a run goes on with, and that it is begun again as it was begun."""
+"""`--resume`: the run to go on with, refused where it was begun otherwise."""
 
 from __future__ import annotations
 

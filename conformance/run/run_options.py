@@ -15,6 +15,7 @@ from conformance.runfile.reading import read
 from conformance.runfile.writing import Judges, check_replaceable, check_resumable, is_unbegun
 from conformance.spec.tiers import Tier
 
+#: Where a run keeps its logs, what it was offered, and run files that nobody named.
 FOLDER = Path(".conformance")
 
 

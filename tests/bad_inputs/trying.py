@@ -34,8 +34,7 @@ def furnished(folder: Path) -> None:
     (folder / "full").mkdir()
     (folder / "full" / "thesis.txt").write_text("a text\n")
     (folder / "text.txt").write_text("a text\n")
-    for name in ("empty.jsonl",):
-        (folder / name).touch()
+    (folder / "empty.jsonl").touch()
     for suffix in ("jsonl", "pt", "h5", "npz", "keras", "safetensors"):
         (folder / f"noise.{suffix}").write_bytes(bytes(range(256)) * 8)
     whole = write_many(folder / "run.jsonl", 20).read_bytes()
@@ -49,23 +48,23 @@ def furnished(folder: Path) -> None:
 def complaint(bad: BadInput, folder: Path) -> str:
     """Return how the input was met otherwise than with one line, exit code 2, at once and leaving nothing; else nothing."""
     before, began = _tree(folder), time.process_time()
-    code, told = _met(bad, folder)
+    code, message = _met(bad, folder)
     seconds = time.process_time() - began
     left = sorted(_tree(folder) ^ before)
     for name, _, _ in left:
         _remove(folder / name)
-    lines_told = told.strip().splitlines()
+    message_lines = message.strip().splitlines()
     faults = {
         f"exit code {code}": code != 2,
-        f"{len(lines_told)} lines": not 1 <= len(lines_told) <= (20 if bad.is_file else 1),
-        "a traceback": "Traceback" in told,
-        "taken for right": "work begins" in told,
-        "raw control characters": "\x1b" in told,
+        f"{len(message_lines)} lines": not 1 <= len(message_lines) <= (20 if bad.is_file else 1),
+        "a traceback": "Traceback" in message,
+        "taken for right": "work begins" in message,
+        "raw control characters": "\x1b" in message,
         f"{seconds:.1f} s": seconds > SECONDS,
         f"left {[name for name, _, _ in left]}": bool(left),
     }
     failed = [fault for fault, is_so in faults.items() if is_so]
-    return f"{', '.join(failed)}: {told[-600:]!r}" if failed else ""
+    return f"{', '.join(failed)}: {message[-600:]!r}" if failed else ""
 
 
 def _met(bad: BadInput, folder: Path) -> tuple[object, str]:

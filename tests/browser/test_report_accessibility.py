@@ -104,4 +104,4 @@ def test_axe_would_find_a_fault(disk: Site, open_page: Callable[..., Any]) -> No
         """document.querySelector('h1').insertAdjacentHTML('afterend', '<svg role="img" width="9" height="9"></svg>');
         document.querySelector('main p').style.color = '#bbb'"""
     )
-    assert {each.partition(":")[0] for each in violations(page)} == {"color-contrast", "svg-img-alt"}
+    assert {violation.partition(":")[0] for violation in violations(page)} == {"color-contrast", "svg-img-alt"}

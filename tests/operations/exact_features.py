@@ -36,7 +36,7 @@ def drawn(seed: int, count: int) -> Feature:
 
     x, g = ([number() for _ in range(count)] for _ in range(2))
     state = {"moving_mean": number(), "moving_variance": abs(number()) + 1, "gamma": number(), "beta": number()}
-    return Feature(x=[each + 40 for each in x], upstream=g, state=state)
+    return Feature(x=[value + 40 for value in x], upstream=g, state=state)
 
 
 def plain(quantities: Quantities) -> dict[str, Any]:

@@ -144,9 +144,9 @@ def test_the_second_reference_shares_no_code_with_the_first(file: Path) -> None:
     for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(module=str(module), names=imported):
-                names |= {f"{module}.{each.name}" if each.name == "rational" else module for each in imported}
+                names |= {f"{module}.{alias.name}" if alias.name == "rational" else module for alias in imported}
             case ast.Import(names=imported):
-                names |= {each.name for each in imported}
+                names |= {alias.name for alias in imported}
             case _:
                 pass
     ours = {name for name in names if name.partition(".")[0] not in sys.stdlib_module_names}
@@ -166,11 +166,11 @@ FUNCTIONS: list[Callable[[Feature, Rule], Quantities]] = [
 ]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda each: f"{each.__module__}.{each.__name__}")
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: f"{function.__module__}.{function.__name__}")
 def test_every_number_is_a_fraction(function: Callable[[Feature, Rule], Quantities]) -> None:
     """No float finds its way in."""
     found = function(drawn(18, 3), rule(F(1, 3)))
-    assert {type(value) for each in found.values() if each is not None for value in each} == {Fraction}
+    assert {type(value) for values in found.values() if values is not None for value in values} == {Fraction}
 
 
 def test_features_are_computed_apart_and_given_row_by_row() -> None:
@@ -189,7 +189,7 @@ def test_a_feature_whose_data_are_not_finite_leaves_its_neighbour_exact() -> Non
 
 
 @pytest.mark.parametrize(
-    "passes", [batch_norm, centering, differentiated], ids=lambda each: each.__name__.split(".")[-2]
+    "passes", [batch_norm, centering, differentiated], ids=lambda passes: passes.__name__.split(".")[-2]
 )
 def test_exact_arithmetic_takes_as_much_more_as_there_are_more_values(
     passes: Any, monkeypatch: pytest.MonkeyPatch

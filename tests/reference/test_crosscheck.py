@@ -33,8 +33,8 @@ CENTERED = {"op": "centering"}
 
 def shipped() -> list[Any]:
     """Every shipped case with few enough elements for fractions."""
-    cases = [each.case for each in shipped_spec.spec().cases if crosscheck.small_enough(each.case)]
-    return [pytest.param(each, id=each.id) for each in cases]
+    cases = [entry.case for entry in shipped_spec.spec().cases if crosscheck.small_enough(entry.case)]
+    return [pytest.param(small, id=small.id) for small in cases]
 
 
 @pytest.mark.parametrize("made", shipped())
@@ -51,9 +51,9 @@ def test_most_of_the_spec_is_small_enough() -> None:
 def test_every_kind_of_step_is_compared() -> None:
     """The state of each step, and what its pass gives."""
     found: dict[int, set[str]] = {}
-    for each in compare(case(*EVERY_STEP, dtype="float64")):
-        assert each.agrees, each
-        found.setdefault(each.step, set()).add(each.quantity)
+    for comparison in compare(case(*EVERY_STEP, dtype="float64")):
+        assert comparison.agrees, comparison
+        found.setdefault(comparison.step, set()).add(comparison.quantity)
     state = {"gamma", "beta", "moving_mean", "moving_variance"}
     learned = {"output", "grad_input", "grad_gamma", "grad_beta", "batch_mean", "batch_variance"}
     passes = {1: learned, 3: {"output"}, 5: learned, 9: learned}
@@ -63,8 +63,12 @@ def test_every_kind_of_step_is_compared() -> None:
 def test_a_frozen_centering_is_compared_with_inference() -> None:
     """The dialect of the operation says that it infers."""
     found = list(compare(case(FREEZE, TRAIN, **CENTERED)))
-    assert all(each.agrees for each in found)
-    assert {each.quantity for each in found if each.step == 2} == {"output", "grad_input", "moving_mean"}
+    assert all(comparison.agrees for comparison in found)
+    assert {comparison.quantity for comparison in found if comparison.step == 2} == {
+        "output",
+        "grad_input",
+        "moving_mean",
+    }
 
 
 FIELDS: dict[str, Any] = {
@@ -91,7 +95,7 @@ DIALECTS = (cases(IN_DIALECTS), st.fixed_dictionaries(FIELDS))
 def agrees(made: Case, fields: dict[str, Any]) -> None:
     dialect = replace(OPERATIONS[made.op].dialect, **fields)
     if crosscheck.small_enough(made):
-        assert [each for each in compare(made, dialect) if not each.agrees] == []
+        assert [comparison for comparison in compare(made, dialect) if not comparison.agrees] == []
 
 
 @drawn(4)
@@ -118,9 +122,9 @@ def test_the_references_agree_on_what_a_feature_is(layout: list[int], axes: list
 
 def test_both_float_types_are_held_to_a_bound() -> None:
     """Extended precision to float64's, and what judges float32 to float32's."""
-    pairs = {(each.arithmetic, each.unit) for each in compare(case(dtype="float32"))}
+    pairs = {(comparison.arithmetic, comparison.unit) for comparison in compare(case(dtype="float32"))}
     assert pairs == {("longdouble", "float64"), ("float64", "float32")}
-    assert {each.arithmetic for each in compare(case(dtype="float64"))} == {"longdouble"}
+    assert {comparison.arithmetic for comparison in compare(case(dtype="float64"))} == {"longdouble"}
 
 
 def test_the_unit_is_the_bound_of_two_passes_with_pairwise_sums(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +137,9 @@ def test_the_unit_is_the_bound_of_two_passes_with_pairwise_sums(monkeypatch: pyt
     monkeypatch.setattr(reference, "batch_statistics", statistics)
     one_to_eight = {**TRAIN, "input": {"kind": "ramp", "start": 1.0}}
     (found,) = [
-        each for each in compare(case(one_to_eight, shape=[8, 1], dtype="float64")) if each.quantity == "batch_mean"
+        comparison
+        for comparison in compare(case(one_to_eight, shape=[8, 1], dtype="float64"))
+        if comparison.quantity == "batch_mean"
     ]
     assert found.ratio == pytest.approx(2.0**-7 / 5, rel=1e-9)
 
@@ -172,8 +178,11 @@ def test_a_feature_that_is_not_finite_is_left_out_and_its_neighbours_are_not() -
     spoiled[4, 1] = math.nan
     literal = {**TRAIN, "input": {"kind": "literal", "values": spoiled.tolist()}}
     found = list(compare(case(literal, INFER, dtype="float64")))
-    assert all(each.agrees for each in found)
-    assert {(each.step, each.numbers) for each in found if each.quantity == "output"} == {(1, 16), (2, 16)}
+    assert all(comparison.agrees for comparison in found)
+    assert {(comparison.step, comparison.numbers) for comparison in found if comparison.quantity == "output"} == {
+        (1, 16),
+        (2, 16),
+    }
 
 
 def test_a_case_without_a_finite_feature_compares_nothing() -> None:

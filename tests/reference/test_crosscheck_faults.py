@@ -27,7 +27,7 @@ CONSTANT = {**TRAIN, "input": {"kind": "constant", "value": 2.0}}
 
 def red(made: Case) -> set[str]:
     """The quantities on which the references disagree."""
-    return {each.comparison.quantity for each in crosscheck.crosscheck(made)}
+    return {disagreement.comparison.quantity for disagreement in crosscheck.crosscheck(made)}
 
 
 def wrong_gradient(right: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,7 +106,7 @@ def test_a_quantity_that_the_first_reference_lacks_is_seen(monkeypatch: pytest.M
     right = batch_norm.infer
     changed = replace(
         OPERATIONS["batch_norm"],
-        infer=lambda *given: {name: each for name, each in right(*given).items() if name != "output"},
+        infer=lambda *given: {name: expected for name, expected in right(*given).items() if name != "output"},
     )
     monkeypatch.setitem(OPERATIONS, "batch_norm", changed)
     assert red(case(INFER)) == {"output"}

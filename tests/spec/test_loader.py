@@ -103,7 +103,7 @@ def test_a_file_alone_may_be_checked(tmp_path: Path) -> None:
     loaded(tmp_path, fam=HEAD + STEPS)
     other = tmp_path / "two.yaml"
     other.write_text((HEAD + STEPS).replace("fam.one", "two.one"))
-    assert [each.case.id for each in load(tmp_path, [other]).cases] == ["two.one"]
+    assert [located.case.id for located in load(tmp_path, [other]).cases] == ["two.one"]
 
 
 def test_every_shipped_case_loads() -> None:

@@ -64,7 +64,7 @@ def test_every_field_of_an_expanded_case_is_told_where_it_is_written(entry: Any,
 
 def test_a_matrix_of_values_expands_with_their_labels(tmp_path: Path) -> None:
     spec = loaded(tmp_path, fam=HEAD + STEPS + "  matrix: {dtype: [float32, bfloat16], decay: [0.5]}\n")
-    assert [(each.case.id, each.case.dtype, each.case.decay) for each in spec.cases] == [
+    assert [(located.case.id, located.case.dtype, located.case.decay) for located in spec.cases] == [
         ("fam.one/float32/decay-0.5", "float32", 0.5),
         ("fam.one/bfloat16/decay-0.5", "bfloat16", 0.5),
     ]
@@ -73,7 +73,7 @@ def test_a_matrix_of_values_expands_with_their_labels(tmp_path: Path) -> None:
 def test_a_matrix_of_labels_replaces_the_fields_they_name(tmp_path: Path) -> None:
     matrix = "  matrix:\n    layout:\n      last: {}\n      first: {shape: [3, 2], feature_axes: [0]}\n"
     spec = loaded(tmp_path, fam=HEAD + STEPS + matrix)
-    assert [(each.case.id, each.case.shape, each.case.feature_axes) for each in spec.cases] == [
+    assert [(located.case.id, located.case.shape, located.case.feature_axes) for located in spec.cases] == [
         ("fam.one/last", (2, 3), (-1,)),
         ("fam.one/first", (3, 2), (0,)),
     ]

@@ -73,10 +73,10 @@ def test_merged_batches_have_the_variance_of_all_their_values() -> None:
     """Three batches one after another, and their values together: the same mean and the same variance."""
     batches = [drawn(seed, 5) for seed in range(3)]
     held = Moments(mean=F(100), variance=F(1))
-    for trained, each in enumerate(batches):
-        found = batch_norm.train(entered(each, held), rule(1, update="merge", trained=trained))
+    for trained, batch in enumerate(batches):
+        found = batch_norm.train(entered(batch, held), rule(1, update="merge", trained=trained))
         held = Moments(mean=of(found, "moving_mean")[0], variance=of(found, "moving_variance")[0])
-    together = [value for each in batches for value in each.x]
+    together = [value for batch in batches for value in batch.x]
     assert held == Moments(mean=rational.mean(together), variance=rational.variance(together))
 
 
@@ -116,8 +116,8 @@ def test_one_value_with_correction_1_has_the_variance_zero() -> None:
 def test_merging_one_value_with_correction_1_adds_the_variance_zero() -> None:
     """Clause 8.2, in the update that pools."""
     given = feature(numbers(6), numbers(5))
-    merged = [rule(1, moving_correction=each, update="merge", trained=1) for each in (0, 1)]
-    first, second = (batch_norm.train(given, each)["moving_variance"] for each in merged)
+    merged = [rule(1, moving_correction=correction, update="merge", trained=1) for correction in (0, 1)]
+    first, second = (batch_norm.train(given, dialect)["moving_variance"] for dialect in merged)
     assert first == second
 
 

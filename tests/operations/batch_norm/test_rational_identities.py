@@ -106,18 +106,18 @@ def _high(value: Fraction) -> Any:
 def _sixty_digits(given: Feature, epsilon: Fraction) -> dict[str, list[Any]]:
     """The closed form of a canonical train step in mpmath."""
     assert given.upstream is not None
-    x, g = [_high(each) for each in given.x], [_high(each) for each in given.upstream]
+    x, g = [_high(value) for value in given.x], [_high(slope) for slope in given.upstream]
     count, gamma, beta = len(x), _high(given.state["gamma"]), _high(given.state["beta"])
     mean = mpmath.fsum(x) / count
-    variance = mpmath.fsum([(each - mean) ** 2 for each in x]) / count
+    variance = mpmath.fsum([(value - mean) ** 2 for value in x]) / count
     root = mpmath.sqrt(variance + _high(epsilon))
-    normal = [(each - mean) / root for each in x]
+    normal = [(value - mean) / root for value in x]
     to_gamma, to_beta = mpmath.fdot(g, normal), mpmath.fsum(g)
     pairs = list(zip(g, normal, strict=True))
     return {
         "batch_mean": [mean],
         "batch_variance": [variance],
-        "output": [gamma * each + beta for each in normal],
+        "output": [gamma * value + beta for value in normal],
         "grad_gamma": [to_gamma],
         "grad_beta": [to_beta],
         "grad_input": [gamma / root * (a - to_beta / count - b * to_gamma / count) for a, b in pairs],
@@ -132,5 +132,5 @@ def test_a_train_step_agrees_with_sixty_digits(seed: int, count: int) -> None:
     found = batch_norm.train(given, rule(epsilon))
     with mpmath.workdps(60):
         for name, right in _sixty_digits(given, epsilon).items():
-            for each, value in zip(of(found, name), right, strict=True):
-                assert abs(_high(each) - value) < mpf(10) ** -50 * max(1, abs(value)), name
+            for exact, value in zip(of(found, name), right, strict=True):
+                assert abs(_high(exact) - value) < mpf(10) ** -50 * max(1, abs(value)), name

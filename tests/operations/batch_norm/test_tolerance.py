@@ -58,7 +58,9 @@ def largest(name: str, grade: str) -> float:
             continue
         with np.errstate(all="ignore"):
             found = HEALTHY[name].train(s, x, g)
-        result = max(result, *(fit(value, expected[each], SINGLE).narrower[grade] for each, value in found.items()))
+        result = max(
+            result, *(fit(value, expected[quantity], SINGLE).narrower[grade] for quantity, value in found.items())
+        )
     return result
 
 
@@ -95,10 +97,10 @@ def test_most_of_the_random_cases_are_decided() -> None:
     for _, s, x, g, expected in prepared():
         with np.errstate(all="ignore"):
             found = HEALTHY["two-pass-numpy"].train(s, x, g)
-        for name, each in expected.items():
-            judged = fit(found[name], each, SINGLE)
-            decided.setdefault(name, []).append(judged.decidable and bool(each.in_domain.all()))
-    assert {name: sum(each) / len(each) > 0.8 for name, each in decided.items()} == dict.fromkeys(decided, True)
+        for name, target in expected.items():
+            judged = fit(found[name], target, SINGLE)
+            decided.setdefault(name, []).append(judged.decidable and bool(target.in_domain.all()))
+    assert {name: sum(cases) / len(cases) > 0.8 for name, cases in decided.items()} == dict.fromkeys(decided, True)
 
 
 @pytest.mark.parametrize(
