@@ -30,7 +30,7 @@ PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 #: What pip would compile is several times what is ever imported, and takes it half of its time; Python compiles that.
 QUICKLY = "--no-compile"
 #: Seconds after which the short pass of throughput, at the end of the main job, begins nothing further.
-SHORT = 150
+SHORT = 240
 GROUPS = ("torch", "tensorflow", "jax", "portable")
 #: What the environment of the suite has beside its own dependencies.
 EXTRAS, TOOLS = (
