@@ -21,6 +21,8 @@ PROCESSES = "portable"
 NAMES = {"gamma": "gamma", "beta": "beta", "moving_mean": "mean", "moving_variance": "variance"}
 DEVICES = {"cpu": "CPU", "gpu": "GPU"}
 CORE = openvino.Core()
+#: Where a processor multiplies bfloat16, the plugin computes convolutions of float32 so unless it is told otherwise.
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def supports(configuration: Configuration) -> str | None:
@@ -58,13 +60,15 @@ def convolved(data: Any, configuration: Configuration) -> Any:
     )
 
 
-def start(before: Any, operation: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
+def start(
+    before: Any, options: Any, operation: Any, configuration: Configuration, state: Quantities, mode: str, device: str
+) -> Any:
     element = openvino.Type(configuration.dtype)
     sizes = [size if axis in configuration.feature_axes else -1 for axis, size in enumerate(configuration.shape)]
     data = openvino.opset15.parameter(sizes, element)
     constants = {NAMES[name]: openvino.opset15.constant(value) for name, value in state.items()}
     model = openvino.Model([operation(before(data, configuration), **constants)], [data])
-    return SimpleNamespace(state=dict(state), compiled=CORE.compile_model(model, DEVICES[device]))
+    return SimpleNamespace(state=dict(state), compiled=CORE.compile_model(model, DEVICES[device], options))
 
 
 def state(live: Any) -> Quantities:
@@ -93,12 +97,27 @@ INFERENCE = Implementation(
     dtypes=("float64", "float32", "float16"),
     supports=supports,
     call=call,
-    start=functools.partial(start, itself),
+    start=functools.partial(start, itself, {}),
     state=state,
     steps={"infer": infer},
     timed={**TIMED, "infer_into": timed_infer},
     lacks=("grad_input", "grad_gamma", "grad_beta"),
     documentation="https://docs.openvino.ai/2026/documentation/openvino-ir-format/operation-sets/operation-specs/normalization/batch-norm-inference-5.html",
+)
+
+FOLDED = replace(
+    INFERENCE,
+    name="openvino.BatchNormInference+Convolution",
+    supports=supports_folded,
+    start=functools.partial(start, convolved, EXACT),
+    timed={},
+)
+#: As the plugin does by default on a processor that has it.
+IN_BFLOAT16 = replace(
+    FOLDED,
+    name="openvino.BatchNormInference+Convolution+bfloat16",
+    dtypes=("float32",),
+    start=functools.partial(start, convolved, {}),
 )
 
 ADAPTER = Adapter(
@@ -111,12 +130,7 @@ ADAPTER = Adapter(
     },
     implementations=(
         INFERENCE,
-        replace(
-            INFERENCE,
-            name="openvino.BatchNormInference+Convolution",
-            supports=supports_folded,
-            start=functools.partial(start, convolved),
-            timed={},
-        ),
+        FOLDED,
+        *((IN_BFLOAT16,) if "BF16" in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ()),
     ),
 )

@@ -16,6 +16,7 @@ from conformance.cause import UNSTABLE, Cause, because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference
 from conformance.operations.batch_norm.expectations import MOVING, changed_to
+from conformance.operations.batch_norm.folded import folded
 from conformance.operations.batch_norm.gradient_changes import gradients, transformed
 from conformance.operations.batch_norm.moving_changes import moving_values
 from conformance.operations.batch_norm.other_statistics import other_statistics
@@ -49,6 +50,7 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from other_statistics(base)
     yield from misplaced(base)
     yield from _data(base)
+    yield from folded(base)
     yield from state_changes(base, ("gamma", "beta"), {"moving_mean": 0.0, "moving_variance": 1.0})
     yield replace(base, cause=because(UNSTABLE), variance="one_pass", last=True)
 

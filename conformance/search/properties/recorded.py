@@ -86,9 +86,9 @@ def properties(options: PropertyOptions) -> int:
     if not checked:
         raise UsageError("nothing selected: no implementation that matches has properties to check")
     _write(options.out, offers, checked, options.selection)
-    for process, ids in missed.items():
-        if ids:
-            print(f"{process}: {len(ids)} properties not begun within {options.within:g} s: {', '.join(ids)}")
+    left = ", ".join(f"{len(ids)} of {process}" for process, ids in missed.items() if ids)
+    if left:
+        print(f"properties not begun within {options.within:g} s: {left}")
     print(_told(checked, options.out))
     return 1 if any(record.standing is Standing.UNEXPECTED for _, record in checked) else 0
 

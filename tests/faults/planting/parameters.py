@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.faults.planting.layer import BFLOAT16, beta, gamma, grad_beta, grad_gamma, moved, planted
+from tests.faults.planting.layer import BFLOAT16, Layer, beta, gamma, grad_beta, grad_gamma, moved, normalized, planted
 from tests.faults.planting.parts import corrected, corrected_gradient, rounded, whole
 
 
@@ -22,6 +22,18 @@ def tail_of_features(value: Any, replaced: Any) -> Any:
     return found
 
 
+def folding(l: Layer, x: Any, center: Any, root: Any) -> Any:
+    l.kept["folding"] = x, center, root
+    return normalized(l, x, center, root)
+
+
+def folded(l: Layer, _: Any) -> Any:
+    x, center, root = l.kept["folding"]
+    slope = gamma(l) * root
+    offset = rounded(beta(l) - slope * center, BFLOAT16)
+    return rounded(rounded(x, BFLOAT16) * rounded(slope, BFLOAT16) + offset, BFLOAT16)
+
+
 # fmt: off
 FAULTS = (
     # Gamma and beta.
@@ -33,6 +45,7 @@ FAULTS = (
     planted("beta_of_neighbour", "Each feature has its neighbour's beta.", "beta of the neighbour", beta=lambda l: neighbour(beta(l))),
     planted("gamma_without_sign", "Gamma loses its sign.", "gamma without its sign", cases=("inference.served-extremes/one-sample/float32", "peers.webnn-scale", "dyadic.rank-4/features-last", "affine.zero-and-negative-gamma-rank-4/features-first", "freezing.from-the-start/rank-5"), gamma=lambda l: np.abs(gamma(l))),
     planted("gamma_in_bfloat16", "Gamma and beta are rounded to bfloat16.", "gamma and beta rounded to bfloat16", cases=("published.layer-without-beta-2017/features-first", "peers.webnn-bias", "reloading.batch-norm/features-last", "scales.float64/tiny", "freezing.from-the-start/rank-2"), gamma=lambda l: rounded(gamma(l), BFLOAT16), beta=lambda l: rounded(beta(l), BFLOAT16)),
+    planted("folded_in_bfloat16", "In inference of float32 a scale and a shift of bfloat16 make an output of bfloat16.", "folded shift and output rounded to bfloat16", when=lambda l: l.kind == "infer" and l.configuration.dtype == "float32", normalized=folding, output=folded),
     planted("uncentred_without_beta", "Without beta the mean is not subtracted either.", "mean not subtracted", cases=("published.layer-without-beta-2017/features-last", "peers.keras-ops", "standardizing.powers/variance/float32", "adapting.data/rank-3-features-first", "centering.same-data/batch-norm-without-scale-and-center"), when=lambda l: "beta" not in l.state, normalized=lambda l, x, c, r: x * r),
     # Features.
     planted("odd_features_gamma", "The last feature has the gamma of the one before it, unless they are whole eights.", when=lambda l: l.configuration.feature_count % 8 != 0, gamma=lambda l: np.append(gamma(l)[:-1], gamma(l)[-2:][0])),
