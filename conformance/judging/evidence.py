@@ -23,6 +23,8 @@ VARIANCES = frozenset({"moving_variance", "batch_variance"})
 MOVING = frozenset({"moving_mean", "moving_variance"})
 #: So many hypotheses are worth computing side by side.
 _SEVERAL = 3
+#: Of a sum of terms that are each rounded to a narrower dtype.
+_FEW_ROUNDINGS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -159,6 +161,7 @@ class StepEvidence:
                 quantity_fit is not None
                 and (quantity_fit.decidable or self._shows_one_pass(hypothesis, worked))
                 and self._differs(hypothesis, name, expected[name], worked)
+                and not self._is_as_narrow(hypothesis, name, expected[name], quantity_fit.score)
             )
             self._scores[key] = quantity_fit.score if quantity_fit is not None and shown else math.inf
         return self._scores[key]
@@ -199,6 +202,20 @@ class StepEvidence:
         if about_rounding or worked.name != self.worked.name or name not in self.expected:
             return True
         return not np.array_equal(expected.value, self.expected[name].value, equal_nan=True)
+
+    def _is_as_narrow(self, hypothesis: Hypothesis, name: str, expected: Expected, score: float) -> bool:
+        """Return whether narrower arithmetic explains a quantity as well as the hypothesis does.
+
+        So it is where the hypothesis changes no number by more than a few roundings to the narrower dtype, and leaves more than
+        a quarter of what is wrong: then it fits because the bound is as wide as what it changes.
+        """
+        if self.narrow is None or name not in self.narrowed or hypothesis is self.base or hypothesis.last:
+            return False
+        right = self.expected[name].value
+        change = np.abs(expected.value - right)
+        if np.any(change > _FEW_ROUNDINGS * self.narrow.unit * np.abs(right)):
+            return False
+        return 4 * score > self.score(self.base, (name,))
 
     def _fit(self, hypothesis: Hypothesis, name: str, expected: Expected, worked: Precision) -> Fit | None:
         """Return how well one quantity fits; None where it has another shape."""

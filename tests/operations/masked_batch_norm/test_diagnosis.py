@@ -33,3 +33,30 @@ def test_moving_values_that_a_batch_of_nothing_draws_towards_zero_are_named(deca
     assert [one.id for alternatives in judgement.diagnosis for one in alternatives.alternatives] == [
         "nothing-counts-zero-enters"
     ], diagnosed(judgement)
+
+
+def test_a_gradient_summed_of_half_precision_terms_is_not_named_a_divisor_with_epsilon() -> None:
+    """-10.54 is -10.53 where each of two terms is rounded: by 0.001 more the divisor would give -10.527, as near to it."""
+    step = {
+        "step": "train",
+        "input": {"kind": "literal", "values": [[0.0, 0.0]] * 4},
+        "upstream": {"kind": "literal", "values": [[1.0, 0.0]] * 4},
+        "mask": {"kind": "literal", "values": [1.0, 1.0, 1.0, 0.0]},
+    }
+    made = case(step, op="masked_batch_norm", shape=[4, 2], feature_axes=[1], dtype="float16", epsilon=0.001, decay=0.9)
+    before = inputs_of(made).initial
+    after = {**before, "moving_variance": np.full(2, 0.9, before["moving_variance"].dtype)}
+    quantities = {
+        "output": np.zeros((4, 2), np.float16),
+        "grad_input": np.array([[-10.53125, 0]] * 3 + [[31.625, 0]], np.float16),
+        "grad_gamma": np.zeros(2, before["gamma"].dtype),
+        "grad_beta": np.array([4, 0], before["beta"].dtype),
+    }
+    given = [
+        Produced(quantities={}, state=dict(before), seconds=0.0),
+        Produced(quantities=quantities, state=after, seconds=0.0),
+    ]
+    judgement = judge(cell(made, op="masked_batch_norm"), given, References())
+    assert [one.id for alternatives in judgement.diagnosis for one in alternatives.alternatives] == [
+        "narrower-arithmetic"
+    ], diagnosed(judgement)
