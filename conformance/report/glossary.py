@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from conformance.spec.locations import root
 
@@ -30,12 +30,16 @@ _HTML = {"linked": "{}", "code": "<code>{}</code>", "stressed": "<em>{}</em>"}
 #: What is no part of a word: what it is said of, as in "dialect (of a profile)", and marks.
 _ASIDE = re.compile(r" \([^)]*\)|`")
 
-#: An element in which no link may stand, or in which nobody would see it; or any tag.
-_ELEMENT = re.compile(
-    r"<(a|button|caption|code|form|h[1-6]|label|noscript|option|pre|script|select|style|summary|svg|th|title)\b[^>]*>.*?</\1>"
-    r'|<span class="unseen">.*?</span>|<[^>]*>',
-    re.DOTALL,
+#: Elements in which no link may stand, in which nobody would see it, or whose text is a run's and not ours. Paragraphs of
+#: a run are reasons that the spec lists.
+_LEFT_OUT = (
+    r"<(a|bdi|button|caption|code|dl|form|h[1-6]|label|noscript|option|pre|script|select|style|summary|svg|th|title)\b[^>]*>.*?</\1>"
+    r'|<(div|span|td)\b[^>]* dir="auto"[^>]*>.*?</\2>'
+    r'|<span class="(?:evidence|unseen)">.*?</span>'
 )
+#: What divides texts: where what is folded away begins or ends; a place where a name may be broken; or a run of other
+#: tags, and of elements that are left out, with nothing between them.
+_BETWEEN = re.compile(rf"</?details[^>]*>|<wbr>|(?:(?:{_LEFT_OUT}|<(?!/?details|wbr)[^>]*>)\s*)+", re.DOTALL)
 #: A word that is no part of an identifier.
 _WORD = re.compile(r"(?<![\w./+-])[A-Za-z]+(?:-[A-Za-z]+)*(?![\w/+-]|\.\w)")
 
@@ -54,15 +58,18 @@ class Entry:
     anchor: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where in a page's HTML a word stands."""
+class Place(NamedTuple):
+    """Where in a text or in a page's HTML a word stands."""
 
     start: int
     end: int
     #: As the entry has it, whether or not it stands there in the plural.
     word: str
     entry: Entry
+
+
+#: What finds words in a text.
+Find: TypeAlias = Callable[[str], Sequence[Place]]
 
 
 @cache
@@ -129,7 +136,7 @@ def forms(word: str) -> tuple[str, str]:
 def linked(html: str, address: Callable[[Entry], str]) -> str:
     """Return a page's HTML with a link where each word of the glossary first stands; its title is the meaning."""
     pieces, at = [], 0
-    for place in first_places(html, shipped()):
+    for place in first_places(html, _of_shipped()):
         href, title = escape(address(place.entry)), escape(place.entry.plain)
         word = html[place.start : place.end]
         pieces += [html[at : place.start], f'<a class="word" href="{href}" title="{title}">{word}</a>']
@@ -137,16 +144,15 @@ def linked(html: str, address: Callable[[Entry], str]) -> str:
     return "".join([*pieces, html[at:]])
 
 
-def first_places(html: str, told: tuple[Entry, ...]) -> list[Place]:
+def first_places(html: str, find: Find) -> list[Place]:
     """Return where each word first stands in text that may hold a link: what is folded away counts after all else."""
     places: tuple[dict[str, Place], dict[str, Place]] = ({}, {})
     known: tuple[set[str], set[str]] = (set(), set())
-    by_first_word = _by_first_word(told)
-    for start, text, folded in _texts(html):
+    for at, text, folded in _texts(html):
         if text not in known[folded]:
             known[folded].add(text)
-            for place in _places(text, start, by_first_word):
-                places[folded].setdefault(place.word, place)
+            for start, end, word, entry in find(text):
+                places[folded].setdefault(word, Place(at + start, at + end, word, entry))
     seen, hidden = places
     return sorted((hidden | seen).values(), key=lambda place: place.start)
 
@@ -157,8 +163,8 @@ def _texts(html: str) -> Iterator[tuple[int, str, bool]]:
     The parts of a broken name are none.
     """
     at, folded, broken = 0, False, False
-    for element in _ELEMENT.finditer(html):
-        start, end = element.span()
+    for between in _BETWEEN.finditer(html):
+        start, end = between.span()
         breaks = html.startswith("<wbr>", start)
         if at < start and not (broken or breaks):
             yield at, html[at:start], folded
@@ -169,13 +175,31 @@ def _texts(html: str) -> Iterator[tuple[int, str, bool]]:
         yield at, html[at:], folded
 
 
+@cache
+def _of_shipped() -> Find:
+    return finding(shipped())
+
+
+def finding(told: Iterable[Entry]) -> Find:
+    """Return what finds the words of those entries in a text; a word within a longer one is none of its own.
+
+    Most texts stand on many pages, so that what was found is kept.
+    """
+    by_first_word = _by_first_word(told)
+
+    @lru_cache(maxsize=2**14)
+    def find(text: str) -> tuple[Place, ...]:
+        return tuple(_places(text, by_first_word))
+
+    return find
+
+
 #: The parts of a form of a word; the word; its entry.
 _Form: TypeAlias = tuple[tuple[str, ...], str, Entry]
 _Starting: TypeAlias = Mapping[str, tuple[_Form, ...]]
 
 
-@cache
-def _by_first_word(told: tuple[Entry, ...]) -> _Starting:
+def _by_first_word(told: Iterable[Entry]) -> _Starting:
     """Return by their first parts all forms that are linked, the longest first; of two entries for a word the first counts."""
     found: dict[str, dict[tuple[str, ...], _Form]] = {}
     for entry in told:
@@ -189,17 +213,15 @@ def _by_first_word(told: tuple[Entry, ...]) -> _Starting:
     }
 
 
-def _places(text: str, offset: int, by_first_word: _Starting) -> Iterator[Place]:
-    """Yield where an entry's words stand; a word within a longer one is none of its own."""
-    words = list(_WORD.finditer(text))
+def _places(text: str, by_first_word: _Starting) -> Iterator[Place]:
+    found = list(_WORD.finditer(text))
     number = 0
-    while number < len(words):
+    while number < len(found):
         taken = 1
-        for parts, told, entry in by_first_word.get(words[number][0].lower(), ()):
-            following = words[number : number + len(parts)]
-            if tuple(word[0].lower() for word in following) == parts:
-                start, end = following[0].start(), following[-1].end()
-                yield Place(start=offset + start, end=offset + end, word=told, entry=entry)
+        for parts, word, entry in by_first_word.get(found[number][0].lower(), ()):
+            following = found[number : number + len(parts)]
+            if tuple(each[0].lower() for each in following) == parts:
+                yield Place(following[0].start(), following[-1].end(), word, entry)
                 taken = len(parts)
                 break
         number += taken

@@ -345,6 +345,7 @@ def templates_in(folder: Path) -> Any:
     environment = Environment(
         loader=FileSystemLoader(folder / "templates"),
         autoescape=True,
+        auto_reload=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.report.glossary import entries, first_places, linked, sections, shipped
+from conformance.report.glossary import entries, finding, first_places, linked, sections, shipped
 from conformance.spec.locations import root
 
 GLOSSARY = """# Words
@@ -37,7 +37,7 @@ for each.
 
 def words_in(html: str) -> list[str]:
     """Return what would be linked, in order."""
-    return [html[place.start : place.end] for place in first_places(html, entries(GLOSSARY))]
+    return [html[place.start : place.end] for place in first_places(html, finding(entries(GLOSSARY)))]
 
 
 def test_rows_of_words_and_paragraphs_that_begin_with_one_are_entries() -> None:
@@ -70,6 +70,9 @@ def test_two_entries_of_one_word_stand_at_two_places() -> None:
         ("<h1>Case</h1><p>case</p>", ["case"]),
         ('<p><a href="x">case</a> <code>case</code> <span class="unseen">case</span></p>', []),
         ("<th><b>case</b></th>", []),
+        ("<dl><div><dt>case</dt> <dd>1</dd></div></dl>", []),
+        ('<td class="what" dir="auto">no case <b>is</b> a case</td><td>a case</td>', ["case"]),
+        ('<p dir="auto">a case</p>', ["case"]),
         ("<p>case_id, a.case, case/two, case-by</p>", []),
         ("<p>nn.<wbr>case<wbr>.x</p>", []),
     ],
@@ -80,7 +83,10 @@ def test_the_first_of_each_is_found_where_a_link_may_stand(html: str, found: lis
 
 def test_what_is_folded_away_counts_after_all_else() -> None:
     html = "<details><summary>x</summary>a case, timed out</details><p>the case</p>"
-    assert [place.start > html.index("<p>") for place in first_places(html, entries(GLOSSARY))] == [False, True]
+    assert [place.start > html.index("<p>") for place in first_places(html, finding(entries(GLOSSARY)))] == [
+        False,
+        True,
+    ]
 
 
 def test_a_link_has_the_meaning_as_its_title_and_changes_nothing_else() -> None:

@@ -43,23 +43,10 @@ LEFT_OUT = ("bdi", "code", "pre", "script", "style")
 #: Elements that end where they begin.
 VOID = ("br", "hr", "img", "input", "link", "meta", "wbr")
 #: In which no link may stand, or nobody would see it.
-UNLINKED = (
-    "a",
-    "button",
-    "caption",
-    "code",
-    "form",
-    "h1",
-    "h2",
-    "h3",
-    "label",
-    "noscript",
-    "pre",
-    "summary",
-    "svg",
-    "th",
+UNLINKED = frozenset({
+    "a", "bdi", "button", "caption", "code", "dl", "form", "h1", "h2", "h3", "label", "noscript", "pre", "summary", "svg", "th",
     "title",
-)
+})  # fmt: skip
 #: Attributes that a person reads.
 READ = ("alt", "aria-label", "content", "placeholder", "title")
 
@@ -120,7 +107,8 @@ class Linking(HTMLParser):
         self._address = (given.get("href") or "") if given.get("class") == "word" else ""
         if tag not in VOID:
             closed = tag == "details" and "open" not in given
-            hidden = closed or "unseen" in (given.get("class") or "").split()
+            told = given.get("dir") == "auto" and tag != "p"
+            hidden = closed or told or given.get("class") in ("unseen", "evidence")
             self._open.append("hidden" if hidden else "word" if self._address else tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -128,7 +116,7 @@ class Linking(HTMLParser):
             self._open.pop()
 
     def handle_data(self, data: str) -> None:
-        if {"hidden", *UNLINKED} & {*self._open}:
+        if UNLINKED.union({"hidden"}) & {*self._open}:
             return
         address = self._address if "word" in self._open else ""
         for word in re.findall(r"(?<![\w./+-])[A-Za-z]+(?:-[A-Za-z]+)*(?![\w/+-]|\.\w)", data):
