@@ -176,10 +176,11 @@ def severity(judged: RecordedCell | QuantityRecord) -> tuple[int, float]:
 def worst_quantity(record: Record) -> tuple[StepRecord, QuantityRecord] | None:
     """Return the step and the quantity that decided the verdict: worst verdict first, then highest score."""
     worst: tuple[StepRecord, QuantityRecord] | None = None
-    most = (-1, -math.inf)
+    most = -1
     for step in record.steps:
         for quantity in step.quantities:
-            if quantity.verdict.severity >= most[0] and (rank := severity(quantity)) > most:
+            rank = quantity.verdict.severity
+            if rank > most or (rank == most and worst is not None and severity(quantity) > severity(worst[1])):
                 worst, most = (step, quantity), rank
     return worst
 
