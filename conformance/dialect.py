@@ -119,7 +119,7 @@ class Dialect:
     #: Which pass is performed depends on it, and so none of the numbers of that pass.
     frozen_implies_inference: bool = declares(
         False,
-        "whether a layer made untrainable infers when called in training; in the spec, no",
+        "whether a frozen layer infers when it is called in training; in the spec, no",
         values=(False, True),
         observed=[_seen("frozen_implies_inference", "Frozen infers", "freezing")],
         shown={False: "no", True: "yes"},

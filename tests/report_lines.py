@@ -80,19 +80,30 @@ class Document(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.parts: list[str] = []
         self._inside = ""
+        #: Whether text that comes now goes on with the last: a link to the glossary divides none.
+        self._goes_on = False
+        self._in_word = False
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
         self._inside = tag if tag in ("script", "style") else self._inside
+        self._in_word = (tag, dict(attrs).get("class")) == ("a", "word")
+        self._goes_on = self._goes_on and self._in_word
 
     def handle_endtag(self, tag: str) -> None:
         self._inside = "" if tag == self._inside else self._inside
+        self._goes_on, self._in_word = self._goes_on and self._in_word, False
 
     def handle_data(self, data: str) -> None:
-        if not self._inside:
+        if self._inside:
+            return
+        if self._goes_on and self.parts:
+            self.parts[-1] += data
+        else:
             self.parts.append(data)
+        self._goes_on = True
 
     @property
     def text(self) -> str:

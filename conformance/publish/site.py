@@ -18,6 +18,8 @@ from conformance.publish.history import Clauses, Edition, before, changes, claus
 from conformance.publish.speed import speeds, timelines_of
 from conformance.report import files
 from conformance.report.folder import Pieces, check, write_folder
+from conformance.report.glossary import PAGE as GLOSSARY
+from conformance.report.glossary import linked
 from conformance.report.links import Home, slugs
 from conformance.report.site import templates_in
 from conformance.runfile.reading import read_all
@@ -130,7 +132,8 @@ def _contents(
     icon = (_REPORT / "templates" / "_icon.html.j2").read_text()
     # A service that shows a link takes a picture by its whole address alone.
     shown = f"{address}{_CARD}" if browser and address else ""
-    templates.globals |= {"documentation": docs, "icon": icon, "card": shown}
+    glossary = f"{editions[-1].name}/{GLOSSARY}"
+    templates.globals |= {"documentation": docs, "icon": icon, "card": shown, "glossary": glossary}
     if browser is not None:
         yield _CARD, card.picture(card.drawing(templates, editions[-1]), browser)
     entries = [_entry(editions, position) for position in reversed(range(len(editions)))]
@@ -179,7 +182,8 @@ def _pages(
 
 def _rendered(templates: Any, template: str, root: str, **values: Any) -> bytes:
     text: str = templates.get_template(template).render(root=root, styles=_STYLES, **values)
-    return text.encode(errors="backslashreplace")
+    glossary = f"{root}{templates.globals['glossary']}"
+    return linked(text, lambda entry: f"{glossary}#{entry.anchor}").encode(errors="backslashreplace")
 
 
 def _slugs(results: Results) -> Mapping[str, str]:

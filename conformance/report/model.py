@@ -184,7 +184,7 @@ def report_of(seen: Observed, all_runs: Iterable[Run], searches: Mapping[str, Se
     return Report(
         runs=tuple(_summary(run) for run in runs),
         environments=tuple(environments),
-        libraries=tuple(dict.fromkeys(environment.library for environment in environments if environment.library)),
+        libraries=tuple(_libraries(columns, environments)),
         counts={verdict: counted[verdict] for verdict in Verdict},
         stands={name: len(cells_there) for name, cells_there in by_stand.items()},
         unexpected=findings(by_stand["unexpected"]),
@@ -209,6 +209,12 @@ def report_of(seen: Observed, all_runs: Iterable[Run], searches: Mapping[str, Se
         largest=largest(cells, searches),
         slugs=slugs(list(dict.fromkeys(column.implementation for column in columns))),
     )
+
+
+def _libraries(columns: Iterable[Column], environments: Iterable[Environment]) -> Iterable[str]:
+    """Return the libraries of the columns, of which one process may have several; without any, those of the processes."""
+    of_columns = dict.fromkeys(column.library for column in columns)
+    return of_columns or dict.fromkeys(each.library for each in environments if each.library)
 
 
 def _timed(run: Run) -> Iterator[TimedLine]:

@@ -19,6 +19,8 @@ from conformance.errors import UsageError
 from conformance.report import charts, drawings
 from conformance.report.folder import Pieces
 from conformance.report.frameworks import Framework, frameworks
+from conformance.report.glossary import PAGE as GLOSSARY
+from conformance.report.glossary import linked, sections, shipped
 from conformance.report.implementations import Implementation, implementations
 from conformance.report.index import index, words
 from conformance.report.links import Home, Links
@@ -204,6 +206,13 @@ def pages(report: Report, *, compared: bool = False) -> tuple[Page, ...]:
                 ]
             },
         ),
+        Page(
+            path=GLOSSARY,
+            title="Glossary",
+            template="glossary.html.j2",
+            menu="Glossary",
+            values={"sections": sections(shipped())},
+        ),
         Page(path="case.html", title="Case", template="case.html.j2", values={}),
         Page(path="why.html", title="Why not the batch's own mean?", template="why.html.j2", values={"layers": layers}),
         *(_framework_page(framework) for framework in libraries),
@@ -298,7 +307,10 @@ def _data(
 
 def _content(templates: Any, page: Page, report: Report, links: Links) -> Content:
     values = {"report": report, "page": page, "links": links, "partials": page.partials, **page.values}
-    return Content(page=page, html=templates.get_template(page.template).render(values))
+    html = templates.get_template(page.template).render(values)
+    if page.path != GLOSSARY:
+        html = linked(html, lambda entry: links.at(GLOSSARY, entry.anchor))
+    return Content(page=page, html=html)
 
 
 def _layout(
@@ -333,6 +345,7 @@ def templates_in(folder: Path) -> Any:
     environment = Environment(
         loader=FileSystemLoader(folder / "templates"),
         autoescape=True,
+        auto_reload=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -37,7 +37,7 @@ DISTURBANCES = {
     "waited": "kept waiting for a core",
     "pressure": "while anything waited for a core",
     "queue": "beside more at work than there are cores",
-    "stolen": "while a hypervisor took the cores away",
+    "stolen": "while another virtual machine had the cores",
     "uneven": "with a median far above the quickest round",
     "drift": "beside a bandwidth that drifted",
 }

@@ -9,6 +9,7 @@ from conformance.report import write
 from conformance.report.index import index
 from conformance.runfile.run import Run
 from tests.report_lines import Document, case, environment, page, quantity, record, report_of, run
+from tests.run_lines import FLAX, TORCH, environment_line
 
 
 def written(folder: Path, *runs: Run, partial: bool = False, name: str = "index.html") -> Document:
@@ -60,6 +61,24 @@ def test_the_summary_counts_judged_cells_and_the_rest_apart(tmp_path: Path) -> N
     assert "1 = exact 2 ✓ conforms 1 ≈ dialect 0 ⊘ refused 1 ≠ deviates 0 ◔ timed out 0 ✕ crashed" in text
     assert "counted apart: 1 – unsupported 0 ? not decidable 1 ∉ outside domain" in text
     assert "Run 2026-01-02 03:04:05+0000 to 2026-01-02 03:05:06+0000" in text
+
+
+def test_every_library_that_has_rows_is_named(tmp_path: Path) -> None:
+    """Two libraries may share a process, which is named after one of them; each is named with its own version."""
+    both = [
+        {"name": name, "op": "batch_norm", "modes": ["eager"], "devices": ["cpu"], "profile": []}
+        for name in (TORCH, FLAX)
+    ]
+    shared = environment(versions={"torch": "2.13.0", "flax": "0.12.8"}, implementations=both)
+    cells = (record("exact"), record("exact", implementation=FLAX, environment="torch"))
+    document = written(tmp_path, run(*cells, environments=(shared,)))
+    assert "1 case on 2 implementations of torch 2.13.0, flax 0.12.8." in document.text
+
+
+def test_a_library_that_no_row_is_of_is_not_named(tmp_path: Path) -> None:
+    """An environment whose implementations take part in no cell says nothing."""
+    document = written(tmp_path, run(record("exact"), environments=(environment(), environment_line(FLAX, "0.12.8"))))
+    assert "on 1 implementation of torch 2.13.0." in document.text
 
 
 def test_a_score_that_is_no_number_is_shown_as_such(tmp_path: Path) -> None:

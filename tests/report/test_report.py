@@ -64,7 +64,7 @@ def test_every_link_of_every_page_leads_somewhere(tmp_path: Path, many: Any) -> 
     libraries, kinds = 5, 2
     causes = len([path for path in pages if path.startswith("causes/")])
     assert causes > 0
-    assert len(pages) == 13 + libraries + libraries * kinds + causes
+    assert len(pages) == 14 + libraries + libraries * kinds + causes
     for path, document in pages.items():
         for address in {*document.values("href"), *document.values("src")} - {ICON}:
             target, _, fragment = address.partition("#")
@@ -140,7 +140,7 @@ def test_hostile_text_adds_no_element_to_any_page(tmp_path: Path) -> None:
         write([made], tmp_path / f"{name}.html", partial=False, single_file=True)
     pages = sorted(path.relative_to(tmp_path / "plain") for path in (tmp_path / "plain").rglob("*.html"))
     framework, implementation, causes = 1, 1, 2
-    assert len(pages) == 13 + framework + implementation + causes
+    assert len(pages) == 14 + framework + implementation + causes
     for path in pages:
         one, two = (Document((tmp_path / name / path).read_text(encoding="utf-8")) for name in ("plain", "hostile"))
         assert [tag for tag, _ in one.elements] == [tag for tag, _ in two.elements], path
