@@ -23,6 +23,8 @@ VARIANCES = frozenset({"moving_variance", "batch_variance"})
 MOVING = frozenset({"moving_mean", "moving_variance"})
 #: So many hypotheses are worth computing side by side.
 _SEVERAL = 3
+#: A bound of more than so many times what a hypothesis changes is as wide as to admit the right numbers.
+_WIDE = 4
 #: Of a sum of terms that are each rounded to a narrower dtype.
 _FEW_ROUNDINGS = 4
 
@@ -196,12 +198,16 @@ class StepEvidence:
     def _differs(self, hypothesis: Hypothesis, name: str, expected: Expected, worked: Precision) -> bool:
         """Return whether a hypothesis expects other numbers than are right, so that it may explain why they are not.
 
-        One that only has a wider bound about the right numbers explains nothing, but for those that are about rounding.
+        One whose bound is wide beside what it changes admits the right numbers as well, and explains nothing, but for those
+        that are about rounding.
         """
         about_rounding = hypothesis.variance == "one_pass" or hypothesis.representable or hypothesis is self.base
         if about_rounding or worked.name != self.worked.name or name not in self.expected:
             return True
-        return not np.array_equal(expected.value, self.expected[name].value, equal_nan=True)
+        right = self.expected[name].value
+        if not (np.isfinite(right).all() and np.isfinite(expected.value).all()):
+            return not np.array_equal(expected.value, right, equal_nan=True)
+        return bool(np.any(_WIDE * np.abs(expected.value - right) > expected.bound))
 
     def _is_as_narrow(self, hypothesis: Hypothesis, name: str, expected: Expected, score: float) -> bool:
         """Return whether narrower arithmetic explains a quantity as well as the hypothesis does.
@@ -258,12 +264,12 @@ class StepEvidence:
         """
         if hypothesis.variance != "one_pass":
             return False
-        variances = VARIANCES & self.deviating
-        if not variances:
-            return not VARIANCES & set(self.observed)
         told = worked.name == self.worked.name
         if told and self.narrowed and all(name in self.narrowed or self.admits_narrow(name) for name in self.deviating):
             return False
+        variances = VARIANCES & self.deviating
+        if not variances:
+            return not VARIANCES & set(self.observed)
         expected = self._supposed(hypothesis, worked)
         fits = {name: self._fit(hypothesis, name, expected[name], worked) for name in variances & expected.keys()}
         fitting = {name for name, one in fits.items() if one is not None and one.within and (told or one.decidable)}
