@@ -70,10 +70,11 @@ class Target:
     def expected(self, dialect: Dialect, worked: Precision) -> Mapping[str, Expected]:
         """Return what the whole step must give."""
         key = (dialect, worked.name)
-        if key not in self._known:
+        known = self._known.get(key)
+        if known is None:
             request = self._asked(dialect, worked)
-            self._known[key] = self.references.expected(request, self.before, self.gradients)
-        return self._known[key]
+            known = self._known[key] = self.references.expected(request, self.before, self.gradients)
+        return known
 
     def names(self, dialect: Dialect, worked: Precision) -> list[str]:
         """Return the quantities that the step must give."""

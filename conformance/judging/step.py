@@ -54,6 +54,9 @@ class StepJudge:
             candidates(self.operation.dialect, self.dialect, self.declared, self.configuration.dtype)
         )
         self.target = self._target()
+        #: The fields that the documentation states, and the dialect that it states by these alone.
+        self.stated = {field: entry for field, entry in self.declared.items() if entry.source == "documentation"}
+        self.documented = apply(self.operation.dialect, self.stated)
         #: The quantities that have the right dtype and shape.
         self.formed: frozenset[str] = frozenset()
         #: The quantities that fit only if the implementation computed in a narrower dtype than it should.
@@ -211,7 +214,7 @@ class StepJudge:
                 # What only narrower arithmetic or an undocumented dialect explains is scored by the bound that it broke.
                 accepted = candidate.worked == self.worked and verdict is not Verdict.DEVIATES
                 refuted = verdict is Verdict.DEVIATES and candidate.verdict is Verdict.CONFORMS
-                broken = self._fit(name, self.documented(), self.worked) if refuted else first
+                broken = self._fit(name, self.documented, self.worked) if refuted else first
                 return judged(
                     verdict=verdict, fields=fields, causes=causes, **_scored(fit if accepted else broken or first)
                 )
@@ -265,17 +268,12 @@ class StepJudge:
 
         Who relies on the page is misled, although the canonical value would be welcome.
         """
-        canonical, documented = self.operation.dialect, self.documented()
+        canonical, documented = self.operation.dialect, self.documented
         if documented == canonical or any(self._admits(name, documented, worked) for worked in self._likely()):
             return None
-        stated = ((field, entry) for field, entry in self.declared.items() if self._states(field))
+        stated = self.stated.items()
         refuted = [field for field, entry in stated if not self._admits(name, apply(canonical, {field: entry}))]
         return self._contradiction(refuted[0], getattr(canonical, refuted[0])) if refuted else None
-
-    def documented(self) -> Dialect:
-        """Return the dialect that the documentation alone states."""
-        stated = {field: entry for field, entry in self.declared.items() if entry.source == "documentation"}
-        return apply(self.operation.dialect, stated)
 
     def _likely(self) -> Iterator[Precision]:
         """Yield the arithmetic that is right, and half precision, which is likely for inputs of such a dtype.
@@ -304,20 +302,17 @@ class StepJudge:
 
     def against_documentation(self, judged: Judged) -> Judged:
         """Return the quantity with the contradiction besides, where what explains it is another value of a stated field."""
-        if not judged.explanations or len(judged.causes) != 1:
+        if not self.stated or not judged.explanations or len(judged.causes) != 1:
             return judged
         tried = hypotheses(self.configuration, self.dialect)
         for hypothesis in (one for one in tried if one.cause in judged.causes):
             differing = [
                 field for field in FIELDS if getattr(hypothesis.dialect, field) != getattr(self.dialect, field)
             ]
-            if len(differing) == 1 and self._states(differing[0]):
+            if len(differing) == 1 and differing[0] in self.stated:
                 cause = self._contradiction(differing[0], getattr(hypothesis.dialect, differing[0]))
                 return replace(judged, also=(*judged.also, cause))
         return judged
-
-    def _states(self, field: str) -> bool:
-        return field in self.declared and self.declared[field].source == "documentation"
 
     def _needed(self, name: str, candidate: Candidate) -> tuple[str, ...]:
         """Return the declared dialect fields that the fit depends on: with the canonical value of one, it would be lost."""

@@ -123,6 +123,8 @@ def _all_select(*hypotheses: Hypothesis) -> bool:
 
 def _merged(base: Any, first: Any, second: Any) -> Any:
     """Return `base` with the fields that either changed; None where both changed the same one."""
+    if first is base or second is base:
+        return second if first is base else first
     changed: dict[str, Any] = {}
     for one in (first, second):
         for name in base.__dataclass_fields__:

@@ -95,7 +95,8 @@ def fit(observed: Array, expected: Expected, worked: Precision) -> Fit:
             decidable = bool(telling.all())
             position, score = _largest(scores)
         outside_domain = False
-        if score > 1:
+        # A number that is finite is never excused, and most that are wrong are finite.
+        if score > 1 and not np.logical_and.reduce(np.isfinite(numbers), axis=None):
             beyond = scores > 1
             aside = beyond & _loud(expected, numbers, bound, stored)
             outside_domain = np.array_equal(aside, beyond)
@@ -134,8 +135,11 @@ def _loud(expected: Expected, numbers: Array, bound: Array, stored: str) -> Arra
 
     An overflow is possible outside the domain, and where the right value is too large for the dtype that holds it.
     """
+    finite = np.isfinite(numbers)
+    if finite.all():
+        return np.zeros(numbers.shape, dtype=np.bool_)
     inside = expected.in_domain & ~may_be_infinite(replace(expected, bound=bound), stored)
-    return np.asarray(~(np.isfinite(numbers) | inside))
+    return np.asarray(~(finite | inside))
 
 
 def may_be_infinite(expected: Expected, stored: str) -> Array:

@@ -191,7 +191,11 @@ def situation_of(request: Request, before: Mapping[str, Array], made: dict[Any, 
         request.inputs.upstream is None,
     )
     whole = (*key, configuration, request.dialect, request.variance, request.wanted)
-    if key not in made:
+    known = made.get(whole)
+    if known is not None:
+        return known
+    start = made.get(key)
+    if start is None:
         situation = situate(configuration, request.dialect, request.inputs, before, request.trained)
         # What is computed of arrays that nobody can write to is kept.
         for array in (situation.x, situation.upstream):
@@ -200,16 +204,15 @@ def situation_of(request: Request, before: Mapping[str, Array], made: dict[Any, 
         earlier = None if request.earlier is None else _earlier(request, request.earlier)
         # A hypothesis is asked for scores alone.
         graded = request.graded and request.hypothesis is None
-        made[key] = replace(situation, graded=graded, empties=request.empties, earlier=earlier)
-    if whole not in made:
-        made[whole] = replace(
-            made[key],
-            configuration=configuration,
-            dialect=request.dialect,
-            variance=request.variance,
-            wanted=request.wanted,
-        )
-    return made[whole]
+        start = made[key] = replace(situation, graded=graded, empties=request.empties, earlier=earlier)
+    known = made[whole] = replace(
+        start,
+        configuration=configuration,
+        dialect=request.dialect,
+        variance=request.variance,
+        wanted=request.wanted,
+    )
+    return known
 
 
 def _earlier(request: Request, past: Past) -> Earlier:

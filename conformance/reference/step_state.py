@@ -7,6 +7,7 @@ numbers, and the observation of dialects.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -78,7 +79,13 @@ EFFECTS: Mapping[str, Mapping[Standing, Effect]] = {
 
 def effect_of(kind: str, frozen: bool, dialect: Dialect) -> Effect:
     """Return what a step of that kind does to a layer that is frozen or not."""
-    frozen_as = Standing.INFERRING if dialect.frozen_implies_inference else Standing.FROZEN
+    return _effect(kind, frozen, dialect.frozen_implies_inference)
+
+
+@functools.cache
+def _effect(kind: str, frozen: bool, implies_inference: bool) -> Effect:
+    # Kept, since judging asks it of every hypothesis, and an Enum is slow to look up by.
+    frozen_as = Standing.INFERRING if implies_inference else Standing.FROZEN
     return EFFECTS[kind][frozen_as if frozen else Standing.FREE]
 
 

@@ -93,7 +93,7 @@ def _numbers(mine: StepJudgement, its: StepJudgement, here: StepJudge, there: St
         score = _apart(name, here, there, (canonical, canonical))
         if score is None:
             continue
-        documented = here.documented(), there.documented()
+        documented = here.documented, there.documented
         whys: tuple[Why, ...] = ()
         if score > 1 and documented[0] != documented[1]:
             # Where one dialect does not give the quantity there is no own distance, and so no excuse.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from conformance.spec.locations import root
+from tests.command_line import inside
 
 NUMPY = root() / "adapters" / "numpy" / "batch_norm.py"
 #: As docs/writing-a-case.md has it.
@@ -80,7 +81,7 @@ def test_nothing_found_is_exit_code_0(tmp_path: Path) -> None:
 
 
 def test_nothing_selected_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    ended = conformance(tmp_path, "fuzz", "--adapter", f"{NUMPY}:ADAPTER", "--implementation", "nobody")
+    ended = inside("fuzz", "--adapter", f"{NUMPY}:ADAPTER", "--implementation", "nobody", folder=tmp_path)
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
         "error: nothing selected: no implementation matches, or none of what matches could be started"
@@ -112,7 +113,7 @@ def test_an_implementation_is_held_against_another(folder: Path) -> None:
 
 
 def test_against_what_is_not_there_is_one_line_with_the_nearest_name(tmp_path: Path) -> None:
-    ended = conformance(tmp_path, "fuzz", "--adapter", f"{NUMPY}:ADAPTER", "--against", "numpy.BatchNor")
+    ended = inside("fuzz", "--adapter", f"{NUMPY}:ADAPTER", "--against", "numpy.BatchNor", folder=tmp_path)
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert line.startswith("error: --against numpy.BatchNor: expected the name of one implementation")

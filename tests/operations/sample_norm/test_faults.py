@@ -28,6 +28,8 @@ FILES: Mapping[str, tuple[str, ...]] = {
 TELLING = ("rows/rank-2/float32", "signs", "epsilon/large", "three/float32")
 #: What is not written for the faults: their longest cases, and steps of another kind.
 LEFT = ("half-long", "long-rows", "half-range", "empty-batch", "non-finite", "overflow", "instance.moving")
+#: Kept from fault to fault, as in a run: the references of a case are the same for all.
+REFERENCES = References()
 PLANTED = [(op, fault) for op, faults in FAULTS.items() for fault in faults]
 
 
@@ -41,7 +43,7 @@ def cases(op: str) -> tuple[Case, ...]:
 
 
 def judged(case: Case, parts: Parts) -> Judgement:
-    return judge(cell(case, op=case.op), list(produced(case, parts)), References())
+    return judge(cell(case, op=case.op), list(produced(case, parts)), REFERENCES)
 
 
 def ending(op: str, ends: tuple[str, ...]) -> list[Case]:
