@@ -55,6 +55,7 @@ def implementation(fault: Fault) -> Implementation:
         modes=("eager",),
         dtypes=("float32", "float64", "float16", "bfloat16"),
         supports=lambda configuration: None,
+        given=("gamma", "beta", "moving_mean", "moving_variance"),
         call=call,
         start=start,
         state=lambda live: dict(live.state),

@@ -75,6 +75,49 @@ def test_an_adapter_s_own_mistake_is_no_right_refusal() -> None:
     assert not judged(made, given).expected
 
 
+def test_a_refusal_by_what_refuses_every_input_proves_nothing() -> None:
+    made = case(TRAIN, WRONG_SIZE, INFER)
+    start, *_ = outcomes(ExactLayer(case=made))
+    assert isinstance(start, Produced)
+    judgement = judged(made, [start, refused(start.state), refused(start.state), refused(start.state)])
+    assert [step.verdict for step in judgement.steps[1:]] == [Verdict.REFUSED] * 3
+    assert [step.expected for step in judgement.steps[1:]] == [False, True, False]
+    assert judgement.steps[2].message == "refused as what fits is, which proves nothing: ValueError: no"
+
+
+def test_a_refusal_of_inference_is_no_more_right_where_training_alone_is_computed() -> None:
+    made = case(TRAIN, WRONG_SIZE, INFER)
+    start, trained, *_ = outcomes(ExactLayer(case=case(TRAIN)))
+    assert isinstance(trained, Produced)
+    judgement = judged(made, [start, trained, refused(trained.state), refused(trained.state)])
+    assert [step.verdict for step in judgement.steps[1:]] == [Verdict.CONFORMS, Verdict.REFUSED, Verdict.REFUSED]
+
+
+HANDED = {**INFER, "handed": {"gamma": [1]}, "refused": "wrong size"}
+
+
+def test_a_refusal_of_a_parameter_that_does_not_fit_is_right() -> None:
+    judgement = judged(case(TRAIN, HANDED, INFER), around(case(TRAIN, HANDED, INFER), refused))
+    assert [step.verdict for step in judgement.steps[1:]] == [Verdict.CONFORMS, Verdict.EXACT, Verdict.CONFORMS]
+    assert judgement.expected
+
+
+def test_numbers_of_a_parameter_that_does_not_fit_are_a_deviation_with_its_name_and_shape() -> None:
+    made = case(TRAIN, HANDED, INFER)
+    judgement = judged(made, around(made, lambda state: produced({"output": np.zeros((8, 3), np.float32)}, state)))
+    said = diagnosis_text(judgement.diagnosis, catalogue())
+    assert said == "takes gamma of shape (1,) where (3,) fits the input, and computes of it"
+    assert not judgement.expected
+
+
+@pytest.mark.parametrize("gives", [refused, lambda state: produced({"output": np.zeros((8, 3), np.float32)}, state)])
+def test_what_a_call_apart_leaves_is_not_what_the_next_step_starts_from(gives: Any) -> None:
+    """The call was made beside the layer, which is as it was."""
+    made = case(TRAIN, HANDED, INFER)
+    given = around(made, lambda state: gives({**state, "moving_mean": state["moving_mean"] + np.float32(1)}))
+    assert judged(made, given).steps[3].verdict is Verdict.CONFORMS
+
+
 def test_what_must_be_refused_moves_nothing_in_the_reference() -> None:
     made = case(TRAIN, {**WRONG_RANK}, INFER)
     before, after = (beginnings_of(made)[number] for number in (1, 2))

@@ -16,7 +16,7 @@ from conformance.search.hunt import Effort, Find, Hunt
 from conformance.search.written import family_of, reported, write_find
 from conformance.spec.divergences import Divergence, Listed
 from conformance.spec.loader import load_clauses, load_file
-from conformance.spec.locations import spec_folder
+from conformance.spec.locations import root, spec_folder
 from tests.search.benches import PLANTED, bench
 
 TWICE = "planted.epsilon_twice"
@@ -102,6 +102,42 @@ def test_an_entry_that_says_only_that_something_is_wrong_says_nothing_of_drawn_c
     )
     (listed,) = anywhere([Listed(divergence=entry, place=Place(file="divergences.yaml"))])
     assert listed.divergence.causes == ()
+
+
+#: Faults in what must be refused and in whole numbers: what a hunt of one of them finds.
+BEYOND = {
+    "one_feature_broadcast": "wrong-size-taken",
+    "further_features_left_out": "wrong-size-taken",
+    "whole_statistics": "computed-in-integers",
+}
+
+
+@pytest.mark.parametrize(
+    ("fault", "seed"),
+    [
+        ("one_feature_broadcast", 1),
+        ("whole_statistics", 1),
+        *(pytest.param(fault, seed, marks=pytest.mark.search) for fault in BEYOND for seed in range(2, 6)),
+    ],
+)
+def test_a_fault_in_what_may_be_refused_is_found(fault: str, seed: int, tmp_path: Path) -> None:
+    """A drawn case has seldom whole numbers or what does not fit, and hundreds of them have both."""
+    with bench(tmp_path, PLANTED, f"planted.{fault}") as made:
+        effort = Effort(examples=600, shrinking=2.0, seed=seed * 1000)
+        find = next(Hunt(bench=made, effort=effort, exercised=Exercised()).finds())
+    assert find.suspicion.cause == BEYOND[fault]
+
+
+@pytest.mark.parametrize("examples", [200, pytest.param(8_000, marks=pytest.mark.search)])
+@pytest.mark.parametrize("adapter", [PLANTED, f"{root() / 'adapters' / 'numpy' / 'batch_norm.py'}:ADAPTER"])
+def test_nothing_is_found_in_what_is_healthy(adapter: str, examples: int, tmp_path: Path) -> None:
+    """Whole numbers and inputs that do not fit included."""
+    names = ("planted.nothing",) if adapter == PLANTED else ()
+    with bench(tmp_path, adapter, *names) as made:
+        exercised = Exercised()
+        found = list(Hunt(bench=made, effort=Effort(examples=examples, seed=7), exercised=exercised).finds())
+    assert [str(find.suspicion) for find in found] == []
+    assert exercised.counts["clause"]["2.5"] > 0
 
 
 def test_a_hunt_ends_when_its_time_is_over(planted: Bench) -> None:
