@@ -63,8 +63,12 @@ def test_whole_numbers_and_inputs_that_do_not_fit_are_drawn() -> None:
     assert {case.input_dtype for case in found} == {None, "bool", "int8", "uint8", "int32", "int64"}
     refused = {(case.op, unfit(step)) for case in found for step in case.performed if unfit(step)}
     assert {why for _, why in refused} == {"wrong size", "wrong rank"}
-    assert {"batch_norm", "centering", "layer_norm"} <= {op for op, _ in refused}
     assert {"13.5", "2.5"} <= {clause for case in found for clause in case.clauses}
+
+
+@pytest.mark.parametrize("op", ["centering", "layer_norm", "masked_batch_norm", "batch_renorm"])
+def test_inputs_that_do_not_fit_are_drawn_of_other_operations(op: str) -> None:
+    assert any(unfit(step) for case in drawn(150, op, refusable=True) for step in case.performed)
 
 
 def test_what_must_be_refused_stands_where_a_refusal_proves_something() -> None:

@@ -326,7 +326,8 @@ def transform(l: Layer, flat: Any, center: Any, spread: Any) -> Any:
         for name, value in gradients.items()
     }
     if l.kind == "train":
-        l.gradients = gradients
+        # A frozen step leaves none that a gradient step could take once the layer is free again.
+        l.gradients = {} if l.frozen else gradients
     return {**found, **owned(l, gradients)}
 
 
@@ -345,7 +346,7 @@ def unfreeze(l: Layer) -> None:
 
 def sgd(l: Layer, learning_rate: float) -> None:
     for name in ("gamma", "beta"):
-        if name in l.state and not l.frozen:
+        if name in l.state and f"grad_{name}" in l.gradients and not l.frozen:
             old = l.value(name)
             gradient = l.gradients[f"grad_{name}"].reshape(-1).astype(l.t)
             l.keep(name, l.descended(name, old, gradient, learning_rate))
