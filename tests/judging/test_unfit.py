@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ import pytest
 from conformance.cause import diagnosis_text
 from conformance.outcome import Produced, Refused
 from conformance.reference.inputs import beginnings_of, inputs_of
-from conformance.spec.case import Case
+from conformance.spec.case import Case, unfit
 from conformance.spec.causes import catalogue
 from conformance.verdict import Verdict
+from tests import shipped
 from tests.cells import INFER, TRAIN, case
 from tests.exact_layer import ExactLayer, outcomes, produced
 from tests.judging.right_and_wrong import input_of, judged, next_up, upstream_of
+from tests.search.benches import PLANTED, bench
 
 WRONG_SIZE = {**INFER, "shape": [8, 1], "refused": "wrong size"}
 WRONG_RANK = {"step": "train", "input": INFER["input"], "shape": [8], "refused": "wrong rank"}
@@ -83,6 +86,17 @@ def test_a_refusal_by_what_refuses_every_input_proves_nothing() -> None:
     assert [step.verdict for step in judgement.steps[1:]] == [Verdict.REFUSED] * 3
     assert [step.expected for step in judgement.steps[1:]] == [False, True, False]
     assert judgement.steps[2].message == "refused as what fits is, which proves nothing: ValueError: no"
+
+
+@pytest.mark.parametrize("name", ["misfit.batch-norm/one-for-three/both", "misfit.handed/served-learned"])
+def test_a_layer_that_refuses_everything_refuses_nothing_as_it_must(name: str, tmp_path: Path) -> None:
+    made = next(located.case for located in shipped.spec().cases if located.case.id == name)
+    with bench(tmp_path, PLANTED, "planted.everything_refused") as planted:
+        (trial,) = planted.trials(made)
+    assert {step.verdict for step in trial.judgement.steps[1:]} == {Verdict.REFUSED}
+    told = [bool(unfit(step)) for step in made.performed]
+    assert [step.message.startswith("refused as what fits is") for step in trial.judgement.steps[1:]] == told
+    assert not trial.judgement.expected
 
 
 def test_a_refusal_of_inference_is_no_more_right_where_training_alone_is_computed() -> None:

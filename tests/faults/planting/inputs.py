@@ -31,10 +31,6 @@ def first_values(l: Layer) -> None:
     handed(l)
 
 
-def whatever_fits(l: Layer, x: Any) -> Any:
-    raise ValueError("never in the mood")
-
-
 def of_whole(l: Layer) -> bool:
     return l.configuration.input_dtype is not None
 
@@ -62,7 +58,6 @@ FAULTS = (
     planted("further_features_left_out", "Features beyond those of the layer are left out.", "takes an input of shape", cases=("misfit.batch-norm/four-for-three/both", "misfit.batch-norm/four-for-three/none"), fitting=first_features),
     planted("one_parameter_broadcast", "A gamma, beta or moving value of one feature is broadcast to all.", "of shape (1,) where (3,) fits", cases=("misfit.handed/served-learned", "misfit.handed/served-moving", "misfit.handed-images/features-last"), handed=lambda l: None),
     planted("further_parameters_cut", "Values of gamma, beta and the moving values beyond the features are left out.", "of shape (4,) where (3,) fits", cases=("misfit.handed/served-learned", "misfit.handed/trained-moving"), handed=first_values),
-    planted("everything_refused", "Every input is refused.", "raises ValueError", cases=("misfit.batch-norm/one-for-three/both",), fitting=whatever_fits),
     planted("whole_statistics", "Of whole numbers, mean and variance are rounded down.", "mean and variance are computed in the integers' own type", cases=("whole.batch-norm/uint8", "whole.batch-norm/bool"), when=of_whole, mean=lambda l, x: np.floor(mean(l, x)), variance=lambda l, x, c: np.floor(variance(l, x, c))),
     planted("whole_squares", "Of whole numbers, the variance is of squares in their own dtype.", "which wrap around", cases=("whole.batch-norm/uint8", "whole.images/features-last"), when=lambda l: l.configuration.input_dtype == "uint8", variance=of_wrapped_squares),
     planted("whole_output", "Of whole numbers, the output is cut off to whole numbers.", "the output is computed in the integers' own type", cases=("whole.batch-norm/int32", "whole.batch-norm/bool"), when=of_whole, unrows=lambda l, a, like: as_whole(l, unrows(l, a, like))),
