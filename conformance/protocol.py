@@ -136,6 +136,8 @@ class Implementation:
     lacks: tuple[str, ...] = ()
     timed: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     documentation: str = ""  #: The page of the library's own.
+    #: State that is an argument of each call, and so may have any size; in training a caller keeps the moving values.
+    given: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)  #: State -> as it is saved; `*`: the layer's own place.
 
 

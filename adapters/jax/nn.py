@@ -76,6 +76,7 @@ STANDARDIZE = row(
     state=state_pure,
     # No gradient step: the state is its caller's, who begins anew with it before a call, and gradients do not outlive that.
     steps={"train": train_pure, "infer": infer_pure},
+    given=("moving_mean", "moving_variance"),
     timed=timed(train_pure, infer_pure),
     documentation="https://docs.jax.dev/en/latest/_autosummary/jax.nn.standardize.html",
 )

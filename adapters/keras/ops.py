@@ -247,6 +247,7 @@ ADAPTER = adapter(
         start=start,
         state=state,
         steps=passes(run),
+        given=("gamma", "beta", "moving_mean", "moving_variance"),
         timed=timed(step),
         documentation=DOCUMENTATION + "ops/nn/",
     ),

@@ -200,6 +200,7 @@ RUNTIME = Implementation(
     start=functools.partial(start, runtime, OPSET),
     state=state,
     steps={"train": train, "infer": infer, "reload": reload},
+    given=tuple(NAMES),
     timed={**TIMED, "infer": infer, "infer_into": timed_infer_into, "train_forward": train},
     lacks=("grad_input", "grad_gamma", "grad_beta"),
     documentation="https://onnx.ai/onnx/operators/onnx__BatchNormalization.html",
@@ -227,6 +228,7 @@ FOLDED = replace(
     supports=supports_folded,
     start=start_folded,
     steps={"infer": infer_folded},
+    given=(),
     timed={},
     documentation="https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html",
 )

@@ -131,6 +131,7 @@ RUNTIME = Implementation(
     state=state,
     # A model is the same in training and in inference.
     steps={"train": run, "infer": run},
+    given=tuple(NAMES),
     lacks=("grad_input", "grad_gamma", "grad_beta"),
     documentation=PAGE + "LayerNormalization.html",
 )

@@ -100,6 +100,7 @@ INFERENCE = Implementation(
     start=functools.partial(start, itself, {}),
     state=state,
     steps={"infer": infer},
+    given=tuple(NAMES),
     timed={**TIMED, "infer_into": timed_infer},
     lacks=("grad_input", "grad_gamma", "grad_beta"),
     documentation="https://docs.openvino.ai/2026/documentation/openvino-ir-format/operation-sets/operation-specs/normalization/batch-norm-inference-5.html",
@@ -110,6 +111,7 @@ FOLDED = replace(
     name="openvino.BatchNormInference+Convolution",
     supports=supports_folded,
     start=functools.partial(start, convolved, EXACT),
+    given=(),
     timed={},
 )
 #: As the plugin does by default on a processor that has it.

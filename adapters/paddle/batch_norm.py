@@ -272,6 +272,7 @@ FUNCTION = replace(
         "infer": functools.partial(step_function, training=False),
         "sgd": sgd,
     },
+    given=tuple(ARGUMENTS),
     timed={
         **TIMED,
         "infer": timed_infer_function,

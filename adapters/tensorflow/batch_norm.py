@@ -105,26 +105,30 @@ def call_mean(configuration: Configuration) -> Call:
 
 
 def start(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    reduced = configuration.reduction_axes
-    shape = [1 if axis in reduced else size for axis, size in enumerate(configuration.shape)]
-    step = functools.partial(normalize, function, reduced, shape)
+    step = functools.partial(normalize, function, configuration.reduction_axes)
     return start_function(step, function.func, configuration, state, mode, device)
 
 
-def normalize(function: Any, axes: Any, shape: Any, x: Any, learned: Any, moving: Any) -> Any:
+def spread(tensor: Any, axes: Any) -> Any:
+    """The tensor with axes of size one where those that are normalized over are."""
+    for axis in axes:
+        tensor = tf.expand_dims(tensor, axis)
+    return tensor
+
+
+def normalize(function: Any, axes: Any, x: Any, learned: Any, moving: Any) -> Any:
     """Normalizes with the moving values, else with the moments of x.
 
     All tensors of `tf.nn.batch_normalization` have the rank of x, the normalized axes of size one.
     """
     if moving:
         statistics = {}
-        mean = tf.reshape(moving["moving_mean"], shape)
-        variance = tf.reshape(moving["moving_variance"], shape)
+        mean, variance = (spread(moving[name], axes) for name in ("moving_mean", "moving_variance"))
     else:
         mean, variance = tf.nn.moments(x, axes, keepdims=True)
         statistics = {"batch_mean": mean, "batch_variance": variance}
-    spread = {name: tf.reshape(tensor, shape) for name, tensor in learned.items()}
-    output = function(x, mean, variance, offset=spread.get("beta"), scale=spread.get("gamma"))
+    spread_out = {name: spread(tensor, axes) for name, tensor in learned.items()}
+    output = function(x, mean, variance, offset=spread_out.get("beta"), scale=spread_out.get("gamma"))
     return {"output": output, **statistics}
 
 
@@ -202,6 +206,7 @@ FUNCTION = Implementation(
     start=start,
     state=state_function,
     steps=passes(run_function),
+    given=("gamma", "beta", "moving_mean", "moving_variance"),
     timed=timed(timed_function),
     compilations=compilations,
     documentation="https://www.tensorflow.org/api_docs/python/tf/nn/batch_normalization",
@@ -212,6 +217,7 @@ CENTERING = replace(
     name="tf.Centering",
     op="centering",
     profile=(),
+    given=(),
     supports=supports_centering,
     call=call_centering,
     start=start_centering,
@@ -234,6 +240,7 @@ MEAN = replace(
     supports=supports_centering,
     call=call_mean,
     start=start_mean,
+    given=(),
     timed={},
     documentation="https://www.tensorflow.org/api_docs/python/tf/math/reduce_mean",
 )

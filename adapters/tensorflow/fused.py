@@ -165,6 +165,7 @@ FUSED = Implementation(
     start=start,
     state=state,
     steps={**passes(functools.partial(run, step_moving)), "sgd": sgd},
+    given=tuple(NAMES),
     timed=timed(step_moving),
     compilations=compilations,
     documentation=DOCUMENTATION + "compat/v1/nn/fused_batch_norm",

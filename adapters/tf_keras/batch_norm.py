@@ -104,7 +104,7 @@ def train_renorm(live: Any, x: Any, upstream: Any) -> Quantities:
 
 def start(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
     reduced = configuration.reduction_axes
-    spread = [1 if axis in reduced else size for axis, size in enumerate(configuration.shape)]
+    spread = [1 if axis in reduced else -1 for axis in range(configuration.rank)]
     # `axis` places vectors where the rank is 4, and is ignored elsewhere: there they must broadcast by themselves.
     shape = [-1] if configuration.rank == 4 else spread
     step = functools.partial(normalize, function, list(reduced), shape)
@@ -175,6 +175,7 @@ ADAPTER = adapter(
         start=start,
         state=state_function,
         steps=passes(run_function),
+        given=("gamma", "beta", "moving_mean", "moving_variance"),
         timed=timed(timed_function),
         documentation="",
     ),

@@ -15,6 +15,7 @@ from conformance_adapters.torch._native import (
     DOCUMENTATION,
     GRADIENTS,
     LAYER,
+    NAMES,
     adapter,
     array,
     call_layer,
@@ -194,6 +195,7 @@ ADAPTER = adapter(
         start=start_function,
         state=state_tensors,
         steps={**passes(step_function), "sgd": sgd},
+        given=tuple(NAMES),
         timed={
             **TIMED,
             "infer": timed_infer_function,

@@ -135,7 +135,7 @@ INSTANCE = replace(
     documentation=DOCUMENTATION + "generated/torch.nn.InstanceNorm2d.html",
     names={ours: f"*.{theirs}" for ours, theirs in NAMES.items()},
 )
-FUNCTION: dict[str, Any] = {"start": start_function, "state": state_tensors, "names": {}}
+FUNCTION: dict[str, Any] = {"start": start_function, "state": state_tensors, "given": tuple(NAMES), "names": {}}
 
 ADAPTER = adapter(
     GROUP,

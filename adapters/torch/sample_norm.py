@@ -167,6 +167,7 @@ LAYER_NORM_FUNCTION = replace(
     start=start_function,
     state=state_tensors,
     steps={"train": step_function, "infer": step_function, "sgd": sgd},
+    given=("gamma", "beta"),
     documentation=DOCUMENTATION + "generated/torch.nn.functional.layer_norm.html",
     names={},
 )

@@ -29,7 +29,7 @@ from conformance.precision import working
 from conformance.reference.computed import Request, compute
 from conformance.reference.inputs import Beginning, StepInputs, beginnings_of, inputs_of, situate
 from conformance.runfile.numbers import number
-from conformance.spec.case import Unfit, unfit
+from conformance.spec.case import Step, handed, unfit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -115,12 +115,11 @@ def _step(subject: Subject, dialect: Dialect, position: int, inputs: StepInputs,
     given = {name: as_given(subject, name, one, shape) for name, one in results.items()}
     state = operation.state(case.configuration)
     dtype = case.configuration.parameter_dtype
-    refused = unfit(inputs.step)
     return ExplainedStep(
         number=position,
         kind=inputs.step.step,
         performs=performs,
-        formula="" if refused else operation.formulas.get(performs or inputs.step.step, ""),
+        formula="" if unfit(inputs.step) else operation.formulas.get(performs or inputs.step.step, ""),
         shape=shape,
         reduced=_reduced(shape, case.configuration.reduction_axes),
         before=tuple(values_of(name, np.asarray(beginning.state[name]), dtype) for name in state),
@@ -133,14 +132,19 @@ def _step(subject: Subject, dialect: Dialect, position: int, inputs: StepInputs,
             if one.step == position
         ),
         instead=instead(subject, request, beginning, results) if performs else (),
-        unshown=tuple(_unshown(subject, request)) if performs else _refused(refused, shape, case.shape),
+        unshown=tuple(_unshown(subject, request)) if performs else _refused(inputs.step, shape, case.shape),
     )
 
 
-def _refused(why: Unfit | None, shape: tuple[int, ...], built: tuple[int, ...]) -> tuple[str, ...]:
-    """Return why nothing is computed of an input that does not fit; nothing of another step."""
+def _refused(step: Step, shape: tuple[int, ...], built: tuple[int, ...]) -> tuple[str, ...]:
+    """Return why nothing is computed where something does not fit; nothing of another step."""
+    why = unfit(step)
     if why is None:
         return ()
+    for name, own in handed(step).items():
+        return (
+            f"It must be refused: {name} is handed in the shape {list(own)}, a {why} for the input's {list(shape)}.",
+        )
     return (f"It must be refused: the input's shape {list(shape)} is of a {why} for a layer made for {list(built)}.",)
 
 

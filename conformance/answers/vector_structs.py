@@ -67,6 +67,8 @@ class VectorStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gradients: dict[str, VectorArray] | UnsetType = UNSET
     #: Why the step must be refused: its input does not fit, no number of it is right, and the state stays.
     refused: Unfit | UnsetType = UNSET
+    #: What of `before` the call is handed in a wrong size instead.
+    handed: dict[str, VectorArray] | UnsetType = UNSET
 
 
 class Vector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

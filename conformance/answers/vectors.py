@@ -27,7 +27,7 @@ from conformance.protocol import Configuration
 from conformance.reference.computed import Request, compute, numbers
 from conformance.reference.inputs import Beginning, StepInputs, beginnings_of, inputs_of
 from conformance.runfile.lines import case_line
-from conformance.spec.case import Case, Sgd, unfit
+from conformance.spec.case import Case, Sgd, handed, unfit
 from conformance.spec.loader import Located
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -103,7 +103,16 @@ def _step(case: Case, number: int, inputs: StepInputs, beginning: Beginning, sto
         learning_rate=rate,
         gradients=gradients,
         refused=unfit(inputs.step) or UNSET,
+        handed=_handed(inputs, beginning, store, place) or UNSET,
     )
+
+
+def _handed(inputs: StepInputs, beginning: Beginning, store: _Store, place: str) -> dict[str, VectorArray]:
+    """Return what the call is handed in a wrong size: the values of the state, repeated or cut off."""
+    return {
+        name: store.put(f"{place}/handed/{name}", np.resize(beginning.state[name], shape))
+        for name, shape in handed(inputs.step).items()
+    }
 
 
 def _descent(

@@ -9,7 +9,7 @@ from conformance.operations import OPERATIONS
 from conformance.planning.plan import Cell
 from conformance.protocol import Configuration
 from conformance.reference.inputs import inputs_of, states_of
-from conformance.spec.case import Infer, Sgd, Train
+from conformance.spec.case import Infer, Sgd, Train, handed
 
 
 def fields_of(configuration: Configuration) -> Mapping[str, Any]:
@@ -27,6 +27,7 @@ def request_of(cell: Cell) -> dict[str, Any]:
         match prepared.step:
             case Train() | Infer():
                 step |= {"input": prepared.input, "upstream": prepared.upstream, "arrays": prepared.arrays}
+                step["handed"] = handed(prepared.step)
             case Sgd(learning_rate=rate):
                 step["learning_rate"] = rate
             case _:

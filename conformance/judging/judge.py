@@ -29,7 +29,7 @@ from conformance.planning.plan import Cell
 from conformance.precision import working
 from conformance.reference.expected import References
 from conformance.reference.inputs import Inputs, inputs_of
-from conformance.spec.case import unfit
+from conformance.spec.case import handed, unfit
 from conformance.verdict import Verdict, worst
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -92,7 +92,7 @@ def _steps(
     cell: Cell, outcomes: Sequence[Outcome], references: References, judges: dict[int, StepJudge], inputs: Inputs
 ) -> Iterator[StepJudgement]:
     """Yield the judgement of each step, and put the judge of each step that gave numbers into `judges`, by number."""
-    walk = Walk(state={})
+    walk = Walk(state={}, computed=_computed(inputs, outcomes))
     refused = False
     kinds = ["start", *(step_inputs.step.step for step_inputs in inputs.steps)]
     for number, outcome in enumerate(outcomes):
@@ -101,7 +101,8 @@ def _steps(
                 yield _start(outcome, inputs.initial, walk, cell.implementation.keeps_state)
             case Produced() if unfit(inputs.steps[number - 1].step):
                 yield taken(cell, number, inputs.steps[number - 1], outcome)
-                walk.follow(outcome.state)
+                if not handed(inputs.steps[number - 1].step):
+                    walk.follow(outcome.state)
             case Produced():
                 judges[number] = StepJudge(cell, number, inputs.steps[number - 1], walk, references)
                 step = judges[number].judge(outcome)
@@ -124,6 +125,14 @@ def _steps(
                 message = f"no answer within {limit:g} s; its output ends: {output}"
                 step = _plain(number, kind, Verdict.TIMED_OUT, message, because(TIMES_OUT))
                 yield replace(step, deadline=limit)
+
+
+def _computed(inputs: Inputs, outcomes: Sequence[Outcome]) -> frozenset[str]:
+    """Return the kinds of step that gave numbers of an input that fits."""
+    reached = zip(inputs.steps, outcomes[1:], strict=False)
+    return frozenset(
+        each.step.step for each, outcome in reached if isinstance(outcome, Produced) and not unfit(each.step)
+    )
 
 
 def _digested(step: StepJudgement, outcome: Produced) -> StepJudgement:

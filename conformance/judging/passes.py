@@ -15,7 +15,7 @@ from conformance.operations.operation import Pass
 from conformance.outcome import Outcome, Produced, Refused
 from conformance.planning.plan import Cell
 from conformance.reference.inputs import StepInputs, inputs_of, situate, states_of
-from conformance.spec.case import Infer, Train, unfit
+from conformance.spec.case import Infer, Train, handed, unfit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -37,7 +37,7 @@ def passes_of(cell: Cell, outcomes: Sequence[Outcome]) -> list[Pass]:
         # What is missing or misshapen stays as it was; judging says so.
         if step is not None and isinstance(outcome, Produced) and not unfit(step.step):
             walk.advance(step, outcome, dict(walk.state), operation, configuration, dialect)
-        else:
+        elif step is None or not handed(step.step):
             walk.follow(outcome.state)
     return passes
 

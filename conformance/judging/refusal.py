@@ -1,7 +1,7 @@
 """Judges a step that raised an exception, and one that should have.
 
-An exception is right where the input does not fit the layer, and expected where the documentation announces it or the
-input is whole numbers. Either way the step must leave the state as it was.
+An exception is right where the input does not fit the layer and one that fits is computed, and expected where the
+documentation announces it or the input is whole numbers. Either way the step must leave the state as it was.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from conformance.judging.judgement import Judged, StepJudgement
 from conformance.judging.step import StepJudge
 from conformance.judging.walk import Walk
 from conformance.operations import OPERATIONS
+from conformance.operations.layout import shape_of
 from conformance.outcome import Produced, Refused
 from conformance.planning.plan import Cell
 from conformance.protocol import Declared
 from conformance.reference.expected import References
 from conformance.reference.inputs import StepInputs
-from conformance.spec.case import Train, unfit
+from conformance.spec.case import Train, handed, unfit
 from conformance.verdict import Verdict
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_UNPROVEN = "refused as what fits is, which proves nothing: "
 
 
 def taken(cell: Cell, number: int, inputs: StepInputs, outcome: Produced) -> StepJudgement:
@@ -36,7 +39,8 @@ def taken(cell: Cell, number: int, inputs: StepInputs, outcome: Produced) -> Ste
     """
     assert inputs.input is not None
     learned = OPERATIONS[cell.case.op].named(cell.case.configuration, "learned")
-    if isinstance(inputs.step, Train) and not cell.implementation.keeps_state and not learned:
+    own = handed(inputs.step)
+    if isinstance(inputs.step, Train) and not cell.implementation.keeps_state and not learned and not own:
         return StepJudgement(
             number=number,
             kind=inputs.step.step,
@@ -46,11 +50,10 @@ def taken(cell: Cell, number: int, inputs: StepInputs, outcome: Produced) -> Ste
             message="takes any size: nothing that the call is given has one",
         )
     output = outcome.quantities.get("output")
-    cause = because("wrong-size-taken", shape=str(inputs.input.shape), expected=str(cell.case.shape))
     judged = Judged(
         quantity="output",
         verdict=Verdict.DEVIATES,
-        causes=(cause,),
+        causes=(_taken(cell, own) or _input_taken(cell, inputs.input),),
         dtype="" if output is None else output.dtype.name,
         shape=() if output is None else output.shape,
     )
@@ -64,22 +67,37 @@ def taken(cell: Cell, number: int, inputs: StepInputs, outcome: Produced) -> Ste
     )
 
 
+def _input_taken(cell: Cell, given: Array) -> Cause:
+    return because("wrong-size-taken", shape=str(given.shape), expected=str(cell.case.shape))
+
+
+def _taken(cell: Cell, handed: Mapping[str, tuple[int, ...]]) -> Cause | None:
+    """Return that a parameter or a moving value of a wrong size was taken; None where none was handed over."""
+    for name, shape in handed.items():
+        configuration = cell.case.configuration
+        fitting = shape_of(OPERATIONS[cell.case.op].quantities[name].shape, configuration, cell.case.shape)
+        return because("wrong-parameter-taken", parameter=name, shape=str(shape), expected=str(fitting))
+    return None
+
+
 def refusal(
     cell: Cell, number: int, inputs: StepInputs | None, outcome: Refused, walk: Walk, references: References
 ) -> StepJudgement:
     """Judge an exception: it is right where the input does not fit, and expected where the profile documents its type.
 
-    An input of whole numbers may be refused by any exception, since nothing is computed of it then that could be wrong.
+    Where no input that fits is computed either, it proves nothing, and the steps that fit say what is wrong. An input of
+    whole numbers may be refused by any exception, since nothing is computed of it then that could be wrong.
     Unless the caller keeps the state, the refused step must leave it unchanged and readable.
     """
     declared = _documented_error(cell, inputs)
     documented = declared is not None and declared.error in outcome.types
-    right = inputs is not None and unfit(inputs.step) is not None and not outcome.mistake
+    misfit = inputs is not None and unfit(inputs.step) is not None and not outcome.mistake
+    right = misfit and inputs is not None and inputs.step.step in walk.computed
     # An overflow may be loud, and nothing is louder.
-    loud = not documented and not right and not outcome.mistake
+    loud = not documented and not misfit and not outcome.mistake
     overflows = loud and inputs is not None and _may_overflow(cell, number, inputs, walk, references)
     whole = cell.case.input_dtype is not None and not outcome.mistake
-    expected = documented or right or overflows or whole
+    expected = documented or misfit or overflows or whole
     quantities: tuple[Judged, ...] = ()
     if inputs is None or not cell.implementation.keeps_state:
         pass
@@ -87,11 +105,12 @@ def refusal(
         expected = False
     else:
         quantities = tuple(_kept(walk.state, outcome.state))
-        walk.follow(outcome.state)
+        if not handed(inputs.step):
+            walk.follow(outcome.state)
     changed = [judged for judged in quantities if judged.verdict is not Verdict.EXACT]
     own = f"the adapter's own mistake, {outcome.mistake}: " if outcome.mistake and not expected else ""
     right = right and expected
-    due = "refused, as it must be: " if right else ""
+    due = "refused, as it must be: " if right else _UNPROVEN if misfit and expected else ""
     where = f" (documented: {declared.where})" if documented and declared is not None else ""
     where = where or (f" ({cell.case.input_dtype} input may be refused)" if whole else "")
     return StepJudgement(

@@ -31,6 +31,8 @@ class Walk:
     #: The first inference on the same arrays from the same state, by a digest of both: its number, and a digest of its
     #: output.
     outputs: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
+    #: The kinds of step that gave numbers in this cell of an input that fits: a refusal of what does not proves something.
+    computed: frozenset[str] = frozenset()
     #: The last train step.
     earlier: Past | None = None
     #: The hypotheses that explained an earlier step, by kind of step and the configuration of the part of it that was looked

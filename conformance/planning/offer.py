@@ -54,6 +54,7 @@ class _Implementation(Struct, frozen=True, forbid_unknown_fields=True):
     profile: tuple[_Declared, ...]
     documentation: _Text
     functions: dict[str, str]
+    given: _Names = ()
     timed: _Names = ()
     names: dict[str, _Text] = {}
 
@@ -134,6 +135,7 @@ def _check(implementation: _Implementation, names: Sequence[str]) -> None:
     # Rows of several operations share what their library lacks.
     quantities = sorted({quantity for operation in OPERATIONS.values() for quantity in operation.quantities})
     _check_known(name, "lacks", implementation.lacks, quantities)
+    _check_known(name, "given", implementation.given, quantities)
     _check_known(name, "timed", implementation.timed, (*TIMED, *TIMED_TOO))
     lacking = set(TIMED) - set(implementation.timed)
     if implementation.timed and lacking:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from conformance.operations import OPERATIONS
 from conformance.planning.discovery import WorkerKey, limited
 from conformance.protocol import Declared
-from conformance.spec.case import Case
+from conformance.spec.case import Case, Step, handed
 from conformance.spec.loader import Located
 from conformance.spec.tiers import Tier, Tiers
 
@@ -27,6 +28,8 @@ class Offered:
     lacks: tuple[str, ...]
     profile: tuple[Declared, ...]
     documentation: str
+    #: State that each call is handed as an argument.
+    given: tuple[str, ...] = ()
     #: What it is timed by: its passes among them.
     timed: tuple[str, ...] = ()
     #: `start`, `state` and each step's kind -> its function, as the adapter's file names it.
@@ -195,7 +198,23 @@ def _unsupported(case: Case, implementation: Offered) -> str | None:
         return f"does not take {case.dtype}"
     kinds: set[str] = {step.step for step in case.performed}
     missing = kinds - set(implementation.steps)
-    return f"has no step {', '.join(sorted(missing))}" if missing else None
+    if missing:
+        return f"has no step {', '.join(sorted(missing))}"
+    return next((why for step in case.performed if (why := _unhanded(case, step, implementation))), None)
+
+
+def _unhanded(case: Case, step: Step, implementation: Offered) -> str | None:
+    """Return why a call cannot be handed what the step wants to hand it; None where it can."""
+    for name in handed(step):
+        if name not in implementation.given:
+            return f"no call is handed {name}, so that none can have another size than the layer's"
+        if step.step == "train" and not implementation.keeps_state and _is_moving(case, name):
+            return f"its caller keeps {name}, and no call in training is handed it"
+    return None
+
+
+def _is_moving(case: Case, name: str) -> bool:
+    return OPERATIONS[case.op].quantities[name].role == "state"
 
 
 def _any(globs: tuple[str, ...], name: str) -> bool:

@@ -201,6 +201,11 @@ def _denied(number: int, quantity: QuantityRecord, inputs: Mapping[str, str], ca
                 sentence=f"step {number} refuses an input of shape {shape}",
                 expression=f'"raised" in seen[{number}]',
             )
+        case "wrong-parameter-taken", {"parameter": str(parameter), "shape": str(shape)}:
+            return Fact(
+                sentence=f"step {number} refuses {parameter} of shape {shape}",
+                expression=f'"raised" in seen[{number}]',
+            )
         case "changed-by-refused-step", _:
             return _kept([number], [name])
         case _:

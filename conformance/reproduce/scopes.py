@@ -10,7 +10,7 @@ from conformance.reproduce.names import bound_in, defined, is_name, walk
 from conformance.reproduce.text import is_comment
 
 #: What belongs to the script.
-RESERVED = {"configuration", "initial", "native", "live", "seen", "given", "np"}
+RESERVED = {"configuration", "initial", "native", "live", "owner", "seen", "given", "np"}
 
 
 def names_in_main(definitions: Iterable[ast.stmt], main: Iterable[ast.stmt]) -> set[str]:

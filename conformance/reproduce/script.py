@@ -65,7 +65,7 @@ class _Script:
         self.source = chained(evidence.environment)
         reserved = defined(ast.parse(self.source))
         self.arrays = Arrays(self.configuration, reserved)
-        for name in ("configuration", "initial", "native", "live", "seen", "given"):
+        for name in ("configuration", "initial", "native", "live", "owner", "seen", "given"):
             if name in reserved:
                 raise UsageError(f"{evidence.environment.adapter}: the name {name!r} belongs to the script")
         self.whole = whole

@@ -13,7 +13,7 @@ from conformance.reproduce.checks import FEW_STEPS, refusals
 from conformance.reproduce.evidence import Evidence
 from conformance.reproduce.extent import Extent
 from conformance.reproduce.text import written
-from conformance.spec.case import Freeze, Infer, Reload, Repeat, Sgd, Step, Train, Unfreeze, unfit
+from conformance.spec.case import Freeze, Infer, Reload, Repeat, Sgd, Step, Train, Unfreeze, handed, unfit
 
 
 class Steps:
@@ -97,7 +97,10 @@ class Steps:
             if not _same(state, self._known):
                 yield self._start("dict(initial)" if _same(state, self._initial()) else mapping(state))
         self._known = None
-        lines = list(self._performed(step, number))
+        apart = handed(step)
+        if apart:
+            yield "owner = live"
+        lines = [*self._started_apart(step), *self._performed(step, number)]
         if number not in self.refused or self.extent.raises == number:
             yield from lines
             return
@@ -105,15 +108,35 @@ class Steps:
         yield textwrap.indent("\n".join(lines), "    ")
         yield "except Exception as error:"
         yield "    traceback.print_exc()"
-        state_read = f", **{self._function('state', 'live')}" if number in self.extent.reads else ""
         if number in self.extent.kept:
+            state_read = f", **{self._left(apart)}" if number in self.extent.reads else ""
             yield f'    seen[{number}] = {{"raised": error{state_read}}}'
+        if apart:
+            yield "live = owner"
+
+    def _started_apart(self, step: Step) -> Iterator[str]:
+        """Yield the start of a call of its own, that is handed the state with a part of it in a wrong size."""
+        sizes = handed(step)
+        if not sizes:
+            return
+        read = self._function("state", "owner")
+        parts = [
+            f"{written(name)}: np.resize({read}[{written(name)}], {sizes.get(name, value.shape)})"
+            for name, value in self._initial().items()
+        ]
+        yield self._start(f"{{{', '.join(parts)}}}")
+
+    def _left(self, apart: Mapping[str, tuple[int, ...]]) -> str:
+        """Return the expression of the state after a step, without what its call was handed in a wrong size."""
+        left, own = self._function("state", "live"), self._function("state", "owner")
+        kept = "".join(f", {written(name)}: {own}[{written(name)}]" for name in apart)
+        return f"{{**{left}{kept}}}" if apart else left
 
     def _initial(self) -> Mapping[str, Array]:
         return inputs_of(self.evidence.case).initial
 
     def _performed(self, step: Step, number: int) -> Iterator[str]:
-        state = self._function("state", "live") if number in self.extent.reads else ""
+        state = self._left(handed(step)) if number in self.extent.reads else ""
         match step:
             case Train() | Infer():
                 call = self._function(step.step, *self._arguments(step, number))

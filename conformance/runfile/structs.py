@@ -124,6 +124,8 @@ class RecordedOffer(Part, frozen=True, kw_only=True, omit_defaults=False):
     dtypes: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    #: State that each call is handed as an argument.
+    given: tuple[str, ...] = ()
     profile: tuple[DeclaredField, ...] = ()
     documentation: str = ""
     timed: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ _OFTEN = {"train": 6, "infer": 4, "sgd": 2, "reload": 2, "freeze": 2, "unfreeze"
 _PASSES = ("train", "infer")
 #: What whole numbers are handed over as.
 _WHOLE = ("int32", "int8", "uint8", "int64", "bool")
+#: Of so many cases one has whole numbers for an input, and of so many one has a step that must be refused.
+_WHOLE_ONE_IN, _UNFIT_ONE_IN = 8, 6
 
 
 @st.composite
@@ -53,11 +55,17 @@ def cases(
     operations: Sequence[str] = ("batch_norm",),
     dtypes: Sequence[str] = DTYPES,
     steps: Sequence[str] = tuple(_OFTEN),
+    *,
+    refusable: bool = False,
 ) -> Case:
-    """Draw a case of one of those operations, in one of those dtypes, with steps of those kinds."""
+    """Draw a case of one of those operations, in one of those dtypes, with steps of those kinds.
+
+    Where it may be `refusable`, its input is seldom of whole numbers, and seldom a step has an input that does not fit.
+    """
     picks = Picks(draw)
     operation = OPERATIONS[picks.one(tuple(operations))]
-    large = picks.rarely(32) and not operation.whole
+    whole = operation.whole or (refusable and not operation.needs and picks.rarely(_WHOLE_ONE_IN))
+    large = picks.rarely(32) and not whole
     divides = not DIVIDING.isdisjoint(names(operation))
     pool = LARGE if large else _DIVISIBLE if divides else SMALL
     layout = picks.one(pool)
@@ -70,13 +78,17 @@ def cases(
         "shape": layout.shape,
         "feature_axes": layout.feature_axes,
         **_configuration(picks, operation, layout, dtypes),
-        **({"input_dtype": picks.one(_WHOLE)} if operation.whole else {}),
+        **({"input_dtype": picks.one(_WHOLE)} if whole else {}),
         "options": options(picks, operation, layout),
     }
+    if whole:
+        # Of whole numbers the results have the dtype of the parameters, and no other is anywhere to be seen.
+        raw.pop("parameter_dtype", None)
     configuration = _configured(raw)
     picks.begin()
     raw["initial"] = _initial(picks, operation, configuration)
-    raw["steps"] = _Steps(picks, operation, configuration, large=large, allowed=frozenset(steps)).drawn()
+    drawn = _Steps(picks, operation, configuration, large=large, allowed=frozenset(steps))
+    raw["steps"] = drawn.with_unfit(drawn.drawn()) if refusable and not large else drawn.drawn()
     raw["clauses"] = clauses_of(raw)
     return Case.model_validate(raw)
 
@@ -157,24 +169,54 @@ class _Steps:
         count = 1 if self.large else self.picks.one(_COUNTS)
         return [self._step(first=number == 0, last=count == 1) for number in range(count)]
 
+    def with_unfit(self, steps: list[Raw]) -> list[Raw]:
+        """Return the steps, seldom with one that must be refused behind one of its kind that fits.
+
+        No refused train step comes before a gradient step, whose gradients are those of the last train step: whether it
+        leaves them is not asked.
+        """
+        self.picks.begin()
+        descends = any(step["step"] == "sgd" for step in steps)
+        places = [
+            number
+            for number, step in enumerate(steps, 1)
+            if step["step"] == "infer" or (step["step"] == "train" and not descends)
+        ]
+        state = self.operation.state(self.configuration)
+        if not self.picks.rarely(_UNFIT_ONE_IN) or not places or not state or len(steps) == STEPS:
+            return steps
+        place, (why, shape) = self.picks.one(places), self.picks.one(tuple(self._unfit_shapes()))
+        unfit = {**self._pass(steps[place - 1]["step"], shape), "refused": why}
+        return [*steps[:place], unfit, *steps[place:]]
+
+    def _unfit_shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Yield shapes of a wrong size, the sizes that broadcast first, and one of a wrong rank where that can be asked."""
+        shape, axes = self.configuration.shape, self.configuration.feature_axes
+        for axis in axes:
+            sizes = dict.fromkeys((1, shape[axis] + 1, 2 * shape[axis]))
+            others = (size for size in sizes if size != shape[axis])
+            yield from (("wrong size", (*shape[:axis], size, *shape[axis + 1 :])) for size in others)
+        if axes[-1] and not self.operation.needs:
+            yield "wrong rank", shape[: axes[-1]]
+
     def _step(self, *, first: bool, last: bool) -> Raw:
         self.picks.begin()
         kind = self.picks.one(_kinds(self.operation.name, self.allowed, first, first and last, self.differentiated))
         match kind:
             case "train" | "infer":
-                return self._pass(kind)
+                return self._pass(kind, self._shape(kind))
             case "sgd":
                 return {"step": "sgd", "learning_rate": self.picks.one(_RATES)}
             case _:
                 return {"step": kind}
 
-    def _pass(self, kind: str) -> Raw:
-        shape = self._shape(kind)
+    def _pass(self, kind: str, shape: tuple[int, ...]) -> Raw:
         upstream = not self.picks.rarely(4) or "upstream" in self.operation.needs
         step: Raw = {"step": kind}
         further = {
             name: form
             for name, form in self.operation.arrays.items()
+            if len(shape) == self.configuration.rank
             if name in self.operation.needs or (kind == "train" and not self.picks.rarely(8))
         }
         step["input"] = self._input(shape)
@@ -186,7 +228,7 @@ class _Steps:
         # refuse a layer that has no parameters.
         if kind == "train":
             self.differentiated = "upstream" in step and (self.configuration.scale or self.configuration.center)
-        reduced = tuple(shape[axis] for axis in self.configuration.reduction_axes)
+        reduced = tuple(shape[axis] for axis in self.configuration.reduction_axes if axis < len(shape))
         for name, form in further.items():
             match form:
                 case "mask":

@@ -95,6 +95,7 @@ def _normalizes(raw: Raw) -> bool:
 
 _WHERE: tuple[tuple[str, Callable[[Raw], bool]], ...] = (
     ("2.4", lambda raw: len(raw["feature_axes"]) > 1),
+    ("2.5", lambda raw: any("refused" in step for step in raw["steps"])),
     ("6.2", lambda raw: not raw.get("scale", True)),
     ("6.3", lambda raw: not raw.get("center", True)),
     ("11.1", lambda raw: _normalizes(raw) and any("upstream" in step for step in _passes(raw, "train"))),
@@ -104,6 +105,7 @@ _WHERE: tuple[tuple[str, Callable[[Raw], bool]], ...] = (
     ("12.2", lambda raw: _normalizes(raw) and any("upstream" in step for step in _passes(raw, "infer"))),
     ("13.2", lambda raw: raw.get("parameter_dtype") is not None),
     ("13.3", lambda raw: raw["dtype"] in ("float16", "bfloat16")),
+    ("13.5", lambda raw: raw.get("input_dtype") is not None),
     ("16.2", lambda raw: _normalizes(raw) and 0 in _sizes(raw)),
     ("17.1", lambda raw: _normalizes(raw) and 1 in _sizes(raw)),
     ("18.1", lambda raw: _normalizes(raw) and not all(map(math.isfinite, _numbers(raw)))),

@@ -146,7 +146,7 @@ class _Round:
 
         @seed(self.seed)
         @configured
-        @given(cases(bench.operations, bench.dtypes))
+        @given(cases(bench.operations, bench.dtypes, refusable=True))
         def search(case: Case) -> None:
             self.examine(case)
 

@@ -32,9 +32,12 @@ _Memory = Literal["contiguous", "strided", "channels_last"]
 
 WholeDtype = Literal["bool", "int8", "uint8", "int32", "int64"]
 
-#: Why a step must be refused: its input has other sizes along the feature axes than the state, or lacks one of them.
+#: Why a step must be refused: its input has other sizes along the feature axes than the state or than what the call is
+#: handed, or lacks one of them.
 Unfit = Literal["wrong size", "wrong rank"]
 _REFUSED = "Why the step must be refused: its shape does not fit the state, and nothing may be computed of it."
+_HANDED = "The shape of gamma, beta or a moving value, by name, that the call is handed: values of the state, repeated or cut."
+_Handed = Annotated[dict[str, _Shape], Field(max_length=1)]
 
 
 class Train(_Entry):
@@ -48,6 +51,7 @@ class Train(_Entry):
         None, description="The direction of the input along which the output is differentiated."
     )
     shape: _Shape | None = Field(None, description="Shape of this step's input, where it differs from the case's.")
+    handed: _Handed | None = Field(None, description=_HANDED)
     refused: Unfit | None = Field(None, description=_REFUSED)
 
     @property
@@ -67,6 +71,7 @@ class Infer(_Entry):
     )
     weights: Recipe | None = Field(None, description="How much each value counts: numbers of the input's shape.")
     shape: _Shape | None = Field(None, description="Shape of this step's input, where it differs from the case's.")
+    handed: _Handed | None = Field(None, description=_HANDED)
     refused: Unfit | None = Field(None, description=_REFUSED)
 
     @property
@@ -107,6 +112,11 @@ Step = Train | Infer | Reload | Freeze | Unfreeze | Sgd
 def unfit(step: Step) -> Unfit | None:
     """Return why a step must be refused; None where it must be performed."""
     return step.refused if isinstance(step, Train | Infer) else None
+
+
+def handed(step: Step) -> dict[str, tuple[int, ...]]:
+    """Return what the step's call is handed in a size of its own, by name; nothing where all is of the state's sizes."""
+    return (step.handed or {}) if isinstance(step, Train | Infer) else {}
 
 
 def kind_of(step: Step) -> str:

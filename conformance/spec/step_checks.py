@@ -13,7 +13,7 @@ from conformance.operations import OPERATIONS
 from conformance.operations.layout import shape_of
 from conformance.precision import dtype_named
 from conformance.spec.budgets import INPUT_BYTES, WHOLE_BYTES, mebibytes
-from conformance.spec.case import Case, Infer, Repeat, Sgd, Step, Train, unfit
+from conformance.spec.case import Case, Infer, Repeat, Sgd, Step, Train, handed, unfit
 from conformance.spec.complaint import hint
 from conformance.spec.recipe import misfit, realize
 
@@ -75,8 +75,12 @@ def written(case: Case) -> Iterator[tuple[tuple[str | int, ...], Step, int]]:
 def _shape_checks(case: Case, step: Train | Infer, error: Error, place: tuple[str | int, ...]) -> Iterator[SpecError]:
     shape, axes = case.step_shape(step), case.step_axes(step)
     fits = len(shape) == len(case.shape) and all(shape[axis] == case.shape[axis] for axis in axes)
-    if step.refused is not None:
-        complaints = list(_unfit_checks(case, step, fits=fits, error=error, place=place))
+    if step.refused is not None or step.handed:
+        checks = _handed_checks if step.handed else _unfit_checks
+        complaints = [
+            *checks(case, step, fits=fits, error=error, place=place),
+            *_proof_checks(case, step, error, place),
+        ]
         yield from complaints
         if complaints:
             return
@@ -121,6 +125,36 @@ def _unfit_checks(
         yield error("of another rank must lack a feature axis: some layers take any rank that has it", *place, "shape")
     elif lacks and step.arrays:
         yield error(f"an input of a wrong rank has no {' and no '.join(step.arrays)}", *place, "refused")
+    elif step.upstream is not None and step.upstream.kind == "mean_squared_error":
+        yield error("a step that must be refused has no output for a mean_squared_error", *place, "upstream")
+
+
+def _proof_checks(case: Case, step: Train | Infer, error: Error, place: tuple[str | int, ...]) -> Iterator[SpecError]:
+    if all(unfit(other) for other in case.performed if other.step == step.step):
+        yield error(f"proves nothing where no {step.step} step of the case fits", *place, "refused")
+
+
+def _handed_checks(
+    case: Case, step: Train | Infer, *, fits: bool, error: Error, place: tuple[str | int, ...]
+) -> Iterator[SpecError]:
+    """Yield why what a call is handed is nothing that it must refuse for its size."""
+    operation, names = OPERATIONS[case.op], OPERATIONS[case.op].state(case.configuration)
+    for name, shape in handed(step).items():
+        place_of_name = (*place, "handed", name)
+        if name not in names:
+            yield error(f"this configuration of {case.op} has no {name}{hint(name, names)}", *place_of_name)
+        elif shape == shape_of(operation.quantities[name].shape, case.configuration, case.shape):
+            yield error(f"the shape {list(shape)} fits, so that nothing must be refused", *place_of_name)
+        elif len(shape) != len(case.configuration.features):
+            yield error(f"must have {len(case.configuration.features)} axes, as {name} has", *place_of_name)
+    if step.refused != "wrong size":
+        yield error(
+            "is missing: what is handed is of a wrong size" if step.refused is None else "expected wrong size",
+            *place,
+            "refused",
+        )
+    elif not fits:
+        yield error("must be the input's own: what is handed does not fit it", *place, "shape")
     elif step.upstream is not None and step.upstream.kind == "mean_squared_error":
         yield error("a step that must be refused has no output for a mean_squared_error", *place, "upstream")
 

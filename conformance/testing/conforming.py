@@ -17,7 +17,7 @@ from conformance.planning.plan import Cell, Offered
 from conformance.protocol import Configuration, Declared
 from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of
-from conformance.spec.case import Case, Infer, Train, unfit
+from conformance.spec.case import Case, Infer, Train, handed, unfit
 from conformance.spec.causes import catalogue
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -54,7 +54,8 @@ def assert_conforms(
         assert step.input is not None
         began = time.perf_counter()
         upstream = None if step.upstream is None else step.upstream.copy()
-        arguments = (case.configuration, step.step.step, dict(state), step.input.copy(), upstream)
+        given = {**state, **{name: np.resize(state[name], shape) for name, shape in handed(step.step).items()}}
+        arguments = (case.configuration, step.step.step, given, step.input.copy(), upstream)
         try:
             quantities, after = function(*arguments)
         except Exception as error:
@@ -62,9 +63,10 @@ def assert_conforms(
                 raise
             outcomes.append(_refused(error, state, time.perf_counter() - began))
             continue
-        state = {**state, **{name: np.array(value) for name, value in after.items()}}
-        given = {name: np.asarray(value) for name, value in quantities.items()}
-        outcomes.append(Produced(quantities=given, state=dict(state), seconds=time.perf_counter() - began))
+        if not handed(step.step):
+            state = {**state, **{name: np.array(value) for name, value in after.items()}}
+        found = {name: np.asarray(value) for name, value in quantities.items()}
+        outcomes.append(Produced(quantities=found, state=dict(state), seconds=time.perf_counter() - began))
     judgement = judge(_cell(case, profile, lacks), outcomes, References())
     if not judgement.expected:
         raise Unlike(_note(case, judgement.steps, judgement.diagnosis))

@@ -19,7 +19,8 @@ def mistake(error: BaseException) -> str:
 
     The innermost frame decides. An adapter's file may hold the layer that it is about, which refuses with exceptions of
     its own; so only those count that Python raises of wrong code. Compiled code has no frames, and its index errors look
-    like the caller's. An exception with notes went through a library that wrote them, and may have removed its frames.
+    like the caller's. An exception with notes went through a library that wrote them, and may have removed its frames; one
+    out of code that is in no file of the adapter's, as AutoGraph makes it of a function that is traced, went through that.
     """
     if isinstance(error, UnfitError) and error.place:
         return error.place
@@ -30,7 +31,8 @@ def mistake(error: BaseException) -> str:
         trace = trace.tb_next
     name = str(trace.tb_frame.f_globals.get("__name__", ""))
     wrong = isinstance(error, _BY_PYTHON) or (isinstance(error, IndexError) and not _calls(trace))
-    if not wrong or not any(name == module or name.startswith(f"{module}.") for module in _OURS):
+    written = trace.tb_frame.f_globals.get("__file__") in (None, trace.tb_frame.f_code.co_filename)
+    if not wrong or not written or not any(name == module or name.startswith(f"{module}.") for module in _OURS):
         return ""
     file = name.removeprefix(f"{PACKAGE}.").replace(".", "/")
     return f"{file}.py, line {trace.tb_lineno}, in {trace.tb_frame.f_code.co_name}"

@@ -8,7 +8,7 @@ import importlib
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -42,6 +42,7 @@ def perform(
 ) -> Iterator[dict[str, Any]]:
     """Yield an answer for the start of the cell and for each of its steps; add the library's own time to `calls`."""
     configuration, known = configuration_from(request["configuration"]), request["quantities"]
+    read = functools.partial(_state, implementation, known)
     begin = functools.partial(
         implementation.start,
         configuration=configuration,
@@ -57,31 +58,31 @@ def perform(
         with noted(calls):
             native = resolve(call, module)
             live = begin(native, state=dict(request["initial"]))
-        yield {**_answer(implementation, live, {}, time.perf_counter() - started, known), **written_call}
+        yield {**_answer(implementation, live, {}, time.perf_counter() - started, read(live)), **written_call}
     except Exception as error:  # noqa: BLE001 - a refusal is data
         yield {"refused": raised(error), "seconds": time.perf_counter() - started, **written_call}
         return
     for step in request["steps"]:
-        started = time.perf_counter()
+        started, apart = time.perf_counter(), None
         try:
-            if "state" in step:
-                with noted(calls):
-                    live = begin(native, state=dict(step["state"]))
+            with noted(calls):
+                live, apart = _begun(functools.partial(begin, native), read, live, step, request["initial"])
             function = implementation.steps[step["kind"]]
             arguments, further = _arguments(step, configuration)
             named = zip((*_ARGUMENTS[step["kind"]], *further), (*arguments, *further.values()), strict=True)
             arrays = {name: (array, array.copy()) for name, array in named if isinstance(array, np.ndarray)}
             with noted(calls):
                 started = time.perf_counter()
-                result = function(live, *arguments, **further)
+                result = function(live if apart is None else apart, *arguments, **further)
                 seconds = time.perf_counter() - started
                 live = result if step["kind"] == "reload" else live
                 # The library may have put the work off until somebody looks.
                 produced = fit(quantities_of, _given(result, step["kind"]), function, known)
-                answer = _answer(implementation, live, produced, seconds, known)
+                answer = _answer(implementation, live, produced, seconds, read(live, apart, step))
             yield {**answer, "overwritten": _overwritten(arrays)}
         except Exception as error:  # noqa: BLE001 - a refusal is data
-            yield _refusal(implementation, live, error, time.perf_counter() - started, known)
+            left = functools.partial(read, live, apart, step)
+            yield _refusal(error, time.perf_counter() - started, left)
 
 
 def _given(result: object, kind: str) -> object:
@@ -166,10 +167,42 @@ def _overwritten(arrays: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any
     return [name for name, (after, before) in arrays.items() if after.tobytes() != before.tobytes()]
 
 
-def _answer(
-    implementation: Implementation, live: Any, produced: Mapping[str, Any], seconds: float, known: Sequence[str]
+def _begun(
+    begin: Callable[..., Any],
+    read: Callable[..., Mapping[str, Any]],
+    live: Any,
+    step: Mapping[str, Any],
+    initial: Mapping[str, Any],
+) -> tuple[Any, Any]:
+    """Return what the step goes on with, begun anew where its caller keeps the state, and what it is performed on apart.
+
+    That is begun where its call is handed a part of the state in a wrong size, which nothing may go on with; else None.
+    """
+    live = begin(state=dict(step["state"])) if "state" in step else live
+    return live, begin(state=_handed(read(live), initial, step["handed"])) if step.get("handed") else None
+
+
+def _handed(
+    state: Mapping[str, Any], initial: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
+    """Return the state as a start gets it, with the values of some of it repeated, or cut off, to another shape."""
+    return {name: np.resize(state[name], tuple(shapes.get(name, given.shape))) for name, given in initial.items()}
+
+
+def _state(
+    implementation: Implementation, known: Sequence[str], live: Any, apart: Any = None, step: Any = None
+) -> dict[str, Any]:
+    """Return the state after a step; where its call was made `apart`, what that left of all that had the right size."""
     state = fit(state_of, implementation.state(live), implementation.state, known)
+    if apart is None:
+        return state
+    left = fit(state_of, implementation.state(apart), implementation.state, known)
+    return {**state, **{name: value for name, value in left.items() if name not in step["handed"]}}
+
+
+def _answer(
+    implementation: Implementation, live: Any, produced: Mapping[str, Any], seconds: float, state: Mapping[str, Any]
+) -> dict[str, Any]:
     check_size(produced, state)
     answer = {"quantities": produced, "state": state, "seconds": seconds}
     if implementation.compilations is not None:
@@ -177,14 +210,12 @@ def _answer(
     return answer
 
 
-def _refusal(
-    implementation: Implementation, live: Any, error: Exception, seconds: float, known: Sequence[str]
-) -> dict[str, Any]:
+def _refusal(error: Exception, seconds: float, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return the answer of a step that raised, with the state it left, or why the state cannot be read."""
     refused = raised(error)
     state = None
     try:
-        state = fit(state_of, implementation.state(live), implementation.state, known)
+        state = read()
         check_size(state)
     except Exception as unread:  # noqa: BLE001 - the step's own exception is the answer
         refused["message"] += (

@@ -68,6 +68,7 @@ def _implementation(implementation: Implementation, names: Mapping[int, str]) ->
         "steps": sorted(implementation.steps),
         "timed": sorted(implementation.timed),
         "lacks": list(implementation.lacks),
+        "given": list(implementation.given),
         "profile": [asdict(declared) for declared in implementation.profile],
         "documentation": implementation.documentation,
         "names": dict(implementation.names),
@@ -97,7 +98,7 @@ def _check_implementation(implementation: Implementation) -> None:
     name = implementation.name[:_LONGEST]
     for field in ("op", "documentation"):
         _expect(getattr(implementation, field), str, f"{name}: {field}", "a text")
-    for field in ("modes", "devices", "dtypes", "lacks"):
+    for field in ("modes", "devices", "dtypes", "lacks", "given"):
         listed = getattr(implementation, field)
         _expect(listed, tuple, f"{name}: {field}", "a tuple of texts")
         for value in listed:

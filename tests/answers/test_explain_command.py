@@ -174,3 +174,15 @@ def test_no_framework_is_imported_and_no_test_runner() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("misfit.layer/one-for-three", "the input's shape [8, 1] is of a wrong size for a layer made for [8, 3]"),
+        ("misfit.handed/served-learned", "gamma is handed in the shape [1], a wrong size for the input's [8, 3]"),
+    ],
+)
+def test_of_what_must_be_refused_it_says_what_does_not_fit(case: str, said: str) -> None:
+    answer = explain(case)
+    assert (answer.code, f"It must be refused: {said}" in " ".join(answer.out.split())) == (0, True)

@@ -87,6 +87,17 @@ def test_a_step_that_must_be_refused_says_so_and_leaves_the_state() -> None:
     assert wrong.arrays["input"].shape == (4, 5, 5, 1)
 
 
+def test_what_is_handed_in_a_wrong_size_is_written_beside_the_state() -> None:
+    (entry,) = [located for located in spec().cases if located.case.id == "misfit.handed/served-learned"]
+    fits, short, long, *_ = vector_of(entry)[0].steps
+    assert fits.handed == UNSET
+    assert isinstance(short.handed, dict)
+    assert isinstance(long.handed, dict)
+    assert (short.refused, short.handed["gamma"].shape, short.before["gamma"].shape) == ("wrong size", (1,), (3,))
+    values = [float.fromhex(str(text)) for text in long.handed["gamma"].values or ()]
+    assert values == [0.75, 1.25, 1.75, 0.75]
+
+
 def test_whole_numbers_are_written_as_such() -> None:
     (entry,) = [located for located in spec().cases if located.case.id == "whole.images/features-first"]
     (first, _), tensors = vector_of(entry)[0].steps, vector_of(entry)[1]

@@ -40,6 +40,14 @@ PLANTED = tuple(
 NOTHING = Fault("nothing", "Nothing is wrong.", None)
 
 
+def refusing(l: Layer, x: Any) -> Any:
+    raise ValueError("not today")
+
+
+#: Gives no number that could be wrong, and so is none of the faults.
+REFUSING = Fault("everything_refused", "Every input is refused.", None, {"fitting": refusing})
+
+
 def call(configuration: Configuration) -> Call:
     return Call(path="BatchNorm", keywords={"decay": configuration.decay, "epsilon": configuration.epsilon})
 
@@ -55,6 +63,7 @@ def implementation(fault: Fault) -> Implementation:
         modes=("eager",),
         dtypes=("float32", "float64", "float16", "bfloat16"),
         supports=lambda configuration: None,
+        given=("gamma", "beta", "moving_mean", "moving_variance"),
         call=call,
         start=start,
         state=lambda live: dict(live.state),
@@ -65,5 +74,5 @@ def implementation(fault: Fault) -> Implementation:
 ADAPTER = Adapter(
     library="planted",
     versions={"numpy": np.__version__},
-    implementations=tuple(implementation(fault) for fault in (NOTHING, *PLANTED)),
+    implementations=tuple(implementation(fault) for fault in (NOTHING, REFUSING, *PLANTED)),
 )

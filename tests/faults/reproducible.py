@@ -157,6 +157,7 @@ def made(name: str, **parts: Any) -> Implementation:
             "start": start,
             "state": state,
             "steps": steps,
+            "given": ("gamma", "beta", "moving_mean", "moving_variance"),
             **parts,
         }
     )

@@ -14,7 +14,7 @@ from conformance.planning.offer import offer_from
 from conformance.planning.plan import Cell, Selection, nothing_planned, plan, thread_keys
 from conformance.protocol import Declared
 from tests import shipped
-from tests.cells import INFER, RELOAD, TRAIN, case, key, located, offer, offered
+from tests.cells import INFER, RELOAD, TRAIN, case, declared, key, located, offer, offered
 
 ID = re.compile(r"[A-Za-z0-9_.+/:-]+")
 
@@ -165,6 +165,24 @@ def test_steps_that_it_lacks_are_a_reason() -> None:
 def test_a_step_within_a_repetition_is_a_step() -> None:
     made = case({"step": "repeat", "times": 2, "steps": [TRAIN, RELOAD]})
     assert reason(made, steps=("train",)) == "has no step reload"
+
+
+HANDED = {**TRAIN, "handed": {"moving_mean": [4]}, "refused": "wrong size"}
+
+
+def test_a_call_that_is_handed_nothing_cannot_be_asked_about_another_size() -> None:
+    made = case(TRAIN, HANDED)
+    told = "no call is handed moving_mean, so that none can have another size than the layer's"
+    assert reason(made, given=("gamma", "beta")) == told
+    assert reason(made, given=("moving_mean",)) is None
+
+
+def test_moving_values_that_a_caller_keeps_are_handed_over_in_inference_alone() -> None:
+    caller: dict[str, Any] = {"given": ("gamma", "moving_mean"), "profile": (declared("state", "caller"),)}
+    told = "its caller keeps moving_mean, and no call in training is handed it"
+    assert reason(case(TRAIN, HANDED), **caller) == told
+    assert reason(case(TRAIN, {**HANDED, "handed": {"gamma": [4]}}), **caller) is None
+    assert reason(case(INFER, {**INFER, "handed": {"moving_mean": [4]}, "refused": "wrong size"}), **caller) is None
 
 
 def test_its_own_reason_is_told() -> None:

@@ -44,6 +44,10 @@ CASES = {
     "fake.repeated": case({"step": "repeat", "times": 20, "steps": [TRAIN]}, INFER, id="fake.repeated"),
     "fake.refused": case(TRAIN, {**INFER, "shape": [8], "refused": "wrong rank"}, INFER, id="fake.refused"),
     "fake.broadcast": case(TRAIN, {**INFER, "shape": [8, 1], "refused": "wrong size"}, INFER, id="fake.broadcast"),
+    "fake.handed": case(TRAIN, {**INFER, "handed": {"gamma": [4]}, "refused": "wrong size"}, INFER, id="fake.handed"),
+    "fake.handed-broadcast": case(
+        TRAIN, {**INFER, "handed": {"gamma": [1]}, "refused": "wrong size"}, INFER, id="fake.handed-broadcast"
+    ),
     "fake.whole": case(
         {"step": "infer", "input": {"kind": "integers", "seed": 3, "low": 0, "high": 200}},
         id="fake.whole",
@@ -105,7 +109,7 @@ def test_a_script_of_code_from_a_run_file_that_the_suite_does_not_ship_says_whos
     assert "read it before you run it" not in " ".join(script(replace(found, file="")).split())
 
 
-WRONG = ("fake.gradients", "fake.broadcast", "fake.whole")
+WRONG = ("fake.gradients", "fake.broadcast", "fake.handed-broadcast", "fake.whole")
 
 
 @pytest.mark.parametrize("name", [each for each in CASES if each not in WRONG])
@@ -186,6 +190,13 @@ def test_numbers_of_what_must_be_refused_are_shown(forked: Run, tmp_path: Path) 
     done = forked(script(found), sys.executable, tmp_path)
     assert (found.record.verdict, done.returncode) == ("deviates", 1)
     assert "NO step 2 refuses an input of shape (8, 1)" in done.stdout
+
+
+def test_numbers_of_a_gamma_that_must_be_refused_are_shown(forked: Run, tmp_path: Path) -> None:
+    found = evidence("Right", "fake.handed-broadcast")
+    done = forked(script(found), sys.executable, tmp_path)
+    assert (found.record.verdict, done.returncode) == ("deviates", 1)
+    assert "NO step 2 refuses gamma of shape (1,)" in done.stdout
 
 
 def test_whole_numbers_are_handed_over_as_they_were(forked: Run, tmp_path: Path) -> None:

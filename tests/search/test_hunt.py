@@ -16,8 +16,9 @@ from conformance.search.hunt import Effort, Find, Hunt
 from conformance.search.written import family_of, reported, write_find
 from conformance.spec.divergences import Divergence, Listed
 from conformance.spec.loader import load_clauses, load_file
-from conformance.spec.locations import spec_folder
+from conformance.spec.locations import root, spec_folder
 from tests.search.benches import PLANTED, bench
+from tests.search.test_cases import drawn
 
 TWICE = "planted.epsilon_twice"
 CLAUSES = load_clauses(spec_folder() / "semantics.md")
@@ -102,6 +103,44 @@ def test_an_entry_that_says_only_that_something_is_wrong_says_nothing_of_drawn_c
     )
     (listed,) = anywhere([Listed(divergence=entry, place=Place(file="divergences.yaml"))])
     assert listed.divergence.causes == ()
+
+
+#: Faults in what must be refused and in whole numbers: what a hunt of one of them finds.
+BEYOND = {
+    "one_feature_broadcast": "wrong-size-taken",
+    "further_features_left_out": "wrong-size-taken",
+    "whole_statistics": "computed-in-integers",
+}
+
+
+@pytest.mark.parametrize("fault", BEYOND)
+def test_a_fault_in_what_may_be_refused_shows_in_drawn_cases(fault: str, tmp_path: Path) -> None:
+    """Those of some hundreds that have whole numbers or what does not fit."""
+    asking = [
+        case for case in drawn(800, "batch_norm", refusable=True) if "13.5" in case.clauses or "2.5" in case.clauses
+    ]
+    with bench(tmp_path, PLANTED, f"planted.{fault}") as made:
+        causes = (suspicion.cause for case in asking for trial in made.trials(case) for suspicion in trial.suspicions)
+        assert BEYOND[fault] in causes
+
+
+@pytest.mark.search
+@pytest.mark.parametrize("fault", BEYOND)
+def test_a_fault_in_what_may_be_refused_is_found(fault: str, tmp_path: Path) -> None:
+    with bench(tmp_path, PLANTED, f"planted.{fault}") as made:
+        effort = Effort(examples=6_000, shrinking=0.0, seed=1_000)
+        causes = (find.suspicion.cause for find in Hunt(bench=made, effort=effort, exercised=Exercised()).finds())
+        assert BEYOND[fault] in causes
+
+
+@pytest.mark.parametrize("examples", [200, pytest.param(8_000, marks=pytest.mark.search)])
+def test_nothing_is_found_in_what_is_healthy(examples: int, tmp_path: Path) -> None:
+    """Whole numbers and inputs that do not fit included."""
+    with bench(tmp_path, f"{root() / 'adapters' / 'numpy' / 'batch_norm.py'}:ADAPTER") as made:
+        exercised = Exercised()
+        found = list(Hunt(bench=made, effort=Effort(examples=examples, seed=7), exercised=exercised).finds())
+    assert [str(find.suspicion) for find in found] == []
+    assert exercised.counts["clause"]["2.5"] > 0
 
 
 def test_a_hunt_ends_when_its_time_is_over(planted: Bench) -> None:

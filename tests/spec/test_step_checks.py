@@ -9,6 +9,11 @@ import pytest
 from conformance.spec.case import unfit
 from tests.spec.case_texts import HEAD, STEPS, complaints, loaded, step
 
+#: A step of each kind that fits, without which a refusal proves nothing.
+FITTING = """    - {step: infer, input: {kind: normal, seed: 8}}
+    - {step: train, input: {kind: normal, seed: 9}, upstream: {kind: normal, seed: 9}}
+"""
+
 
 @pytest.mark.parametrize(
     ("text", "message"),
@@ -28,13 +33,45 @@ from tests.spec.case_texts import HEAD, STEPS, complaints, loaded, step
     ],
 )
 def test_what_must_be_refused_has_a_shape_that_does_not_fit(tmp_path: Path, text: str, message: str) -> None:
-    (found,) = complaints(tmp_path, fam=step(f"{{step: infer, input: {{kind: normal, seed: 1}}, {text}}}"))
+    written = step(f"{{step: infer, input: {{kind: normal, seed: 1}}, {text}}}") + FITTING
+    (found,) = complaints(tmp_path, fam=written)
     assert f"steps.0.{message}" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("handed: {gama: [4]}, refused: wrong size", "handed.gama: this configuration of batch_norm has no gama"),
+        ("handed: {gamma: [3]}, refused: wrong size", "handed.gamma: the shape [3] fits, so that nothing must be"),
+        ("handed: {gamma: [4, 1]}, refused: wrong size", "handed.gamma: must have 1 axes, as gamma has"),
+        ("handed: {gamma: [4]}", "refused: is missing: what is handed is of a wrong size"),
+        ("handed: {gamma: [4]}, refused: wrong rank", "refused: expected wrong size"),
+        ("shape: [2, 4], handed: {gamma: [4]}, refused: wrong size", "shape: must be the input's own"),
+        ("handed: {gamma: [4], beta: [4]}, refused: wrong size", "handed: "),
+        (
+            "upstream: {kind: mean_squared_error, target: {kind: normal, seed: 1}}, handed: {gamma: [1]}, refused: wrong size",
+            "upstream: a step that must be refused has no output",
+        ),
+    ],
+)
+def test_what_a_call_is_handed_has_a_size_that_does_not_fit_the_input(tmp_path: Path, text: str, message: str) -> None:
+    written = step(f"{{step: infer, input: {{kind: normal, seed: 1}}, {text}}}") + FITTING
+    (found,) = complaints(tmp_path, fam=written)
+    assert f"steps.0.{message}" in found
+
+
+@pytest.mark.parametrize("text", ["shape: [2, 4]", "shape: [2]", "handed: {gamma: [4]}"])
+def test_a_refusal_alone_proves_nothing(tmp_path: Path, text: str) -> None:
+    why = "wrong rank" if text == "shape: [2]" else "wrong size"
+    train = "    - {step: train, input: {kind: normal, seed: 9}}\n"
+    written = step(f"{{step: infer, input: {{kind: normal, seed: 1}}, {text}, refused: {why}}}") + train
+    (found,) = complaints(tmp_path, fam=written)
+    assert found.endswith("steps.0.refused: proves nothing where no infer step of the case fits")
 
 
 def test_a_step_that_must_be_refused_is_loaded(tmp_path: Path) -> None:
     text = "{step: train, input: {kind: normal, seed: 1}, shape: [2], refused: wrong rank}"
-    (entry,) = loaded(tmp_path, fam=step(text)).cases
+    (entry,) = loaded(tmp_path, fam=step(text) + FITTING).cases
     assert unfit(entry.case.performed[0]) == "wrong rank"
     assert entry.case.step_axes(entry.case.performed[0]) == ()
 
@@ -42,14 +79,14 @@ def test_a_step_that_must_be_refused_is_loaded(tmp_path: Path) -> None:
 def test_what_must_be_refused_gives_no_gradient_step_its_gradients(tmp_path: Path) -> None:
     pull = "input: {kind: normal, seed: 1}, upstream: {kind: normal, seed: 2}"
     text = f"{HEAD}  steps:\n    - {{step: train, {pull}, shape: [2, 4], refused: wrong size}}\n"
-    (found,) = complaints(tmp_path, fam=f"{text}    - {{step: sgd, learning_rate: 0.5}}\n")
+    (found,) = complaints(tmp_path, fam=f"{text}    - {{step: sgd, learning_rate: 0.5}}\n{FITTING}")
     assert found.endswith("steps.1: needs a train step before it")
 
 
 def test_what_must_be_refused_has_no_published_numbers(tmp_path: Path) -> None:
     text = step("{step: infer, input: {kind: normal, seed: 1}, shape: [2, 4], refused: wrong size}")
     expected = '  expected: [{step: 1, quantity: output, values: ["1"]}]\n'
-    (found,) = complaints(tmp_path, fam=text + expected)
+    (found,) = complaints(tmp_path, fam=text + FITTING + expected)
     assert found.endswith("expected.0.step: that step must be refused, and gives no numbers")
 
 

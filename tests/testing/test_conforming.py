@@ -55,6 +55,25 @@ def test_a_function_that_refuses_what_does_not_fit_passes() -> None:
     assert_conforms(refuses, UNFIT)
 
 
+HANDED = case(
+    INFER, {**INFER, "handed": {"moving_mean": [1]}, "refused": "wrong size"}, INFER, scale=False, center=False
+)
+
+
+def test_a_function_that_broadcasts_a_moving_mean_that_does_not_fit_fails() -> None:
+    with pytest.raises(Unlike, match=r"takes moving_mean of shape \(1,\) where \(3,\) fits"):
+        assert_conforms(infers, HANDED)
+
+
+def test_a_function_that_refuses_a_moving_mean_that_does_not_fit_passes() -> None:
+    def refuses(configuration: Any, kind: str, state: Any, x: Any, upstream: Any) -> Any:
+        if state["moving_mean"].shape != (3,):
+            raise ValueError("three features")
+        return infers(configuration, kind, state, x, upstream)
+
+    assert_conforms(refuses, HANDED)
+
+
 @settings(max_examples=20, derandomize=True, database=None, deadline=None)
 @given(batches((4, 3), "float16"))
 def test_a_batch_has_the_shape_and_dtype_that_are_asked_for(batch: Any) -> None:

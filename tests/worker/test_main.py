@@ -77,6 +77,64 @@ def test_a_further_array_comes_by_name() -> None:
     assert quantities["layout"].tolist() == [16, 8]
 
 
+def performed(kept: Any) -> list[dict[str, Any]]:
+    """Return the answers of two steps of a function that is handed its state, the first of them with a gamma of size 1."""
+
+    def infer(live: Any, x: Any, upstream: Any) -> dict[str, Any]:
+        live["moving_mean"] = live["moving_mean"] + 1
+        if len(live["gamma"]) != 2:
+            raise ValueError("two features")
+        return {"output": x * live["gamma"]}
+
+    implementation = Implementation(
+        name="fake",
+        op="fake",
+        profile=(),
+        modes=("eager",),
+        dtypes=("float32",),
+        supports=lambda configuration: None,
+        call=lambda configuration: Call(path="numpy.zeros", keywords={"shape": 1}),
+        start=lambda native, configuration, state, mode, device: kept(state),
+        state=lambda live: {name: value.reshape(1, -1) for name, value in live.items()},
+        steps={"infer": infer},
+        given=("gamma",),
+    )
+    x = np.ones((4, 2), "float32")
+    step: dict[str, Any] = {"kind": "infer", "input": x, "upstream": None, "arrays": {}}
+    request = {
+        "configuration": asdict(CONFIGURATION),
+        "quantities": ["output", "moving_mean", "gamma"],
+        "mode": "eager",
+        "device": "cpu",
+        "initial": {"gamma": np.full(2, 3, "float32"), "moving_mean": np.zeros(2, "float32")},
+        "steps": [{**step, "handed": {"gamma": [1]}}, {**step, "handed": {}}],
+    }
+    return list(perform(implementation, ModuleType("fake"), request, []))
+
+
+def test_a_call_is_handed_a_gamma_of_another_size_and_the_next_is_not() -> None:
+    _, first, second = performed(dict)
+    assert first["refused"]["types"][0] == "ValueError"
+    assert second["quantities"]["output"].tolist() == [[3, 3]] * 4
+    assert second["state"]["moving_mean"].tolist() == [[1, 1]]
+
+
+def test_what_a_call_that_refused_left_of_the_rest_is_told() -> None:
+    _, first, _ = performed(dict)
+    assert (first["state"]["gamma"].tolist(), first["state"]["moving_mean"].tolist()) == ([[3, 3]], [[1, 1]])
+
+
+def test_a_start_that_refuses_the_size_is_the_refusal_of_the_step() -> None:
+    def strict(state: Any) -> Any:
+        if len(state["gamma"]) != 2:
+            raise ValueError("two features")
+        return dict(state)
+
+    _, first, second = performed(strict)
+    assert (first["refused"]["message"], first["state"]["moving_mean"].tolist()) == ("two features", [[0, 0]])
+    assert "quantities" in second
+
+
 def test_an_upstream_gradient_may_lie_otherwise_than_the_input() -> None:
     def train(live: Any, x: Any, upstream: Any, *, mask: Any) -> dict[str, Any]:
         return {"output": upstream - x, "layout": np.array([*x.strides, *upstream.strides])}

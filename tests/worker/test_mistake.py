@@ -30,6 +30,11 @@ def annotated(function):
 
 def calling(function):
     return function()
+
+def rewritten(function):
+    source = f"def {function.__name__}(x):\\n    raise TypeError('takes no integers')\\n"
+    exec(compile(source, "generated.py", "exec"), function.__globals__)
+    return function.__globals__[function.__name__]
 """
 ADAPTER = """
 import library_of_a_test as library
@@ -66,6 +71,12 @@ def annotated(x):
 
 def deep(x):
     return library.normalize(x, "1")
+
+def traced(x):
+    return library.rewritten(to_be_traced)(x)
+
+def to_be_traced(x):
+    return x
 """
 
 
@@ -99,7 +110,7 @@ def test_what_goes_wrong_in_the_adapter_is_its_mistake(adapter: ModuleType, name
     assert raised(getattr(adapter, name), 1).startswith("told.py, line ")
 
 
-@pytest.mark.parametrize("name", ["refused", "refusing_itself", "compiled_index", "deep", "annotated"])
+@pytest.mark.parametrize("name", ["refused", "refusing_itself", "compiled_index", "deep", "annotated", "traced"])
 def test_what_a_library_raises_is_its_refusal(adapter: ModuleType, name: str) -> None:
     assert raised(getattr(adapter, name), 1) == ""
 

@@ -84,6 +84,13 @@ def fitting(l: Layer, x: Any) -> Any:
     return x
 
 
+def handed(l: Layer) -> None:
+    """Refuses gamma, beta or moving values that the call is given in another size than the input's features."""
+    for name, value in l.state.items():
+        if value.shape != l.configuration.features:
+            raise ValueError(f"{name} has the shape {value.shape}, the features are {l.configuration.features}")
+
+
 def converted(l: Layer, x: Any) -> Any:
     """The input in floating-point numbers."""
     return x if l.configuration.input_dtype is None else x.astype(l.configuration_dtype())
@@ -226,6 +233,7 @@ HEALTHY: dict[str, Callable[..., Any]] = {
     each.__name__: each
     for each in (
         fitting,
+        handed,
         converted,
         rows,
         unrows,
@@ -270,6 +278,7 @@ def train(l: Layer, x: Any, upstream: Any) -> Any:
     if not l.trains():
         return infer(l, x, upstream)
     x = l.converted(l.fitting(x))
+    l.handed()
     l.kind, l.x, l.upstream = "train", x, upstream
     if x.size == 0:
         return l.given(l.empty())
@@ -288,6 +297,7 @@ def train(l: Layer, x: Any, upstream: Any) -> Any:
 
 def infer(l: Layer, x: Any, upstream: Any) -> Any:
     x = l.converted(l.fitting(x))
+    l.handed()
     l.kind, l.x, l.upstream = "infer", x, upstream
     with np.errstate(all="ignore"):
         flat = l.rows(x)
@@ -316,7 +326,8 @@ def transform(l: Layer, flat: Any, center: Any, spread: Any) -> Any:
         for name, value in gradients.items()
     }
     if l.kind == "train":
-        l.gradients = gradients
+        # A frozen step leaves none that a gradient step could take once the layer is free again.
+        l.gradients = {} if l.frozen else gradients
     return {**found, **owned(l, gradients)}
 
 
@@ -335,7 +346,7 @@ def unfreeze(l: Layer) -> None:
 
 def sgd(l: Layer, learning_rate: float) -> None:
     for name in ("gamma", "beta"):
-        if name in l.state and not l.frozen:
+        if name in l.state and f"grad_{name}" in l.gradients and not l.frozen:
             old = l.value(name)
             gradient = l.gradients[f"grad_{name}"].reshape(-1).astype(l.t)
             l.keep(name, l.descended(name, old, gradient, learning_rate))
