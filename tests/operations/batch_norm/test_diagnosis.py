@@ -156,7 +156,7 @@ def test_a_change_whose_bound_would_admit_the_right_numbers_too_is_not_named() -
         "input": {"kind": "constant", "value": 300.0},
         "upstream": {"kind": "literal", "values": [[0.0, 0.0]] * 3 + [[1.0, 0.0]] + [[0.0, 0.0]] * 4},
     }
-    initial = {"gamma": {"kind": "literal", "values": [3.0, 0.0]}}
+    initial: dict[str, Any] = {"gamma": {"kind": "literal", "values": [3.0, 0.0]}}
     initial |= {name: {"kind": "constant", "value": 0.0} for name in ("beta", "moving_mean", "moving_variance")}
     made = case(step, shape=[8, 2], dtype="float16", epsilon=0.001, decay=0.9, initial=initial)
     rounded_twice = np.array([[-11.86] * 3 + [82.9375] + [-11.86] * 4, [0] * 8], np.float16).T
