@@ -66,9 +66,7 @@ def cases(
     operation = OPERATIONS[picks.one(tuple(operations))]
     whole = operation.whole or (refusable and not operation.needs and picks.rarely(_WHOLE_ONE_IN))
     large = picks.rarely(32) and not whole
-    divides = not DIVIDING.isdisjoint(names(operation))
-    pool = LARGE if large else _DIVISIBLE if divides else SMALL
-    layout = picks.one(pool)
+    layout = picks.one(LARGE if large else _small(operation))
     raw: Raw = {
         "id": ID,
         "title": "A case that was drawn.",
@@ -94,6 +92,14 @@ def cases(
 
 
 _DIVISIBLE = tuple(layout for layout in SMALL if layout.divisible)
+#: Of no features there is no group.
+_GROUPED = tuple(layout for layout in _DIVISIBLE if layout.features)
+
+
+def _small(operation: Operation) -> Sequence[Layout]:
+    """Return the small layouts in which an operation can be asked."""
+    taken = names(operation)
+    return SMALL if DIVIDING.isdisjoint(taken) else _GROUPED if "groups" in taken else _DIVISIBLE
 
 
 def _configuration(picks: Picks, operation: Operation, layout: Layout, dtypes: Sequence[str]) -> Raw:

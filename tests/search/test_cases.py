@@ -59,7 +59,7 @@ def drawn(count: int, *operations: str, refusable: bool = False) -> list[Case]:
 
 
 def test_whole_numbers_and_inputs_that_do_not_fit_are_drawn() -> None:
-    found = drawn(600, refusable=True)
+    found = drawn(1500, refusable=True)
     assert {case.input_dtype for case in found} == {None, "bool", "int8", "uint8", "int32", "int64"}
     refused = {(case.op, unfit(step)) for case in found for step in case.performed if unfit(step)}
     assert {why for _, why in refused} == {"wrong size", "wrong rank"}
@@ -84,7 +84,7 @@ def test_tests_of_a_person_s_own_layer_draw_nothing_that_it_may_refuse() -> None
 
 
 def test_everything_that_a_case_can_say_is_drawn() -> None:
-    found = drawn(600)
+    found = drawn(1500)
     steps = Counter(step.step for case in found for step in case.performed)
     assert {case.op for case in found} == set(ALL)
     assert {case.dtype for case in found} == set(DTYPES)
@@ -107,3 +107,16 @@ def test_the_simplest_case_is_small() -> None:
     case = find(cases(), lambda case: "train" in [step.step for step in case.performed], settings=SHRINKING)
     assert [step.step for step in case.performed] == ["train"]
     assert numbers_in(case) == 2
+
+
+def test_groups_are_drawn_of_features_that_there_are() -> None:
+    features: set[int] = set()
+
+    @drawing
+    @given(cases(("group_norm",), DTYPES))
+    def draw(case: Case) -> None:
+        features.add(case.configuration.feature_count)
+
+    draw()
+    assert len(features) > 1
+    assert 0 not in features
