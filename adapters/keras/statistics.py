@@ -20,22 +20,23 @@ def call(configuration: Configuration) -> Call:
 
 
 def start(function: Any, configuration: Configuration, state: Quantities, mode: str, device: str) -> Any:
-    return SimpleNamespace(function=function, device=device)
+    shape = tuple(size if axis in configuration.feature_axes else 1 for axis, size in enumerate(configuration.shape))
+    return SimpleNamespace(forward=functools.partial(forward, function, shape), device=device)
 
 
 def state(live: Any) -> Quantities:
     return {}
 
 
-def forward(function: Any, x: Any) -> Any:
+def forward(function: Any, shape: tuple[int, ...], x: Any) -> Any:
     """The moments, and their sum where every value of the input has one: its gradient is asked for."""
     mean, variance = function(x)
-    output = keras.ops.broadcast_to(mean + variance, x.shape)
+    output = keras.ops.broadcast_to(keras.ops.reshape(mean + variance, shape), x.shape)
     return {"output": output, "batch_mean": mean, "batch_variance": variance}
 
 
-def forward_jax(function: Any, x: Any, learned: Any) -> Any:
-    quantities = forward(function, x)
+def forward_jax(forward: Any, x: Any, learned: Any) -> Any:
+    quantities = forward(x)
     return quantities.pop("output"), quantities
 
 
@@ -44,11 +45,11 @@ def train(live: Any, x: Any, upstream: Any) -> Quantities:
         x, upstream = tensor(x), tensor(upstream)
         if BACKEND == "jax":
             quantities, _, statistics = differentiate_jax(
-                functools.partial(forward_jax, live.function), x, upstream, ()
+                functools.partial(forward_jax, live.forward), x, upstream, ()
             )
             quantities = {**quantities, **statistics}
         else:
-            quantities = differentiate(functools.partial(forward, live.function), x, upstream, {})
+            quantities = differentiate(live.forward, x, upstream, {})
     return {name: array(value) for name, value in quantities.items() if name != "output"}
 
 

@@ -43,7 +43,8 @@ def call_fused(configuration: Configuration) -> Call:
 def start(
     moments: Callable[..., Any], function: Any, configuration: Configuration, state: Quantities, mode: str, device: str
 ) -> Any:
-    return SimpleNamespace(moments=functools.partial(moments, function, configuration.feature_count))
+    shape = [size if axis in configuration.feature_axes else 1 for axis, size in enumerate(configuration.shape)]
+    return SimpleNamespace(moments=functools.partial(moments, function, configuration.feature_count), shape=shape)
 
 
 def directly(function: Any, features: int, x: Any) -> Any:
@@ -70,7 +71,7 @@ def train(live: Any, x: Any, upstream: Any) -> Quantities:
     with tf.GradientTape() as tape:
         tape.watch(x)
         mean, variance = live.moments(x)
-        loss = tf.reduce_sum(pull * (mean + variance))
+        loss = tf.reduce_sum(pull * tf.reshape(mean + variance, live.shape))
     gradient = tape.gradient(loss, x, unconnected_gradients="zero")
     return arrays({"batch_mean": mean, "batch_variance": variance, "grad_input": gradient})
 

@@ -201,13 +201,17 @@ class StepEvidence:
         One whose bound is wide beside what it changes admits the right numbers as well, and explains nothing, but for those
         that are about rounding.
         """
-        about_rounding = hypothesis.variance == "one_pass" or hypothesis.representable or hypothesis is self.base
-        if about_rounding or worked.name != self.worked.name or name not in self.expected:
+        if self._is_about_rounding(hypothesis) or worked.name != self.worked.name or name not in self.expected:
             return True
         right = self.expected[name].value
         if not (np.isfinite(right).all() and np.isfinite(expected.value).all()):
             return not np.array_equal(expected.value, right, equal_nan=True)
         return bool(np.any(_WIDE * np.abs(expected.value - right) > expected.bound))
+
+    def _is_about_rounding(self, hypothesis: Hypothesis) -> bool:
+        """Return whether what a hypothesis changes is as small as roundings by its nature."""
+        rounds = bool(hypothesis.representable) or "rounded" in hypothesis.cause.id
+        return rounds or hypothesis.variance == "one_pass" or hypothesis is self.base
 
     def _is_as_narrow(self, hypothesis: Hypothesis, name: str, expected: Expected, score: float) -> bool:
         """Return whether narrower arithmetic explains a quantity as well as the hypothesis does.
@@ -215,7 +219,7 @@ class StepEvidence:
         So it is where the hypothesis changes no number by more than a few roundings to the narrower dtype, and leaves more than
         a quarter of what is wrong: then it fits because the bound is as wide as what it changes.
         """
-        if self.narrow is None or name not in self.narrowed or hypothesis is self.base or hypothesis.last:
+        if self.narrow is None or name not in self.narrowed or self._is_about_rounding(hypothesis):
             return False
         right = self.expected[name].value
         change = np.abs(expected.value - right)
