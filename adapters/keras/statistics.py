@@ -44,9 +44,7 @@ def train(live: Any, x: Any, upstream: Any) -> Quantities:
     with keras.device(live.device):
         x, upstream = tensor(x), tensor(upstream)
         if BACKEND == "jax":
-            quantities, _, statistics = differentiate_jax(
-                functools.partial(forward_jax, live.forward), x, upstream, ()
-            )
+            quantities, _, statistics = differentiate_jax(functools.partial(forward_jax, live.forward), x, upstream, ())
             quantities = {**quantities, **statistics}
         else:
             quantities = differentiate(live.forward, x, upstream, {})
