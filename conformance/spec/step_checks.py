@@ -101,9 +101,9 @@ def _shape_checks(case: Case, step: Train | Infer, error: Error, place: tuple[st
         if recipe is not None:
             yield from _recipe_checks(recipe, shape, axes, error, (*place, name))
     yield from _whole_checks(case, step, error, place)
-    reduced = tuple(shape[axis] for axis in case.configuration.reduction_axes)
     for name, recipe in step.arrays.items():
         if OPERATIONS[case.op].arrays[name] == "mask":
+            reduced = tuple(shape[axis] for axis in case.configuration.reduction_axes)
             yield from _mask_checks(step, recipe, reduced, error, (*place, name))
         else:
             yield from _recipe_checks(recipe, shape, axes, error, (*place, name))

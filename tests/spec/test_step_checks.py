@@ -76,6 +76,17 @@ def test_a_step_that_must_be_refused_is_loaded(tmp_path: Path) -> None:
     assert entry.case.step_axes(entry.case.performed[0]) == ()
 
 
+def test_a_wrong_rank_may_lack_axes_that_are_reduced_too(tmp_path: Path) -> None:
+    """Of a case of rank 4 whose features are second, rank 1 lacks two of the axes over which means are taken."""
+    text = "{step: train, input: {kind: normal, seed: 1}, shape: [2], refused: wrong rank}"
+    of_rank_4 = (
+        step(text).replace("shape: [2, 3]", "shape: [2, 3, 2, 2]").replace("feature_axes: [-1]", "feature_axes: [1]")
+    )
+    (entry,) = loaded(tmp_path, fam=of_rank_4 + FITTING).cases
+    assert len(entry.case.shape) == 4
+    assert unfit(entry.case.performed[0]) == "wrong rank"
+
+
 def test_what_must_be_refused_gives_no_gradient_step_its_gradients(tmp_path: Path) -> None:
     pull = "input: {kind: normal, seed: 1}, upstream: {kind: normal, seed: 2}"
     text = f"{HEAD}  steps:\n    - {{step: train, {pull}, shape: [2, 4], refused: wrong size}}\n"
