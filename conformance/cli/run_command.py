@@ -105,6 +105,12 @@ def run(
         profile=profile,
         pytest_arguments=tuple(context.args),
     )
+    if first_report is not None:
+        from conformance.files.whole import check_folder
+        from conformance.report.folder import check
+
+        check_folder(first_report)
+        check(first_report)
     environments = pairs("--environment", environment)
     if scheduler is None:
         if environments:

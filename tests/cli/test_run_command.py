@@ -171,3 +171,22 @@ def test_own_cases_leave_a_run_of_the_shipped_ones_alone(tmp_path: Path) -> None
     (tmp_path / "own.yaml").write_text(OWN)
     conformance("run", "own.yaml", *NUMPY, folder=tmp_path)
     assert [file.name for file in (tmp_path / ".conformance").glob("*.jsonl")] == ["narrowed.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("text.txt", "expected a folder"),
+        ("text.txt/x", "is no folder"),
+        ("full", "holds thesis.txt, which no report wrote"),
+    ],
+)
+def test_a_first_report_that_cannot_be_written_is_told_before_work_begins(folder: Path, place: str, why: str) -> None:
+    (folder / "text.txt").write_text("a text\n")
+    (folder / "full").mkdir()
+    (folder / "full" / "thesis.txt").write_text("a text\n")
+    ended = conformance("run", "own.yaml", *NUMPY, "--out", "run.jsonl", "--first-report", place, folder=folder)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert ended.stderr.startswith(f"error: {place}: ")
+    assert why in ended.stderr
+    assert not (folder / "run.jsonl").exists()
