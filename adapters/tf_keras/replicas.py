@@ -22,6 +22,7 @@ from conformance_adapters.tensorflow._replicas import (
 )
 from conformance_adapters.tf_keras._native import (
     FREEZING,
+    FROZEN,
     LAYER,
     VERSIONS,
     call_layer,
@@ -111,7 +112,7 @@ SYNCHRONIZED = replace(
     LAYER,
     name="tf_keras.layers.BatchNormalization+synchronized",
     op="synchronized_batch_norm",
-    profile=(),
+    profile=(FROZEN,),
     modes=("eager", "compiled"),
     devices=("cpu",),
     supports=supports,

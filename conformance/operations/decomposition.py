@@ -90,8 +90,8 @@ def made_of(observed: Array, expected: Expected, terms: Mapping[str, Array], wor
             return together
         off = np.abs(numbers.observed - numbers.right) / numbers.scale
         worst = np.nan_to_num(off, nan=0.0, posinf=0.0).reshape(shape).max(axis=0, initial=0.0)
-    feature = int(worst.argmax())
-    alone = _best(_constants_as_one(numbers.among(np.arange(off.size) % shape[1] == feature)))
+        feature = int(worst.argmax())
+        alone = _best(_constants_as_one(numbers.among(np.arange(off.size) % shape[1] == feature)))
     if alone is None:
         return together
     return replace(alone, feature=(feature, int((worst > 1).sum()), shape[1]))

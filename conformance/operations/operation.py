@@ -73,6 +73,8 @@ class Quantity:
     by: str = ""
     #: Whether a configuration has it.
     present: Callable[[Configuration], bool] = lambda _: True
+    #: Of what is kept and moved by batches: the decay by which it moves.
+    decay: Callable[[Configuration], float] = lambda configuration: configuration.decay
 
 
 Observer = Callable[[Sequence[Pass], Precision], dict[str, str]]

@@ -16,7 +16,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 #: Which power of the root (v + ε)^(-1/2) is subnormal.
 Power = Literal["root-cubed", "root-squared"]
 #: What may leave the range of a precision.
-Intermediate = Literal["square", "sum", "clipped", "moving", "root-cubed", "root-squared"]
+Intermediate = Literal["square", "sum", "one-pass-sum", "clipped", "moving", "root-cubed", "root-squared"]
 #: How a variance is computed; a later one has the wider bound.
 VarianceAlgorithm = Literal["two_pass", "welford", "one_pass"]
 

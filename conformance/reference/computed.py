@@ -97,26 +97,30 @@ def compute(request: Request, before: Mapping[str, Array], gradients: Mapping[st
         quantities = exactly(quantities, situation, trains)
     if not trains:
         return {**state, **quantities}
-    quantities = {**quantities, **_zero_by_zero(situation, quantities)}
+    quantities = {**quantities, **_divided_by_zero(situation, quantities)}
     return {**state, **quantities, **_weightless(situation, quantities)}
 
 
-def _zero_by_zero(situation: Situation, quantities: Mapping[str, Expected]) -> dict[str, Expected]:
-    """Return the results that 0/0 leaves open: of equal values without epsilon, any rounding decides (5.1)."""
+def _divided_by_zero(situation: Situation, quantities: Mapping[str, Expected]) -> dict[str, Expected]:
+    """Return the results that a division by 0 leaves open: of equal values without epsilon, any rounding decides (5.1).
+
+    It is 0/0 but where a mask leaves a value out that is none of the equal ones.
+    """
     if situation.configuration.epsilon or not situation.x.size:
         return {}
     given = [situation.x, *situation.state.values(), *([] if situation.upstream is None else [situation.upstream])]
     if not all(np.isfinite(array).all() for array in given):
         return {}
+    left_open = {name: ~np.isfinite(quantity.value) for name, quantity in quantities.items()}
     return {
         name: replace(
             quantity,
-            value=np.where(np.isnan(quantity.value), 0, quantity.value),
-            bound=np.where(np.isnan(quantity.value), np.inf, quantity.bound),
-            in_domain=quantity.in_domain & ~np.isnan(quantity.value),
+            value=np.where(left_open[name], 0, quantity.value),
+            bound=np.where(left_open[name], np.inf, quantity.bound),
+            in_domain=quantity.in_domain & ~left_open[name],
         )
         for name, quantity in quantities.items()
-        if np.isnan(quantity.value).any()
+        if left_open[name].any()
     }
 
 
@@ -125,15 +129,18 @@ def _weightless(situation: Situation, quantities: Mapping[str, Expected]) -> dic
 
     The term is left out; whoever computes 0 times it has a number that is not finite, which is excused.
     """
-    with np.errstate(all="ignore"):  # a decay of 1 leaves nothing to divide by where the average is debiased
-        weight = weights(situation.dialect, situation.configuration.decay, situation.trained)
-    if all(weight) or situation.dialect.update == "none":
+    if situation.dialect.update == "none":
         return {}
     operation = OPERATIONS[situation.configuration.op]
     batch = np.isfinite(situation.x).all(axis=0)
     opened = {}
     for name in (name for name, quantity in operation.quantities.items() if quantity.role == "state"):
         if name not in quantities or name not in situation.state:
+            continue
+        with np.errstate(all="ignore"):  # a decay of 1 leaves nothing to divide by where the average is debiased
+            decay = operation.quantities[name].decay(situation.configuration)
+            weight = weights(situation.dialect, decay, situation.trained)
+        if all(weight):
             continue
         finite = np.isfinite(situation.state[name]) if not weight[0] else batch
         if not finite.all():

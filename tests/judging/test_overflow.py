@@ -75,6 +75,24 @@ def test_a_sum_of_squares_is_told_from_a_square() -> None:
     assert overflow("the square of a deviation") not in output.causes
 
 
+def test_a_sum_of_squares_of_one_pass_is_named_where_that_of_the_deviations_stays_in_range() -> None:
+    """Of 0 and twice 2^63.9 the squares add up to 2^128.8, and those of the deviations to 2^127.2."""
+    step = {**TRAIN, "input": {"kind": "literal", "values": [[0.0], [2.0**63.9], [2.0**63.9]]}}
+    made = case(step, shape=[3, 1], initial={"beta": {"kind": "literal", "values": [0.75]}})
+    right = outcomes(ExactLayer(case=made))
+    assert judged(made, right).verdict is Verdict.CONFORMS
+    silent = altered(right, 1, "output", lambda output: np.full_like(output, 0.75))
+    assert quantity(judged(made, silent), "output").causes == (overflow("the sum of the squared values"),)
+
+
+def test_float64_that_overflows_as_float32_is_named() -> None:
+    made = sized(1e25, dtype="float64", initial={"beta": {"kind": "ramp", "start": 0.75}})
+    right = outcomes(ExactLayer(case=made))
+    beta = right[0].state["beta"]
+    output = quantity(judged(made, altered(right, 1, "output", lambda output: output * 0 + beta)), "output")
+    assert overflow("the sum of the squared deviations") in output.causes
+
+
 def test_an_input_gradient_without_the_cube_of_the_root_deviates_by_it() -> None:
     made = beside_ordinary(1e14)
     judgement = judged(made, naive(made))

@@ -210,9 +210,11 @@ def _finite_alone(situation: Situation) -> _OtherStatistics | None:
     return _plain(Statistics(count=len(situation.x), mean=mean, variance=squares.sum(axis=0) / count))
 
 
-def _halves_merged(situation: Situation) -> _OtherStatistics:
-    exact = reference.batch_statistics(situation.x)
+def _halves_merged(situation: Situation) -> _OtherStatistics | None:
     middle = len(situation.x) // 2
+    if middle < 2:  # halves of one value have no variance, and whatever loses it looks like this
+        return None
+    exact = reference.batch_statistics(situation.x)
     squares = [
         len(part) * reference.batch_statistics(part).variance for part in (situation.x[:middle], situation.x[middle:])
     ]

@@ -33,13 +33,16 @@ ROOT_RANGE = {
 _WORDS: Mapping[Intermediate, str] = {
     "square": "the square of a deviation",
     "sum": "the sum of the squared deviations",
+    "one-pass-sum": "the sum of the squared values",
     "clipped": "the batch variance, which is cut off,",
     "moving": "the moving variance",
     "root-cubed": "the cube of the root",
     "root-squared": "the square of the root",
 }
+#: Of a dtype, the arithmetic of less range that it may be computed in.
+_NARROWER = {"float16": "float16", "float64": "float32"}
 _POWERS: Mapping[Power, int] = {"root-cubed": 3, "root-squared": 2}
-_VARIANCES: tuple[Intermediate, ...] = ("sum", "square", "clipped")
+_VARIANCES: tuple[Intermediate, ...] = ("sum", "square", "one-pass-sum", "clipped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,7 +97,9 @@ def domains(reach: Reach, worked: Precision) -> dict[str, Array]:
     return {name: np.asarray(inside | ~finite) for name, inside in named.items()}
 
 
-def inverse(situation: Situation, deviation: Array, variance: Array, root: Array, of_batch: bool) -> Array:
+def inverse(
+    situation: Situation, deviation: Array, center: Array, variance: Array, root: Array, of_batch: bool
+) -> Array:
     """Return r = 1/root, where the variance is finite; 0 where a hypothesis has it out of range, and else NaN.
 
     `of_batch`: whether the variance is the batch's, whose squares were summed, or a moving one.
@@ -105,6 +110,8 @@ def inverse(situation: Situation, deviation: Array, variance: Array, root: Array
             beyond = np.isfinite(variance) & (np.square(deviation).max(axis=0, initial=0) > worked.largest)
         case Overflow(intermediate="sum", worked=worked) if of_batch:
             beyond = np.isfinite(variance) & (variance * len(deviation) > worked.largest)
+        case Overflow(intermediate="one-pass-sum", worked=worked) if of_batch:
+            beyond = np.isfinite(variance) & (np.square(deviation + center).sum(axis=0) > worked.largest)
         case Overflow(intermediate="moving", worked=worked) if not of_batch:
             beyond = variance > worked.largest
         case _:
@@ -139,11 +146,11 @@ def share(situation: Situation, variance: Array, inverse_root: Array) -> Array |
 
 
 def overflows(base: Hypothesis) -> Iterator[Hypothesis]:
-    """Yield what may silently have left the range of the precision, or of float16 where that may be computed in."""
+    """Yield what may silently have left the range of the precision, or of a narrower one that may be computed in."""
     configuration = base.configuration
-    right, own = working(configuration.dtype), precision(configuration.dtype)
+    right = working(configuration.dtype)
     # The range of bfloat16 is that of float32.
-    narrower = own if configuration.dtype == "float16" else None
+    narrower = precision(_NARROWER[configuration.dtype]) if configuration.dtype in _NARROWER else None
     for power in _POWERS:
         for flushed in (True, False):
             yield _overflow(base, power, right, None, flushed)
@@ -194,6 +201,9 @@ def _leaves(overflow: Overflow, situation: Situation) -> bool:
             return bool((squares > worked.largest).any())
         case "sum":
             return bool((variance * len(x) > worked.largest).any())
+        case "one-pass-sum":  # where that of the deviations leaves the range, this one says no more
+            beyond = np.square(x).sum(axis=0) > worked.largest
+            return bool((beyond & (variance * len(x) <= worked.largest)).any())
         case "clipped":
             return bool((variance > worked.largest).any())
         case power:

@@ -123,7 +123,7 @@ def normalize(
     beta = np.zeros_like(center) if beta is None else beta
     deviation = situation.x - center
     of_batch = coupling == 1
-    inverse_root = overflow.inverse(situation, deviation, variance, root(variance, situation), of_batch)
+    inverse_root = overflow.inverse(situation, deviation, center, variance, root(variance, situation), of_batch)
     normalized = deviation * inverse_root
     return Normalization(
         gamma=gamma,

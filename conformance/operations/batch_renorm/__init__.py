@@ -17,7 +17,7 @@ from conformance.operations.batch_norm import reference as plain
 from conformance.operations.batch_norm import tolerance as plain_tolerance
 from conformance.operations.batch_norm.tolerance import Algorithm
 from conformance.operations.batch_renorm import diagnosis, rational, reference, terms, tolerance
-from conformance.operations.batch_renorm.options import Options
+from conformance.operations.batch_renorm.options import Options, renorm_decay
 from conformance.operations.batch_renorm.reference import Training
 from conformance.operations.expected import Expected
 from conformance.operations.operation import Operation, Quantity
@@ -99,6 +99,7 @@ BATCH_RENORM = Operation(
     quantities={
         **{name: batch_norm.QUANTITIES[name] for name in ("gamma", "beta")},
         **dict.fromkeys(_AVERAGES, Quantity(role="state")),
+        **dict.fromkeys(("renorm_mean", "renorm_deviation"), Quantity(role="state", decay=renorm_decay)),
         **{
             name: quantity
             for name, quantity in batch_norm.QUANTITIES.items()

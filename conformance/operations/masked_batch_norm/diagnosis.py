@@ -38,10 +38,20 @@ _ADDED = (1e-7, 1e-5, 1e-3, 1.0)
 def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothesis]:
     """Yield the hypotheses, those about the mask first."""
     yield from about_the_mask(Hypothesis(configuration=configuration, dialect=dialect))
-    for hypothesis in unmasked.hypotheses(configuration, dialect):
-        # The others rewrite an expectation by the formulas without a mask.
-        if hypothesis.change_results is None:
-            yield hypothesis
+    yield from map(_where_everything_counts, unmasked.hypotheses(configuration, dialect))
+
+
+def _where_everything_counts(hypothesis: Hypothesis) -> Hypothesis:
+    """Return an unmasked hypothesis; one that rewrites results, by formulas without a mask, for steps that leave nothing out."""
+    change = hypothesis.change_results
+    if change is None:
+        return hypothesis
+
+    def change_results(situation: Situation, results: Results) -> Results:
+        return change(situation, results) if reference.counts(situation).all() else {}
+
+    # What a substitute is kept by, the input, says nothing of the mask.
+    return replace(hypothesis, change_results=change_results, substitute=None)
 
 
 def about_the_mask(base: Hypothesis) -> Iterator[Hypothesis]:

@@ -128,7 +128,8 @@ def _root(n: Numbers, situation: Situation, bound: StatisticsBound, u: float) ->
     epsilon = 0.0 if outside else situation.configuration.epsilon
     root = of_batch.root_bound(n.variance, epsilon, bound, u)
     further = 3 * outside + bool(situation.configuration.options.get("unit_offset"))
-    return np.asarray(root + further * u * (1 + root))
+    # One over an infinite root is 0 and takes no rounding: clause 29.7.
+    return np.where(np.isposinf(n.variance), 0.0, root + further * u * (1 + root))
 
 
 def _input(b: _Bounded, g: Gradients) -> Array:

@@ -1,6 +1,8 @@
-"""What is done with a batch of which nothing counts is named whatever the decay, exact in float32 or not."""
+"""What is done with a batch of which nothing counts, with an empty one, and with one of which everything counts is named."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of
 from tests.cells import case, cell
 from tests.told import diagnosed
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 NONE_COUNTS = {
     "step": "train",
@@ -33,6 +37,29 @@ def test_moving_values_that_a_batch_of_nothing_draws_towards_zero_are_named(deca
     assert [one.id for alternatives in judgement.diagnosis for one in alternatives.alternatives] == [
         "nothing-counts-zero-enters"
     ], diagnosed(judgement)
+
+
+def causes_of(step: dict[str, Any], shape: list[int], after: dict[str, Array], **quantities: Array) -> list[str]:
+    """Return what is named where one train step gives those quantities and leaves those moving values."""
+    made = case(step, op="masked_batch_norm", shape=shape, feature_axes=[1], decay=0.75)
+    before = inputs_of(made).initial
+    given = [
+        Produced(quantities={}, state=dict(before), seconds=0.0),
+        Produced(quantities=quantities, state={**before, **after}, seconds=0.0),
+    ]
+    judgement = judge(cell(made, op="masked_batch_norm"), given, References())
+    return [one.id for alternatives in judgement.diagnosis for one in alternatives.alternatives]
+
+
+@pytest.mark.parametrize("mask", [{}, {"mask": {"kind": "literal", "values": []}}], ids=["without", "with"])
+@pytest.mark.parametrize(("value", "cause"), [(0.75, "empty-batch-decays"), (np.nan, "empty-batch-averaged")])
+def test_what_an_empty_batch_does_is_named_with_a_mask_and_without(mask: Any, value: float, cause: str) -> None:
+    nothing = {"kind": "literal", "values": []}
+    step = {"step": "train", "input": nothing, "upstream": nothing, "shape": [0, 2], **mask}
+    gradients = {name: np.zeros(2, np.float32) for name in ("grad_gamma", "grad_beta")}
+    none = np.zeros((0, 2), np.float32)
+    after = {"moving_variance": np.full(2, value, np.float32), "moving_mean": np.full(2, 0 * value, np.float32)}
+    assert causes_of(step, [2, 2], after, output=none, grad_input=none, **gradients) == [cause]
 
 
 def test_a_gradient_summed_of_half_precision_terms_is_not_named_a_divisor_with_epsilon() -> None:

@@ -27,7 +27,7 @@ FILES: Mapping[str, tuple[str, ...]] = {
 }
 TELLING = ("rows/rank-2/float32", "signs", "epsilon/large", "three/float32")
 #: What is not written for the faults: their longest cases, and steps of another kind.
-LEFT = ("half-long", "long-rows", "half-range", "empty-batch", "non-finite", "overflow", "instance.moving")
+LEFT = ("half-long", "long-rows", "half-range", "empty-batch", "non-finite", "infinite", "overflow", "instance.moving")
 #: Kept from fault to fault, as in a run: the references of a case are the same for all.
 REFERENCES = References()
 PLANTED = [(op, fault) for op, faults in FAULTS.items() for fault in faults]
