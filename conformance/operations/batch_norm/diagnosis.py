@@ -15,6 +15,7 @@ import numpy as np
 from conformance.cause import UNSTABLE, Cause, because
 from conformance.dialect import Dialect
 from conformance.operations.batch_norm import reference
+from conformance.operations.batch_norm.clipped_statistics import clipped_statistics
 from conformance.operations.batch_norm.expectations import MOVING, changed_to
 from conformance.operations.batch_norm.folded import folded
 from conformance.operations.batch_norm.gradient_changes import gradients, transformed
@@ -47,6 +48,7 @@ def hypotheses(configuration: Configuration, dialect: Dialect) -> Iterator[Hypot
     yield from gradients(base)
     yield from parameters(base)
     yield from cut_off(base)
+    yield from clipped_statistics(base)
     yield from other_statistics(base)
     yield from misplaced(base)
     yield from _data(base)

@@ -162,3 +162,32 @@ def test_a_change_whose_bound_would_admit_the_right_numbers_too_is_not_named() -
     rounded_twice = np.array([[-11.86] * 3 + [82.9375] + [-11.86] * 4, [0] * 8], np.float16).T
     given = altered(outcomes(ExactLayer(case=made)), 1, "grad_input", lambda _: rounded_twice)
     assert "undecided whether arithmetic in float16" in diagnosed(judged(made, given))
+
+
+def test_statistics_that_are_cut_off_at_the_range_of_float16_are_named() -> None:
+    """Of 2^18 and 3·2^17 the mean is 327,680 and the variance 2^32; 65,536 takes the place of both, being 65,504 in bfloat16."""
+    values = np.array([[2.0**18]] * 4 + [[3 * 2.0**17]] * 4)
+    upstream = np.arange(8.0)[:, np.newaxis]
+    step = {**TRAIN, "input": {"kind": "literal", "values": values.tolist()}}
+    step["upstream"] = {"kind": "literal", "values": upstream.tolist()}
+    made = case(step, shape=[8, 1], dtype="bfloat16", parameter_dtype="float32", decay=0.5, epsilon=0.25)
+    given = outcomes(ExactLayer(case=made))
+    limit, deviation = 2.0**16, values - 2.0**16
+    root = np.sqrt(limit + 0.25)
+    wrong = {
+        "batch_mean": np.full(1, limit),
+        "batch_variance": np.full(1, limit),
+        "output": deviation / root,
+        # Nothing comes back through what is cut off.
+        "grad_input": upstream / root,
+        "grad_gamma": (upstream * deviation / root).sum(axis=0),
+    }
+    for name, value in wrong.items():
+        if name in given[1].quantities:
+            dtype = given[1].quantities[name].dtype
+            given = altered(given, 1, name, lambda _, value=value, dtype=dtype: value.astype(dtype))
+    moving = {"moving_mean": np.full(1, limit / 2), "moving_variance": np.full(1, limit / 2 + 0.5)}
+    for name, value in moving.items():
+        given = altered(given, 1, name, lambda _, value=value: value.astype(np.float32), kept=True)
+    text = diagnosed(judged(made, given))
+    assert text.startswith("mean and variance cut off at the range of float16"), text
