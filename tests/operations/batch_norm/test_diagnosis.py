@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from conformance.precision import rounded
 from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of
 from tests.cells import INFER, TRAIN, case, cell, declared
-from tests.exact_layer import ExactLayer, altered, outcomes
+from tests.exact_layer import Array, ExactLayer, altered, outcomes
 from tests.told import diagnosed
 
 EMPTY = {**TRAIN, "shape": [0, 3]}
@@ -184,10 +185,14 @@ def test_statistics_that_are_cut_off_at_the_range_of_float16_are_named() -> None
     }
     for name, value in wrong.items():
         if name in given[1].quantities:
-            dtype = given[1].quantities[name].dtype
-            given = altered(given, 1, name, lambda _, value=value, dtype=dtype: value.astype(dtype))
-    moving = {"moving_mean": np.full(1, limit / 2), "moving_variance": np.full(1, limit / 2 + 0.5)}
-    for name, value in moving.items():
-        given = altered(given, 1, name, lambda _, value=value: value.astype(np.float32), kept=True)
+            stored = value.astype(given[1].quantities[name].dtype)
+            given = altered(given, 1, name, functools.partial(_put, stored))
+    for name, number in {"moving_mean": limit / 2, "moving_variance": limit / 2 + 0.5}.items():
+        given = altered(given, 1, name, functools.partial(_put, np.full(1, number, np.float32)), kept=True)
     text = diagnosed(judged(made, given))
     assert text.startswith("mean and variance cut off at the range of float16"), text
+
+
+def _put(instead: Array, value: Array) -> Array:
+    del value
+    return instead
