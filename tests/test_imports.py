@@ -74,7 +74,7 @@ REPORT_OURS = {
 #: Of our own, what runs inside the frameworks' processes, where nothing but NumPy and ml_dtypes is certain.
 WORKER_OURS = {"conformance.precision", "conformance.protocol", "conformance.worker"}
 #: What times there, by pytest.
-TIMING = {"timing.py", "timed_pass.py"}
+TIMING = {"benchmark.py", "timed_pass.py"}
 #: How the folder of the adapters is called where it is loaded.
 ADAPTERS = "conformance_adapters"
 #: By library: what its adapters import, its own package among it.

@@ -7,9 +7,8 @@ Passed to pytest by `conformance run`, never loaded from an entry point. The loo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,112 +16,21 @@ import pytest
 
 from conformance.cause import text_of
 from conformance.errors import Place, StorageError
-from conformance.planning.costs import Costs, longest_first
+from conformance.planning.costs import longest_first
 from conformance.planning.plan import Cell
 from conformance.run.entries import Entry, Judging
-from conformance.run.live import Live
-from conformance.run.performers import Performer
+from conformance.run.items import PREPARED, CellItem, FailedItem, SpecFile
+from conformance.run.prepared import Prepared
 from conformance.run.second_try import settled
 from conformance.runfile.lines import recorded_catalogue, timeline_part
 from conformance.runfile.notes import describe, disturbed
-from conformance.runfile.structs import ListedDivergence, Record
+from conformance.runfile.structs import Record
 from conformance.runfile.terminal import plain
 from conformance.runfile.writing import RunWriter
 from conformance.spec.divergences import Known, Listed
 from conformance.verdict import Standing
 
 Status = Literal["passed", "failed", "skipped", "xfailed"]
-
-
-@dataclass(slots=True, kw_only=True)
-class Prepared:
-    """Everything a run needs, made before pytest starts."""
-
-    root: Path
-    cells: Mapping[Path, Mapping[str, Sequence[Cell]]]
-    divergences: Sequence[Listed]
-    #: Versions by worker name.
-    versions: Mapping[str, Mapping[str, str]]
-    #: Environments that were asked for and do not work: name -> why.
-    failures: Mapping[str, str]
-    performer: Performer
-    #: The library by worker name.
-    libraries: Mapping[str, str] = field(default_factory=dict)
-    #: What shows the progress in place of pytest's dots; None: they do.
-    live: Live | None = None
-    #: Opens the run file once the number of cells is known; told whether pytest deselected some.
-    open_run: Callable[[int, bool], RunWriter]
-    #: Cells already recorded, in a resumed run.
-    recorded: frozenset[str] = frozenset()
-    #: Whether one of those is an unexpected verdict.
-    failed: bool = False
-    #: The known divergences that those show.
-    shown: frozenset[ListedDivergence] = frozenset()
-    #: What cells are expected to cost.
-    costs: Costs = field(default_factory=Costs)
-    #: Cells that run before all others, and what is done once they have.
-    first: frozenset[str] = frozenset()
-    after_first: Callable[[], None] = lambda: None
-    #: The entries of the divergences whose witnesses are no cell of the whole matrix: each is one failing item.
-    unmatched: Sequence[Listed] = ()
-    #: In a run of everything, the entries that must list some cell.
-    matching: Sequence[Listed] = ()
-    #: The cells whose first try went otherwise than in a fresh process, a line each.
-    disturbed: list[str] = field(default_factory=list)
-    #: What went wrong with the run file, if anything: planned and recorded.
-    mismatch: tuple[int, int] | None = None
-    #: Why the run file could not be written to the end.
-    unwritten: StorageError | None = None
-
-
-class SpecFile(pytest.File):
-    """One file of cases."""
-
-    def collect(self) -> Iterator[pytest.Collector]:
-        cells = self.config.stash[_PREPARED].cells[self.path]
-        for case in cells:
-            yield CaseNode.from_parent(self, name=case)
-
-
-class CaseNode(pytest.Collector):
-    """One case; its items are the cells."""
-
-    def collect(self) -> Iterator[pytest.Item]:
-        parent = self.parent
-        assert isinstance(parent, SpecFile)
-        for cell in self.config.stash[_PREPARED].cells[parent.path][self.name]:
-            yield CellItem.from_parent(self, name=cell.column, cell=cell)
-
-
-class CellItem(pytest.Item):
-    """One cell."""
-
-    def __init__(self, *, cell: Cell, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.cell = cell
-
-    def runtest(self) -> None:  # pragma: no cover - the plugin's loop runs cells
-        raise AssertionError("cells run in the plugin's own loop")
-
-    def reportinfo(self) -> tuple[Path, int | None, str]:
-        return self.path, None, self.nodeid
-
-
-class FailedItem(pytest.Item):
-    """What fails before any cell runs: an environment that does not work, an entry that matches nothing."""
-
-    def __init__(self, *, message: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.message = message
-
-    def runtest(self) -> None:  # pragma: no cover - the plugin's loop reports it
-        raise AssertionError(self.message)
-
-    def reportinfo(self) -> tuple[Path, int | None, str]:
-        return self.path, None, self.nodeid
-
-
-_PREPARED: pytest.StashKey[Prepared] = pytest.StashKey()
 
 
 class Plugin:
@@ -137,7 +45,7 @@ class Plugin:
             self.prepared.live = None  # a person asked for a line each, for less, or for no run
         if getattr(config.option, "numprocesses", None):
             raise pytest.UsageError("cells run in parallel by --workers; pytest-xdist (-n) cannot drive them")
-        config.stash[_PREPARED] = self.prepared
+        config.stash[PREPARED] = self.prepared
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         return SpecFile.from_parent(parent, path=file_path) if file_path in self.prepared.cells else None

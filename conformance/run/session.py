@@ -28,7 +28,8 @@ from conformance.run.entries import site_of
 from conformance.run.first_report import FirstReport, smoke_cells
 from conformance.run.live import live_on_terminal
 from conformance.run.performers import Performer, Processes
-from conformance.run.plugin import Plugin, Prepared, arguments
+from conformance.run.plugin import Plugin, arguments
+from conformance.run.prepared import Prepared
 from conformance.run.programs import check_interpreters
 from conformance.run.resumption import resumed
 from conformance.run.run_options import FOLDER, RunOptions, check_out, out_path

@@ -6,6 +6,6 @@ from typing import Any
 
 
 def test_pass(benchmark: Any, timed_pass: Any, watch: Any) -> None:
-    """`timed_pass` and `watch` come from the plugin of `conformance.worker.timing`."""
+    """`timed_pass` and `watch` come from the plugin in `conformance.worker.benchmark`."""
     with watch:
         benchmark(timed_pass)

@@ -13,6 +13,7 @@ from conformance.cause import Cause, because
 from conformance.errors import Place, SpecErrors
 from conformance.judging.judgement import Judgement
 from conformance.run import plugin
+from conformance.run.items import FailedItem
 from conformance.run.plugin import status_of
 from conformance.runfile.lines import standing_of
 from conformance.runfile.structs import Record
@@ -326,7 +327,7 @@ def test_an_entry_that_lists_nothing_in_a_run_of_everything_fails_it(
     reported: list[tuple[str, str]] = []
     monkeypatch.setattr(plugin, "_report", lambda _, status, message, __: reported.append((status, message)))
     monkeypatch.setattr(plugin, "_obey", lambda _: None)
-    monkeypatch.setattr(plugin.FailedItem, "from_parent", lambda *_, **__: None)
+    monkeypatch.setattr(FailedItem, "from_parent", lambda *_, **__: None)
     prepared: Any = SimpleNamespace(matching=[listed(3), listed(9)], shown=[listed(line).divergence for line in shown])
     hooks = plugin.Plugin(prepared)
     hooks.deselected = deselected

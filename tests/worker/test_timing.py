@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("pytest_benchmark")
 
-from conformance.worker.timing import TimedPass
+from conformance.worker.timed import TimedPass
 
 MEBI = 2**20
 

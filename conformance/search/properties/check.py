@@ -6,45 +6,27 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
-from hypothesis import strategies as st
 
 from conformance.dialect import Dialect, apply, declared_at
 from conformance.operations import OPERATIONS
-from conformance.operations.layout import flattened, unflatten
+from conformance.operations.layout import flattened
 from conformance.outcome import Outcome, Produced
 from conformance.planning.plan import Cell
-from conformance.precision import dtype_name, rounded, storage_rounding, working
+from conformance.precision import dtype_name, storage_rounding, working
 from conformance.reference.inputs import inputs_of, situate
 from conformance.search.bench import Bench
-from conformance.search.picks import Picks
 from conformance.search.properties import PROPERTIES
-from conformance.search.properties.identity import Arm, Array, Ground, Property, Seen, Sides
-from conformance.search.shapes import Layout
-from conformance.search.values import TABLE
+from conformance.search.properties.drawing import Drawn, grounds
+from conformance.search.properties.identity import Array, Property, Seen, Sides
+from conformance.search.properties.written import case_of
 from conformance.spec.case import Case
 
 DTYPES = ("float32", "float64")
-#: As the recipe `dyadic` has them: their mean is 0 and their mean square 3.75, in whatever order they are summed.
-_DYADIC: Array = np.array([3, -3, *(2, -2) * 5, 1, -1, 0, 0], dtype=np.float64)
-#: Numbers that every dtype holds, so that a side may be computed from them.
-_EPSILONS, _DECAYS = (0.25, 2.0**-10, 2.0**-16), (0.75, 0.5, 0.875)
-_POWERS = (1, -1, 4, -6, 10)
-_LEVELS = ((0, 0.0), (0, 0.0), (0, 3.0), (0, 101.75), (-6, 300.0), (10, 0.0))
 #: Scores are climbed only as far as this.
 _HIGHEST = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """A layout, a dtype and the numbers for one example of a property."""
-
-    layout: Layout
-    dtype: str
-    ground: Ground
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,50 +49,6 @@ class Checked:
     def holds(self) -> bool:
         """Whether the identity holds."""
         return self.score <= 1
-
-
-@st.composite
-def grounds(draw: Any, dyadic: bool, dtypes: Sequence[str], layouts: Sequence[Layout]) -> Drawn:
-    """Draw the numbers of an example."""
-    picks = Picks(draw)
-    dtype, layout = picks.one(tuple(dtypes)), picks.one(tuple(layouts))
-    exponent, shift = picks.one(_LEVELS)
-    count, features = layout.rows, layout.features
-
-    def exact(values: Array) -> Array:
-        return rounded(values, dtype).astype(np.float64)
-
-    def drawn(rows: int) -> Array:
-        return TABLE[picks.bytes(rows * features)].reshape(rows, features)
-
-    def data() -> Array:
-        if dyadic:
-            numbers = np.resize(_DYADIC, (features, count)).T
-            orders = picks.bytes(count * features).reshape(count, features).argsort(axis=0, kind="stable")
-            levels = np.resize([picks.one((3.0, 0.0, -5.0)), picks.one((0.0, 64.0))], features)
-            return np.asarray(np.take_along_axis(numbers, orders, axis=0) + levels)
-        return exact(np.ldexp(drawn(count), exponent) + shift)
-
-    state = {
-        "gamma": exact(drawn(1)[0]),
-        "beta": exact(drawn(1)[0]),
-        "moving_mean": exact(drawn(1)[0]),
-        "moving_variance": np.abs(exact(drawn(1)[0])),
-    }
-    ground = Ground(
-        x=data(),
-        other=data(),
-        upstream=exact(drawn(count)),
-        pull=exact(drawn(count)),
-        state=state,
-        epsilon=picks.one(_EPSILONS),
-        decay=picks.one(_DECAYS),
-        power=picks.one(_POWERS),
-        order=picks.bytes(count).argsort(kind="stable"),
-        samples=layout.shape[0],
-        dtype=dtype,
-    )
-    return Drawn(layout=layout, dtype=dtype, ground=ground)
 
 
 def check(
@@ -178,7 +116,7 @@ class _Check:
 
     def _example(self, drawn: Drawn) -> None:
         arms = self.identity.arms(drawn.ground)
-        cases = tuple(_case(arm, drawn, self.operation, self.identity) for arm in arms)
+        cases = tuple(case_of(arm, drawn, self.operation, self.identity) for arm in arms)
         by_name: dict[str, list[tuple[Cell, Sequence[Outcome]]]] = {}
         for case in cases:
             for cell, outcomes in self.bench.performed(case):
@@ -268,40 +206,3 @@ def seen_in(cell: Cell, outcomes: Sequence[Outcome], dialect: Dialect) -> list[S
         if cell.implementation.keeps_state:
             state = {**state, **{name: outcome.state[name] for name in state if name in outcome.state}}
     return result
-
-
-def _case(arm: Arm, drawn: Drawn, operation: str, property_: Property) -> Case:
-    """Return an arm as a case."""
-    declared = OPERATIONS[operation]
-    samples = drawn.layout.shape[0] * len(arm.steps[0].x) // drawn.layout.rows
-    shape = (samples, *drawn.layout.shape[1:])
-    fields: dict[str, Any] = {
-        "id": f"properties.{property_.id}",
-        "title": property_.title,
-        "source": "A property: an identity between the results of related cases.",
-        "clauses": property_.clauses,
-        "op": operation,
-        "shape": shape,
-        "feature_axes": drawn.layout.feature_axes,
-        "dtype": drawn.dtype,
-        "options": dict(PROPERTIES[operation].options),
-        "decay": arm.decay,
-        "epsilon": arm.epsilon,
-        "initial": {
-            name: _literal(value.reshape(drawn.layout.sizes))
-            for name, value in arm.state.items()
-            if name in declared.initial
-        },
-    }
-    configuration = Case.model_validate({**fields, "steps": [{"step": "freeze"}]}).configuration
-    steps = []
-    for step in arm.steps:
-        raw: dict[str, Any] = {"step": step.kind, "input": _literal(unflatten(step.x, configuration, shape))}
-        if step.upstream is not None:
-            raw["upstream"] = _literal(unflatten(step.upstream, configuration, shape))
-        steps.append(raw)
-    return Case.model_validate({**fields, "steps": steps})
-
-
-def _literal(array: Array) -> dict[str, Any]:
-    return {"kind": "literal", "values": np.asarray(array, np.float64).tolist()}
