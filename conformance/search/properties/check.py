@@ -19,9 +19,9 @@ from conformance.precision import dtype_name, storage_rounding, working
 from conformance.reference.inputs import inputs_of, situate
 from conformance.search.bench import Bench
 from conformance.search.properties import PROPERTIES
+from conformance.search.properties.arm_cases import case_of
 from conformance.search.properties.drawing import Drawn, grounds
 from conformance.search.properties.identity import Array, Property, Seen, Sides
-from conformance.search.properties.written import case_of
 from conformance.spec.case import Case
 
 DTYPES = ("float32", "float64")
