@@ -49,7 +49,8 @@ def supports(configuration: Configuration) -> str | None:
 
 def call(configuration: Configuration) -> Call:
     """Two passes: what a transformation does shall not hide behind what one pass loses."""
-    return with_keywords(call_linen(configuration), axis=axis_within(configuration), use_fast_variance=False)
+    within = {"axis": axis_within(configuration)} if 0 in configuration.feature_axes else {}
+    return with_keywords(call_linen(configuration), **within, use_fast_variance=False)
 
 
 def start(
