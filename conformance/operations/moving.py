@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conformance.dialect import Dialect
-from conformance.precision import Precision
+from conformance.precision import Precision, rounded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: Of one number each, or of one for each feature.
@@ -88,8 +88,8 @@ def moved_bound(
     w, v = (np.asarray(number, dtype=np.float64) if several else float(number) for number in weight)
     kept, added = (np.abs(value).astype(np.float64, copy=False) for value in (old, batch))
     result = np.abs(moved(old, batch, weight)).astype(np.float64, copy=False)
-    if not several and not v:
-        return u * result * 0
+    if not several and not v:  # M stays, or what the precision holds of it
+        return np.abs(rounded(old, worked.name).astype(old.dtype) - old).astype(np.float64)
     # Gathered by what is multiplied.
     of_bound, of_added, of_kept = v + (4 * v + debiased) * u, (4 * v + w + debiased) * u, (5 * w + 4 * v + debiased) * u
     bound = of_bound * batch_bound + of_kept * kept + of_added * added + (1 + debiased) * u * result

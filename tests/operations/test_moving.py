@@ -79,6 +79,13 @@ def test_a_decay_of_one_allows_no_error() -> None:
     ).tolist() == [0]
 
 
+@pytest.mark.parametrize(("worked", "lost"), [("float64", 0.0), ("float32", abs(float(F(0.7)) - 0.7))])
+def test_with_a_decay_of_one_the_value_is_what_the_precision_holds_of_it(worked: str, lost: float) -> None:
+    old = np.array([0.7], np.longdouble)
+    bound = moved_bound(old, old, np.zeros(1), weights(Dialect(), 1.0, 3), precision(worked))
+    assert bound == pytest.approx(lost, rel=1e-6, abs=1e-16)
+
+
 def by_products(old: Any, batch: Any, decay: Any) -> Any:
     return decay * old + (1 - decay) * batch
 

@@ -187,7 +187,8 @@ def _rows(situation: Situation) -> Array:
 def _along_features(situation: Situation) -> _Sums | None:
     """Return a mask whose axes are the input's first ones, the last being the one that is missing.
 
-    Where the features are not last, it counts some of them at every position of the last axis.
+    Where the features are not last, it counts some of them at every position of the last axis, and of a feature of which it
+    counts nothing the statistics are 0.
     """
     axes, shape = situation.configuration.feature_axes, situation.shape
     reduced = _reduced(situation)
@@ -195,7 +196,7 @@ def _along_features(situation: Situation) -> _Sums | None:
         return None
     whole = np.broadcast_to(reference.counts(situation).reshape(reduced)[..., np.newaxis], shape)
     counted = np.moveaxis(whole, axes[0], -1).reshape(situation.x.shape)
-    return _Sums(counted=counted, divisor=counted.sum(axis=0).astype(situation.x.dtype))
+    return _Sums(counted=counted, divisor=np.maximum(counted.sum(axis=0), 1).astype(situation.x.dtype))
 
 
 def _divisor(base: Hypothesis) -> Iterator[Hypothesis]:

@@ -87,3 +87,22 @@ def test_a_gradient_summed_of_half_precision_terms_is_not_named_a_divisor_with_e
     assert [one.id for alternatives in judgement.diagnosis for one in alternatives.alternatives] == [
         "narrower-arithmetic"
     ], diagnosed(judgement)
+
+
+def test_a_mask_along_the_features_that_counts_nothing_of_one_is_named() -> None:
+    """(1, 2, 2) of (N, L, M) becomes (N, C, L, 1): all of the first feature, and none of the second, whose sums are 0."""
+    values = np.array([[[[1.0, 2.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 1.0]]]])
+    step = {
+        "step": "train",
+        "input": {"kind": "literal", "values": values.tolist()},
+        "mask": {"kind": "literal", "values": [[[1.0, 1.0], [0.0, 0.0]]]},
+    }
+    first = values[0, 0]
+    mean, variance = np.array([first.mean(), 0.0]), np.array([first.var(), 0.0])
+    by_feature = (1, 2, 1, 1)
+    output = (values - mean.reshape(by_feature)) / np.sqrt(variance.reshape(by_feature) + 1e-3)
+    after = {
+        "moving_mean": (0.25 * mean).astype(np.float32),
+        "moving_variance": (0.75 + 0.25 * variance).astype(np.float32),
+    }
+    assert "mask-along-features" in causes_of(step, [1, 2, 2, 2], after, output=output.astype(np.float32))
