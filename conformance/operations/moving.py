@@ -89,7 +89,7 @@ def moved_bound(
     kept, added = (np.abs(value).astype(np.float64, copy=False) for value in (old, batch))
     result = np.abs(moved(old, batch, weight)).astype(np.float64, copy=False)
     if not several and not v:  # M stays, or what the precision holds of it
-        return np.abs(rounded(old, worked.name).astype(old.dtype) - old).astype(np.float64)
+        return np.asarray(np.abs(rounded(old, worked.name).astype(old.dtype) - old), dtype=np.float64)
     # Gathered by what is multiplied.
     of_bound, of_added, of_kept = v + (4 * v + debiased) * u, (4 * v + w + debiased) * u, (5 * w + 4 * v + debiased) * u
     bound = of_bound * batch_bound + of_kept * kept + of_added * added + (1 + debiased) * u * result
