@@ -270,6 +270,14 @@ def first_joined(live: Any, moving: Any) -> Any:
     return [moving[0]] * len(moving)
 
 
+def nothing_averaged(live: Any, moving: Any) -> Any:
+    """The mean of a shard without values, 0/0, in its replica's moving values."""
+    return [
+        each if size else {name: np.full_like(value, np.nan) for name, value in each.items()}
+        for size, each in zip(live.sizes, moving, strict=True)
+    ]
+
+
 def added(live: Any, moving: Any) -> Any:
     return [{name: sum(each[name] for each in moving) for name in moving[0]}] * len(moving)
 
@@ -326,6 +334,7 @@ FAULTS = (
     Fault("first_joined", REPLICATED, "every replica takes the first one's moving values", {"joined": first_joined}),
     Fault("last_joined", REPLICATED, "every replica takes the last one's moving values", {"joined": last_joined}),
     Fault("first_saved", REPLICATED, "", {"saved": first_saved}),
+    Fault("nothing_averaged", REPLICATED, "an empty batch is averaged", {"joined": nothing_averaged}),
     Fault("added", CENTERING, "moving values added over the replicas", {"joined": added}),
     Fault("by_size", CENTERING, "moving values of the whole batch's statistics", {"joined": by_size}),
     Fault("apart", CENTERING, "replicas keep their moving values apart", {"joined": apart}),

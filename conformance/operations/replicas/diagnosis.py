@@ -67,9 +67,24 @@ def joining(configuration: Configuration, dialect: Dialect) -> Iterator[Hypothes
         "first-replica-alone-updated": _first_alone,
     }
     yield from (replace(base, cause=because(id_), change_results=change) for id_, change in changes.items())
+    empty = base.only | {"grad_gamma"}
+    yield replace(base, cause=because("empty-batch-averaged"), change_results=_nothing_averaged, only=empty)
     for id_, joined in (("reload-takes-first-replica", _first), ("reload-averages", _average)):
         change_state = functools.partial(_joined_on_reload, joined, len(shards.of(configuration)))
         yield replace(base, cause=because(id_), change_state=change_state)
+
+
+def _nothing_averaged(situation: Situation, results: Results) -> Results:
+    """Return NaN, 0/0, in the moving values of replicas without values, in all where their mean is kept, and in dγ."""
+    empty = {replica for replica, part in enumerate(shards.parts(situation)) if not part.x.size}
+    if not empty:
+        return {}
+    spread = situation.dialect.replica_moving == "mean"
+    spoiled = {named(name, replica) for name in MOVING for replica in empty}
+    names = (every_moving(situation.configuration) if spread else spoiled) | {"grad_gamma"}
+    return {
+        name: replace(results[name], value=np.full_like(results[name].value, np.nan)) for name in names & results.keys()
+    }
 
 
 def _first(values: Array) -> Array:

@@ -14,6 +14,7 @@ CASES = (
     "replicated.centering-images",
     "replicated.centering/two",
     "replicated.centering/unequal",
+    "replicated.empty-shard",
     "replicated.equal-shards/four/float32",
     "replicated.exact",
     "replicated.images/features-first",
