@@ -82,7 +82,7 @@ def no_state(scaler: Any) -> Quantities:
 
 
 def weigh(scaler: Any, x: Any, upstream: Any, weights: Any) -> Quantities:
-    scaler.partial_fit(x, sample_weight=weights[:, 0])
+    scaler.fit(x, sample_weight=weights[:, 0])
     return {"batch_mean": scaler.mean_, "batch_variance": scaler.var_}
 
 
