@@ -4,7 +4,8 @@ SUBJECT is `torch=PYTHON`, timed eager, or `jax=PYTHON`, timed jitted: an interp
 pytest-benchmark; or `numpy`, timed in the interpreter at hand. With `aa` both sides are the same: every alarm is
 false; with `slowed` the new side takes a tenth longer at every call: every cell that is not called slower is missed.
 Campaigns of screening and confirmation go on until so many comparisons are made; each finding is printed, then the
-rates. Nothing else may use the machine meanwhile: 400 comparisons take about half an hour.
+rates. Nothing else may use the machine meanwhile, or the core that it is pinned to: `taskset -c 1 python …` gives the library
+one thread, whose noise is less. 300 comparisons take about 40 minutes.
 """
 
 from __future__ import annotations
