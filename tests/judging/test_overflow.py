@@ -93,6 +93,15 @@ def test_float64_that_overflows_as_float32_is_named() -> None:
     assert overflow("the sum of the squared deviations") in output.causes
 
 
+def test_what_leaves_the_range_of_float64_is_not_named_float32() -> None:
+    made = sized(1e200, dtype="float64", initial={"beta": {"kind": "ramp", "start": 0.75}})
+    right = outcomes(ExactLayer(case=made))
+    beta = right[0].state["beta"]
+    output = quantity(judged(made, altered(right, 1, "output", lambda output: output * 0 + beta)), "output")
+    named = [dict(cause.parameters).get("dtype") for cause in output.causes if cause.id == "intermediate-overflow"]
+    assert set(named) == {"float64"}
+
+
 def test_an_input_gradient_without_the_cube_of_the_root_deviates_by_it() -> None:
     made = beside_ordinary(1e14)
     judgement = judged(made, naive(made))

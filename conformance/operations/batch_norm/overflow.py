@@ -181,9 +181,17 @@ def _overflow(
 
 
 def _leaving(overflow: Overflow, situation: Situation) -> Situation | None:
-    """Return the situation in which that intermediate leaves the range; None where it stays within."""
+    """Return the situation in which that intermediate leaves the range; None where it stays within.
+
+    And where it leaves the wider range that is called for as well: then nothing tells that it was the narrower.
+    """
     with np.errstate(all="ignore"):
-        return replace(situation, overflow=overflow) if _leaves(overflow, situation) else None
+        if not _leaves(overflow, situation):
+            return None
+        right = working(situation.configuration.dtype)
+        if overflow.arithmetic is not None and _leaves(replace(overflow, worked=right), situation):
+            return None
+        return replace(situation, overflow=overflow)
 
 
 def _leaves(overflow: Overflow, situation: Situation) -> bool:
