@@ -195,7 +195,7 @@ def docs(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the suite's own tests: the core alone, no framework, no long search; a module's tests stay in one process."""
-    parallel = ("-n", "auto", "--dist", "loadscope", "--no-loadscope-reorder")
+    parallel = ("-n", "auto", "--dist", "loadscope")
     _run(session, "pytest", "-m", "not frameworks and not browser and not search", *parallel, *session.posargs)
 
 

@@ -36,24 +36,25 @@ class Fault:
 
 
 def start(native: Any, configuration: Configuration, state: Quantities, mode: str, device: str, fault: Fault) -> Any:
-    kept = {name: value.copy() for name, value in state.items()}
+    kept = {name: value.reshape(-1).copy() for name, value in state.items()}
     wide = np.float64 if configuration.dtype == "float64" else np.float32
     return SimpleNamespace(native=native, configuration=configuration, state=kept, fault=fault, wide=wide)
 
 
 def state(l: Any) -> Quantities:
-    return {name: value.copy() for name, value in l.state.items()}
+    return {name: value.reshape(l.configuration.features).copy() for name, value in l.state.items()}
 
 
 def rows(l: Any, array: Any) -> Any:
-    (axis,) = l.configuration.feature_axes
-    return np.moveaxis(array, axis, -1).reshape(-1, l.configuration.feature_count).astype(l.wide)
+    axes = l.configuration.feature_axes
+    return np.moveaxis(array, axes, range(-len(axes), 0)).reshape(-1, l.configuration.feature_count).astype(l.wide)
 
 
 def unrows(l: Any, array: Any, like: Any) -> Any:
-    (axis,) = l.configuration.feature_axes
-    kept = [size for each, size in enumerate(like.shape) if each != axis]
-    return np.moveaxis(array.reshape(*kept, -1), -1, axis).astype(like.dtype)
+    axes = l.configuration.feature_axes
+    kept = [size for each, size in enumerate(like.shape) if each not in axes]
+    apart = array.reshape(*kept, *l.configuration.features)
+    return np.moveaxis(apart, range(-len(axes), 0), axes).astype(like.dtype)
 
 
 def train(l: Any, x: Any, upstream: Any, tangent: Any) -> Any:
@@ -101,7 +102,7 @@ def derived(l: Any, x: Any, upstream: Any, tangent: Any, mean: Any, spread: Any,
     dtype = l.state["moving_mean"].dtype
     return {
         **{name: unrows(l, value, x) for name, value in shaped.items()},
-        **{name: value.astype(dtype) for name, value in single.items()},
+        **{name: value.astype(dtype).reshape(l.configuration.features) for name, value in single.items()},
     }
 
 
