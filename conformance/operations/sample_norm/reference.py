@@ -86,7 +86,7 @@ def computed(kind: Kind, situation: Situation) -> Numbers:
     inverse_root = overflow.inverse(placed, deviation, center, variance, root, of_batch=True)
     if not kind.centred:
         # Clause 29.7: an infinity among the values, none of them NaN, divides the finite ones to 0.
-        inverse_root = np.where(np.isposinf(x * x).any(axis=0) & ~np.isnan(x).any(axis=0), 0, inverse_root)
+        inverse_root = np.where(np.isinf(x).any(axis=0) & ~np.isnan(x).any(axis=0), 0, inverse_root)
     share = overflow.share(placed, variance, inverse_root)
     if placed.epsilon == "outside":
         share = share * root / np.sqrt(variance)

@@ -10,12 +10,14 @@ import pytest
 
 from conformance.judging.judge import judge
 from conformance.judging.judgement import Judgement
+from conformance.operations.batch_norm.diagnosis import hypotheses
 from conformance.outcome import Produced
 from conformance.precision import rounded
 from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of
 from tests.cells import INFER, TRAIN, case, cell, declared
 from tests.exact_layer import Array, ExactLayer, altered, outcomes
+from tests.situations import situation
 from tests.told import diagnosed
 
 EMPTY = {**TRAIN, "shape": [0, 3]}
@@ -191,6 +193,19 @@ def test_statistics_that_are_cut_off_at_the_range_of_float16_are_named() -> None
         given = altered(given, 1, name, functools.partial(_put, np.full(1, number, np.float32)), kept=True)
     text = diagnosed(judged(made, given))
     assert text.startswith("mean and variance cut off at the range of float16"), text
+
+
+@pytest.mark.parametrize(("rows", "applies"), [(2, False), (3, False), (4, True)])
+def test_halves_are_merged_only_where_each_has_a_variance(rows: int, applies: bool) -> None:
+    """A half of one value has none, and whatever loses the variance would look like this."""
+    made = situation(np.arange(rows, dtype=np.float64)[:, np.newaxis])
+    (halves,) = (
+        hypothesis
+        for hypothesis in hypotheses(made.configuration, made.dialect)
+        if hypothesis.cause.id == "halves-merged-without-means"
+    )
+    assert halves.substitute is not None
+    assert (halves.substitute(made) is not None) is applies
 
 
 def _put(instead: Array, value: Array) -> Array:

@@ -106,3 +106,27 @@ def test_a_mask_along_the_features_that_counts_nothing_of_one_is_named() -> None
         "moving_variance": (0.75 + 0.25 * variance).astype(np.float32),
     }
     assert "mask-along-features" in causes_of(step, [1, 2, 2, 2], after, output=output.astype(np.float32))
+
+
+def test_without_epsilon_a_value_left_out_is_divided_by_a_rounding_or_by_zero() -> None:
+    """One value counts, so that σ² is 0; a sum divided by 1 + 1e-7 makes it 1e-14, and the other value is far but finite."""
+    step = {
+        "step": "train",
+        "input": {"kind": "literal", "values": [[1.0, 0.0], [0.0, 0.0]]},
+        "mask": {"kind": "literal", "values": [1.0, 0.0]},
+    }
+    made = case(step, op="masked_batch_norm", shape=[2, 2], feature_axes=[1], decay=0.75, epsilon=0.0)
+    before = inputs_of(made).initial
+    after = {
+        **before,
+        "moving_mean": np.array([0.25, 0.0], np.float32),
+        "moving_variance": np.full(2, 0.75, np.float32),
+    }
+    for value in (-8e6, -np.inf, np.nan):
+        output = np.array([[0.0, 0.0], [value, 0.0]], np.float32)
+        given = [
+            Produced(quantities={}, state=dict(before), seconds=0.0),
+            Produced(quantities={"output": output}, state=after, seconds=0.0),
+        ]
+        judgement = judge(cell(made, op="masked_batch_norm"), given, References())
+        assert judgement.diagnosis == (), (value, diagnosed(judgement))

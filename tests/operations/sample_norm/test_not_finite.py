@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from conformance.judging.judge import judge
+from conformance.operations.sample_norm.groups import Kind, rows
+from conformance.operations.sample_norm.reference import computed
 from conformance.outcome import Produced
 from conformance.reference.expected import References
 from conformance.reference.inputs import inputs_of
 from conformance.verdict import Verdict
 from tests.cells import case, cell
+from tests.situations import situation
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -54,6 +57,13 @@ def verdict_of(quantities: dict[str, Array], dtype: str) -> Verdict:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_rest_of_the_row_is_zero(dtype: str) -> None:
     assert verdict_of(right(), dtype) == Verdict.CONFORMS
+
+
+def test_squares_that_the_widest_float_does_not_hold_are_no_infinity_among_the_values() -> None:
+    """Where no float is wider than float64, 1e200 squared is infinite, and what it divides is unknown and not 0."""
+    made = situation([[1e200, 1.0]], op="rms_norm", wide=np.float64, state={"gamma": 1.0}, center=False)
+    with np.errstate(over="ignore"):
+        assert np.isnan(computed(Kind(members=rows, centred=False), made).normalized).all()
 
 
 WRONG: dict[str, tuple[str, Any, float]] = {
