@@ -1,11 +1,15 @@
 """Every timed row beside `timeit`, quiet and busy: `python benchmarks/timings.py [--python GROUP=PATH]... [OPTIONS]`.
 
 `conformance throughput` runs once on the machine as it is and once beside a process that spins on one core; then each row
-that has a number in either is timed again by `timeit`, in a fresh process of its own, with nothing of the suite's timing.
-Prints a line a row and what the two runs are to keep:
+that has a number in either is timed again by `timeit`, in fresh processes of its own, with nothing of the suite's timing.
+One call may take half as long again in one process as in the next, where most of it is the kernel handing out memory. So
+there are several, each after all other rows', and the independent figure is their median, told with the least and the
+most. Prints a line a row and what the two runs are to keep:
 
     quiet   every scored row within 15 % of the independent figure; at most 2 % of the rows invalid
     busy    no scored row off by more than 15 %; at least 80 % of the rows scored or honestly void
+
+A row whose own processes are further apart than that says nothing of the suite, and is counted apart.
 
 Other options go to `conformance throughput`: `--tier smoke`, `--implementation GLOB`, `--within 180`. Nothing else may use the
 machine meanwhile. `--from FOLDER` prints the table again of what an earlier call left in the folder `.conformance/timings`.
@@ -16,6 +20,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -39,24 +44,34 @@ from conformance.throughput.running import load_timed
 ROOT = Path(__file__).parents[1]
 OUT = Path(".conformance", "timings")
 NEAR = 0.15
+#: Processes in which each row is timed alone.
+PROCESSES = 5
 #: It ends with who started it.
 SPIN = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    pass"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One pass of one cell: the independent seconds of a call, and its lines in both runs."""
+    """One pass of one cell: the seconds of a call in each process of its own, and its lines in both runs."""
 
     name: str
-    alone: float | None
+    alone: tuple[float, ...]
     quiet: ThroughputLine | None
     busy: ThroughputLine | None
 
     def off(self, line: ThroughputLine | None) -> float | None:
         """Return by what part a line's seconds differ from the independent ones; None without both."""
-        if line is None or line.measurement is None or self.alone is None:
+        if line is None or line.measurement is None or not self.alone:
             return None
-        return line.measurement.seconds / self.alone - 1
+        return line.measurement.seconds / statistics.median(self.alone) - 1
+
+    @property
+    def steady(self) -> bool:
+        """Whether most of its own processes are as near to one another as the suite's number is to be to them."""
+        if not self.alone:
+            return False
+        middle = statistics.median(self.alone)
+        return 2 * sum(abs(seconds / middle - 1) <= NEAR / 2 for seconds in self.alone) > len(self.alone)
 
 
 def main(words: Sequence[str]) -> None:
@@ -72,13 +87,16 @@ def main(words: Sequence[str]) -> None:
     with spinning():
         timed("busy", words)
     pythons = dict(words[place + 1].split("=", 1) for place, word in enumerate(words) if word == "--python")
-    figures = {}
-    for run in (read(OUT / "quiet.jsonl"), read(OUT / "busy.jsonl")):
-        for line in run.throughput:
-            if line.measurement is not None and line.timed not in figures:
-                figures[line.timed] = independent(run, line, pythons)
-                print(f"  {line.timed}: {figures[line.timed]}", flush=True)
-    (OUT / "alone.json").write_text(json.dumps(figures), encoding="utf-8")
+    runs = (read(OUT / "quiet.jsonl"), read(OUT / "busy.jsonl"))
+    measured = {line.timed: (run, line) for run in runs for line in run.throughput if line.measurement is not None}
+    alone: dict[str, list[float]] = {name: [] for name in measured}
+    for number in range(PROCESSES):
+        print(f"alone: {number + 1} of {PROCESSES} processes a row", flush=True)
+        for name, (run, line) in measured.items():
+            seconds = independent(run, line, pythons)
+            if seconds is not None:
+                alone[name].append(seconds)
+    (OUT / "alone.json").write_text(json.dumps(alone), encoding="utf-8")
     print_table(rows_of(OUT))
 
 
@@ -105,7 +123,7 @@ def timed_cases() -> Mapping[str, Case]:
 
 
 def independent(run: Run, line: ThroughputLine, pythons: Mapping[str, str]) -> float | None:
-    """Return the median seconds of a call by `timeit` in a fresh process; None where it failed."""
+    """Return the median seconds of a call by `timeit` in one fresh process; None where it failed."""
     (environment,) = [environment for environment in run.environments if environment.id == line.environment]
     case = timed_cases()[line.case]
     configuration: Configuration = case.configuration
@@ -139,24 +157,23 @@ def rows_of(folder: Path) -> list[Row]:
     """Return the rows of what was measured into the folder."""
     runs = [read(folder / f"{name}.jsonl") for name in ("quiet", "busy")]
     quiet, busy = ({line.timed: line for line in run.throughput if line.pass_} for run in runs)
-    alone: Mapping[str, float | None] = json.loads((folder / "alone.json").read_text(encoding="utf-8"))
+    alone: Mapping[str, list[float]] = json.loads((folder / "alone.json").read_text(encoding="utf-8"))
     names = dict.fromkeys([*quiet, *busy])
-    return [Row(name=name, alone=alone.get(name), quiet=quiet.get(name), busy=busy.get(name)) for name in names]
+    return [
+        Row(name=name, alone=tuple(alone.get(name, ())), quiet=quiet.get(name), busy=busy.get(name)) for name in names
+    ]
 
 
 def print_table(rows: Sequence[Row]) -> None:
     """Print a line a row, and the bars."""
-    print(f"{'timeit':>9} {'quiet':>24} {'busy':>24}  row")
+    print(f"{'timeit':>24} {'quiet':>24} {'busy':>24}  row")
     for row in rows:
-        alone = "" if row.alone is None else f"{1000 * row.alone:.3g} ms"
-        print(f"{alone:>9} {told(row, row.quiet):>24} {told(row, row.busy):>24}  {row.name}")
+        print(f"{alone(row):>24} {told(row, row.quiet):>24} {told(row, row.busy):>24}  {row.name}")
     quiet = [row for row in rows if row.quiet is not None]
     busy = [row for row in rows if row.busy is not None]
-    off = [row.off(row.quiet) for row in quiet if scored(row.quiet)]
-    print(f"quiet: {near(off)} of {len(off)} scored rows within {NEAR:.0%} of the independent figure")
+    print(f"quiet: {near(quiet, 'quiet')}")
     print(f"quiet: {share(quiet, 'quiet', ('invalid',))} of the rows invalid (at most 2 %)")
-    off = [row.off(row.busy) for row in busy if scored(row.busy)]
-    print(f"busy: {near(off)} of {len(off)} scored rows within {NEAR:.0%} of the independent figure")
+    print(f"busy: {near(busy, 'busy')}")
     print(
         f"busy: {share(busy, 'busy', ('scored', 'launch_bound', 'cached', 'voided'))} scored or honestly void (at least 80 %)"
     )
@@ -172,9 +189,24 @@ def scored(line: ThroughputLine | None) -> bool:
     return line is not None and line.standing == "scored"
 
 
-def near(off: Sequence[float | None]) -> int:
-    """Return how many differ by no more than is allowed."""
-    return sum(part is not None and abs(part) <= NEAR for part in off)
+def near(rows: Sequence[Row], which: str) -> str:
+    """Return how many scored rows differ by no more than is allowed, and how many have no figure as certain as that."""
+    judged = [row for row in rows if scored(getattr(row, which)) and row.steady]
+    unsteady = sum(scored(getattr(row, which)) and not row.steady for row in rows)
+    off = [row.off(getattr(row, which)) for row in judged]
+    count = sum(part is not None and abs(part) <= NEAR for part in off)
+    return (
+        f"{count} of {len(judged)} scored rows within {NEAR:.0%} of the independent figure; of {unsteady} more the "
+        f"processes of their own differ by more than {NEAR / 2:.1%} from their median"
+    )
+
+
+def alone(row: Row) -> str:
+    """Return the median of a row's own processes, with the least and the most, in milliseconds."""
+    if not row.alone:
+        return ""
+    low, middle, high = (1000 * seconds for seconds in (min(row.alone), statistics.median(row.alone), max(row.alone)))
+    return f"{middle:.3g} ms ({low:.3g} to {high:.3g})"
 
 
 def share(rows: Sequence[Row], which: str, standings: Sequence[str]) -> str:

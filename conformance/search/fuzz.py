@@ -110,8 +110,8 @@ class Here:
         # What starting the processes takes is not searched: a short search would end before its first case.
         end = None if effort.seconds is None else time.monotonic() + effort.seconds
         for position, ground in enumerate(grounds):
-            left = None if end is None else max(0.0, end - time.monotonic()) / (len(grounds) - position)
-            yield self._searched(ground, replace(effort, seconds=left), divergences)
+            left = None if end is None else end - time.monotonic()
+            yield self._searched(ground, share_of(effort, left, len(grounds) - position), divergences)
 
     def _searched(self, ground: Ground, effort: Effort, divergences: Sequence[Listed]) -> Searched:
         out, result = self._options.out, begun(ground)
@@ -129,6 +129,18 @@ class Here:
         result.seconds, result.drawn = hunt.searching, hunt.drawn
         print(told(result))
         return result
+
+
+def share_of(effort: Effort, left: float | None, processes: int) -> Effort:
+    """Return the effort for the next of so many processes, which divide the seconds that are left; None for no limit.
+
+    A find may be made smaller after its process's time is over. It then has half that time at most, so that many finds in
+    the first processes leave some for the last.
+    """
+    if left is None:
+        return effort
+    seconds = max(0.0, left) / processes
+    return replace(effort, seconds=seconds, shrinking=min(effort.shrinking, seconds / 2))
 
 
 def offers_among(answers: Iterator[Offer | WorkerError], wanted: Sequence[WorkerKey]) -> list[Offer]:

@@ -25,7 +25,10 @@ _UNSAFE = re.compile(r"[^a-z0-9]+")
 def family_of(suspicion: Suspicion) -> str:
     """Return the family that a find is the one case of: `found-` with the implementation and the cause."""
     against = ["against", suspicion.against] if suspicion.against else []
-    words = [suspicion.implementation, *against, suspicion.cause, *suspicion.parameters]
+    return _family(suspicion.implementation, *against, suspicion.cause, *suspicion.parameters)
+
+
+def _family(*words: str) -> str:
     return f"found-{_UNSAFE.sub('-', '-'.join(words).lower()).strip('-')}"[:100].rstrip("-")
 
 
@@ -99,10 +102,13 @@ def reported(find: Find, bench: Performs) -> Reported:
 
 def still_found(case: Case, bench: Performs) -> Iterator[Suspicion]:
     """Yield what an earlier search found, of which this is the case, and what is still so here."""
-    for trial in bench.trials(case) if case.op in bench.operations else ():
-        for suspicion in trial.suspicions:
-            if case.family == family_of(suspicion):
-                yield suspicion
+    if case.op not in bench.operations:
+        return
+    for name in bench.implementations:
+        if not case.family.startswith(_family(name)):
+            continue  # performing it again tells nothing
+        for trial in bench.trials(case, name):
+            yield from (suspicion for suspicion in trial.suspicions if case.family == family_of(suspicion))
 
 
 def write_find(folder: Path, find: Reported) -> tuple[Path, tuple[str, ...]]:

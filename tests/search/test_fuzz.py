@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from conformance.search.fuzz import share_of
+from conformance.search.hunt import Effort
 from conformance.spec.locations import root
 from tests.command_line import inside
 
@@ -118,3 +120,22 @@ def test_against_what_is_not_there_is_one_line_with_the_nearest_name(tmp_path: P
     (line,) = ended.stderr.splitlines()
     assert line.startswith("error: --against numpy.BatchNor: expected the name of one implementation")
     assert line.endswith("the nearest name is numpy.BatchNorm")
+
+
+def test_processes_with_many_finds_leave_time_for_the_last() -> None:
+    whole, left, shares = Effort(seconds=1_800.0, shrinking=60.0), 1_800.0, []
+    for processes in range(60, 0, -1):
+        share = share_of(whole, left, processes)
+        assert share.seconds is not None
+        shares.append(share.seconds)
+        left -= share.seconds + share.shrinking  # a find just before its time was over
+    assert min(shares) > 0.05 * max(shares)
+
+
+def test_a_long_search_makes_finds_smaller_for_as_long_as_was_asked() -> None:
+    assert share_of(Effort(seconds=1_800.0, shrinking=60.0), 1_800.0, 2).shrinking == 60.0
+
+
+def test_without_a_limit_of_time_a_process_has_the_whole_effort() -> None:
+    effort = Effort(examples=100, shrinking=60.0)
+    assert share_of(effort, None, 7) == effort

@@ -11,10 +11,12 @@ from conformance.errors import Place
 from conformance.search.bench import Bench
 from conformance.search.cases import numbers_in
 from conformance.search.exercised import Exercised
-from conformance.search.finding import Suspicion, anywhere
+from conformance.search.finding import Shows, Suspicion, anywhere
 from conformance.search.hunt import Effort, Find, Hunt
-from conformance.search.written import family_of, reported, write_find
-from conformance.spec.divergences import Divergence, Listed
+from conformance.search.written import family_of, reported, still_found, write_find
+from conformance.spec.case import Case
+from conformance.spec.causes import catalogue
+from conformance.spec.divergences import Divergence, Listed, load_divergences
 from conformance.spec.loader import load_clauses, load_file
 from conformance.spec.locations import root, spec_folder
 from tests.search.benches import PLANTED, bench
@@ -60,6 +62,21 @@ def test_a_find_written_down_shows_the_same_again(found: Find, planted: Bench, t
     assert "is not one at the top level of its files" in unwritten.why
     (again,) = planted.trials(located.case)
     assert found.suspicion in again.suspicions
+
+
+def test_an_earlier_find_is_performed_by_its_own_implementation_alone(found: Find, planted: Bench) -> None:
+    case = reported(found, planted).case
+    assert list(still_found(case, planted)) == [found.suspicion]
+    assert list(still_found(case, Other())) == []
+
+
+class Other:
+    """A bench of an implementation that found nothing."""
+
+    operations, dtypes, implementations = ("batch_norm",), ("float32",), ("planted.healthy",)
+
+    def trials(self, case: Case, only: str | None = None) -> list[Shows]:
+        raise AssertionError(f"{case.id} performed by {only}")
 
 
 def test_what_was_found_is_not_found_again(planted: Bench, found: Find) -> None:
@@ -135,8 +152,10 @@ def test_a_fault_in_what_may_be_refused_is_found(fault: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("examples", [200, pytest.param(8_000, marks=pytest.mark.search)])
 def test_nothing_is_found_in_what_is_healthy(examples: int, tmp_path: Path) -> None:
-    """Whole numbers and inputs that do not fit included."""
-    with bench(tmp_path, f"{root() / 'adapters' / 'numpy' / 'batch_norm.py'}:ADAPTER") as made:
+    """Whole numbers and inputs that do not fit included; what is listed, the overflow of squares, is none."""
+    listed = load_divergences(spec_folder() / "divergences.yaml", [], catalogue())
+    adapter = f"{root() / 'adapters' / 'numpy' / 'batch_norm.py'}:ADAPTER"
+    with bench(tmp_path, adapter, divergences=listed) as made:
         exercised = Exercised()
         found = list(Hunt(bench=made, effort=Effort(examples=examples, seed=7), exercised=exercised).finds())
     assert [str(find.suspicion) for find in found] == []
