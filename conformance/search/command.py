@@ -141,8 +141,8 @@ def properties(
     from conformance.run.run_options import FOLDER
 
     try:
-        from conformance.search.properties.recorded import PropertyOptions
-        from conformance.search.properties.recorded import properties as checked
+        from conformance.search.properties.processes import PropertyOptions
+        from conformance.search.properties.processes import properties as checked
     except ModuleNotFoundError as error:
         raise _without_hypothesis(error) from error
 
