@@ -74,7 +74,7 @@ class Situation:
     #: How epsilon enters the root: v + ε inside it, √v + ε outside, or as the least that v may be.
     epsilon: Literal["inside", "outside", "floor"] = "inside"
     #: What is taken for out of range, under a hypothesis; None: nothing ever is.
-    overflow: Overflow | None = None
+    overflows: tuple[Overflow, ...] = ()
     #: Whether the bounds of narrower classes are asked for too.
     graded: bool = False
     #: Under a hypothesis, the only quantities to compute; empty: all. A pass computes all of them even so where its

@@ -203,8 +203,7 @@ class References:
         """
         hypothesis, operation, worked = request.hypothesis, OPERATIONS[request.configuration.op], request.worked
         assert hypothesis is not None
-        if situation.overflow is not None and situation.overflow.arithmetic is not None:
-            worked = situation.overflow.arithmetic
+        worked = next((one.arithmetic for one in situation.overflows if one.arithmetic is not None), worked)
         trains = {"": trains, "train": True, "infer": False}[hypothesis.performed]
         perform = operation.train if trains else operation.infer
         if hypothesis.change_results is None or not kept.kept:
@@ -308,7 +307,7 @@ def _is_same(right: Request, supposed: Request, situation: Situation, changed: S
 
 def _same_numbers(one: Situation, other: Situation) -> bool:
     """Return whether two situations are the same but for the objects that hold their numbers; a NaN is like no other."""
-    simple = ("configuration", "dialect", "trained", "empties", "variance", "epsilon", "overflow", "graded", "shape")
+    simple = ("configuration", "dialect", "trained", "empties", "variance", "epsilon", "overflows", "graded", "shape")
     return (
         all(getattr(one, name) == getattr(other, name) for name in simple)
         and one.earlier is other.earlier

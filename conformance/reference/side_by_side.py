@@ -92,7 +92,7 @@ def columns(
             if situation is None:
                 result[hypothesis] = None
             # What is taken for out of range may be so in one feature alone, and is computed in an arithmetic of its own.
-            elif situation.overflow is None:
+            elif not situation.overflows:
                 started[hypothesis] = situation
     result |= _performed(started, name, feature, operation, request)
     return result | _substituted(substituted, name, feature, start, right)

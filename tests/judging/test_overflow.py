@@ -30,9 +30,10 @@ def sized(std: float, **fields: Any) -> Case:
     return case({**TRAIN, "input": {"kind": "normal", "seed": 11, "std": std}}, **fields)
 
 
-def beside_ordinary(std: float, **fields: Any) -> Case:
-    """One train step in which the first feature alone is of that size."""
-    values = np.random.default_rng(4).standard_normal((8, 3)).astype(np.float32) * np.array([std, 1, 1], np.float32)
+def beside_ordinary(*stds: float, **fields: Any) -> Case:
+    """One train step in which the first features alone are of those sizes."""
+    sizes = np.array([*stds, *[1] * (3 - len(stds))], np.float32)
+    values = np.random.default_rng(4).standard_normal((8, 3)).astype(np.float32) * sizes
     step = {"step": "train", "input": {"kind": "literal", "values": values.tolist()}, "upstream": UPSTREAM}
     return case(step, **fields)
 
@@ -108,6 +109,19 @@ def test_an_input_gradient_without_the_cube_of_the_root_deviates_by_it() -> None
     assert quantity(judgement, "grad_input").verdict is Verdict.DEVIATES
     assert quantity(judgement, "grad_input").causes == (overflow("the cube of the root"),)
     assert quantity(judgement, "output").verdict is Verdict.CONFORMS
+
+
+def test_two_intermediates_that_leave_the_range_in_two_features_are_both_named() -> None:
+    """The squares of the first feature are infinite, and the cube of the second's root is 0."""
+    made = beside_ordinary(1e20, 1e14)
+    judgement = judged(made, naive(made))
+    gradient = quantity(judgement, "grad_input")
+    assert overflow("the cube of the root") in gradient.causes
+    assert gradient.also[0] in quantity(judgement, "output").causes
+    assert quantity(judgement, "output").causes == (
+        overflow("the sum of the squared deviations"),
+        overflow("the square of a deviation"),
+    )
 
 
 def test_a_cube_that_underflows_gradually_deviates_by_it() -> None:

@@ -105,27 +105,32 @@ def inverse(
     `of_batch`: whether the variance is the batch's, whose squares were summed, or a moving one.
     """
     result = np.where(np.isposinf(variance), np.nan, 1 / root)
-    match situation.overflow:
+    for overflow in situation.overflows:
+        result = np.where(_beyond(overflow, deviation, center, variance, of_batch), 0.0, result)
+    return result
+
+
+def _beyond(overflow: Overflow, deviation: Array, center: Array, variance: Array, of_batch: bool) -> Array | bool:
+    """Return in which features the variance is infinite under that hypothesis, and finite else."""
+    match overflow:
         case Overflow(intermediate="square", worked=worked) if of_batch:
-            beyond = np.isfinite(variance) & (np.square(deviation).max(axis=0, initial=0) > worked.largest)
+            return np.asarray(np.isfinite(variance) & (np.square(deviation).max(axis=0, initial=0) > worked.largest))
         case Overflow(intermediate="sum", worked=worked) if of_batch:
-            beyond = np.isfinite(variance) & (variance * len(deviation) > worked.largest)
+            return np.asarray(np.isfinite(variance) & (variance * len(deviation) > worked.largest))
         case Overflow(intermediate="one-pass-sum", worked=worked) if of_batch:
-            beyond = np.isfinite(variance) & (np.square(deviation + center).sum(axis=0) > worked.largest)
+            return np.asarray(np.isfinite(variance) & (np.square(deviation + center).sum(axis=0) > worked.largest))
         case Overflow(intermediate="moving", worked=worked) if not of_batch:
-            beyond = variance > worked.largest
+            return np.asarray(variance > worked.largest)
         case _:
-            return result
-    return np.where(beyond, 0.0, result)
+            return False
 
 
 def clipped(situation: Situation, variance: Array) -> Array:
     """Return the batch variance, under that hypothesis at most the largest number of the precision."""
-    match situation.overflow:
-        case Overflow(intermediate="clipped", worked=worked):
-            return np.asarray(np.minimum(variance, worked.largest))
-        case _:
-            return variance
+    for overflow in situation.overflows:
+        if overflow.intermediate == "clipped":
+            variance = np.minimum(variance, overflow.worked.largest)
+    return variance
 
 
 def share(situation: Situation, variance: Array, inverse_root: Array) -> Array | float:
@@ -133,7 +138,14 @@ def share(situation: Situation, variance: Array, inverse_root: Array) -> Array |
 
     It is what rounding to the range of the precision leaves of r² or r³; nothing goes through a variance that is cut off.
     """
-    match situation.overflow:
+    result: Array | float = 1.0
+    for overflow in situation.overflows:
+        result = result * _share(overflow, variance, inverse_root)
+    return result
+
+
+def _share(overflow: Overflow, variance: Array, inverse_root: Array) -> Array | float:
+    match overflow:
         case Overflow(intermediate="clipped", worked=worked):
             return np.where(variance < worked.largest, 1.0, 0.0)
         case Overflow(intermediate="root-squared" | "root-cubed" as power, worked=worked, flushed=flushed):
@@ -191,7 +203,7 @@ def _leaving(overflow: Overflow, situation: Situation) -> Situation | None:
         right = working(situation.configuration.dtype)
         if overflow.arithmetic is not None and _leaves(replace(overflow, worked=right), situation):
             return None
-        return replace(situation, overflow=overflow)
+        return replace(situation, overflows=(*situation.overflows, overflow))
 
 
 def _leaves(overflow: Overflow, situation: Situation) -> bool:

@@ -212,7 +212,7 @@ def moving_values(situation: Situation, statistics: Statistics) -> tuple[Array, 
 def moving(situation: Situation) -> tuple[Statistics, tuple[Array, Array]]:
     """Return the batch's statistics and the moving values after one train step."""
     statistics = batch_statistics(situation.x)
-    if situation.overflow is not None:
+    if situation.overflows:
         statistics = replace(statistics, variance=overflow.clipped(situation, statistics.variance))
     return statistics, moving_values(situation, statistics)
 

@@ -73,7 +73,7 @@ def _by_group(kind: Kind, overflow: Hypothesis, situation: Situation) -> Situati
     """Return the situation in which an intermediate of a group leaves its range; None where all stay within."""
     assert overflow.change_situation is not None
     left = overflow.change_situation(replace(situation, x=gathered(situation.x, kind.members(situation))))
-    return None if left is None else replace(situation, overflow=left.overflow)
+    return None if left is None else replace(situation, overflows=left.overflows)
 
 
 def _statistics(kind: Kind, base: Hypothesis) -> Iterator[Hypothesis]:
