@@ -21,7 +21,7 @@ from conformance.errors import UsageError
 from conformance.execution.pool import Workers
 from conformance.reproduce import evidence
 from conformance.run import recorded_costs, session
-from conformance.search.properties import recorded
+from conformance.search.properties import processes
 from conformance.spec import divergences, loader, tiers
 from conformance.throughput import running
 
@@ -98,9 +98,9 @@ def workless() -> Iterator[None]:
         patches.enter_context(patch.object(vector_files, "_write_case", begins))
         for module, writes in ((native_learning, "write_calls"), (recorded_costs, "write_costs")):
             patches.enter_context(patch.object(module, writes, begins))
-        for module in (loader, session, running, evidence, recorded):
+        for module in (loader, session, running, evidence, processes):
             patches.enter_context(patch.object(module, "load", load))
-        for module in (session, divergences, recorded):
+        for module in (session, divergences, processes):
             patches.enter_context(patch.object(module, "load_divergences", lambda *_: []))
         for module in (session, running, tiers):
             patches.enter_context(patch.object(module, "load_tiers", lambda *_: tiers.Tiers()))
