@@ -29,8 +29,9 @@ LOCKS = ROOT / "locks"
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 #: What pip would compile is several times what is ever imported, and takes it half of its time; Python compiles that.
 QUICKLY = "--no-compile"
-#: Seconds after which the short pass of throughput, at the end of the main job, begins nothing further.
-SHORT = 240
+#: Seconds after which the short pass of throughput, at the end of the main job, begins nothing further; and after which
+#: the check of identities there does not.
+SHORT, SHORT_IDENTITIES = 240, 120
 GROUPS = ("torch", "tensorflow", "jax", "portable")
 #: What the environment of the suite has beside its own dependencies.
 EXTRAS, TOOLS = (
@@ -51,7 +52,7 @@ nox.options.sessions = ["lint", "typing", "tests"]
 
 @nox.session(venv_backend="none")
 def conformance(session: nox.Session) -> None:
-    """Run the matrix on every framework group, time the short cases, and make the HTML report: the main job."""
+    """Run the matrix on every framework group, check identities, time the short cases, make the report: the main job."""
     _build(session)
     session.notify("matrix", session.posargs)
 
@@ -94,7 +95,7 @@ def matrix(session: nox.Session) -> None:
 
 
 def _run_and_time(session: nox.Session, options: argparse.Namespace, runs: list[str], pages: Path) -> None:
-    """Run the matrix and, whatever it found, time the short cases of a whole one; what was timed joins `runs`.
+    """Run the matrix and, whatever it found, check identities and time the short cases of a whole one; those join `runs`.
 
     A whole one has a first report in `pages` as soon as its smoke tier has run.
     """
@@ -105,7 +106,13 @@ def _run_and_time(session: nox.Session, options: argparse.Namespace, runs: list[
     except CommandFailed as error:
         failed = error
     if not options.rest and Path(runs[0]).is_file():
-        timed = RESULTS / "throughput.jsonl"
+        checked, timed = RESULTS / "properties.jsonl", RESULTS / "throughput.jsonl"
+        try:
+            _identities(session, options, checked, "--examples", "3", "--within", str(SHORT_IDENTITIES))
+        except CommandFailed as error:
+            failed = failed or error
+        if checked.is_file():
+            runs.append(str(checked))
         _time(session, options, timed, "--tier", "smoke", "--batches", "1", "--within", str(SHORT))
         runs.append(str(timed))
     if failed is not None:
@@ -138,11 +145,9 @@ def properties(session: nox.Session) -> None:
 def identities(session: nox.Session) -> None:
     """Check them over the environments that are ready and make the report; `properties` calls it."""
     options = _asked(session)
-    pythons = (word for pair in _built(session, options) for word in ("--python", pair))
     checked = RESULTS / "properties.jsonl"
-    checked.unlink(missing_ok=True)
     try:
-        _run(session, "conformance", "properties", "--out", str(checked), *pythons, *options.rest)
+        _identities(session, options, checked, *options.rest)
     finally:
         if checked.is_file():
             _report(session)
@@ -389,6 +394,12 @@ def _report(session: nox.Session) -> None:
     runs = [RESULTS / f"{name}.jsonl" for name in ("run", "throughput", "properties")]
     there = [str(path) for path in runs if path.is_file()]
     _run(session, "conformance", "report", *there, "--out", str(RESULTS / "report"))
+
+
+def _identities(session: nox.Session, options: argparse.Namespace, out: Path, *words: str) -> None:
+    out.unlink(missing_ok=True)
+    pythons = (word for pair in _built(session, options) for word in ("--python", pair))
+    _run(session, "conformance", "properties", "--out", str(out), *pythons, *words)
 
 
 def _time(session: nox.Session, options: argparse.Namespace, out: Path, *words: str) -> None:

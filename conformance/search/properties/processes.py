@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -32,6 +33,9 @@ from conformance.spec.divergences import Listed, load_divergences
 from conformance.spec.loader import Located, load
 from conformance.spec.locations import spec_folder
 from conformance.verdict import Standing
+
+#: What was checked of a property of an implementation, and its record.
+Row: TypeAlias = tuple[Checked, Record]
 
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 
@@ -58,13 +62,16 @@ def properties(options: PropertyOptions) -> int:
     check_interpreters(options.interpreters, options.adapters)
     check_replaceable(options.out, Judges.CELLS, narrowed=True)
     offers: list[Offer] = []
-    checked: list[tuple[Checked, Record]] = []
+    worst: dict[str, Row] = {}
     missed: dict[str, list[str]] = {}
     for offer, rows, unbegun in _by_process(options):
         missed[offer.key.name] = unbegun
         if rows:
             offers.append(offer)
-            checked += rows
+        for row in rows:
+            cell = row[1].cell
+            worst[cell] = max(worst.get(cell, row), row, key=_weight)
+    checked = list(worst.values())
     if not checked:
         raise UsageError("nothing selected: no implementation that matches has properties to check")
     _write(options.out, offers, checked, options.selection)
@@ -75,7 +82,13 @@ def properties(options: PropertyOptions) -> int:
     return 1 if any(record.standing is Standing.UNEXPECTED for _, record in checked) else 0
 
 
-def _by_process(options: PropertyOptions) -> Iterator[tuple[Offer, list[tuple[Checked, Record]], list[str]]]:
+def _weight(row: Row) -> tuple[bool, float]:
+    """Return which of two rows of an implementation stands, that has one process for some dtypes and one for others."""
+    checked, record = row
+    return record.standing is Standing.UNEXPECTED, checked.score
+
+
+def _by_process(options: PropertyOptions) -> Iterator[tuple[Offer, list[Row], list[str]]]:
     """Yield what each process offers, its rows, and the properties for which its share of the time was over.
 
     Processes that may follow one another in one are asked one after another, so that a library is imported once.
@@ -101,7 +114,7 @@ def _by_process(options: PropertyOptions) -> Iterator[tuple[Offer, list[tuple[Ch
 
 def _rows(
     bench: Bench, options: PropertyOptions, divergences: Sequence[Listed], until: float, missed: list[str]
-) -> Iterator[tuple[Checked, Record]]:
+) -> Iterator[Row]:
     for first in check(bench, options.examples, number=options.seed, until=until, missed=missed):
         checked, record = first, record_of(first, bench, divergences)
         if record.standing is Standing.UNEXPECTED:
@@ -112,9 +125,7 @@ def _rows(
             print(f"{describe(record, lines.recorded_catalogue())}\n  {written}")
 
 
-def _alone(
-    checked: Checked, bench: Bench, options: PropertyOptions, divergences: Sequence[Listed]
-) -> tuple[Checked, Record] | None:
+def _alone(checked: Checked, bench: Bench, options: PropertyOptions, divergences: Sequence[Listed]) -> Row | None:
     """Check a property of one implementation again in a fresh process, so that nothing left behind there decides it."""
     name, key = checked.cell.implementation.name, bench.offer.key
     if key in bench.workers.live:
@@ -126,9 +137,7 @@ def _alone(
     return None
 
 
-def _write(
-    path: Path, offers: Sequence[Offer], checked: Sequence[tuple[Checked, Record]], selection: Selection
-) -> None:
+def _write(path: Path, offers: Sequence[Offer], checked: Sequence[Row], selection: Selection) -> None:
     cases: dict[str, Case] = {}
     for one, _ in checked:
         cases.setdefault(one.cases[0].id, one.cases[0])
@@ -156,7 +165,7 @@ def _write_broken(out: Path, checked: Checked) -> Path:
     return path
 
 
-def _told(checked: Sequence[tuple[Checked, Record]], out: Path) -> str:
+def _told(checked: Sequence[Row], out: Path) -> str:
     identities = {one.identity.id for one, _ in checked}
     names = {one.cell.implementation.name for one, _ in checked}
     broken = sum(record.standing is Standing.UNEXPECTED for _, record in checked)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from conformance.execution.pool import Limits
+from conformance.execution.pool import Limits, Workers
+from conformance.execution.process import Process
+from conformance.planning.discovery import WorkerKey
 from conformance.planning.plan import Selection
 from conformance.runfile.reading import read
 from conformance.search.properties import processes
@@ -44,8 +46,8 @@ def sharing(folder: Path, name: str) -> str:
 def test_adapters_that_may_share_a_process_are_checked_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 
-    class Counting(processes.Workers):
-        def start(self, key):  # type: ignore[no-untyped-def] - as the method of its base has it
+    class Counting(Workers):
+        def start(self, key: WorkerKey) -> Process:
             started.append(key.name)
             return super().start(key)
 
@@ -57,6 +59,25 @@ def test_adapters_that_may_share_a_process_are_checked_in_one(tmp_path: Path, mo
         "two.Centering",
     }
     assert started == ["one"]
+
+
+def test_an_implementation_with_a_process_for_each_dtype_has_one_row_of_each_property(tmp_path: Path) -> None:
+    """That of the process in which more is wrong: in the second the layer computes with half of the epsilon."""
+    both = """PROCESSES = [
+    {"name": "narrow", "group": None, "environment": {"HALVES": "0"}, "dtypes": ["float32"]},
+    {"name": "wide", "group": None, "environment": {"HALVES": "1"}, "dtypes": ["float64"]},
+]"""
+    for told in ('PROCESSES = "numpy"', '"epsilon": configuration.epsilon'):
+        assert told in NUMPY
+    text = NUMPY.replace('PROCESSES = "numpy"', f"import os\n\n{both}")
+    halved = "\"epsilon\": 0.5 ** int(os.environ['HALVES']) * configuration.epsilon"
+    text = text.replace('"epsilon": configuration.epsilon', halved)
+    (tmp_path / "both.py").write_text(text)
+    assert properties(options(tmp_path, str(tmp_path / "both.py"), names=("numpy.BatchNorm",))) == 1
+    records = read(tmp_path / "properties.jsonl").records
+    assert len({record.cell for record in records}) == len(records)
+    broken = {record.environment for record in records if record.standing is Standing.UNEXPECTED}
+    assert broken == {"wide"}
 
 
 def test_what_a_neighbour_left_behind_breaks_no_property(tmp_path: Path) -> None:
