@@ -100,10 +100,21 @@ def state(live: Any) -> Quantities:
     return {name: np.asarray(value) for name, value in leaves(live.layer).items()}
 
 
-def run(live: Any, x: Any, upstream: Any) -> Quantities:
+def train(live: Any, x: Any, upstream: Any) -> Quantities:
+    quantities, live.gradients = run(live, x, upstream)
+    return quantities
+
+
+def infer(live: Any, x: Any, upstream: Any) -> Quantities:
+    quantities, _ = run(live, x, upstream)
+    return quantities
+
+
+def run(live: Any, x: Any, upstream: Any) -> tuple[Quantities, Any]:
+    """The quantities, and the gradients of the layer's leaves."""
     x, upstream = jax.device_put((x, upstream), live.device)
-    quantities, live.gradients, _ = live.step(live.layer, x, upstream, live.mapped)
-    return with_gradients(quantities, leaves(live.gradients) if upstream is not None else {})
+    quantities, gradients, _ = live.step(live.layer, x, upstream, live.mapped)
+    return with_gradients(quantities, leaves(gradients) if upstream is not None else {}), gradients
 
 
 def step(layer: Any, x: Any, upstream: Any, mapped: int) -> Any:
@@ -144,7 +155,7 @@ LAYER = row(
     call=call_layer,
     start=start,
     state=state,
-    steps={"train": run, "infer": run, "reload": reload, "sgd": sgd},
+    steps={"train": train, "infer": infer, "reload": reload, "sgd": sgd},
     compilations=compilations_filtered,
     documentation=PAGE + "LayerNorm",
     names={"gamma": "*.weight", "beta": "*.bias"},

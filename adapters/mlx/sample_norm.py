@@ -114,6 +114,14 @@ def step(live: Any, x: Any, upstream: Any) -> Quantities:
     return {name: array(value) for name, value in quantities.items()}
 
 
+def infer(live: Any, x: Any, upstream: Any) -> Quantities:
+    """A gradient step takes the gradients of training."""
+    learned = live.gradients
+    given = step(live, x, upstream)
+    live.gradients = learned
+    return given
+
+
 def pulled(live: Any, x: Any, upstream: Any) -> Any:
     """By a loss whose gradient with respect to the output is the upstream one."""
 
@@ -154,7 +162,7 @@ LAYER = Implementation(
     call=call_layer,
     start=start,
     state=state,
-    steps={"train": step, "infer": step, "reload": reload, "sgd": sgd},
+    steps={"train": step, "infer": infer, "reload": reload, "sgd": sgd},
     documentation=PAGE + "LayerNorm.html",
     names={"gamma": "*.weight", "beta": "*.bias"},
 )

@@ -135,6 +135,18 @@ def step_group(layer: Any, x: Any, upstream: Any) -> Quantities:
     return {**output, "grad_input": (inverse * (pull - through)).reshape(x.shape), **learned}
 
 
+def keeping_gradients(step: Any) -> Any:
+    """An inference: a gradient step takes those of training."""
+
+    def infer(layer: Any, x: Any, upstream: Any) -> Quantities:
+        learned = layer.gradients
+        given: Quantities = step(layer, x, upstream)
+        layer.gradients = learned
+        return given
+
+    return infer
+
+
 def reload(layer: Any) -> Any:
     buffer = io.BytesIO()
     np.savez(buffer, **layer.state)
@@ -158,7 +170,7 @@ LAYER_NORM = Implementation(
     call=call,
     start=start,
     state=state,
-    steps={"train": step, "infer": step, "reload": reload, "sgd": sgd},
+    steps={"train": step, "infer": keeping_gradients(step), "reload": reload, "sgd": sgd},
 )
 
 GROUP_NORM = replace(
@@ -167,7 +179,7 @@ GROUP_NORM = replace(
     op="group_norm",
     supports=supports_group,
     call=call_group,
-    steps={**LAYER_NORM.steps, "train": step_group, "infer": step_group},
+    steps={**LAYER_NORM.steps, "train": step_group, "infer": keeping_gradients(step_group)},
 )
 
 ADAPTER = Adapter(

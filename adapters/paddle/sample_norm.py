@@ -99,10 +99,28 @@ def step(live: Any, x: Any, upstream: Any) -> Quantities:
         parameter.clear_gradient()
     output = live.forward(x)
     output.backward(paddle.to_tensor(upstream))
-    learned = {f"grad_{ours}": live.tensors[theirs] for ours, theirs in live.names.items() if theirs in live.tensors}
-    gradients = {name: tensor.grad for name, tensor in {"grad_input": x, **learned}.items()}
-    given = {name: gradient.numpy() for name, gradient in gradients.items() if gradient is not None}
-    return {"output": output.numpy(), **given}
+    tensors = {"grad_input": x, **learned(live)}
+    return given(output, {name: tensor.grad for name, tensor in tensors.items()})
+
+
+def infer(live: Any, x: Any, upstream: Any) -> Quantities:
+    """By paddle.grad, which leaves the parameters the gradients of training for a gradient step."""
+    if upstream is None:
+        return step(live, x, upstream)
+    x = paddle.to_tensor(x, stop_gradient=False)
+    output, tensors = live.forward(x), {"grad_input": x, **learned(live)}
+    gradients = paddle.grad([output], list(tensors.values()), [paddle.to_tensor(upstream)], allow_unused=True)
+    return given(output, dict(zip(tensors, gradients, strict=True)))
+
+
+def learned(live: Any) -> dict[str, Any]:
+    """The parameters by the names of their gradients."""
+    return {f"grad_{ours}": live.tensors[theirs] for ours, theirs in live.names.items() if theirs in live.tensors}
+
+
+def given(output: Any, gradients: Any) -> Quantities:
+    gradients = {name: gradient.numpy() for name, gradient in gradients.items() if gradient is not None}
+    return {"output": output.numpy(), **gradients}
 
 
 def reload(live: Any) -> Any:
@@ -133,7 +151,7 @@ LAYER = Implementation(
     call=call,
     start=start,
     state=state,
-    steps={"train": step, "infer": step, "reload": reload, "sgd": sgd},
+    steps={"train": step, "infer": infer, "reload": reload, "sgd": sgd},
     documentation=DOCUMENTATION + "LayerNorm_en.html",
     names={ours: f"*.{theirs}" for ours, theirs in NAMES.items()},
 )

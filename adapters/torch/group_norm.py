@@ -14,6 +14,7 @@ from conformance_adapters.torch._native import (
     NAMES,
     adapter,
     cloned,
+    derived,
     differentiated,
     mixes,
     passes,
@@ -99,11 +100,15 @@ def step_group(live: Any, x: Any, upstream: Any) -> Quantities:
     return differentiated(live, functools.partial(live.forward, **live.tensors), x, upstream)
 
 
+def infer_group(live: Any, x: Any, upstream: Any) -> Quantities:
+    return derived(live, functools.partial(live.forward, **live.tensors), x, upstream)
+
+
 def step_instance(live: Any, x: Any, upstream: Any, training: bool) -> Quantities:
     """Without moving values the statistics are the input's in inference too."""
     own = training or "running_mean" not in live.tensors
     forward = functools.partial(live.forward, use_input_stats=own, **live.tensors)
-    return differentiated(live, forward, x, upstream)
+    return (differentiated if training else derived)(live, forward, x, upstream)
 
 
 #: Of the variance that enters the moving one, no page says which it is.
@@ -144,7 +149,7 @@ ADAPTER = adapter(
         name="torch.nn.functional.group_norm",
         supports=supports_function,
         call=call_group_function,
-        steps={"train": step_group, "infer": step_group, "sgd": sgd},
+        steps={"train": step_group, "infer": infer_group, "sgd": sgd},
         documentation=DOCUMENTATION + "generated/torch.nn.functional.group_norm.html",
         **FUNCTION,
     ),

@@ -15,6 +15,7 @@ from conformance_adapters.torch._native import (
     LAYER,
     adapter,
     cloned,
+    derived,
     differentiated,
     mixes,
     reload,
@@ -148,6 +149,10 @@ def step_function(live: Any, x: Any, upstream: Any) -> Quantities:
     return differentiated(live, functools.partial(live.forward, **live.tensors), x, upstream)
 
 
+def infer_function(live: Any, x: Any, upstream: Any) -> Quantities:
+    return derived(live, functools.partial(live.forward, **live.tensors), x, upstream)
+
+
 LAYER_NORM = replace(
     LAYER,
     name="torch.nn.LayerNorm",
@@ -166,7 +171,7 @@ LAYER_NORM_FUNCTION = replace(
     call=functools.partial(call_function, "torch.nn.functional.layer_norm"),
     start=start_function,
     state=state_tensors,
-    steps={"train": step_function, "infer": step_function, "sgd": sgd},
+    steps={"train": step_function, "infer": infer_function, "sgd": sgd},
     given=("gamma", "beta"),
     documentation=DOCUMENTATION + "generated/torch.nn.functional.layer_norm.html",
     names={},
