@@ -455,8 +455,14 @@ OF_ROWS = (
     Fault(name="last-axis", diagnosis="the last axis alone", parts={"groups": last_axis}, cases=("two-axes/float32",)),
 )
 #: In rows of an axis that is not the last.
-ALONG = Fault(
-    name="along-last-axis", diagnosis="along the last axis", parts={"met": along_last}, cases=("first-square",)
+ALONG = (
+    Fault(name="along-last-axis", diagnosis="along the last axis", parts={"met": along_last}, cases=("first-square",)),
+    Fault(
+        name="trailing",
+        diagnosis="the input's last axis, along which gamma and beta lie",
+        parts={"groups": channels, "met": along_last},
+        cases=("first-square",),
+    ),
 )
 OF_RMS = (
     Fault(name="mean-subtracted", diagnosis="mean subtracted", parts={"center": center}),
@@ -507,8 +513,8 @@ OF_INSTANCES = (
     Fault(name="rows", diagnosis="all features at each position", parts={"groups": rows}),
 )
 FAULTS: Mapping[str, tuple[Fault, ...]] = {
-    "layer_norm": (*COMMON, *CENTRED, *OF_ROWS, ALONG),
-    "rms_norm": (*COMMON, *OF_ROWS, *OF_RMS, ALONG),
+    "layer_norm": (*COMMON, *CENTRED, *OF_ROWS, *ALONG),
+    "rms_norm": (*COMMON, *OF_ROWS, *OF_RMS, *ALONG),
     "group_norm": (*COMMON, *CENTRED, *OF_GROUPS),
     "instance_norm": (
         *(fault for fault in (*COMMON, *CENTRED) if fault.name != "gamma-last"),

@@ -19,7 +19,7 @@ from conformance.operations.expected import Expected
 from conformance.operations.frozen import replace
 from conformance.operations.hypothesis import Hypothesis
 from conformance.operations.sample_norm.expected import performed
-from conformance.operations.sample_norm.groups import Kind, Members, gathered
+from conformance.operations.sample_norm.groups import Kind, Members, gathered, rows, trailing
 from conformance.operations.sample_norm.reference import Gradients, Numbers, computed
 from conformance.operations.situation import Situation
 from conformance.operations.state_changes import state_changes
@@ -48,6 +48,10 @@ def hypotheses(
     yield from parameters(base)
     if len(configuration.feature_axes) == 1 and configuration.feature_axes[0] not in (0, configuration.rank - 1):
         yield giving(base, because("parameters-along-last-axis"), functools.partial(_along_last_axis, kind))
+        if kind.members is rows:
+            values = "the input's last axis, along which gamma and beta lie"
+            cause = because("normalized-over-other-values", values=values)
+            yield giving(base, cause, functools.partial(_along_last_axis, replace(kind, members=trailing)))
     yield from cut_off(base)
     yield from _of_integers(kind, base)
     yield from _data(base)

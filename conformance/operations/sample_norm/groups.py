@@ -69,6 +69,12 @@ def last_axis(situation: Situation) -> Array:
     return _positions(situation).reshape(situation.x.size // max(1, length), length)
 
 
+def trailing(situation: Situation) -> Array:
+    """Return one group for each index of every axis but the input's last, which is none of the features'."""
+    positions, length = _positions(situation), situation.shape[-1]
+    return positions.T.reshape(positions.size // max(1, length), length)
+
+
 def channel_groups(situation: Situation) -> Array:
     """Return one group for each sample and each run of features that follow one another, as many as `groups` says."""
     return _in_channels(situation, int(situation.configuration.options["groups"]))
