@@ -115,6 +115,8 @@ def step(layer: Any, x: Any, upstream: Any) -> Quantities:
 
 def step_group(layer: Any, x: Any, upstream: Any) -> Quantities:
     """By layer normalization of samples that have an axis of groups and one of what is in them."""
+    if x.ndim < 2:
+        raise ValueError(f"expected samples and channels, got an array of shape {x.shape}")
     x = floating(layer, x)
     samples = x.shape[0]
     shape = (samples, layer.groups, max(1, x.size // max(1, samples * layer.groups)))
