@@ -55,6 +55,7 @@ class Centering(tf_keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
+        inputs = tf.cast(inputs, self.compute_dtype)
         shape = [1 if axis in self.axes else size for axis, size in enumerate(inputs.shape)]
         if not (training and self.trainable):
             return inputs - tf.reshape(self.moving_mean, shape)
