@@ -132,7 +132,7 @@ def test_a_lazy_result_is_invalid(measuring: Measuring) -> None:
 
 def test_a_result_of_another_call_deviates(measuring: Measuring) -> None:
     """It is right for the first input, and the inputs take turns."""
-    (line,) = measuring.lines("stale", timed("infer"))
+    (line,) = measuring.lines("stale", timed("infer", (48, 16)))
     assert measured(line).verdict == "deviates"
     assert score_of(line) > 1
 
