@@ -265,10 +265,15 @@ def _ratios(exact: Sequence[rational.Entry], first: _Value | None) -> dict[int, 
 def _ratio(first: Any, rest: Any, right: Fraction, allowed: Any) -> float:
     if not np.isfinite(first) or np.isnan(allowed):
         return math.inf
-    error = abs(Fraction(*first.as_integer_ratio()) + Fraction(*rest.as_integer_ratio()) - right)
+    # In whole numbers, without the common divisor that Fraction looks for at every operation.
+    value, scale = first.as_integer_ratio()
+    left, left_scale = rest.as_integer_ratio()
+    bound, bound_scale = allowed.as_integer_ratio()
+    scales = scale * left_scale
+    error = abs((value * left_scale + left * scale) * right.denominator - right.numerator * scales)
     if not error:
         return 0.0
     try:
-        return float(error / Fraction(*allowed.as_integer_ratio()))
+        return float(error * bound_scale / (scales * right.denominator * bound))
     except (OverflowError, ZeroDivisionError):
         return math.inf
