@@ -8,6 +8,7 @@ from statistics import median
 
 from conformance.report.links import slugs
 from conformance.report.ranked import RankedFinding
+from conformance.report.searched import FAMILIES
 from conformance.report.throughput import Shares
 from conformance.runfile.ladder import Graded
 from conformance.runfile.observed import Column, RecordedCell
@@ -113,8 +114,12 @@ def frameworks(
 
 
 def agreement(cells: Sequence[RecordedCell]) -> Agreement:
-    """Return how many of those cells are right; a refusal that the documentation announces is."""
-    judged = [cell for cell in cells if cell.verdict.judged]
+    """Return how many of those cells are right; a refusal that the documentation announces is.
+
+    Counted are the written cases, where there are any: how many identities are checked beside them depends on the time.
+    """
+    everything = [cell for cell in cells if cell.verdict.judged]
+    judged = [cell for cell in everything if cell.case.family not in FAMILIES] or everything
     documented = sum(cell.verdict == "dialect" or cell.standing is Standing.DOCUMENTED for cell in judged)
     right = sum(cell.verdict.agrees or cell.standing is Standing.DOCUMENTED for cell in judged)
     return Agreement(judged=len(judged), right=right, documented=documented)

@@ -16,7 +16,7 @@ from conformance.runfile.observed import RecordedCell
 _FILE = "search.json"
 _FORMAT = 2
 #: Families of cases that a search writes: the rows of `conformance properties`, and the worst of each implementation.
-_FAMILIES = ("properties", "worst-found")
+FAMILIES = ("properties", "worst-found")
 
 
 class _Process(msgspec.Struct, frozen=True):
@@ -90,7 +90,7 @@ def largest(cells: Iterable[RecordedCell], searches: Mapping[str, Searched]) -> 
         if score is None or not cell.verdict.agrees:
             continue
         name = cell.column.implementation
-        if cell.case.family in _FAMILIES:
+        if cell.case.family in FAMILIES:
             most, count = drawn.get(name, (0.0, 0))
             drawn[name] = max(most, score), count + 1
         else:

@@ -32,6 +32,18 @@ def test_a_documented_difference_and_a_documented_refusal_are_right() -> None:
     assert report.counts[Verdict.UNSUPPORTED] == 1
 
 
+def test_identities_that_time_allowed_change_no_share_of_written_cases() -> None:
+    written = (record("exact", of="a.one"), record("deviates", "failed", of="a.two"))
+    checked = tuple(record("conforms", of=f"properties.{name}") for name in ("one", "two"))
+    for records, expected in (
+        (written, Agreement(judged=2, right=1, documented=0)),
+        ((*written, *checked), Agreement(judged=2, right=1, documented=0)),
+        (checked, Agreement(judged=2, right=2, documented=0)),
+    ):
+        (framework,) = rows(report_of(run(*records, cases=tuple(case(str(line["case"])) for line in records))))
+        assert framework.agreement == expected
+
+
 def test_variants_stand_under_their_layer() -> None:
     names = ("x.Norm+second", "x.Other", "x.Norm", "x.Norm+first")
     offered = [
