@@ -117,9 +117,9 @@ def step(live: Any, x: Any, upstream: Any) -> Quantities:
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     """A gradient step takes the gradients of training."""
     learned = live.gradients
-    given = step(live, x, upstream)
+    quantities = step(live, x, upstream)
     live.gradients = learned
-    return given
+    return quantities
 
 
 def pulled(live: Any, x: Any, upstream: Any) -> Any:

@@ -137,16 +137,19 @@ def step_group(layer: Any, x: Any, upstream: Any) -> Quantities:
     return {**output, "grad_input": (inverse * (pull - through)).reshape(x.shape), **learned}
 
 
-def keeping_gradients(step: Any) -> Any:
-    """An inference: a gradient step takes those of training."""
+def infer(layer: Any, x: Any, upstream: Any) -> Quantities:
+    """A gradient step takes the gradients of training."""
+    learned = layer.gradients
+    quantities = step(layer, x, upstream)
+    layer.gradients = learned
+    return quantities
 
-    def infer(layer: Any, x: Any, upstream: Any) -> Quantities:
-        learned = layer.gradients
-        given: Quantities = step(layer, x, upstream)
-        layer.gradients = learned
-        return given
 
-    return infer
+def infer_group(layer: Any, x: Any, upstream: Any) -> Quantities:
+    learned = layer.gradients
+    quantities = step_group(layer, x, upstream)
+    layer.gradients = learned
+    return quantities
 
 
 def reload(layer: Any) -> Any:
@@ -172,7 +175,7 @@ LAYER_NORM = Implementation(
     call=call,
     start=start,
     state=state,
-    steps={"train": step, "infer": keeping_gradients(step), "reload": reload, "sgd": sgd},
+    steps={"train": step, "infer": infer, "reload": reload, "sgd": sgd},
 )
 
 GROUP_NORM = replace(
@@ -181,7 +184,7 @@ GROUP_NORM = replace(
     op="group_norm",
     supports=supports_group,
     call=call_group,
-    steps={**LAYER_NORM.steps, "train": step_group, "infer": keeping_gradients(step_group)},
+    steps={**LAYER_NORM.steps, "train": step_group, "infer": infer_group},
 )
 
 ADAPTER = Adapter(

@@ -100,7 +100,7 @@ def step(live: Any, x: Any, upstream: Any) -> Quantities:
     output = live.forward(x)
     output.backward(paddle.to_tensor(upstream))
     tensors = {"grad_input": x, **learned(live)}
-    return given(output, {name: tensor.grad for name, tensor in tensors.items()})
+    return with_gradients(output, {name: tensor.grad for name, tensor in tensors.items()})
 
 
 def infer(live: Any, x: Any, upstream: Any) -> Quantities:
@@ -110,7 +110,7 @@ def infer(live: Any, x: Any, upstream: Any) -> Quantities:
     x = paddle.to_tensor(x, stop_gradient=False)
     output, tensors = live.forward(x), {"grad_input": x, **learned(live)}
     gradients = paddle.grad([output], list(tensors.values()), [paddle.to_tensor(upstream)], allow_unused=True)
-    return given(output, dict(zip(tensors, gradients, strict=True)))
+    return with_gradients(output, dict(zip(tensors, gradients, strict=True)))
 
 
 def learned(live: Any) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def learned(live: Any) -> dict[str, Any]:
     return {f"grad_{ours}": live.tensors[theirs] for ours, theirs in live.names.items() if theirs in live.tensors}
 
 
-def given(output: Any, gradients: Any) -> Quantities:
+def with_gradients(output: Any, gradients: Any) -> Quantities:
     gradients = {name: gradient.numpy() for name, gradient in gradients.items() if gradient is not None}
     return {"output": output.numpy(), **gradients}
 
