@@ -9,7 +9,8 @@ most. Prints a line a row and what the two runs are to keep:
     quiet   every scored row within 15 % of the independent figure; at most 2 % of the rows invalid
     busy    no scored row off by more than 15 %; at least 80 % of the rows scored or honestly void
 
-A row whose own processes are further apart than that says nothing of the suite, and is counted apart.
+A row most of whose own processes are not within half of those 15 % of their median has no figure as certain as that, and is
+counted apart.
 
 Other options go to `conformance throughput`: `--tier smoke`, `--implementation GLOB`, `--within 180`. Nothing else may use the
 machine meanwhile. `--from FOLDER` prints the table again of what an earlier call left in the folder `.conformance/timings`.
@@ -67,7 +68,7 @@ class Row:
 
     @property
     def steady(self) -> bool:
-        """Whether most of its own processes are as near to one another as the suite's number is to be to them."""
+        """Whether most of its own processes are within half of what is allowed of their median."""
         if not self.alone:
             return False
         middle = statistics.median(self.alone)
@@ -89,14 +90,14 @@ def main(words: Sequence[str]) -> None:
     pythons = dict(words[place + 1].split("=", 1) for place, word in enumerate(words) if word == "--python")
     runs = (read(OUT / "quiet.jsonl"), read(OUT / "busy.jsonl"))
     measured = {line.timed: (run, line) for run in runs for line in run.throughput if line.measurement is not None}
-    alone: dict[str, list[float]] = {name: [] for name in measured}
+    figures: dict[str, list[float]] = {name: [] for name in measured}
     for number in range(PROCESSES):
         print(f"alone: {number + 1} of {PROCESSES} processes a row", flush=True)
         for name, (run, line) in measured.items():
             seconds = independent(run, line, pythons)
             if seconds is not None:
-                alone[name].append(seconds)
-    (OUT / "alone.json").write_text(json.dumps(alone), encoding="utf-8")
+                figures[name].append(seconds)
+    (OUT / "alone.json").write_text(json.dumps(figures), encoding="utf-8")
     print_table(rows_of(OUT))
 
 

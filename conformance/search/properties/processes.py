@@ -83,7 +83,7 @@ def properties(options: PropertyOptions) -> int:
 
 
 def _weight(row: Row) -> tuple[bool, float]:
-    """Return which of two rows of an implementation stands, that has one process for some dtypes and one for others."""
+    """Return by what the worst row of a cell is chosen: an implementation may have a process for some dtypes alone."""
     checked, record = row
     return record.standing is Standing.UNEXPECTED, checked.score
 
