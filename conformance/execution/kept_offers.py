@@ -51,8 +51,20 @@ print(json.dumps([sys.version, os.path.realpath(sys.executable), sorted(entries)
 """
 #: What of an offer cannot depend on which adapters were in the process before; the settings can.
 _LASTING = ("library", "versions", "host", "sources", "implementations")
-#: Variables that say where a person is and not how anything is computed, or that no worker inherits.
-_PASSING = {"COLUMNS", "LINES", "OLDPWD", "PWD", "PYTHONPATH", "SHLVL", "TERM", "WINDOWID", "_"}
+#: Variables that say where a person is, or where bytecode goes, and not how anything is computed; or that no worker inherits.
+_PASSING = {
+    "COLUMNS",
+    "LINES",
+    "OLDPWD",
+    "PWD",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPATH",
+    "PYTHONPYCACHEPREFIX",
+    "SHLVL",
+    "TERM",
+    "WINDOWID",
+    "_",
+}
 _PASSING_PREFIXES = ("DBUS_", "NOX_", "PYTEST_", "SSH_", "XDG_")
 _SECONDS = 30.0
 #: Our own package, whose sources are compared by their text.
@@ -85,11 +97,12 @@ class Offers(Protocol):
 
 
 class KeptOffers:
-    """The answers kept in a folder, one file for each adapter and interpreter."""
+    """The answers kept in a folder: of each adapter and interpreter one file, and another where nothing is asked but rows."""
 
     def __init__(self, folder: Path, configurations: Sequence[Configuration]) -> None:
         self._folder = folder
         self._asked = _digest([fields_of(configuration) for configuration in configurations])
+        self._kind = "configurations" if configurations else "rows"
         self._promised: dict[WorkerKey, Mapping[str, Any]] = {}
         self._installed, self._sources = functools.cache(_installed), functools.cache(_sources)
 
@@ -124,7 +137,7 @@ class KeptOffers:
             )
 
     def _file(self, key: WorkerKey) -> Path:
-        place = _digest([key.adapter, key.attribute, key.interpreter, key.environment])
+        place = _digest([key.adapter, key.attribute, key.interpreter, key.environment, self._kind])
         return self._folder / f"{key.name}-{place[:16]}.json"
 
     def _given(self, key: WorkerKey) -> str | None:
@@ -173,4 +186,4 @@ def _variables() -> str:
         for name, value in os.environ.items()
         if name not in _PASSING and not name.startswith(_PASSING_PREFIXES)
     }
-    return _digest([lasting, os.cpu_count(), sorted(getattr(os, "sched_getaffinity", lambda _: ())(0))])
+    return _digest([lasting, os.cpu_count(), len(getattr(os, "sched_getaffinity", lambda _: ())(0))])

@@ -13,6 +13,7 @@ from typing import Protocol
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from conformance.errors import UsageError, WorkerError
+from conformance.execution.kept_offers import KeptOffers
 from conformance.execution.pool import Limits, Workers
 from conformance.execution.survey import survey
 from conformance.files.whole import write_whole
@@ -94,13 +95,14 @@ class Here:
 
     def __init__(self, options: FuzzOptions) -> None:
         self._options = options
+        self._offers = KeptOffers(FOLDER / "offers", ())
 
     def offers(self) -> list[Offer]:
         """Return what the processes offer. Raises `UsageError` where what was asked for does not start."""
         options = self._options
         listed = holding(keys(options.interpreters, options.adapters), options.named, options.adapters)
         wanted = [one_thread(key) for key in listed]
-        with Workers(1, FOLDER, options.limits) as workers:
+        with Workers(1, FOLDER, options.limits, offers=self._offers) as workers:
             return offers_among(survey(wanted, [], workers), wanted)
 
     def searched(self, grounds: Sequence[Ground]) -> Iterator[Searched]:
@@ -116,7 +118,8 @@ class Here:
     def _searched(self, ground: Ground, effort: Effort, divergences: Sequence[Listed]) -> Searched:
         out, result = self._options.out, begun(ground)
         finds = Finds(out, result)
-        with Workers(len(ground.keys), FOLDER, self._options.limits, kept=True) as workers:
+        limits, kept = self._options.limits, self._offers
+        with Workers(len(ground.keys), FOLDER, limits, kept=True, offers=kept) as workers:
             bench = bench_of(ground, workers, divergences)
             examples = DirectoryBasedExampleDatabase(out / "examples" / ground.offer.key.name)
             hunt = Hunt(bench=bench, effort=effort, exercised=result.exercised, database=examples)

@@ -104,6 +104,16 @@ def test_other_questions_are_asked(adapter: Path, tmp_path: Path) -> None:
         assert answer.reasons == {"asked.layer": [reason]}
 
 
+def test_what_a_run_asks_and_what_a_search_asks_are_kept_beside_one_another(adapter: Path, tmp_path: Path) -> None:
+    """A search draws its configurations, so that it asks for the rows alone."""
+    (key,) = keys({}, [str(adapter)])
+    configuration = cell("asked", "one", worker=key).case.configuration
+    for _ in range(2):
+        surveyed(key, tmp_path)
+        surveyed(key, tmp_path, (configuration,))
+    assert asked(adapter) == 2
+
+
 def test_another_environment_variable_has_it_asked_again(
     adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
