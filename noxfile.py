@@ -408,8 +408,12 @@ def _time(session: nox.Session, options: argparse.Namespace, out: Path, *words: 
 
 
 def _run(session: nox.Session, program: str, *words: str, env: Mapping[str, str] | None = None) -> None:
-    """Run a program of the suite's environment, which is built or brought up to date first."""
-    session.run(_program(program, _suite(session)), *words, env=env, external=True)
+    """Run a program of the suite's environment, which is built or brought up to date first.
+
+    Python keeps bytecode there, whatever a person has set: nothing is compiled in these environments before it is imported.
+    """
+    program = _program(program, _suite(session))
+    session.run(program, *words, env={"PYTHONDONTWRITEBYTECODE": "", **(env or {})}, external=True)
 
 
 def _suite(session: nox.Session) -> Path:

@@ -6,6 +6,7 @@ import itertools
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -71,6 +72,8 @@ class Workers:
         self._mark = uuid.uuid4().hex
         self._started = itertools.count()
         self._watch: subprocess.Popen[bytes] | None = None
+        #: Where the processes have their temporary files: what a library forgets there goes with the last of them.
+        self._temporary = ""
         self._numbers: dict[WorkerKey, int] = {}
         self._looks = 0.0
 
@@ -89,10 +92,12 @@ class Workers:
         """Start the process of that key; its first answer is what it offers."""
         number = self._numbers.setdefault(key, len(self._numbers))
         if self._watch is None:
-            self._watch = _watch(self._mark)
+            self._temporary = tempfile.mkdtemp(prefix="conformance-")
+            self._watch = _watch(self._mark, self._temporary)
         log = self.folder / "logs" / f"{key.name}-{number}.log"
         mark, lane = f"{self._mark}.{next(self._started)}.", self.stages.lane(key.process[0])
-        process = Process(key, log, self.folder / "caches" / key.process[0], mark, lane)
+        caches = self.folder / "caches" / key.process[0]
+        process = Process(key, log, caches, mark, lane, temporary=self._temporary)
         process.deadline = time.monotonic() + self.limits.start
         self.live[key] = process
         self.selector.register(process.answers, selectors.EVENT_READ, (process, "read"))
@@ -205,9 +210,9 @@ class Workers:
             self.selector.unregister(process.requests)
 
 
-def _watch(mark: str) -> subprocess.Popen[bytes]:
-    """Start what ends the strays of that mark when this process has ended, in whatever way."""
-    command = [sys.executable, "-I", "-S", strays.__file__, mark]
+def _watch(mark: str, temporary: str) -> subprocess.Popen[bytes]:
+    """Start what ends the strays of that mark and removes the folder when this process has ended, in whatever way."""
+    command = [sys.executable, "-I", "-S", strays.__file__, mark, temporary]
     nowhere = subprocess.DEVNULL
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, start_new_session=True)
 

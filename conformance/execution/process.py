@@ -27,6 +27,8 @@ CACHES = "{caches}"
 #: What would change where Python looks for packages, since the interpreter is the person's choice;
 #: and the mark of a test run's parallel worker, by which pytest-benchmark would refuse to time.
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTEST_XDIST_WORKER")
+#: The variables that name the folder of temporary files, by any of which a library may look for it.
+_TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 _CHUNK = 1 << 20
 #: A worker's output file is emptied beyond this size: endless output must not fill the disk.
 OUTPUT_LIMIT = 32 * 2**20
@@ -37,7 +39,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 class Process:
     """A running worker. Answers arrive through `answers`; nothing here ever waits for it."""
 
-    def __init__(self, key: WorkerKey, log: Path, caches: Path, mark: str, lane: Lane) -> None:
+    def __init__(self, key: WorkerKey, log: Path, caches: Path, mark: str, lane: Lane, *, temporary: str) -> None:
         self.key = key
         #: By which what it starts is found, wherever that goes.
         self.mark = mark
@@ -63,7 +65,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
-                env={**_environment(key, caches), strays.VARIABLE: mark},
+                env={**_environment(key, caches), **dict.fromkeys(_TEMPORARY, temporary), strays.VARIABLE: mark},
                 pass_fds=(requests_read, answers_write),
                 start_new_session=True,
             )
@@ -164,4 +166,4 @@ def _pipe(read: contextlib.ExitStack, write: contextlib.ExitStack) -> tuple[int,
 def _environment(key: WorkerKey, caches: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     own = {name: value.replace(CACHES, str(caches.absolute())) for name, value in key.environment}
-    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **own}
+    return {**kept, "PYTHONUNBUFFERED": "1", **own}

@@ -4,14 +4,16 @@ A child that makes a session of its own, or whose parent died, is in no process 
 environment, and with it the mark of the run; where it dropped that, it is still a child of what has it. Linux alone tells
 both, in /proc; elsewhere nothing is found. A process that does neither, or that belongs to another user, is out of reach.
 
-`python strays.py MARK` keeps watch: it waits for the end of its input, which is the end of the run however that came about,
-and ends what is left then. It imports nothing of ours, so that it starts at once.
+`python strays.py MARK FOLDER` keeps watch: it waits for the end of its input, which is the end of the run however that came
+about, ends what is left then, and removes the folder, where libraries forget temporary files when they are killed. It imports
+nothing of ours, so that it starts at once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -87,3 +89,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdin.buffer.read()
     end(sys.argv[1])
+    shutil.rmtree(sys.argv[2], ignore_errors=True)

@@ -3,7 +3,8 @@
 A folder of adapters has a folder for each library, and `processes.yaml` beside those. Its files are imported as
 `conformance_adapters.<library>.<file>`, and so may import what their library's share:
 `from conformance_adapters.torch._native import tensor`. Any other file stands alone, as `conformance_adapters.<file>`.
-`sys.path` is never asked: a file or folder named `torch` must not shadow the library of that name.
+`sys.path` is never asked: a file or folder named `torch` must not shadow the library of that name. Nor is bytecode kept
+of these files, as it is of the libraries that they import.
 """
 
 from __future__ import annotations
@@ -13,12 +14,25 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 PACKAGE = "conformance_adapters"
 #: What stands beside the folders of the libraries, and tells what processes there are.
 PROCESSES_FILE = "processes.yaml"
+
+
+class _Uncached(SourceFileLoader):
+    """Compiles a file whenever it is imported.
+
+    What Python would keep beside it is of no use to whoever wrote it, and passes for a text that has the same length and
+    was rewritten within a second.
+    """
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def library_of(file: Path) -> str | None:
@@ -35,16 +49,19 @@ def load_adapter(file: str) -> ModuleType:
     folders: list[str] = vars(package).setdefault("__path__", [])
     library = library_of(path)
     if library is not None:
-        folder = str(path.parent.parent)
-        folders.extend({folder} - set(folders))
+        folder = path.parent.parent
+        for place in (folder, *(entry for entry in folder.iterdir() if entry.is_dir())):
+            sys.path_importer_cache[str(place)] = FileFinder(str(place), (_Uncached, SOURCE_SUFFIXES))
+        folders.extend({str(folder)} - set(folders))
         return importlib.import_module(f"{PACKAGE}.{library}.{path.stem}")
     name = f"{PACKAGE}.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    loader = _Uncached(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    if spec is None or path.suffix not in SOURCE_SUFFIXES:
         raise ImportError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
     return module
 
 

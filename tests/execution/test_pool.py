@@ -1,9 +1,10 @@
-"""A worker process that ends at a bad moment costs neither time nor descriptors."""
+"""Worker processes: one that ends at a bad moment costs neither time nor descriptors, and none leaves files behind."""
 
 from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -12,8 +13,10 @@ import pytest
 
 from conformance.execution.pool import Limits, Workers, converse
 from conformance.execution.process import Process
+from conformance.execution.survey import survey
 from conformance.execution.timeline import Lane
 from conformance.outcome import TimedOut
+from conformance.planning.discovery import WorkerKey
 from tests.fake_cells import key
 
 
@@ -35,17 +38,47 @@ def test_a_worker_killed_while_idle_is_ended_once_while_another_is_waited_for(
         assert wait.call_count < 20
 
 
+def started(key: WorkerKey, log: Path) -> Process:
+    folder = log.parent
+    return Process(key, log, folder, "mark", Lane(name="x", began=0.0), temporary=str(folder))
+
+
 def test_a_process_that_cannot_be_started_leaves_no_descriptor_open(tmp_path: Path) -> None:
     before = psutil.Process().num_fds()
     with pytest.raises(FileNotFoundError):
-        Process(
-            key(interpreter=str(tmp_path / "no-python")), tmp_path / "log", tmp_path, "mark", Lane(name="x", began=0.0)
-        )
+        started(key(interpreter=str(tmp_path / "no-python")), tmp_path / "log")
     assert psutil.Process().num_fds() == before
 
 
 def test_a_process_whose_output_has_no_place_leaves_no_descriptor_open(tmp_path: Path) -> None:
     before = psutil.Process().num_fds()
     with pytest.raises(IsADirectoryError):
-        Process(key(), tmp_path, tmp_path, "mark", Lane(name="x", began=0.0))
+        started(key(), tmp_path)
     assert psutil.Process().num_fds() == before
+
+
+def test_what_a_library_forgets_among_the_temporary_files_goes_with_the_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    adapter = tmp_path / "forgetting.py"
+    adapter.write_text("import tempfile\nraise RuntimeError(tempfile.mkstemp(suffix='-forgotten')[1])\n")
+    with Workers(1, tmp_path, Limits(start=20.0)) as workers:
+        (error,) = survey([replace(key("forgetting"), adapter=str(adapter))], [], workers)
+        (forgotten,) = tmp_path.rglob("*-forgotten")
+        assert str(forgotten) in str(error)
+    assert not forgotten.parent.exists()
+
+
+def test_bytecode_of_a_library_is_kept_for_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installer may have compiled nothing, and a large library takes longer to compile than to run."""
+    for variable in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"):
+        monkeypatch.delenv(variable, raising=False)
+    library = tmp_path / "packages" / "library.py"
+    library.parent.mkdir()
+    library.write_text("VALUE = 1\n")
+    adapter = tmp_path / "importing.py"
+    adapter.write_text(f"import sys\nsys.path.append({str(library.parent)!r})\nimport library\n")
+    with Workers(1, tmp_path, Limits(start=20.0)) as workers:
+        assert len(list(survey([replace(key("importing"), adapter=str(adapter))], [], workers))) == 1
+    assert [file.name.split(".")[0] for file in library.parent.rglob("*.pyc")] == ["library"]

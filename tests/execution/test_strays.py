@@ -49,6 +49,14 @@ def ends(process: psutil.Process) -> bool:
     return True
 
 
+def gone(folder: Path) -> bool:
+    """Return whether what is in a folder is removed within ten seconds."""
+    deadline = time.monotonic() + 10
+    while list(folder.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not list(folder.iterdir())
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_what_a_cell_left_running_ends_with_its_worker(way: str, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
@@ -59,12 +67,16 @@ def test_what_a_cell_left_running_ends_with_its_worker(way: str, tmp_path: Path)
     assert workers.left == []
 
 
-def test_what_a_cell_left_running_ends_even_where_the_run_is_killed(tmp_path: Path) -> None:
+def test_what_a_cell_left_behind_ends_even_where_the_run_is_killed(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     program = RUN.format(way="forked_twice", pids=pids)
-    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=_here(), check=False, timeout=60)
+    here = {**_here(), "TMPDIR": str(temporary)}
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=here, check=False, timeout=60)
     assert ended.returncode == -signal.SIGKILL
     assert ends(left_by(pids))
+    assert gone(temporary)
 
 
 @pytest.fixture(name="sleeping")

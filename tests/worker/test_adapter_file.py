@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,16 @@ def test_a_file_elsewhere_stands_alone(tmp_path: Path) -> None:
 def test_the_library_of_a_file_is_the_folder_it_is_in(folder: Path) -> None:
     assert library_of(folder / "json" / "layer.py") == "json"
     assert library_of(folder / "beside.py") is None
+
+
+@pytest.mark.parametrize("name", ["layer.py", "../alone.py"])
+def test_no_bytecode_is_kept_of_an_adapter_nor_read(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text of the same length that is written within the same second is the one that is imported."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    file = folder / "json" / name
+    for value in (1, 2):
+        file.write_text(f"VALUE = {value}\n")
+        os.utime(file, (1e9, 1e9))
+        assert told(f"print(load_adapter({str(file)!r}).VALUE)", folder) == value
+    assert not list(folder.rglob("__pycache__"))
