@@ -116,15 +116,21 @@ def columns(array: Any, feature_axes: Sequence[int]) -> list[list[float]]:
     return by_feature
 
 
+def summed(numbers: Iterable[Fraction]) -> Fraction:
+    """Return the sum of the numbers, over one denominator: adding them one by one reduces every sum on the way."""
+    terms = list(numbers)
+    denominator = math.lcm(*(term.denominator for term in terms))
+    return Fraction(sum(term.numerator * (denominator // term.denominator) for term in terms), denominator)
+
+
 def mean(x: Numbers) -> Fraction:
     """Return μ = Σx/m, clause 3.1."""
-    return sum(x, Fraction()) / len(x)
+    return summed(x) / len(x)
 
 
 def variance(x: Numbers, correction: int = 0) -> Fraction:
-    """Return Σ(x - μ)²/(m - correction), clauses 4.1 and 8.2: 0 for one value."""
-    center = mean(x)
-    return sum(((value - center) ** 2 for value in x), Fraction()) / max(len(x) - correction, 1)
+    """Return Σ(x - μ)²/(m - correction), clauses 4.1 and 8.2: 0 for one value. In fractions Σ(x - μ)² is Σx² - mμ²."""
+    return (summed(value * value for value in x) - len(x) * mean(x) ** 2) / max(len(x) - correction, 1)
 
 
 def inverse_root(total: Fraction, bits: int = BITS) -> Fraction | None:

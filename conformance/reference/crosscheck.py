@@ -251,20 +251,22 @@ def _ratios(exact: Sequence[rational.Entry], first: _Value | None) -> dict[int, 
     entries = spread(list(exact), first.value.size)
     if entries is None:
         return {0: math.inf}
+    rest = np.zeros(first.value.shape) if first.rest is None else first.rest
+    numbers = zip(first.value.flat, rest.flat, first.bound.flat, strict=True)
+    finite = np.isfinite(first.value).reshape(-1).tolist()
+    unbounded, no_bound = (test(first.bound).reshape(-1).tolist() for test in (np.isinf, np.isnan))
     ratios: dict[int, float] = {}
-    for place, entry in enumerate(entries):
-        value, bound = first.value.flat[place], first.bound.flat[place]
+    for place, (entry, (value, remainder, bound)) in enumerate(zip(entries, numbers, strict=True)):
         if entry is None:
             # Where mathematics gives no number, the first reference must give none either.
-            ratios[place] = math.inf if np.isfinite(value) else 0.0
-        elif isinstance(entry, Fraction) and not np.isinf(bound):
-            ratios[place] = _ratio(value, 0.0 if first.rest is None else first.rest.flat[place], entry, bound)
+            ratios[place] = math.inf if finite[place] else 0.0
+        elif isinstance(entry, Fraction) and not unbounded[place]:
+            comparable = finite[place] and not no_bound[place]
+            ratios[place] = _ratio(value, remainder, entry, bound) if comparable else math.inf
     return ratios
 
 
 def _ratio(first: Any, rest: Any, right: Fraction, allowed: Any) -> float:
-    if not np.isfinite(first) or np.isnan(allowed):
-        return math.inf
     # In whole numbers, without the common divisor that Fraction looks for at every operation.
     value, scale = first.as_integer_ratio()
     left, left_scale = rest.as_integer_ratio()

@@ -18,6 +18,7 @@ from conformance.operations.rational import (
     inverse_root,
     mean,
     moved,
+    summed,
     variance,
 )
 
@@ -86,14 +87,15 @@ def moved_moments(rule: Rule, old: Moments, batch: Moments) -> Moments:
 
 
 def output(feature: Feature, by: Transform) -> Numbers:
-    """Return y = γ·(x - c)·r + β, clauses 5.1 and 6.1."""
-    factor, beta = gamma_of(feature) * by.root, beta_of(feature)
-    return [factor * (value - by.center) + beta for value in feature.x]
+    """Return y = γ·(x - c)·r + β, clauses 5.1 and 6.1, as a multiple of x and what is the same everywhere."""
+    factor = gamma_of(feature) * by.root
+    level = beta_of(feature) - factor * by.center
+    return [factor * value + level for value in feature.x]
 
 
 def grad_beta(upstream: Numbers) -> Fraction:
     """Return dβ = Σg, clause 11.1."""
-    return sum(upstream, Fraction())
+    return summed(upstream)
 
 
 def grad_gamma(feature: Feature, upstream: Numbers, by: Transform) -> Fraction:
@@ -111,9 +113,9 @@ def grad_input(feature: Feature, upstream: Numbers, by: Transform) -> Numbers:
         return [scale * g for g in upstream]
     to_center = -scale * grad_beta(upstream)
     to_variance = -scale / by.total * _moment(feature, upstream, by) / 2
-    level = to_center * by.pull + to_variance * by.lean
-    slope, center = to_variance * by.spread, mean(feature.x)
-    return [scale * g + level + slope * (x - center) for g, x in zip(upstream, feature.x, strict=True)]
+    slope = to_variance * by.spread
+    level = to_center * by.pull + to_variance * by.lean - slope * mean(feature.x)
+    return [scale * g + slope * x + level for g, x in zip(upstream, feature.x, strict=True)]
 
 
 def train(feature: Feature, rule: Rule) -> Quantities:
@@ -206,8 +208,8 @@ def no_gradients(feature: Feature) -> Quantities:
 
 
 def _moment(feature: Feature, upstream: Numbers, by: Transform) -> Fraction:
-    """Return Σg(x - c)."""
-    return sum((g * (x - by.center) for g, x in zip(upstream, feature.x, strict=True)), Fraction())
+    """Return Σg(x - c) = Σgx - cΣg."""
+    return summed(g * x for g, x in zip(upstream, feature.x, strict=True)) - by.center * summed(upstream)
 
 
 def _one(number: Fraction | None) -> Numbers | None:

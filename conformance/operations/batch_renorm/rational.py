@@ -11,7 +11,7 @@ from typing import Any
 
 from conformance.operations import rational
 from conformance.operations.batch_norm import rational as plain
-from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature
+from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature, summed
 
 
 def train(feature: Feature, rule: Rule) -> Quantities:
@@ -91,7 +91,7 @@ def _transformed(feature: Feature, mean: Fraction, inverse: Fraction, r: Fractio
         return quantities
     quantities["grad_input"] = _grad_input(upstream, normalized, gamma * r * inverse)
     if "gamma" in feature.state:
-        total = sum((g * (x_hat * r + d) for g, x_hat in zip(upstream, normalized, strict=True)), Fraction())
+        total = summed(g * (x_hat * r + d) for g, x_hat in zip(upstream, normalized, strict=True))
         quantities["grad_gamma"] = [total]
     if "beta" in feature.state:
         quantities["grad_beta"] = [plain.grad_beta(upstream)]
@@ -105,8 +105,8 @@ def _grad_input(upstream: Numbers, normalized: Numbers, scale: Fraction) -> Numb
     """
     count = len(upstream)
     pulled = [scale * g for g in upstream]
-    level = sum(pulled, Fraction()) / count
-    slope = sum((h * x_hat for h, x_hat in zip(pulled, normalized, strict=True)), Fraction()) / count
+    level = summed(pulled) / count
+    slope = summed(h * x_hat for h, x_hat in zip(pulled, normalized, strict=True)) / count
     return [h - level - x_hat * slope for h, x_hat in zip(pulled, normalized, strict=True)]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from conformance.operations.batch_norm import rational as plain
-from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature, inverse_root
+from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature, inverse_root, summed
 
 #: Orders of differentiation whose results the symmetry of second derivatives makes equal.
 _MIXED = ("second_grad_input", "forward_over_reverse", "reverse_over_forward")
@@ -137,7 +137,7 @@ def _at_gamma(feature: Feature, tangent: Numbers, pulled: Numbers) -> Quantities
     """Return the derivative of ⟨v, dx⟩ by γ, of which dx is a multiple."""
     if "gamma" not in feature.state:
         return {}
-    return {"second_grad_gamma": [sum((v * pull for v, pull in zip(tangent, pulled, strict=True)), Fraction())]}
+    return {"second_grad_gamma": [summed(v * pull for v, pull in zip(tangent, pulled, strict=True))]}
 
 
 def _names(feature: Feature) -> list[str]:

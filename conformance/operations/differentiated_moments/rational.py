@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from conformance.operations.moments import rational as moments
-from conformance.operations.rational import Feature, Passes, Quantities, Rule, by_feature
+from conformance.operations.rational import Feature, Passes, Quantities, Rule, by_feature, summed
 
 
 def train(feature: Feature, rule: Rule) -> Quantities:
@@ -15,9 +15,9 @@ def train(feature: Feature, rule: Rule) -> Quantities:
     if feature.upstream is None or mean is None:
         return quantities
     share = Fraction(1, len(feature.x))
-    pull = sum(feature.upstream, Fraction())
+    pull = summed(feature.upstream)
     to_deviation = [2 * pull * (x - mean[0]) * share for x in feature.x]
-    to_mean = pull - sum(to_deviation, Fraction())
+    to_mean = pull - summed(to_deviation)
     return quantities | {"grad_input": [to_mean * share + through for through in to_deviation]}
 
 

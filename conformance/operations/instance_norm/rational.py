@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from conformance.operations.batch_norm import rational as of_batch
 from conformance.operations.rational import (
     Beyond,
@@ -16,6 +14,7 @@ from conformance.operations.rational import (
     mean,
     moved,
     rationals,
+    summed,
     variance,
 )
 from conformance.operations.sample_norm.rational import by_channels, performed
@@ -53,7 +52,7 @@ def _moved(step: Step, rule: Rule, feature: int, name: str) -> Entry:
         return old
     parts = [values[start : start + length] for start in range(0, len(values), length)]
     own = [mean(part) if name == "moving_mean" else variance(part, rule.dialect.moving_correction) for part in parts]
-    return moved(rule, old, sum(own, Fraction()) / len(own))
+    return moved(rule, old, summed(own) / len(own))
 
 
 PASSES = Passes(train=train, infer=infer)

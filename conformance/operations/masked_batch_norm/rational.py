@@ -21,6 +21,7 @@ from conformance.operations.rational import (
     by_feature,
     inverse_root,
     mean,
+    summed,
     variance,
 )
 
@@ -63,7 +64,7 @@ def _transformed(feature: Feature, rule: Rule, batch: Moments, mask: list[bool])
     if g is None:
         return quantities
     if "beta" in feature.state:
-        quantities["grad_beta"] = [sum(g, Fraction())]
+        quantities["grad_beta"] = [summed(g)]
     if "gamma" in feature.state:
         quantities["grad_gamma"] = [_dot(g, deviation) * root]
     return quantities | {"grad_input": _grad_input(g, deviation, mask, gamma * root, root)}
@@ -74,7 +75,7 @@ def _grad_input(g: Numbers, deviation: Numbers, mask: list[bool], scale: Fractio
     share = Fraction(1, sum(mask))
     to_variance = -scale * root * root * _dot(g, deviation) / 2
     # Through μ the variance does not move, Σw(x - μ) being 0.
-    to_mean = -scale * sum(g, Fraction())
+    to_mean = -scale * summed(g)
     return [
         scale * upstream + ((to_mean + 2 * to_variance * difference) * share if counts else 0)
         for upstream, difference, counts in zip(g, deviation, mask, strict=True)
@@ -82,7 +83,7 @@ def _grad_input(g: Numbers, deviation: Numbers, mask: list[bool], scale: Fractio
 
 
 def _dot(one: Iterable[Fraction], other: Iterable[Fraction]) -> Fraction:
-    return sum((a * b for a, b in zip(one, other, strict=True)), Fraction())
+    return summed(a * b for a, b in zip(one, other, strict=True))
 
 
 PASSES = Passes(train=by_feature(train), infer=plain.PASSES.infer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from conformance.operations.rational import Feature, Passes, Quantities, Rule, by_feature
+from conformance.operations.rational import Feature, Passes, Quantities, Rule, by_feature, summed
 
 
 def moments(feature: Feature, rule: Rule) -> Quantities:
@@ -13,8 +13,8 @@ def moments(feature: Feature, rule: Rule) -> Quantities:
     count = Fraction(len(feature.x))
     if not count:
         return {"batch_mean": None, "batch_variance": None}
-    mean = sum(feature.x, Fraction()) / count
-    return {"batch_mean": [mean], "batch_variance": [sum(((x - mean) ** 2 for x in feature.x), Fraction()) / count]}
+    mean = summed(feature.x) / count
+    return {"batch_mean": [mean], "batch_variance": [summed((x - mean) ** 2 for x in feature.x) / count]}
 
 
 PASSES = Passes(train=by_feature(moments), infer=by_feature(moments))

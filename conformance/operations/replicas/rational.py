@@ -8,14 +8,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from typing import TypeAlias
 
 from conformance.operations.batch_norm import rational as batch_norm
 from conformance.operations.batch_norm.rational import Moments, entered, moving_of
 from conformance.operations.centering import rational as centering
 from conformance.operations.masked_batch_norm import rational as masked_batch_norm
-from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature
+from conformance.operations.rational import Feature, Numbers, Passes, Quantities, Rule, by_feature, summed
 
 _Pass: TypeAlias = Callable[[Feature, Rule], Quantities]
 _SHARED = ("grad_gamma", "grad_beta")
@@ -127,7 +126,7 @@ def _averaged_gradients(quantities: Quantities, rule: Rule) -> Quantities:
 
 def _sum(by_replica: Sequence[Numbers | None]) -> Numbers | None:
     numbers = [replica[0] for replica in by_replica if replica is not None]
-    return [sum(numbers, Fraction())] if len(numbers) == len(by_replica) else None
+    return [summed(numbers)] if len(numbers) == len(by_replica) else None
 
 
 def _quotient(number: Numbers | None, by: int) -> Numbers | None:

@@ -19,6 +19,7 @@ from conformance.operations.rational import (
     Step,
     inverse_root,
     rationals,
+    summed,
 )
 
 #: The places of one group's values, each a row and a feature.
@@ -84,11 +85,11 @@ class _Pass:
         x = rationals(self.step.x[feature][row] for row, feature in group)
         gamma, beta = (self._parameter(name, group) for name in ("gamma", "beta"))
         count = Fraction(len(x))
-        center = sum(x, Fraction()) / count if self.centred else Fraction()
+        center = summed(x) / count if self.centred else Fraction()
         deviation = [value - center for value in x]
         correction = self.rule.dialect.normalizing_correction if self.centred else 0
         divisor = max(count - correction, Fraction(1))
-        square = sum((d * d for d in deviation), Fraction()) / divisor
+        square = summed(d * d for d in deviation) / divisor
         root, pull = self._root(square)
         if root is None:
             return _Group(output=None, normalized=None, grad_input=None)
@@ -99,9 +100,9 @@ class _Pass:
         upstream = rationals(self.step.upstream[feature][row] for row, feature in group)
         scaled = [g * up for g, up in zip(gamma, upstream, strict=True)]
         # dL/dq with q the mean square, and dL/dc, which meets Σ(x - c) = 0 on its way through q.
-        to_square = -pull * sum((s * d for s, d in zip(scaled, deviation, strict=True)), Fraction())
+        to_square = -pull * summed(s * d for s, d in zip(scaled, deviation, strict=True))
         spread = 2 / divisor if count > correction else Fraction()
-        level = root * sum(scaled, Fraction()) / count if self.centred else Fraction()
+        level = root * summed(scaled) / count if self.centred else Fraction()
         grad = [root * s - level + to_square * spread * d for s, d in zip(scaled, deviation, strict=True)]
         return _Group(output=output, normalized=normalized, grad_input=grad)
 
