@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -38,6 +39,17 @@ def test_the_memory_of_a_call_has_its_results_in_it() -> None:
     """Where those of the call before are freed by the call itself, its own take their place."""
     warmed = timed_pass(allocating).warmed()
     assert 60 * MEBI < warmed["peak"] < 80 * MEBI
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells of the memory of a call")
+def test_garbage_of_earlier_calls_makes_no_room_for_what_a_call_allocates() -> None:
+    def littering(live: Any, x: Any, upstream: Any) -> Any:
+        gc.collect()
+        litter: list[Any] = [np.ones(64 * MEBI, np.uint8)]
+        litter.append(litter)
+        return allocating(live, x, upstream)
+
+    assert 120 * MEBI < timed_pass(littering).warmed()["peak"] < 140 * MEBI
 
 
 def test_the_memory_of_the_process_is_not_that_of_an_accelerator() -> None:
