@@ -13,7 +13,7 @@ import pytest
 
 from conformance.report import write
 from conformance.runfile.reading import read
-from tests.browser.report_page import CHROMIUM, Site, until
+from tests.browser.report_page import CHROMIUM, NOTES_WHAT_IS_DRAWN, Site, until
 from tests.many_cells import write_many
 
 
@@ -83,6 +83,7 @@ def _open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         pages.append(page)
         page.set_default_timeout(20_000)
+        page.add_init_script(NOTES_WHAT_IS_DRAWN)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.on("dialog", lambda dialog: faults.append(dialog.message))

@@ -45,6 +45,18 @@ def until(page: Any, expression: str) -> None:
         page.wait_for_timeout(20)
 
 
+# A followed fragment is in the address before the page hears of it: one that was read between the two is not drawn yet.
+# A timer that the event starts ends after every listener of the page.
+NOTES_WHAT_IS_DRAWN = """addEventListener("hashchange", () => setTimeout(() => {
+    document.documentElement.dataset.drawn = location.hash;
+}));"""
+
+
+def until_drawn(page: Any, expression: str) -> None:
+    """Wait until a link led to an address for which the expression is true, and its view is drawn."""
+    until(page, f"({expression}) && document.documentElement.dataset.drawn === location.hash")
+
+
 def count(page: Any) -> str:
     """How many cells the filters found, as the page says it."""
     return str(page.locator("#found").inner_text()).replace("\u202f", "")

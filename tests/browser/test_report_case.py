@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.report_page import ANY_CELL, Site, until
+from tests.browser.report_page import ANY_CELL, Site, until, until_drawn
 from tests.many_cells import COLUMNS
 
 pytestmark = pytest.mark.browser
@@ -31,7 +31,7 @@ def test_drilling_down_goes_from_the_matrix_to_a_step(site: Site, open_page: Cal
     """Field, cell, case, steps, and on to the next case."""
     page = open_page(site)
     page.locator("#matrix td.deviates a").first.click()
-    until(page, "location.hash.includes('field=')")
+    until_drawn(page, "location.hash.includes('field=')")
     page.locator("#list tbody a").first.click()
     page.wait_for_selector(".target .detail")
     assert page.locator("h2", has_text="Formulas").count() == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.report_page import Site, count, fields, until
+from tests.browser.report_page import Site, count, fields, until, until_drawn
 from tests.many_cells import name_of
 
 pytestmark = pytest.mark.browser
@@ -52,7 +52,7 @@ def test_every_filter_finds_what_it_names(disk: Site, open_page: Callable[..., A
     found = {}
     for fragment in expected:
         page.goto(disk.page("matrix.html", fragment))
-        page.wait_for_timeout(50)
+        until_drawn(page, "true")
         found[fragment] = int(count(page).split()[0])
     assert found == expected
     assert page.locator("#list").inner_text().startswith("No cell matches.")
@@ -82,14 +82,14 @@ def test_a_field_leads_to_its_cells_and_keeps_the_filters(site: Site, open_page:
     field = page.locator("#matrix tr[data-clause] td:visible a").first
     title = field.get_attribute("title")
     field.click()
-    until(page, "location.hash.includes('field=')")
+    until_drawn(page, "location.hash.includes('field=')")
     assert "framework=gamma" in page.evaluate("location.hash")
-    until(page, "document.querySelector('#cells-heading').textContent.startsWith('Cells of')")
+    assert page.locator("#cells-heading").inner_text().startswith("Cells of")
     rows = page.locator("#list tbody tr").count()
     assert rows == sum(int(part.split()[0]) for part in title.partition(" (")[0].split(", "))
     assert page.locator("#matrix td.listed").count() == 1
     page.click("#cells-heading a")
-    until(page, "!location.hash.includes('field=')")
+    until_drawn(page, "!location.hash.includes('field=')")
     assert page.locator("#matrix td.listed").count() == 0
 
 
@@ -141,7 +141,7 @@ def test_the_back_button_returns_to_the_view_before(disk: Site, open_page: Calla
     """Filters are in the history as far as links set them."""
     page = open_page(disk)
     page.click("#matrix tr[data-clause='3.1'] th a")
-    until(page, "location.hash === '#clause=3.1'")
+    until_drawn(page, "location.hash === '#clause=3.1'")
     narrowed = count(page)
     page.click("#list tbody tr:first-child td:nth-child(2) a")
     page.wait_for_selector("#case h1")
