@@ -1,6 +1,6 @@
 """Batches of cells that are sent somewhere together: each of one worker and device, and of about the same cost.
 
-They are cut from the row of `conformance.planning.shards`, where cells that compile the same stand together: a signature is
+They are cut from the row of `conformance.planning.order`, where cells that compile the same stand together: a signature is
 cut in two only where its cases are more than a batch may hold.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from conformance.planning.costs import Costs
 from conformance.planning.discovery import WorkerKey
+from conformance.planning.order import by_signature
 from conformance.planning.plan import Cell
-from conformance.planning.shards import by_signature
 from conformance.spec.case import Case
 
 #: Batches to a slot: so many that none is alone at the end for long, and so few that sending them costs little.

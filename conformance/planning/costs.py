@@ -6,8 +6,7 @@ They order and divide work. No verdict depends on them, and what is not in the f
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,14 +30,6 @@ class Costs:
         if cell.unsupported is not None:
             return 0.0
         return self.seconds.get(f"{cell.implementation.name}-{cell.mode}", self.usual)
-
-
-def longest_first(cells: Sequence[Cell], costs: Costs) -> list[Cell]:
-    """Return the cells with those of the process first that has most to do, so that none is left alone at the end."""
-    seconds: defaultdict[tuple[object, ...], float] = defaultdict(float)
-    for cell in cells:
-        seconds[cell.key.process] += costs.cost(cell)
-    return sorted(cells, key=lambda cell: -seconds[cell.key.process])
 
 
 def load_costs(path: Path) -> Costs:

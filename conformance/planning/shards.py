@@ -6,13 +6,13 @@ signature, since they share what is imported and what is compiled. The row is cu
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.errors import UsageError
 from conformance.planning.costs import Costs
+from conformance.planning.order import by_signature
 from conformance.planning.plan import Cell
 
 _SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
@@ -54,30 +54,3 @@ def share(cells: Sequence[Cell], shard: Shard, costs: Costs) -> list[Cell]:
             taken |= {cell.id for cell in group}
         before += weight
     return [cell for cell in cells if cell.id in taken]
-
-
-def by_signature(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Return the cells in the row that is cut, those of one signature together."""
-    return [list(group) for _, group in itertools.groupby(sorted(cells, key=_place), key=_place)]
-
-
-def _place(cell: Cell) -> tuple[str, ...]:
-    """Return where the cell stands in the row, by names alone: no interpreter's place, which differs between machines."""
-    configuration = cell.case.configuration
-    signature = (
-        configuration.op,
-        configuration.shape,
-        configuration.dtype,
-        configuration.feature_axes,
-        configuration.memory,
-    )
-    process = cell.key.shared or cell.key.name
-    return (
-        cell.key.group or "",
-        process,
-        cell.key.name,
-        cell.implementation.name,
-        cell.mode,
-        cell.device,
-        repr(signature),
-    )

@@ -17,7 +17,7 @@ import pytest
 
 from conformance.cause import text_of
 from conformance.errors import Place, StorageError
-from conformance.planning.costs import longest_first
+from conformance.planning.order import in_order
 from conformance.planning.plan import Cell
 from conformance.run.entries import Entry, Judging
 from conformance.run.items import PREPARED, CellItem, FailedItem, SpecFile
@@ -154,7 +154,7 @@ class Plugin:
 
     def _settled(self, cells: Sequence[Cell], patience: int) -> Iterator[Entry]:
         """Perform the cells, those first that are to be first, and among them the longest process first."""
-        cells, performer = longest_first(cells, self.prepared.costs), self.prepared.performer
+        cells, performer = in_order(cells, self.prepared.costs), self.prepared.performer
         judging = Judging(self.prepared.divergences, self.prepared.versions, performer.stages)
         first = [cell for cell in cells if cell.id in self.prepared.first]
         yield from settled(first, performer, judging, patience)

@@ -58,7 +58,7 @@ def takes_the_default(live: Any, x: Any, upstream: Any) -> Any:
     return {**given, "output": given["output"].astype(_default["output"])}
 
 
-def asks_the_environment(live: Any, x: Any, upstream: Any) -> Any:
+def reads_the_environment(live: Any, x: Any, upstream: Any) -> Any:
     given = _HEALTHY.steps["train"](live, x, upstream)
     return {**given, "output": -given["output"] if "LEAKING" in os.environ else given["output"]}
 
@@ -77,7 +77,7 @@ ADAPTER = Adapter(
         row("wrong", leaves(raising, offset=1.0)),
         row("underflows", underflows),
         row("takes_the_default", takes_the_default),
-        row("asks_the_environment", asks_the_environment),
+        row("reads_the_environment", reads_the_environment),
         row("healthy", _HEALTHY.steps["train"]),
     ),
 )

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from conformance.planning.batches import batches, within
 from conformance.planning.costs import Costs
+from conformance.planning.order import by_signature
 from conformance.planning.plan import Cell
-from conformance.planning.shards import by_signature
 from tests.fake_cells import case, cell, key
 
 WORKERS = [key("a"), key("b"), replace(key("c"), shared="b")]

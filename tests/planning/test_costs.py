@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from conformance.errors import SuiteError
-from conformance.planning.costs import FILE, Costs, load_costs, longest_first
+from conformance.planning.costs import FILE, Costs, load_costs
 from conformance.planning.plan import Selection, plan
 from conformance.spec.locations import spec_folder
-from tests.cells import case, key, located, offer, offered
+from tests.cells import case, located, offer, offered
 
 (CELL,) = plan([located(case())], [offer(offered(name="fake.Layer"))], Selection())
 
@@ -34,24 +34,6 @@ def test_the_shipped_file_is_read() -> None:
     seconds = load_costs(spec_folder() / FILE).seconds
     assert min(seconds.values()) >= 0.0
     assert any(name.endswith("-compiled") for name in seconds)
-
-
-def test_the_process_that_has_most_to_do_comes_first() -> None:
-    """The order of its cells stays, and what runs in the same process stays together."""
-    names = {"a": "jax", "b": "torch", "c": "torch", "d": "numpy"}
-    offers = [offer(offered(name=f"{name}.Layer"), cases=2, key=key(name=name, shared=names[name])) for name in names]
-    cells = list(plan([located(case(id="x.one")), located(case(id="x.two"))], offers, Selection()))
-    costs = Costs(seconds={"a.Layer-eager": 3.0, "b.Layer-eager": 1.0, "c.Layer-eager": 2.5, "d.Layer-eager": 0.1})
-    assert [f"{cell.case.id[2:]} {cell.implementation.name[0]}" for cell in longest_first(cells, costs)] == [
-        "one b",
-        "one c",
-        "two b",
-        "two c",
-        "one a",
-        "two a",
-        "one d",
-        "two d",
-    ]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"a": "long"}'])

@@ -32,7 +32,7 @@ Ran: TypeAlias = tuple[int, str, dict[str, Record]]
 
 
 def ran(folder: Path, *rows: str, extra: tuple[str, ...] = ()) -> Ran:
-    """Return exit code, output and records, by row, of a run in which `own.first` leaks and `own.second` does not."""
+    """Return exit code, output and records, by row, of a run in which `own.first` leaks and `own.second` does not; rows run by name."""
     cases = CASE.format(id="own.first", decay=0.125) + CASE.format(id="own.second", decay=0.5)
     (folder / "own.yaml").write_text(cases)
     chosen = [word for row in rows for word in ("--implementation", f"leaking.{row}")]
@@ -54,7 +54,7 @@ def _whole(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     [
         ("raising", "underflows", Verdict.REFUSED),
         ("halving", "takes_the_default", Verdict.DEVIATES),
-        ("naming", "asks_the_environment", Verdict.DEVIATES),
+        ("naming", "reads_the_environment", Verdict.DEVIATES),
     ],
 )
 def test_what_a_neighbour_left_behind_decides_no_verdict_and_is_recorded(

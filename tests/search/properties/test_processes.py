@@ -86,7 +86,7 @@ def test_what_a_neighbour_left_behind_breaks_no_property(tmp_path: Path) -> None
     assert "live.decay == LEAKING_DECAY" in text
     text = text.replace("live.decay == LEAKING_DECAY", "live.decay")
     (tmp_path / "leaking.py").write_text(text.replace("Path(__file__).parents[2]", f"Path({str(root())!r})"))
-    names = ("leaking.naming", "leaking.asks_the_environment")
+    names = ("leaking.naming", "leaking.reads_the_environment")
     assert properties(options(tmp_path, str(tmp_path / "leaking.py"), names=names)) == 0
     records = read(tmp_path / "properties.jsonl").records
     assert {record.implementation for record in records} == set(names)
