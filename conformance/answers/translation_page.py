@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from conformance.answers.translation_table import table, table_text
 from conformance.answers.translation_text import text_of
 from conformance.answers.weights import LayerWeights, layers_in, renamed
 from conformance.errors import UsageError
-from conformance.execution.pool import Workers
+from conformance.execution.pool import Workers, usual_count
 from conformance.files.json_text import text_of as json_of
 from conformance.files.whole import check_place
 from conformance.run.programs import check_interpreters
@@ -60,7 +59,7 @@ def translated(asked: Asked, *, as_json: bool) -> str:
         weight_files.check_suffix(asked.out)
         check_place(asked.out)
     check_interpreters(asked.interpreters, asked.adapters)
-    with Workers(os.cpu_count() or 1, FOLDER) as workers:
+    with Workers(usual_count(), FOLDER) as workers:
         libraries = Libraries(asked.interpreters, asked.adapters, workers)
         if len(asked.sources) > 1 or len(asked.targets) > 1:
             if given or asked.weights or as_json:

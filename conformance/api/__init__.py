@@ -7,7 +7,6 @@ Everything here is typed and stays. Whatever is wrong with an argument or a file
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from conformance.answers.translating import translate as _translate
 from conformance.answers.translation import Translation
 from conformance.errors import ConformanceError, UsageError, WorkerError
 from conformance.execution.execute import execute
-from conformance.execution.pool import Workers
+from conformance.execution.pool import Workers, usual_count
 from conformance.execution.survey import survey
 from conformance.judging.judge import judge as _judge_cell
 from conformance.judging.judgement import Judged, Judgement, StepJudgement
@@ -139,7 +138,7 @@ def run_cells(
     of frameworks to the Python that has it. A library that is not installed has no cells. Raises `UsageError`, and
     `WorkerError` where what was asked for does not start.
     """
-    with Workers(workers or os.cpu_count() or 1, folder) as pool:
+    with Workers(workers or usual_count(), folder) as pool:
         offers = []
         wanted = keys(interpreters or {}, adapters)
         asked = {key.name for key in wanted if key.asked}
@@ -173,7 +172,7 @@ def translate(
     of the input, `features` that of its features (5 unless an argument says). `adapters` and `interpreters` are those of `run_cells`. Raises `UsageError`, also where the target cannot
     express the layer.
     """
-    with Workers(os.cpu_count() or 1, folder) as pool:
+    with Workers(usual_count(), folder) as pool:
         libraries = Libraries(interpreters or {}, adapters, pool)
         given = {name: str(value) for name, value in arguments.items()}
         rows = libraries.row(source), libraries.row(target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,7 +47,9 @@ def run(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(parser=whole(1, WORKERS), metavar="N", help="Processes alive at once; omitted: one per core."),
+        typer.Option(
+            parser=whole(1, WORKERS), metavar="N", help="Processes alive at once; omitted: one more than cores."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run file to write.")] = None,
     resume: Annotated[bool, typer.Option(help="Complete the run file --out.")] = False,
@@ -76,7 +77,7 @@ def run(
     What follows `--` goes to pytest: -k, -x, --lf, --junitxml and the like.
     """
     check_names(implementation or (), case or (), own_adapters=bool(adapter), folder=None if files else "cases")
-    from conformance.execution.pool import Limits
+    from conformance.execution.pool import Limits, usual_count
     from conformance.planning.plan import Selection
     from conformance.planning.shards import shard_of
     from conformance.run.run_options import RunOptions
@@ -96,7 +97,7 @@ def run(
         grouped=grouped,
         interpreters=pairs("--python", python),
         unbuilt={group: Path(log) for group, log in pairs("--unbuilt", unbuilt).items()},
-        workers=workers or os.cpu_count() or 1,
+        workers=workers or usual_count(),
         out=out,
         resume=resume,
         shard=None if shard is None else shard_of(shard),

@@ -22,6 +22,7 @@ from conformance.execution.time_profile import WAITING, Stages
 from conformance.outcome import Crashed, Outcome, TimedOut
 from conformance.planning.discovery import WorkerKey
 from conformance.worker import wire
+from conformance.worker.conditions import cores
 
 _TICK = 0.25
 #: The cells before a failure that are told, and before a crash after `Workers.forget`.
@@ -230,6 +231,11 @@ class Broken:
     """The process did what ends it, in words that follow its name."""
 
     how: str
+
+
+def usual_count() -> int:
+    """Return how many processes a run has alive unless a person says it: one waits while its last cell is judged."""
+    return cores() + 1
 
 
 def begin(key: WorkerKey, idle: Sequence[WorkerKey], workers: Workers) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from conformance.planning.discovery import WorkerKey
 from conformance.planning.offer import offer_from
 from conformance.planning.plan import Offer
 from conformance.protocol import Configuration
+from conformance.worker.conditions import cores
 
 
 def survey(
@@ -83,7 +83,7 @@ def _ask(
 
 def _at_once(workers: Workers) -> int:
     """Return how many may start: more than one import a core makes each of them longer, until it reaches its deadline."""
-    return min(workers.count, os.cpu_count() or 1)
+    return min(workers.count, cores())
 
 
 def _keep(key: WorkerKey, answered: Answered, workers: Workers) -> None:

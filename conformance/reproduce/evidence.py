@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 
 from conformance.errors import UsageError, WorkerError
 from conformance.execution.execute import execute
-from conformance.execution.pool import Workers
+from conformance.execution.pool import Workers, usual_count
 from conformance.execution.survey import survey
 from conformance.judging.judge import judge
 from conformance.operations import OPERATIONS
@@ -102,7 +101,7 @@ def performed(cell: str, interpreters: Mapping[str, str], adapters: Sequence[str
         near = _near(name, [entry.case.id for entry in spec.cases])
         form = "CASE::IMPLEMENTATION-MODE-DEVICE, as a failure prints it, of a shipped case (of another, --run names the run)"
         raise UsageError(f"{cell}: expected {form}{near}")
-    with Workers(os.cpu_count() or 1, folder) as workers:
+    with Workers(usual_count(), folder) as workers:
         offered = keys(interpreters, adapters)
         # Of a name that nobody has, all are asked, so that the nearest can be told.
         asked = holding(offered, [cell.partition("::")[2].rsplit("-", 2)[0]], adapters) or offered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -78,7 +77,7 @@ def _cause_rows() -> list[dict[str, object]]:
 
 def _implementation_rows(interpreters: Mapping[str, str], adapters: Sequence[str]) -> list[dict[str, object]]:
     from conformance.execution.kept_offers import KeptOffers
-    from conformance.execution.pool import Workers
+    from conformance.execution.pool import Workers, usual_count
     from conformance.execution.survey import survey
     from conformance.planning.discovery import keys
     from conformance.planning.plan import Offer
@@ -86,7 +85,7 @@ def _implementation_rows(interpreters: Mapping[str, str], adapters: Sequence[str
 
     wanted = keys(interpreters, adapters)
     rows: dict[str, dict[str, object]] = {}
-    with Workers(os.cpu_count() or 1, FOLDER, offers=KeptOffers(FOLDER / "offers", ())) as workers:
+    with Workers(usual_count(), FOLDER, offers=KeptOffers(FOLDER / "offers", ())) as workers:
         for offer in survey(wanted, [], workers):
             if not isinstance(offer, Offer):
                 print(plain(f"{offer.worker}: {offer.message.splitlines()[-1]}"), file=sys.stderr)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -82,3 +84,12 @@ def test_bytecode_of_a_library_is_kept_for_the_next_process(tmp_path: Path, monk
     with Workers(1, tmp_path, Limits(start=20.0)) as workers:
         assert len(list(survey([replace(key("importing"), adapter=str(adapter))], [], workers))) == 1
     assert [file.name.split(".")[0] for file in library.parent.rglob("*.pyc")] == ["library"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+def test_a_run_has_a_process_more_than_the_cores_that_it_may_use() -> None:
+    """Those that it is bound to, however many the machine has."""
+    bound = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    asked = "from conformance.execution.pool import usual_count; print(usual_count())"
+    done = subprocess.run([sys.executable, "-P", "-c", f"{bound}; {asked}"], capture_output=True, text=True, check=True)
+    assert done.stdout == "2\n"

@@ -29,7 +29,7 @@ ADAPTER = Adapter(library="{name}", versions={{}}, implementations=(Implementati
 def test_no_more_adapters_are_imported_at_once_than_there_are_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conformance.execution.survey.os.cpu_count", lambda: 1)
+    monkeypatch.setattr("conformance.execution.survey.cores", lambda: 1)
     files = [tmp_path / f"{name}.py" for name in ("first", "second", "third")]
     for file in files:
         file.write_text(ADAPTER.format(name=file.stem))
