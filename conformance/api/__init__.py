@@ -135,8 +135,8 @@ def run_cells(
     """Yield the selected cells as they are judged, each with its judgement.
 
     `adapters` are `path/file.py:NAME` or `package.module:NAME`, alone where some are named; `interpreters` maps a group
-    of frameworks to the Python that has it. A library that is not installed has no cells. Raises `UsageError`, and
-    `WorkerError` where what was asked for does not start.
+    of frameworks to the Python that has it, and `workers` are the processes alive at once, one more than cores unless said. A
+    library that is not installed has no cells. Raises `UsageError`, and `WorkerError` where what was asked for does not start.
     """
     with Workers(workers or usual_count(), folder) as pool:
         offers = []
@@ -169,8 +169,8 @@ def translate(
     """Return a layer of one library in the words of another: both calls, what cannot be carried over, and the proof.
 
     `source` and `target` are implementations or libraries, `arguments` the source's own by name, `rank` the number of axes
-    of the input, `features` that of its features (5 unless an argument says). `adapters` and `interpreters` are those of `run_cells`. Raises `UsageError`, also where the target cannot
-    express the layer.
+    of the input, `features` that of its features (5 unless an argument says). `adapters` and `interpreters` are those of
+    `run_cells`. Raises `UsageError`, also where the target cannot express the layer.
     """
     with Workers(usual_count(), folder) as pool:
         libraries = Libraries(interpreters or {}, adapters, pool)

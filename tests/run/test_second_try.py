@@ -32,7 +32,10 @@ Ran: TypeAlias = tuple[int, str, dict[str, Record]]
 
 
 def ran(folder: Path, *rows: str, extra: tuple[str, ...] = ()) -> Ran:
-    """Return exit code, output and records, by row, of a run in which `own.first` leaks and `own.second` does not; rows run by name."""
+    """Return exit code, output and records, by row, of a run in which `own.first` leaks and `own.second` does not.
+
+    Rows run in the order of their names, each with both cases: one that is disturbed comes after the one that leaks.
+    """
     cases = CASE.format(id="own.first", decay=0.125) + CASE.format(id="own.second", decay=0.5)
     (folder / "own.yaml").write_text(cases)
     chosen = [word for row in rows for word in ("--implementation", f"leaking.{row}")]
@@ -69,6 +72,13 @@ def test_what_a_neighbour_left_behind_decides_no_verdict_and_is_recorded(
     told = output.partition("disturbed by what ran before in the same process")[2]
     assert disturbed.cell in told
     assert records[f"own.second::leaking.{leak}"].first is None
+
+
+def test_the_cells_of_a_row_that_compile_the_same_follow_one_another_in_a_run(whole: Ran) -> None:
+    """The other rows of the process come before and after, though the spec has its cases one after the other."""
+    disturbed = whole[2]["own.second::leaking.takes_the_default"]
+    assert disturbed.first is not None
+    assert disturbed.first.before[-1] == "own.first::leaking.takes_the_default-eager-cpu"
 
 
 def test_a_row_that_leaks_and_fails_itself_reaches_no_neighbour_in_its_second_try_either(whole: Ran) -> None:
