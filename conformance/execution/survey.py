@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from conformance.errors import UsageError, WorkerError
@@ -39,13 +38,14 @@ def _ask(
     keys: Sequence[WorkerKey], configurations: Sequence[Configuration], workers: Workers
 ) -> Iterator[Offer | WorkerError]:
     """Ask each worker, in its own process."""
-    waiting = deque(sorted(keys, key=lambda key: key.process))
+    waiting = sorted(keys, key=lambda key: key.process)
     described: dict[WorkerKey, object] = {}
     asked = [fields_of(configuration) for configuration in configurations]
     open_keys: dict[WorkerKey, Any] = {}
     while waiting or open_keys:
         while waiting and len(open_keys) < _at_once(workers):
-            key = waiting.popleft()
+            key = _next(waiting, open_keys, workers)
+            waiting.remove(key)
             open_keys[key] = begin(key, [other for other in workers.live if other not in open_keys], workers)
         for process, answer in workers.wait():
             key = process.key
@@ -79,6 +79,16 @@ def _ask(
                     yield failed
                     del open_keys[key]
                     workers.end(key)
+
+
+def _next(waiting: Sequence[WorkerKey], open_keys: Collection[WorkerKey], workers: Workers) -> WorkerKey:
+    """Return the key to ask next: one that an idle process can go on with, else one whose interpreter is not importing.
+
+    Two processes that import the same packages for the first time would both compile all of their bytecode.
+    """
+    idle = {key.process for key in workers.live if key not in open_keys}
+    importing = {key.interpreter for key in open_keys}
+    return min(waiting, key=lambda key: (key.process not in idle, key.interpreter in importing))
 
 
 def _at_once(workers: Workers) -> int:

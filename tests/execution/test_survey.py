@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,23 @@ def test_no_more_adapters_are_imported_at_once_than_there_are_cores(
         imports = sorted(stretch for lane in workers.stages.lanes for stretch in lane.imports)
     assert len(imports) == len(files)
     assert all(ended <= began for (_, ended, _), (began, _, _) in itertools.pairwise(imports))
+
+
+def test_no_two_processes_import_the_same_packages_while_another_interpreter_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.execution.survey.cores", lambda: 2)
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    other.chmod(0o755)
+    group_by_name = {"a": "here", "b": "here", "c": "there", "d": "there"}
+    files = [tmp_path / f"{name}.py" for name in group_by_name]
+    for file in files:
+        process = {"name": file.stem, "group": group_by_name[file.stem], "environment": {}}
+        file.write_text(f"PROCESSES = [{process}]\n" + ADAPTER.format(name=file.stem))
+    asked = keys({"here": sys.executable, "there": str(other)}, [str(file) for file in files])
+    with Workers(2, tmp_path, Limits(start=20.0, cell=5.0)) as workers:
+        answers = list(survey(asked, [], workers))
+    assert all(isinstance(answer, Offer) for answer in answers), answers
+    groups = [group_by_name[lane.name] for lane in workers.stages.lanes]
+    assert groups[:2] == ["here", "there"]
