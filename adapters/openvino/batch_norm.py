@@ -41,6 +41,12 @@ def supports_folded(configuration: Configuration) -> str | None:
     return supports(configuration)
 
 
+def supports_in_bfloat16(configuration: Configuration) -> str | None:
+    if "BF16" not in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return "this processor has no instructions for bfloat16: the plugin computes in float32 without being told to"
+    return supports_folded(configuration)
+
+
 def call(configuration: Configuration) -> Call:
     keywords = {"epsilon": configuration.epsilon}
     return Call(path="openvino.opset15.batch_norm_inference", keywords=keywords, function=True)
@@ -119,6 +125,7 @@ IN_BFLOAT16 = replace(
     FOLDED,
     name="openvino.BatchNormInference+Convolution+bfloat16",
     dtypes=("float32",),
+    supports=supports_in_bfloat16,
     start=functools.partial(start, convolved, {}),
 )
 
@@ -130,9 +137,5 @@ ADAPTER = Adapter(
         "inference precision": CORE.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string(),
         "execution mode": str(CORE.get_property("CPU", "EXECUTION_MODE_HINT")),
     },
-    implementations=(
-        INFERENCE,
-        FOLDED,
-        *((IN_BFLOAT16,) if "BF16" in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ()),
-    ),
+    implementations=(INFERENCE, FOLDED, IN_BFLOAT16),
 )

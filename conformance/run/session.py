@@ -202,12 +202,14 @@ def _matching(
 ) -> tuple[list[Listed], list[Listed]]:
     """Return the entries no witness of which is a cell of the whole matrix, and those that list something planned.
 
-    None where not every adapter took part. The latter have a witness among the cells planned, at its versions.
+    None where not every adapter took part. The latter have a witness among the cells planned, at its versions, of an
+    implementation that supports anything here: one that needs a processor's instructions may support nothing.
     """
     shipped = {key.file_name for key in keys({})}
     if not shipped <= {offer.key.file_name for offer in offers}:
         return [], []
-    everything = plan(spec.cases, offers, Selection(tier=Tier.FULL))
+    everything = list(plan(spec.cases, offers, Selection(tier=Tier.FULL)))
+    supported = {cell.implementation.name for cell in everything if cell.unsupported is None}
     without = unmatched(divergences, (site_of(cell) for cell in everything))
     versions = {offer.key.name: offer.versions for offer in offers}
     by_witness: dict[str, list[Listed]] = {}
@@ -215,7 +217,7 @@ def _matching(
         for witness in entry.divergence.witnesses:
             by_witness.setdefault(witness, []).append(entry)
     matching: dict[Place, Listed] = {}
-    for cell in planned:
+    for cell in (cell for cell in planned if cell.implementation.name in supported):
         entries = in_force(by_witness.get(cell.case.id, ()), site_of(cell), versions[cell.key.name])
         matching |= {entry.place: entry for entry in entries}
     return without, list(matching.values())

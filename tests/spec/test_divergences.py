@@ -12,7 +12,8 @@ import pytest
 from conformance.cause import Cause, because
 from conformance.errors import Place, SpecErrors
 from conformance.judging.judgement import Judgement
-from conformance.run import plugin
+from conformance.planning.plan import Selection, plan
+from conformance.run import plugin, session
 from conformance.run.items import FailedItem
 from conformance.run.plugin import status_of
 from conformance.runfile.lines import standing_of
@@ -30,9 +31,11 @@ from conformance.spec.divergences import (
     stale,
     unmatched,
 )
+from conformance.spec.loader import Spec
 from conformance.spec.locations import spec_folder
 from conformance.verdict import Verdict
 from tests import shipped
+from tests.cells import case, located, offer, offered
 
 CELL = Site(
     case="edges.one/float32", implementation="torch.nn.BatchNorm", mode="compiled", device="cpu", dtype="float32"
@@ -335,3 +338,23 @@ def test_an_entry_that_lists_nothing_in_a_run_of_everything_fails_it(
     hooks._report_unmatched(session, {listed(3).place})
     message = "divergences.yaml:9:1: lists no cell of a run of everything"
     assert reported == [("failed", message) for _ in lines]
+
+
+@pytest.mark.parametrize(
+    ("supporting", "held_against"),
+    [((True, True), ["edges.one"]), ((False, True), ["edges.one"]), ((False, False), [])],
+)
+def test_a_run_of_everything_must_list_nothing_of_a_row_that_supports_nothing_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch, supporting: tuple[bool, bool], held_against: list[str]
+) -> None:
+    """The entry's witness is the first case; what the row supports is the first and the second."""
+    monkeypatch.setattr(session, "keys", lambda _: ())
+    cases = (located(case(id="edges.one")), located(case(id="edges.two")))
+    reasons: list[str | None] = [None if supports else "no such instructions" for supports in supporting]
+    offers = [offer(offered(), reasons={"fake.BatchNorm": reasons})]
+    entry = listed(implementations=["fake.BatchNorm"], witnesses=["edges.one"], versions={"fake": ">=1"})
+    spec = Spec(cases=cases, clauses={}, sections={}, hash="")
+    planned = list(plan(cases, offers, Selection()))
+    without, matching = session._matching([entry], spec, offers, planned)
+    assert without == []
+    assert [witness for entry in matching for witness in entry.divergence.witnesses] == held_against
