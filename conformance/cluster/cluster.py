@@ -188,6 +188,9 @@ class Cluster(AbstractContextManager["Cluster"]):
         """Take in what the cells are expected to cost."""
         self._costs = costs
 
+    def announce(self, later: Sequence[Cell]) -> None:
+        """Take in nothing: Dask's workers keep their processes anyway."""
+
     def perform(self, cells: Sequence[Cell], judging: Judging) -> Iterator[Tried]:
         """Yield each cell after its first try, as the batches end."""
         for cell in cells:

@@ -48,16 +48,15 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
     busy: dict[WorkerKey, _Job] = {}
     done: list[tuple[Cell, Outcomes]] = []
     while queues or busy or done:
-        while (key := _next(queues, busy, workers)) is not None:
-            busy[key] = begin(key, _idle(queues, busy, workers), workers)
-        for key in [key for key in queues if key in workers.live and key not in busy]:
+        _bring_up(queues, busy, workers)
+        for key in [key for key in workers.awake if key in queues and key not in busy]:
             _hand_over(queues[key], workers.live[key], workers, busy)
         # The processes are at work again while what they did is judged, and their next requests are made.
         yield from _unhurried(done, workers)
         done = []
         # After that, since who judges may ask what else they performed.
         for key in [] if workers.kept else _idle(queues, busy, workers):
-            workers.end(key)
+            workers.rest(key)
         for queue in (queue for key, queue in queues.items() if queue and key in busy):
             queue[0].prepare(workers.stages)
         for process, answer in workers.wait() if busy else ():
@@ -133,8 +132,15 @@ class _Job:
 
 
 def _idle(queues: Mapping[WorkerKey, deque[_Job]], busy: Mapping[WorkerKey, _Job], workers: Workers) -> list[WorkerKey]:
-    """Return the keys of the processes that have nothing left to do."""
-    return [key for key in workers.live if key not in queues and key not in busy]
+    """Return the keys of the processes awake that have nothing left to do."""
+    return [key for key in workers.awake if key not in queues and key not in busy]
+
+
+def _bring_up(queues: Mapping[WorkerKey, deque[_Job]], busy: dict[WorkerKey, Any], workers: Workers) -> None:
+    """Wake or start processes until no adapter waits or all workers are busy."""
+    while (key := _next(queues, busy, workers)) is not None:
+        if not workers.wake(key):
+            busy[key] = begin(key, _idle(queues, busy, workers), workers)
 
 
 def _next(
@@ -146,11 +152,12 @@ def _next(
     interpreter and settings, since both would compile the same code.
     """
     idle = {key.process for key in _idle(queues, busy, workers)}
-    if len(workers.live) - len(idle) >= workers.count:
+    awake = set(workers.awake)
+    if len(awake) - len(idle) >= workers.count:
         return None
-    alive = {key.process for key in workers.live} - idle
-    waiting = [key for key in queues if key not in workers.live and queues[key]]
-    return min(waiting, key=lambda key: (key.process not in idle, key.process in alive), default=None)
+    working = {key.process for key in awake} - idle
+    waiting = [key for key in queues if key not in awake and queues[key]]
+    return min(waiting, key=lambda key: (key.process not in idle, key.process in working), default=None)
 
 
 def _hand_over(queue: deque[_Job], process: Process, workers: Workers, busy: dict[WorkerKey, _Job]) -> None:

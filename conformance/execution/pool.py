@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,14 +18,17 @@ from typing import Any, Self
 
 from conformance.execution import strays
 from conformance.execution.kept_offers import Offers
+from conformance.execution.memory import free_share
 from conformance.execution.process import Process
 from conformance.execution.time_profile import WAITING, Stages
 from conformance.outcome import Crashed, Outcome, TimedOut
-from conformance.planning.discovery import WorkerKey
+from conformance.planning.discovery import Settings, WorkerKey
 from conformance.worker import wire
 from conformance.worker.conditions import cores
 
 _TICK = 0.25
+#: As long as this share of memory is free, processes that later cells need stay alive.
+_ROOM = 0.5
 #: The cells before a failure that are told, and before a crash after `Workers.forget`.
 _BLAMED = 20
 
@@ -44,10 +48,13 @@ class Limits:
 
 
 class Workers:
-    """The worker processes alive: at most `count`, at most one per key. A context: leaving it ends them.
+    """The worker processes alive: at most `count` awake, at most one per key. A context: leaving it ends them.
 
     `folder` gets their output under `logs`, and under `caches` what they keep from run to run. `kept` processes stay
     alive when they have nothing left to do, for cells that come later. `offers` are kept from earlier runs.
+
+    A process that has nothing left to do, and that `awaited` says is needed later, falls asleep: it stays alive with its
+    library imported, counts for nothing, and is ended where memory gets short.
     """
 
     def __init__(
@@ -67,6 +74,9 @@ class Workers:
         self.folder = folder
         self.limits = limits or Limits()
         self.live: dict[WorkerKey, Process] = {}
+        self.asleep: set[WorkerKey] = set()
+        #: The processes that cells to come need, as `WorkerKey.process` tells them apart.
+        self.awaited: AbstractSet[Settings] = frozenset()
         self.selector = selectors.DefaultSelector()
         #: What workers left behind and could not be ended.
         self.left: list[str] = []
@@ -104,6 +114,30 @@ class Workers:
         self.selector.register(process.answers, selectors.EVENT_READ, (process, "read"))
         return process
 
+    @property
+    def awake(self) -> list[WorkerKey]:
+        """The keys of the processes alive that are not asleep."""
+        return [key for key in self.live if key not in self.asleep]
+
+    def rest(self, key: WorkerKey) -> None:
+        """Let the process of that key, which has nothing left to do, fall asleep where it is awaited, or else end it."""
+        if key.process in self.awaited and free_share() > _ROOM:
+            self.asleep.add(key)
+            self.live[key].lane.ended = time.monotonic()
+        else:
+            self.end(key)
+
+    def wake(self, key: WorkerKey) -> bool:
+        """Return whether the process of that key was asleep; it is awake then. One that ended in its sleep was not."""
+        if key not in self.asleep:
+            return False
+        if self.live[key].popen.poll() is not None:
+            self.end(key)
+            return False
+        self.asleep.remove(key)
+        self.live[key].lane = self.stages.lane(key.process[0])
+        return True
+
     def follow(self, key: WorkerKey, following: WorkerKey) -> Process:
         """Let the process of that key go on with another adapter; its next answer is what that one offers."""
         process = self.live.pop(key)
@@ -116,12 +150,15 @@ class Workers:
     def end(self, key: WorkerKey) -> None:
         """Kill the process of that key, and what it left behind."""
         process = self.live.pop(key)
+        if key in self.asleep:
+            self.asleep.remove(key)
+        else:
+            process.lane.ended = time.monotonic()
         self._stop_writing(process)
         self.selector.unregister(process.answers)
         # Of its children those that dropped the mark are found by their parent alone, as long as it lives.
         known = strays.strays(process.mark)
         process.kill()
-        process.lane.ended = time.monotonic()
         self.left += [f"{left}, left behind by {key.name}" for left in strays.end(process.mark, known)]
 
     def end_all(self) -> None:
@@ -180,25 +217,38 @@ class Workers:
         looks = time.monotonic() >= self._looks
         if looks:
             self._looks = time.monotonic() + _TICK
-        for key, process in self.live.items():
-            try:
-                while (message := wire.take(process.inbox)) is not None:
-                    happened.append((process, message))
-            except wire.FrameError as error:
-                happened.append((process, Broken(how=f"sent {error}")))
-                continue
-            held = process.memory() if looks else 0
-            # A grandchild may hold the pipe open beyond its parent's death.
-            if key in ended or (looks and process.popen.poll() is not None and not process.inbox and not happened):
-                happened.append((process, Died()))
-            elif held > self.limits.memory:
-                limit = f"the limit of {self.limits.memory / 2**30:.3g} GiB"
-                happened.append((process, Broken(how=f"held {held / 2**30:.3g} GiB of memory, over {limit}")))
-            elif time.monotonic() > process.deadline:
-                happened.append((process, Late()))
-            if looks:
-                process.bound_output()
+            self._make_room()
+        for key in self.live if looks else [*self.awake, *(ended & self.asleep)]:
+            process = self.live[key]
+            heard = self._heard(process, ended=key in ended, looks=looks, quiet=not happened)
+            happened += ((process, message) for message in heard)
         return happened
+
+    def _heard(self, process: Process, *, ended: bool, looks: bool, quiet: bool) -> Iterator[Any]:
+        """Yield what a process sent, and how it failed if it did; `quiet`: no other one sent anything."""
+        try:
+            while (message := wire.take(process.inbox)) is not None:
+                quiet = False
+                yield message
+        except wire.FrameError as error:
+            yield Broken(how=f"sent {error}")
+            return
+        held = process.memory() if looks else 0
+        # A grandchild may hold the pipe open beyond its parent's death.
+        if ended or (looks and process.popen.poll() is not None and not process.inbox and quiet):
+            yield Died()
+        elif held > self.limits.memory:
+            limit = f"the limit of {self.limits.memory / 2**30:.3g} GiB"
+            yield Broken(how=f"held {held / 2**30:.3g} GiB of memory, over {limit}")
+        elif time.monotonic() > process.deadline:
+            yield Late()
+        if looks:
+            process.bound_output()
+
+    def _make_room(self) -> None:
+        """End a process that is asleep where memory is short; the next look shows whether that was enough."""
+        if self.asleep and free_share() <= _ROOM:
+            self.end(next(key for key in self.live if key in self.asleep))
 
     def _forgive(self, late: float) -> None:
         """Move every deadline by the time for which this process itself was stopped, and read nothing."""
@@ -239,16 +289,17 @@ def usual_count() -> int:
 
 
 def begin(key: WorkerKey, idle: Sequence[WorkerKey], workers: Workers) -> Any:
-    """Bring up the adapter of that key, in an idle process that it may share or else in a new one.
+    """Bring up the adapter of that key, in an idle process or one asleep that it may share, or else in a new one.
 
     Returns `FOLLOWING` for a shared process and `STARTING` for a new one.
     """
-    sharing = [candidate for candidate in idle if candidate.process == key.process]
-    if sharing:
-        workers.follow(sharing[0], key)
-        return FOLLOWING
-    for unused in idle[: len(workers.live) - workers.count + 1]:
-        workers.end(unused)
+    asleep = [candidate for candidate in workers.live if candidate in workers.asleep]
+    for candidate in [candidate for candidate in (*idle, *asleep) if candidate.process == key.process]:
+        if candidate in idle or workers.wake(candidate):
+            workers.follow(candidate, key)
+            return FOLLOWING
+    for unused in idle[: len(workers.awake) - workers.count + 1]:
+        workers.rest(unused)
     workers.start(key)
     return STARTING
 

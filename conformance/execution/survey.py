@@ -22,7 +22,7 @@ def survey(
 ) -> Iterator[Offer | WorkerError]:
     """Yield what each worker offers for those configurations, or why it could not be asked.
 
-    Processes stay alive for the cells to come, as far as the number of workers allows. Where `workers` have offers kept, a
+    Processes stay alive for the cells to come, as far as `workers` lets them. Where `workers` have offers kept, a
     worker that nothing has changed for is not asked.
     """
     before = {key: answered for key in keys if workers.offers and (answered := workers.offers.get(key))}
@@ -46,11 +46,9 @@ def _ask(
         while waiting and len(open_keys) < _at_once(workers):
             key = _next(waiting, open_keys, workers)
             waiting.remove(key)
-            open_keys[key] = begin(key, [other for other in workers.live if other not in open_keys], workers)
-        for process, answer in workers.wait():
+            open_keys[key] = begin(key, [other for other in workers.awake if other not in open_keys], workers)
+        for process, answer in _answers(open_keys, workers):
             key = process.key
-            if key not in open_keys or workers.live.get(key) is not process:
-                continue
             match answer:
                 case {"offer": offer, "imported": [int() | float(), int() | float(), int() | float()] as imported} if (
                     key not in described
@@ -79,6 +77,17 @@ def _ask(
                     yield failed
                     del open_keys[key]
                     workers.end(key)
+
+
+def _answers(open_keys: Collection[WorkerKey], workers: Workers) -> Iterator[tuple[Process, Any]]:
+    """Yield what arrives from the processes that are asked."""
+    for process, answer in workers.wait():
+        if workers.live.get(process.key) is process:
+            if process.key in open_keys:
+                yield process, answer
+            elif isinstance(answer, Died):
+                # The end of its pipe would be news at every wait, so that none of them waited.
+                workers.end(process.key)
 
 
 def _next(waiting: Sequence[WorkerKey], open_keys: Collection[WorkerKey], workers: Workers) -> WorkerKey:

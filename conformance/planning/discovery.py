@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from conformance.errors import UsageError
 from conformance.planning.families import family, name_of
@@ -34,6 +34,10 @@ _NUMBER = "{threads}"
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _LONGEST = 80
 DTYPES: tuple[str, ...] = get_args(DtypeName)
+
+
+#: The name of a process, its interpreter, and the variables it starts with.
+Settings: TypeAlias = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ class WorkerKey:
         return f"{library}/{file.name}" if library else file.name
 
     @property
-    def process(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    def process(self) -> Settings:
         """What adapters have in common that may run in one process; the first is its name."""
         return (self.shared or self.name, self.interpreter, self.environment)
 

@@ -15,7 +15,7 @@ from conformance.execution.survey import survey
 from conformance.execution.time_profile import Stages
 from conformance.outcome import Array, Produced, Refused, Repeated
 from conformance.planning.costs import Costs
-from conformance.planning.discovery import WorkerKey, holding, keys
+from conformance.planning.discovery import Settings, WorkerKey, holding, keys
 from conformance.planning.plan import Cell, Offer, Selection
 from conformance.protocol import Configuration
 from conformance.run.entries import Entry, Judging
@@ -64,6 +64,9 @@ class Performer(Protocol):
     def begin(self, costs: Costs) -> None:
         """Take in what the cells to come are expected to cost."""
 
+    def announce(self, later: Sequence[Cell]) -> None:
+        """Take in which cells are to be performed after those that come next."""
+
     def perform(self, cells: Sequence[Cell], judging: Judging) -> Iterator[Tried]:
         """Yield each cell after its first try, as they end."""
 
@@ -81,6 +84,8 @@ class Processes:
 
     def __init__(self, workers: Workers, interpreters: Mapping[str, str], *, grouped: bool = False) -> None:
         self._workers, self._interpreters, self._grouped = workers, interpreters, grouped
+        #: What reserves memory of an accelerator as long as it lives.
+        self._on_gpu: set[Settings] = set()
 
     @property
     def stages(self) -> Stages:
@@ -96,7 +101,12 @@ class Processes:
         self, keys: Sequence[WorkerKey], configurations: Sequence[Configuration]
     ) -> Iterator[Offer | WorkerError]:
         """Yield what each worker offers for those configurations, or why it could not be asked."""
-        yield from survey(keys, configurations, self._workers)
+        self._workers.awaited |= {key.process for key in keys} - self._on_gpu
+        for answer in survey(keys, configurations, self._workers):
+            if isinstance(answer, Offer) and _takes_gpu(answer):
+                self._on_gpu.add(answer.key.process)
+                self._workers.awaited -= self._on_gpu
+            yield answer
 
     def keys(self, adapters: Sequence[str], selection: Selection) -> tuple[Sequence[WorkerKey], Mapping[str, str]]:
         """Return the workers to ask; which of them cannot run is found when they start."""
@@ -105,6 +115,10 @@ class Processes:
 
     def begin(self, costs: Costs) -> None:
         """Take in nothing: cells are handed over one by one."""
+
+    def announce(self, later: Sequence[Cell]) -> None:
+        """Let the processes of those cells stay alive, where they have done what comes before them."""
+        self._workers.awaited = {cell.key.process for cell in later if cell.unsupported is None} - self._on_gpu
 
     def perform(self, cells: Sequence[Cell], judging: Judging) -> Iterator[Tried]:
         """Yield each cell after its first try, as they end."""
@@ -126,6 +140,10 @@ class Processes:
                 repeats = digest_of(outcomes) == doubts[cell.id].digest
                 yield cell, None if repeats else judging.entry(cell, outcomes)
             self._workers.end_all()
+
+
+def _takes_gpu(offer: Offer) -> bool:
+    return any("gpu" in implementation.devices for implementation in offer.implementations)
 
 
 def is_doubtful(record: Record) -> bool:

@@ -157,10 +157,12 @@ class Plugin:
         cells, performer = in_order(cells, self.prepared.costs), self.prepared.performer
         judging = Judging(self.prepared.divergences, self.prepared.versions, performer.stages)
         first = [cell for cell in cells if cell.id in self.prepared.first]
+        rest = [cell for cell in cells if cell.id not in self.prepared.first]
+        performer.announce(rest)
         yield from settled(first, performer, judging, patience)
         if 0 < len(first) < len(cells):
             self.prepared.after_first()
-        rest = [cell for cell in cells if cell.id not in self.prepared.first]
+        performer.announce([])
         yield from settled(rest, performer, judging, patience)
 
     def _report_unmatched(self, session: pytest.Session, matched: set[Place]) -> None:

@@ -40,7 +40,8 @@ def settled(cells: Sequence[Cell], performer: Performer, judging: Judging, patie
             doubts.append(tried)
             if len(doubts) == patience:
                 break
-        yield from _tried_again(doubts, performer, judging)
+        if doubts:
+            yield from _tried_again(doubts, performer, judging)
         waiting = [cell for cell in waiting if cell.id not in done]
 
 

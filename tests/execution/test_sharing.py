@@ -1,9 +1,11 @@
-"""Adapters that follow one another in one process, by what the processes say of themselves."""
+"""Adapters that follow one another in one process, and processes kept for later cells, by what they say of themselves."""
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,96 @@ def test_processes_of_limited_threads_share_among_themselves(tmp_path: Path) -> 
     (key,) = keys({}, [adapter(tmp_path, "one")])
     assert limited(key, 1).process != key.process
     assert limited(key, 1).process[1] == sys.executable
+
+
+def twice(
+    files: list[str], folder: Path, between: Callable[[Workers], None] = lambda _: None
+) -> list[dict[str, Outcomes]]:
+    """Perform two cells of each adapter and then two more, by one worker that awaits all of their processes."""
+    found = keys({}, files)
+    with Workers(1, folder, Limits(start=20.0, cell=5.0)) as workers:
+        workers.awaited = {key.process for key in found}
+        rounds = []
+        for _ in range(2):
+            cells = [each for key in found for each in cells_of(key)]
+            rounds.append({each.id: outcomes for each, outcomes in execute(cells, workers)})
+            between(workers)
+        calls = sorted(stretch for lane in workers.stages.lanes for stretch in lane.calls)
+        assert all(ended <= began for (_, ended, _), (began, _, _) in itertools.pairwise(calls))
+        return rounds
+
+
+NAMES = ("one", "two", "three")
+
+
+@pytest.fixture(name="roomy")
+def _roomy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conformance.execution.pool.free_share", lambda: 0.9)
+
+
+@pytest.mark.usefixtures("roomy")
+def test_a_process_that_is_awaited_performs_its_later_cells(tmp_path: Path) -> None:
+    before, after = twice([adapter(tmp_path, name, shared="") for name in NAMES], tmp_path)
+    for name in NAMES:
+        assert processes(before, name) == processes(after, name)
+    assert len(set.union(*(processes(before, name) for name in NAMES))) == len(NAMES)
+
+
+@pytest.mark.usefixtures("roomy")
+def test_adapters_that_share_a_process_share_it_after_it_was_asleep(tmp_path: Path) -> None:
+    before, after = twice([adapter(tmp_path, name) for name in NAMES], tmp_path)
+    assert len(set.union(*(processes(each, name) for name in NAMES for each in (before, after)))) == 1
+
+
+def test_where_memory_is_short_no_process_waits_for_later_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.execution.pool.free_share", lambda: 0.4)
+    before, after = twice([adapter(tmp_path, name, shared="") for name in NAMES], tmp_path)
+    for name in NAMES:
+        assert not processes(before, name) & processes(after, name)
+
+
+def test_when_memory_gets_short_the_processes_asleep_are_ended_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep: list[int] = []
+
+    def short(workers: Workers) -> None:
+        monkeypatch.setattr("conformance.execution.pool.free_share", lambda: 0.4)
+        for _ in range(len(NAMES)):
+            asleep.append(len(workers.asleep))
+            time.sleep(0.3)
+            workers.wait()
+
+    monkeypatch.setattr("conformance.execution.pool.free_share", lambda: 0.9)
+    twice([adapter(tmp_path, name, shared="") for name in NAMES], tmp_path, short)
+    assert asleep[:3] == [3, 2, 1]
+
+
+@pytest.mark.usefixtures("roomy")
+def test_a_process_that_is_killed_asleep_is_to_blame_for_nothing(tmp_path: Path) -> None:
+    def kill(workers: Workers) -> None:
+        for key in workers.asleep:
+            workers.live[key].popen.kill()
+            workers.live[key].popen.wait()
+
+    before, after = twice([adapter(tmp_path, name, shared="") for name in ("one", "two")], tmp_path, kill)
+    for name in ("one", "two"):
+        assert not processes(before, name) & processes(after, name)
+        assert len(processes(after, name)) == 1
+
+
+@pytest.mark.usefixtures("roomy")
+def test_a_process_asleep_counts_as_none_and_waits_for_nobody(tmp_path: Path) -> None:
+    found = keys({}, [adapter(tmp_path, "one", shared="")])
+    with Workers(1, tmp_path, Limits(start=20.0, cell=5.0)) as workers:
+        workers.awaited = {key.process for key in found}
+        list(execute(cells_of(found[0]), workers))
+        assert workers.asleep == set(found)
+        assert workers.awake == []
+        time.sleep(0.2)
+        list(execute(cells_of(found[0]), workers))
+        timeline = workers.stages.timeline()
+    assert [lane.cells for lane in timeline.lanes] == [2, 2]
+    assert sum(lane.ended - lane.began for lane in timeline.lanes) < timeline.seconds - 0.2

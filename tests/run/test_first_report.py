@@ -6,11 +6,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from conformance.execution.time_profile import Stages
+from conformance.planning.costs import Costs
 from conformance.planning.plan import Selection, plan
 from conformance.run.first_report import FirstReport, smoke_cells
+from conformance.run.performers import Tried
+from conformance.run.plugin import Plugin
 from conformance.spec.loader import Spec
 from conformance.spec.locations import spec_folder
 from conformance.spec.tiers import Tier, Tiers
@@ -53,6 +58,18 @@ def test_a_run_has_its_first_report_before_its_end(tmp_path: Path) -> None:
     recorded = [line["case"] for line in lines if line["kind"] == "record"]
     assert recorded == ["moving.impulses", "axes.rank-3/features-first"]
     assert (tmp_path / "early" / "index.html").is_file()
+
+
+def test_while_the_first_cells_run_the_others_are_announced() -> None:
+    """By that a process stays alive that has more to do after the first report."""
+    offers = [offer(offered(), cases=2)]
+    cells = list(plan((located(case(id="a.one")), located(case(id="b.one"))), offers, Selection()))
+    performer = Mock(stages=Stages())
+    prepared = Mock(performer=performer, costs=Costs(), divergences=(), versions={}, first={cells[1].id})
+    performer.perform.side_effect = lambda waiting, _: (Tried(entry=Mock(cell=cell), doubt=None) for cell in waiting)
+    list(Plugin(prepared)._settled(cells, 0))
+    calls = [(name, words[0]) for name, words, _ in performer.method_calls]
+    assert calls == [("announce", cells[:1]), ("perform", cells[1:]), ("announce", []), ("perform", cells[:1])]
 
 
 def test_why_there_is_no_first_report_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
