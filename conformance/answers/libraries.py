@@ -8,7 +8,8 @@ from typing import Any
 
 from conformance.answers.arguments import Answer
 from conformance.errors import UsageError
-from conformance.execution.pool import Workers, converse
+from conformance.execution.conversation import converse
+from conformance.execution.pool import Workers
 from conformance.planning.discovery import WorkerKey, keys
 from conformance.planning.offer import offer_from
 from conformance.planning.plan import Offer, Offered

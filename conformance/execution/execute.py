@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from conformance.execution.answer import AnswerError, compiling_of, outcome_of, stretches_of
-from conformance.execution.pool import FOLLOWING, STARTING, Broken, Died, Late, Workers, begin
+from conformance.execution.bringing_up import FOLLOWING, STARTING, bring_up
+from conformance.execution.pool import Broken, Died, Late, Workers
 from conformance.execution.process import Process
 from conformance.execution.request import request_of
 from conformance.execution.time_profile import Stages
@@ -48,7 +49,7 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
     busy: dict[WorkerKey, _Job] = {}
     done: list[tuple[Cell, Outcomes]] = []
     while queues or busy or done:
-        _bring_up(queues, busy, workers)
+        _fill(queues, busy, workers)
         for key in [key for key in workers.awake if key in queues and key not in busy]:
             _hand_over(queues[key], workers.live[key], workers, busy)
         # The processes are at work again while what they did is judged, and their next requests are made.
@@ -136,11 +137,11 @@ def _idle(queues: Mapping[WorkerKey, deque[_Job]], busy: Mapping[WorkerKey, _Job
     return [key for key in workers.awake if key not in queues and key not in busy]
 
 
-def _bring_up(queues: Mapping[WorkerKey, deque[_Job]], busy: dict[WorkerKey, Any], workers: Workers) -> None:
+def _fill(queues: Mapping[WorkerKey, deque[_Job]], busy: dict[WorkerKey, Any], workers: Workers) -> None:
     """Wake or start processes until no adapter waits or all workers are busy."""
     while (key := _next(queues, busy, workers)) is not None:
         if not workers.wake(key):
-            busy[key] = begin(key, _idle(queues, busy, workers), workers)
+            busy[key] = bring_up(key, _idle(queues, busy, workers), workers)
 
 
 def _next(

@@ -1,4 +1,4 @@
-"""The worker processes alive: started, followed by other adapters, written to, waited for, ended."""
+"""The worker processes alive: started, followed by other adapters, put to sleep, written to, waited for, ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,6 @@ from conformance.execution.kept_offers import Offers
 from conformance.execution.memory import free_share
 from conformance.execution.process import Process
 from conformance.execution.time_profile import WAITING, Stages
-from conformance.outcome import Crashed, Outcome, TimedOut
 from conformance.planning.discovery import Settings, WorkerKey
 from conformance.worker import wire
 from conformance.worker.conditions import cores
@@ -31,10 +30,6 @@ _TICK = 0.25
 _ROOM = 0.5
 #: The cells before a failure that are told, and before a crash after `Workers.forget`.
 _BLAMED = 20
-
-#: What a process is busy with while it brings up an adapter: in a process of its own, or after another.
-STARTING: Any = object()
-FOLLOWING: Any = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,48 +281,3 @@ class Broken:
 def usual_count() -> int:
     """Return how many processes a run has alive unless a person says it: one waits while its last cell is judged."""
     return cores() + 1
-
-
-def begin(key: WorkerKey, idle: Sequence[WorkerKey], workers: Workers) -> Any:
-    """Bring up the adapter of that key, in an idle process or one asleep that it may share, or else in a new one.
-
-    Returns `FOLLOWING` for a shared process and `STARTING` for a new one.
-    """
-    asleep = [candidate for candidate in workers.live if candidate in workers.asleep]
-    for candidate in [candidate for candidate in (*idle, *asleep) if candidate.process == key.process]:
-        if candidate in idle or workers.wake(candidate):
-            workers.follow(candidate, key)
-            return FOLLOWING
-    for unused in idle[: len(workers.awake) - workers.count + 1]:
-        workers.rest(unused)
-    workers.start(key)
-    return STARTING
-
-
-def converse(process: Process, message: Mapping[str, Any] | None, workers: Workers, seconds: float) -> Any:
-    """Send a request to that process, or none to await its start, and return its answer. No other process is at work.
-
-    If the process ends, or does not answer within `seconds`, it is ended and `Crashed` or `TimedOut` is returned. Any
-    other process that ends meanwhile is removed from `workers.live`.
-    """
-    if message is not None:
-        workers.ask(process, message, seconds)
-    while True:
-        for sender, answer in workers.wait():
-            if sender is not process:
-                if isinstance(answer, Died):
-                    # The end of its pipe would be news at every wait, so that none of them waited.
-                    workers.end(sender.key)
-                continue
-            match answer:
-                case Died():
-                    loss: Outcome = Crashed(how=process.ending(), recurs=False, before=(), output=process.output())
-                case Broken(how=how):
-                    loss = Crashed(how=how, recurs=False, before=(), output=process.output())
-                case Late():
-                    loss = TimedOut(limit=seconds, output=process.output())
-                case _:
-                    process.deadline = float("inf")
-                    return answer
-            workers.end(process.key)
-            return loss

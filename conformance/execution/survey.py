@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from conformance.errors import UsageError, WorkerError
+from conformance.execution.bringing_up import FOLLOWING, STARTING, bring_up
 from conformance.execution.kept_offers import Answered
-from conformance.execution.pool import FOLLOWING, STARTING, Broken, Died, Late, Limits, Workers, begin
+from conformance.execution.pool import Broken, Died, Late, Limits, Workers
 from conformance.execution.process import Process
 from conformance.execution.request import fields_of
 from conformance.planning.discovery import WorkerKey
@@ -46,7 +47,7 @@ def _ask(
         while waiting and len(open_keys) < _at_once(workers):
             key = _next(waiting, open_keys, workers)
             waiting.remove(key)
-            open_keys[key] = begin(key, [other for other in workers.awake if other not in open_keys], workers)
+            open_keys[key] = bring_up(key, [other for other in workers.awake if other not in open_keys], workers)
         for process, answer in _answers(open_keys, workers):
             key = process.key
             match answer:

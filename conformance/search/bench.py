@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from conformance.errors import Place, WorkerError
+from conformance.execution.conversation import converse
 from conformance.execution.execute import Outcomes, execute
-from conformance.execution.pool import Workers, converse
+from conformance.execution.pool import Workers
 from conformance.judging.judge import judge_by_step
 from conformance.judging.step import StepJudge
 from conformance.planning.plan import Cell, Offer, Selection, plan

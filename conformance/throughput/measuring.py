@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from conformance.errors import SuiteError
-from conformance.execution.pool import Workers, converse
+from conformance.execution.conversation import converse
+from conformance.execution.pool import Workers
 from conformance.outcome import Crashed, TimedOut
 from conformance.planning.discovery import WorkerKey
 from conformance.planning.plan import Cell

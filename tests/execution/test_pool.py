@@ -13,7 +13,8 @@ from unittest.mock import Mock
 import psutil
 import pytest
 
-from conformance.execution.pool import Limits, Workers, converse
+from conformance.execution.conversation import converse
+from conformance.execution.pool import Limits, Workers
 from conformance.execution.process import Process
 from conformance.execution.survey import survey
 from conformance.execution.timeline import Lane
