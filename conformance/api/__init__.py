@@ -135,7 +135,7 @@ def run_cells(
     """Yield the selected cells as they are judged, each with its judgement.
 
     `adapters` are `path/file.py:NAME` or `package.module:NAME`, alone where some are named; `interpreters` maps a group
-    of frameworks to the Python that has it, and `workers` are the processes alive at once, one more than cores unless said. A
+    of frameworks to the Python that has it, and `workers` are the processes at work at once, one more than cores unless said. A
     library that is not installed has no cells. Raises `UsageError`, and `WorkerError` where what was asked for does not start.
     """
     with Workers(workers or usual_count(), folder) as pool:

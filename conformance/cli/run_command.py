@@ -48,7 +48,7 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(
-            parser=whole(1, WORKERS), metavar="N", help="Processes alive at once; omitted: one more than cores."
+            parser=whole(1, WORKERS), metavar="N", help="Processes at work at once; omitted: one more than cores."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run file to write.")] = None,

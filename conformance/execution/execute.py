@@ -1,6 +1,6 @@
 """Performing cells: the only way a cell ever runs.
 
-One process per worker key, one cell in flight per process, as many processes alive as there are workers. A
+One process per worker key, one cell in flight per process, as many processes at work as there are workers. A
 process that has done all cells of one adapter goes on with another's that shares its interpreter and settings,
 so that a library is imported, and what it compiled is kept, once for all of them. The
 end of a process's pipe is the crash of the cell in flight; the deadline is its time-out. Nothing here knows

@@ -26,8 +26,9 @@ from conformance.worker import wire
 from conformance.worker.conditions import cores
 
 _TICK = 0.25
-#: As long as this share of memory is free, processes that later cells need stay alive.
-_ROOM = 0.5
+#: As long as this share of memory is free, processes that later cells need stay alive; asked every so many seconds, since an
+#: answer takes a millisecond.
+_ROOM, _ROOM_TICK = 0.5, 2.0
 #: The cells before a failure that are told, and before a crash after `Workers.forget`.
 _BLAMED = 20
 
@@ -81,7 +82,7 @@ class Workers:
         #: Where the processes have their temporary files: what a library forgets there goes with the last of them.
         self._temporary = ""
         self._numbers: dict[WorkerKey, int] = {}
-        self._looks = 0.0
+        self._looks = self._room_looks = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -213,7 +214,7 @@ class Workers:
         if looks:
             self._looks = time.monotonic() + _TICK
             self._make_room()
-        for key in self.live if looks else [*self.awake, *(ended & self.asleep)]:
+        for key in [*self.awake, *(ended & self.asleep)]:
             process = self.live[key]
             heard = self._heard(process, ended=key in ended, looks=looks, quiet=not happened)
             happened += ((process, message) for message in heard)
@@ -242,7 +243,10 @@ class Workers:
 
     def _make_room(self) -> None:
         """End a process that is asleep where memory is short; the next look shows whether that was enough."""
-        if self.asleep and free_share() <= _ROOM:
+        if not self.asleep or time.monotonic() < self._room_looks:
+            return
+        self._room_looks = time.monotonic() + _ROOM_TICK
+        if free_share() <= _ROOM:
             self.end(next(key for key in self.live if key in self.asleep))
 
     def _forgive(self, late: float) -> None:

@@ -16,9 +16,9 @@ from typing import TypeAlias
 from filelock import FileLock
 
 from conformance.files.whole import write_whole
-from conformance.regression.installer import install_command
+from conformance.regression.installer import PIP, install_command
 from conformance.regression.pins import Local, Nightly, Pins, Released, Rung, Source, rungs, with_nightly
-from conformance.regression.wheels import PIP, digest_of
+from conformance.regression.wheels import digest_of
 from conformance.run.programs import python_of
 
 #: One attempt to resolve and install; a resolver that backtracks further finds nothing a person would want.

@@ -1,4 +1,7 @@
-"""What installs packages into an environment: uv where it is present, else pip, both from where pip is told to look."""
+"""What installs packages into an environment: uv where it is present, else pip, both from where pip is told to look.
+
+The noxfile loads this file alone, in whatever Python runs nox: it imports the standard library and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from conformance.regression.wheels import PIP
-
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 #: Settings of pip that say where packages come from, with uv's option of the same meaning.
 _PLACES = {
     "index-url": "--default-index",
@@ -29,7 +32,7 @@ def install_command(python: Path, requirements: Sequence[str], index: str = "", 
     `index` is looked at beside those that pip knows. Without `dependencies` nothing else is installed.
     """
     alone = [] if dependencies else ["--no-deps"]
-    uv = shutil.which("uv")
+    uv = uv_command(python)
     if uv is None:
         beside = ["--extra-index-url", index] if index else []
         return [
@@ -37,9 +40,20 @@ def install_command(python: Path, requirements: Sequence[str], index: str = "", 
             *(*beside, *alone, *requirements),
         ]
     beside = ["--index", index] if index else []
+    return [*uv, *beside, *alone, *requirements]
+
+
+def uv_command(python: Path, pip: tuple[str, ...] = PIP) -> list[str] | None:
+    """Return the words by which uv installs what follows them for that interpreter; None where there is no uv.
+
+    It takes packages from where the settings of `pip`, a command, say.
+    """
+    uv = shutil.which("uv")
+    if uv is None:
+        return None
     # As pip does: the newest of all places, where uv would stay with the first that knows the name.
     strategy = ["--index-strategy", "unsafe-best-match"]
-    return [uv, "pip", "install", "--python", str(python), *strategy, *_settings(), *beside, *alone, *requirements]
+    return [uv, "pip", "install", "--python", str(python), *strategy, *_settings(pip)]
 
 
 def uv_options(settings: Mapping[str, str]) -> Iterator[str]:
@@ -62,6 +76,6 @@ def pip_settings(listed: str) -> dict[str, str]:
 
 
 @functools.cache
-def _settings() -> tuple[str, ...]:
-    done = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=True)
+def _settings(pip: tuple[str, ...]) -> tuple[str, ...]:
+    done = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=True)
     return tuple(uv_options(pip_settings(done.stdout)))

@@ -10,8 +10,9 @@ from packaging.version import InvalidVersion, Version
 
 from conformance.errors import UsageError
 from conformance.regression.every import Every
+from conformance.regression.installer import PIP
 from conformance.regression.pins import Nightly, NightlyBuilds
-from conformance.regression.wheels import PIP, last_line
+from conformance.regression.wheels import last_line
 
 #: Listing one package; an index that takes longer does not answer.
 _SECONDS = 300.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -13,9 +12,9 @@ from pathlib import Path
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from conformance.errors import UsageError
+from conformance.regression.installer import PIP
 from conformance.regression.pins import Local, Nightly, Released, Source
 
-PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 #: One build; a build that takes longer hangs.
 _SECONDS = 1800.0
 

@@ -10,7 +10,7 @@ import typer
 _WHOLE = re.compile(r"[0-9]{1,12}")
 _NUMBER = re.compile(r"([0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12})([eE][-+]?[0-9]{1,2})?")
 
-#: Processes alive at once.
+#: Processes at work at once.
 WORKERS = 1024
 #: Seconds of a deadline: one day.
 SECONDS = 86_400

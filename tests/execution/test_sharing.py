@@ -191,6 +191,8 @@ def test_when_memory_gets_short_the_processes_asleep_are_ended_one_by_one(
 
     def short(workers: Workers) -> None:
         monkeypatch.setattr("conformance.execution.pool.free_share", lambda: 0.4)
+        monkeypatch.setattr("conformance.execution.pool._ROOM_TICK", 0.0)
+        workers._room_looks = 0.0
         for _ in range(len(NAMES)):
             asleep.append(len(workers.asleep))
             time.sleep(0.3)

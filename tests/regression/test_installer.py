@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,12 @@ def test_a_pip_that_may_ask_no_index_gives_a_uv_that_may_ask_none() -> None:
     assert list(uv_options({"no-index": "1"})) == ["--no-index"]
 
 
+def test_the_file_needs_nothing_but_the_standard_library() -> None:
+    """The Python that runs nox may have nothing else."""
+    asked = f"import runpy; runpy.run_path({installer.__file__!r})"
+    subprocess.run([sys.executable, "-I", "-S", "-c", asked], check=True)
+
+
 def test_where_uv_is_absent_pip_installs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     command = install_command(Path("python"), ["layers==1"], "index", dependencies=False)
@@ -39,7 +47,7 @@ def test_where_uv_is_absent_pip_installs(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_where_uv_is_present_it_installs_the_newest_of_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/uv")
-    monkeypatch.setattr(installer, "_settings", lambda: ("--find-links", "/wheels"))
+    monkeypatch.setattr(installer, "_settings", lambda _: ("--find-links", "/wheels"))
     command = install_command(Path("python"), ["layers==1"], "index", dependencies=True)
     assert command == [
         "/uv", "pip", "install", "--python", "python", "--index-strategy", "unsafe-best-match",
