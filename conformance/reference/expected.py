@@ -30,15 +30,17 @@ from conformance.reference.computed import (
     too_narrow,
 )
 from conformance.reference.inputs import SMALL, StepInputs, states_of
+from conformance.reference.latest import Latest, size_of
 from conformance.reference.side_by_side import Column, columns
 from conformance.spec.case import Sgd
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: The most elements that the kept references may have together. At some 100 bytes each, 16 million take up to 1.6 GB.
-_KEPT_ELEMENTS = 16_000_000
+#: The most elements that the kept references may have together: of small steps those of all implementations of a run, which
+#: go through the cases one after another; of large ones, which would take the place of hundreds of small ones each, fewer.
+_KEPT_ELEMENTS, _KEPT_OF_LARGE = 24_000_000, 8_000_000
 #: The same for what small steps would give under hypotheses, at some 25 bytes each; and of how many steps that is kept.
-_SUPPOSED_ELEMENTS, _SUPPOSED_STEPS = 4_000_000, 256
+_SUPPOSED_ELEMENTS, _SUPPOSED_STEPS = 16_000_000, 4096
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -82,8 +84,7 @@ class References:
     """Computes references, and keeps the latest of them for implementations that ask for the same again."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Any, dict[str, Expected]] = OrderedDict()
-        self._elements = 0
+        self._of_small, self._of_large = Latest(_KEPT_ELEMENTS), Latest(_KEPT_OF_LARGE)
         self._supposed: OrderedDict[Any, Suppositions] = OrderedDict()
         self._supposed_elements = 0
 
@@ -94,16 +95,13 @@ class References:
 
         The step starts from the state `before` it; a gradient step also takes the `gradients` of the last train step.
         """
+        batch = request.inputs.input
+        latest = self._of_large if batch is not None and batch.size > SMALL else self._of_small
         key = _key(request, before, gradients)
-        if key in self._known:
-            self._known.move_to_end(key)
-            return self._known[key]
-        quantities = compute(request, before, gradients)
-        self._known[key] = quantities
-        self._elements += _size(quantities)
-        while self._elements > _KEPT_ELEMENTS and len(self._known) > 1:
-            _, oldest = self._known.popitem(last=False)
-            self._elements -= _size(oldest)
+        quantities = latest.get(key)
+        if quantities is None:
+            quantities = compute(request, before, gradients)
+            latest.keep(key, quantities)
         return quantities
 
     def suppositions(
@@ -136,7 +134,7 @@ class References:
         It is put among these by whoever asks, under whatever it was asked for.
         """
         supposed = self._computed(request, before, gradients, kept)
-        self._count(kept, _size(supposed))
+        self._count(kept, size_of(supposed))
         return supposed
 
     def columns(
@@ -220,7 +218,7 @@ class References:
         )
         if key not in kept.performed:
             kept.performed[key] = perform(situation, worked)
-            self._count(kept, _size(kept.performed[key]))
+            self._count(kept, size_of(kept.performed[key]))
         return kept.performed[key]
 
     def _right(
@@ -253,10 +251,6 @@ def _key(request: Request, before: Mapping[str, Array], gradients: Mapping[str, 
         request.features,
         _digest(before, gradients),
     )
-
-
-def _size(expected: Mapping[str, Expected]) -> int:
-    return sum(quantity.value.size for quantity in expected.values())
 
 
 def _digest(*parts: Mapping[str, Array]) -> bytes:

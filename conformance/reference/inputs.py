@@ -29,8 +29,9 @@ from conformance.spec.recipe import Recipe, realize
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: A case is large if its steps together have more values than this: 4 MiB in float32.
-_LARGE = 2**20
+#: Of how many cases the arrays are kept, by the most values that their steps have together. Each implementation goes through
+#: the cases one after another, so those of all small ones are: the spec has some 900. Of the largest, as many as are in use.
+_KEPT_CASES = ((2**14, 4096), (2**20, 64), (math.inf, 4))
 
 
 #: The most values of a step of which is kept what hypotheses, some 130 of them, have in common.
@@ -67,7 +68,9 @@ class Inputs:
 
 def inputs_of(case: Case) -> Inputs:
     """Return the arrays of `case`. Raises `RecipeError`."""
-    return (_large_inputs if _is_large(case) else _small_inputs)(_ByIdentity(case))
+    values = math.prod(case.shape) * len(case.performed)
+    remembered = next(remembered for most, remembered in _REMEMBERED if values <= most)
+    return remembered(_ByIdentity(case))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,7 +127,7 @@ def _flat(array: Array, configuration: Configuration, needed: Any) -> Array:
     return _flat_of_case(_ByIdentity(array), configuration.feature_axes, configuration.feature_count, needed)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=4096)
 def _flat_of_case(array: _ByIdentity, feature_axes: tuple[int, ...], feature_count: int, needed: Any) -> Array:
     flat = features_last(array.value, feature_axes, feature_count).astype(needed)
     flat.flags.writeable = False
@@ -151,10 +154,6 @@ class _ByIdentity:
         return isinstance(other, _ByIdentity) and other.value is self.value
 
 
-def _is_large(case: Case) -> bool:
-    return math.prod(case.shape) * len(case.performed) > _LARGE
-
-
 def _inputs(key: _ByIdentity) -> Inputs:
     case = key.value
     initial = initial_state(case, OPERATIONS[case.op])
@@ -164,9 +163,7 @@ def _inputs(key: _ByIdentity) -> Inputs:
     return Inputs(initial=initial, steps=tuple(_arrays(case, step, None) for step in case.performed))
 
 
-#: A slow and a fast implementation may be hundreds of cases apart, so the arrays of many small cases are kept. Of large
-#: cases, only as many as are in use at once.
-_small_inputs, _large_inputs = functools.lru_cache(maxsize=512)(_inputs), functools.lru_cache(maxsize=4)(_inputs)
+_REMEMBERED = tuple((most, functools.lru_cache(count)(_inputs)) for most, count in _KEPT_CASES)
 
 
 @functools.lru_cache(maxsize=512)
@@ -177,7 +174,8 @@ def _beginnings(key: _ByIdentity, dialect: Dialect) -> tuple[Beginning, ...]:
 
 def forget() -> None:
     """Drop the arrays that are kept, where the arithmetic that they were made with is no longer in force."""
-    for remembered in (_small_inputs, _large_inputs, _beginnings):
+    _beginnings.cache_clear()
+    for _, remembered in _REMEMBERED:
         remembered.cache_clear()
 
 

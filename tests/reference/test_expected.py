@@ -210,3 +210,15 @@ def test_the_oldest_references_make_room_for_new_ones(computed: list[Request], m
     for number in (1, 2, 1, 3, 1, 2):
         references.expected(request(made, number), STATE, {})
     assert [each.number for each in computed] == [1, 2, 3, 2]
+
+
+def test_large_references_do_not_take_the_place_of_small_ones(
+    computed: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_KEPT_ELEMENTS", 200)
+    monkeypatch.setattr(module, "_KEPT_OF_LARGE", 20_000)
+    references = References()
+    small, large = case(TRAIN), [case(TRAIN, id=f"fake.{number}", shape=[2000, 3]) for number in range(3)]
+    for made in (small, *large, small):
+        references.expected(request(made), STATE, {})
+    assert [each.case.id for each in computed] == ["fake.case", "fake.0", "fake.1", "fake.2"]
