@@ -38,9 +38,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 #: The most elements that the kept references may have together: of small steps those of all implementations of a run, which
 #: go through the cases one after another; of large ones, which would take the place of hundreds of small ones each, fewer.
-_KEPT_ELEMENTS, _KEPT_OF_LARGE = 24_000_000, 8_000_000
+#: At some 100 bytes each, most of them NumPy's for arrays of few values, the two take up to 1.6 GB.
+_KEPT_ELEMENTS, _KEPT_OF_LARGE = 12_000_000, 4_000_000
 #: The same for what small steps would give under hypotheses, at some 25 bytes each; and of how many steps that is kept.
-_SUPPOSED_ELEMENTS, _SUPPOSED_STEPS = 16_000_000, 4096
+_SUPPOSED_ELEMENTS, _SUPPOSED_STEPS = 8_000_000, 4096
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
