@@ -23,7 +23,7 @@ def bring_up(key: WorkerKey, idle: Sequence[WorkerKey], workers: Workers) -> Any
         if candidate in idle or workers.wake(candidate):
             workers.follow(candidate, key)
             return FOLLOWING
-    for unused in idle[: len(workers.awake) - workers.count + 1]:
+    for unused in idle[: max(0, len(workers.awake) - workers.count + 1)]:
         workers.rest(unused)
     workers.start(key)
     return STARTING

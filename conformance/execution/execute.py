@@ -46,6 +46,9 @@ def execute(cells: Iterable[Cell], workers: Workers) -> Iterator[tuple[Cell, Out
             queues.setdefault(cell.key, deque()).append(_Job(cell))
         else:
             yield cell, (Unsupported(reason=cell.unsupported),)
+    needed = {key.process for key in queues} | workers.awaited
+    for key in [key for key in workers.asleep if key.process not in needed]:
+        workers.end(key)
     busy: dict[WorkerKey, _Job] = {}
     done: list[tuple[Cell, Outcomes]] = []
     while queues or busy or done:
@@ -152,10 +155,10 @@ def _next(
     An adapter that an idle process can go on with comes first. One comes last if a busy process has the same
     interpreter and settings, since both would compile the same code.
     """
-    idle = {key.process for key in _idle(queues, busy, workers)}
-    awake = set(workers.awake)
-    if len(awake) - len(idle) >= workers.count:
+    unused, awake = _idle(queues, busy, workers), set(workers.awake)
+    if len(awake) - len(unused) >= workers.count:
         return None
+    idle = {key.process for key in unused}
     working = {key.process for key in awake} - idle
     waiting = [key for key in queues if key not in awake and queues[key]]
     return min(waiting, key=lambda key: (key.process not in idle, key.process in working), default=None)
@@ -226,7 +229,10 @@ def _lost(
     output = process.output()
     workers.end(key)
     if job is FOLLOWING:
-        return None  # what was in the process before may be to blame: the adapter gets one of its own
+        # What was in the process before may be to blame: the adapter gets one of its own.
+        workers.start(key)
+        busy[key] = STARTING
+        return None
     if job is STARTING:
         job = queues[key].popleft()
         job.tries = _TRIES

@@ -1,7 +1,7 @@
 """What adapters offered, kept from run to run: importing a framework to ask it again takes most of a short run.
 
 An answer is given again while everything that it may depend on is as it was: the interpreter and what is installed
-there, the adapters' and our own worker's sources, the questions, and the variables of the environment. Whether a worker that
+there, the adapters' and our own worker's sources, the questions, the processor, and the variables of the environment. Whether a worker that
 then starts does offer the same is compared by `KeptOffers.check`.
 """
 
@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import os
+import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -186,4 +187,14 @@ def _variables() -> str:
         for name, value in os.environ.items()
         if name not in _PASSING and not name.startswith(_PASSING_PREFIXES)
     }
-    return _digest([lasting, os.cpu_count(), len(getattr(os, "sched_getaffinity", lambda _: ())(0))])
+    return _digest([lasting, os.cpu_count(), len(getattr(os, "sched_getaffinity", lambda _: ())(0)), _instructions()])
+
+
+@functools.cache
+def _instructions() -> str:
+    """Return what the processor can do, as Linux lists it: what a library supports may depend on that."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                return line
+    return platform.processor()

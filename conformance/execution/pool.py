@@ -21,7 +21,7 @@ from conformance.execution.kept_offers import Offers
 from conformance.execution.memory import free_share
 from conformance.execution.process import Process
 from conformance.execution.time_profile import WAITING, Stages
-from conformance.planning.discovery import Settings, WorkerKey
+from conformance.planning.discovery import ProcessIdentity, WorkerKey
 from conformance.worker import wire
 from conformance.worker.conditions import cores
 
@@ -44,7 +44,7 @@ class Limits:
 
 
 class Workers:
-    """The worker processes alive: at most `count` awake, at most one per key. A context: leaving it ends them.
+    """The worker processes alive: at most `count` at work, at most one per key. A context: leaving it ends them.
 
     `folder` gets their output under `logs`, and under `caches` what they keep from run to run. `kept` processes stay
     alive when they have nothing left to do, for cells that come later. `offers` are kept from earlier runs.
@@ -72,7 +72,7 @@ class Workers:
         self.live: dict[WorkerKey, Process] = {}
         self.asleep: set[WorkerKey] = set()
         #: The processes that cells to come need, as `WorkerKey.process` tells them apart.
-        self.awaited: AbstractSet[Settings] = frozenset()
+        self.awaited: AbstractSet[ProcessIdentity] = frozenset()
         self.selector = selectors.DefaultSelector()
         #: What workers left behind and could not be ended.
         self.left: list[str] = []
@@ -213,7 +213,7 @@ class Workers:
         looks = time.monotonic() >= self._looks
         if looks:
             self._looks = time.monotonic() + _TICK
-            self._make_room()
+            self._look_after_sleepers()
         for key in [*self.awake, *(ended & self.asleep)]:
             process = self.live[key]
             heard = self._heard(process, ended=key in ended, looks=looks, quiet=not happened)
@@ -241,12 +241,14 @@ class Workers:
         if looks:
             process.bound_output()
 
-    def _make_room(self) -> None:
-        """End a process that is asleep where memory is short; the next look shows whether that was enough."""
+    def _look_after_sleepers(self) -> None:
+        """Bound what they print, and end the oldest of them until memory is free, now and then."""
         if not self.asleep or time.monotonic() < self._room_looks:
             return
         self._room_looks = time.monotonic() + _ROOM_TICK
-        if free_share() <= _ROOM:
+        for key in self.asleep:
+            self.live[key].bound_output()
+        while self.asleep and free_share() <= _ROOM:
             self.end(next(key for key in self.live if key in self.asleep))
 
     def _forgive(self, late: float) -> None:
@@ -283,5 +285,5 @@ class Broken:
 
 
 def usual_count() -> int:
-    """Return how many processes a run has alive unless a person says it: one waits while its last cell is judged."""
+    """Return how many processes a run has at work unless a person says it: one waits while its last cell is judged."""
     return cores() + 1

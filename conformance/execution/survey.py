@@ -23,7 +23,7 @@ def survey(
 ) -> Iterator[Offer | WorkerError]:
     """Yield what each worker offers for those configurations, or why it could not be asked.
 
-    Processes stay alive for the cells to come, as far as `workers` lets them. Where `workers` have offers kept, a
+    Processes stay alive for the cells to come: as many as there are workers, and those that fall asleep. Where `workers` have offers kept, a
     worker that nothing has changed for is not asked.
     """
     before = {key: answered for key in keys if workers.offers and (answered := workers.offers.get(key))}

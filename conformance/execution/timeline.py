@@ -22,7 +22,7 @@ _COLUMNS = 50
 
 @dataclass(slots=True, kw_only=True)
 class Lane:
-    """One worker process while it lives: its stretches inside calls of its library, and those of importing it."""
+    """One worker process while it lives and is not asleep: its stretches inside calls of its library, and those of importing it."""
 
     name: str
     began: float

@@ -37,7 +37,7 @@ DTYPES: tuple[str, ...] = get_args(DtypeName)
 
 
 #: The name of a process, its interpreter, and the variables it starts with.
-Settings: TypeAlias = tuple[str, str, tuple[tuple[str, str], ...]]
+ProcessIdentity: TypeAlias = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class WorkerKey:
         return f"{library}/{file.name}" if library else file.name
 
     @property
-    def process(self) -> Settings:
+    def process(self) -> ProcessIdentity:
         """What adapters have in common that may run in one process; the first is its name."""
         return (self.shared or self.name, self.interpreter, self.environment)
 

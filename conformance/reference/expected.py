@@ -41,7 +41,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 #: At some 100 bytes each, most of them NumPy's for arrays of few values, the two take up to 1.6 GB.
 _KEPT_ELEMENTS, _KEPT_OF_LARGE = 12_000_000, 4_000_000
 #: The same for what small steps would give under hypotheses, at some 25 bytes each; and of how many steps that is kept.
-_SUPPOSED_ELEMENTS, _SUPPOSED_STEPS = 8_000_000, 4096
+_SUPPOSED_ELEMENTS, _SUPPOSED_STEPS = 8_000_000, 1024
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -235,6 +235,8 @@ class References:
         if key not in kept.right:
             right = replace(request, hypothesis=None, worked=worked, wanted=frozenset())
             kept.right[key] = self.expected(right, before, gradients)
+            # It may outlive its place among the references.
+            self._count(kept, size_of(kept.right[key]))
         return kept.right[key]
 
 

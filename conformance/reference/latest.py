@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 from conformance.operations.expected import Expected
@@ -32,6 +33,6 @@ class Latest:
             self._elements -= size_of(oldest)
 
 
-def size_of(expected: dict[str, Expected]) -> int:
+def size_of(expected: Mapping[str, Expected]) -> int:
     """Return the elements of quantities."""
     return sum(quantity.value.size for quantity in expected.values())

@@ -15,7 +15,7 @@ from conformance.execution.survey import survey
 from conformance.execution.time_profile import Stages
 from conformance.outcome import Array, Produced, Refused, Repeated
 from conformance.planning.costs import Costs
-from conformance.planning.discovery import Settings, WorkerKey, holding, keys
+from conformance.planning.discovery import ProcessIdentity, WorkerKey, holding, keys
 from conformance.planning.plan import Cell, Offer, Selection
 from conformance.protocol import Configuration
 from conformance.run.entries import Entry, Judging
@@ -85,7 +85,7 @@ class Processes:
     def __init__(self, workers: Workers, interpreters: Mapping[str, str], *, grouped: bool = False) -> None:
         self._workers, self._interpreters, self._grouped = workers, interpreters, grouped
         #: What reserves memory of an accelerator as long as it lives.
-        self._on_gpu: set[Settings] = set()
+        self._on_gpu: set[ProcessIdentity] = set()
 
     @property
     def stages(self) -> Stages:

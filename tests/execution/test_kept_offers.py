@@ -124,6 +124,14 @@ def test_another_environment_variable_has_it_asked_again(
     assert asked(adapter) == 2
 
 
+def test_another_processor_has_it_asked_again(adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (key,) = keys({}, [str(adapter)])
+    surveyed(key, tmp_path)
+    monkeypatch.setattr("conformance.execution.kept_offers._instructions", lambda: "flags: none for bfloat16")
+    surveyed(key, tmp_path)
+    assert asked(adapter) == 2
+
+
 def test_where_a_person_stands_does_not_matter(adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (key,) = keys({}, [str(adapter)])
     surveyed(key, tmp_path)

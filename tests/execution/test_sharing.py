@@ -12,7 +12,7 @@ import pytest
 
 from conformance.errors import WorkerError
 from conformance.execution.execute import Outcomes, execute
-from conformance.execution.pool import Limits, Workers
+from conformance.execution.pool import Died, Limits, Workers
 from conformance.execution.survey import survey
 from conformance.outcome import Crashed, Produced
 from conformance.planning.discovery import WorkerKey, keys, limited
@@ -184,23 +184,64 @@ def test_where_memory_is_short_no_process_waits_for_later_cells(
         assert not processes(before, name) & processes(after, name)
 
 
-def test_when_memory_gets_short_the_processes_asleep_are_ended_one_by_one(
+def test_when_memory_gets_short_processes_asleep_are_ended_until_it_suffices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asleep: list[int] = []
+    left: list[list[str]] = []
 
     def short(workers: Workers) -> None:
-        monkeypatch.setattr("conformance.execution.pool.free_share", lambda: 0.4)
-        monkeypatch.setattr("conformance.execution.pool._ROOM_TICK", 0.0)
-        workers._room_looks = 0.0
-        for _ in range(len(NAMES)):
-            asleep.append(len(workers.asleep))
-            time.sleep(0.3)
-            workers.wait()
+        shares = iter([0.3, 0.4, 0.6])
+        monkeypatch.setattr("conformance.execution.pool.free_share", lambda: next(shares, 0.6))
+        workers._room_looks = workers._looks = 0.0
+        workers.wait()
+        left.append([key.name for key in workers.asleep])
 
     monkeypatch.setattr("conformance.execution.pool.free_share", lambda: 0.9)
     twice([adapter(tmp_path, name, shared="") for name in NAMES], tmp_path, short)
-    assert asleep[:3] == [3, 2, 1]
+    assert left[0] == [NAMES[-1]]
+
+
+@pytest.mark.usefixtures("roomy")
+def test_a_process_asleep_that_no_cell_needs_is_ended(tmp_path: Path) -> None:
+    found = keys({}, [adapter(tmp_path, name, shared="") for name in ("one", "two")])
+    with Workers(1, tmp_path, Limits(start=20.0, cell=5.0)) as workers:
+        workers.awaited = {key.process for key in found}
+        list(execute([each for key in found for each in cells_of(key)], workers))
+        assert workers.asleep == set(found)
+        workers.awaited = frozenset()
+        list(execute(cells_of(found[1]), workers))
+        assert not workers.live
+
+
+@pytest.mark.usefixtures("roomy")
+def test_the_end_of_a_process_asleep_is_told_once(tmp_path: Path) -> None:
+    (key,) = keys({}, [adapter(tmp_path, "one", shared="")])
+    with Workers(1, tmp_path, Limits(start=20.0, cell=5.0)) as workers:
+        workers.awaited = {key.process}
+        list(execute(cells_of(key), workers))
+        process = workers.live[key]
+        process.popen.kill()
+        process.popen.wait()
+        workers._looks = float("inf")
+        assert [(ended, type(how)) for ended, how in workers.wait()] == [(process, Died)]
+
+
+@pytest.mark.usefixtures("roomy")
+def test_an_adapter_that_cannot_follow_tries_no_second_process_asleep(tmp_path: Path) -> None:
+    """Two processes that it may share are asleep; after the first it gets one of its own."""
+    files = [
+        adapter(tmp_path, "one"),
+        adapter(tmp_path, "two"),
+        adapter(tmp_path, "three", first=AFTER_ANOTHER + "os.abort()"),
+    ]
+    one, two, three = keys({}, files)
+    with Workers(2, tmp_path, Limits(start=20.0, cell=5.0)) as workers:
+        workers.awaited = {one.process}
+        list(execute([*cells_of(one), *cells_of(two)], workers))
+        assert workers.asleep == {one, two}
+        outcomes = {each.id: done for each, done in execute(cells_of(three), workers)}
+        assert len(workers.asleep & {one, two}) == 1
+    assert len(processes(outcomes, "three")) == 1
 
 
 @pytest.mark.usefixtures("roomy")

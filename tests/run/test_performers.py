@@ -19,12 +19,13 @@ def test_a_process_that_reserves_an_accelerator_does_not_stay_alive(monkeypatch:
     processes = Processes(workers, {})
     list(processes.survey([plain, reserving], []))
     assert workers.awaited == {plain.process}
-    processes.announce([replace(cell(case()), key=worker) for worker in (plain, reserving)])
-    assert workers.awaited == {plain.process}
+    further = key(name="further")
+    processes.announce([replace(cell(case()), key=worker) for worker in (plain, reserving, further)])
+    assert workers.awaited == {plain.process, further.process}
 
 
 def test_a_process_whose_later_cells_are_unsupported_does_not_stay_alive() -> None:
-    workers = Mock(awaited=frozenset())
+    workers = Mock(awaited={key(name="before").process})
     Processes(workers, {}).announce([replace(cell(case()), unsupported="no such axes")])
     assert workers.awaited == set()
 
