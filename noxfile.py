@@ -436,7 +436,8 @@ def _install(session: nox.Session, python: str, *words: str, log: IO[str] | None
     """Install by uv where it is present, which takes a fraction of the time, and by pip where it is not or cannot."""
     stderr = None if log is None else subprocess.STDOUT
     pip = (python, "-m", "pip")
-    uv = runpy.run_path(str(ROOT / "conformance" / "regression" / "installer.py"))["uv_command"](Path(python), pip)
+    uv_command = runpy.run_path(str(ROOT / "conformance" / "regression" / "installer.py"))["uv_command"]
+    uv = uv_command(Path(python), pip, hashed="--require-hashes" in words)
     if uv is not None:
         try:
             session.run(*uv, QUICKLY, *words, external=True, stdout=log, stderr=stderr)

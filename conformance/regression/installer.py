@@ -43,23 +43,24 @@ def install_command(python: Path, requirements: Sequence[str], index: str = "", 
     return [*uv, *beside, *alone, *requirements]
 
 
-def uv_command(python: Path, pip: tuple[str, ...] = PIP) -> list[str] | None:
+def uv_command(python: Path, pip: tuple[str, ...] = PIP, *, hashed: bool = False) -> list[str] | None:
     """Return the words by which uv installs what follows them for that interpreter; None where there is no uv.
 
-    It takes packages from where the settings of `pip`, a command, say.
+    It takes packages from where the settings of `pip`, a command, say. Requirements that are `hashed` are held to no
+    constraint of these: each has its one version, and beside hashes uv takes no constraint that is a range.
     """
     uv = shutil.which("uv")
     if uv is None:
         return None
     # As pip does: the newest of all places, where uv would stay with the first that knows the name.
     strategy = ["--index-strategy", "unsafe-best-match"]
-    return [uv, "pip", "install", "--python", str(python), *strategy, *_settings(pip)]
+    return [uv, "pip", "install", "--python", str(python), *strategy, *uv_options(_settings(pip), hashed=hashed)]
 
 
-def uv_options(settings: Mapping[str, str]) -> Iterator[str]:
+def uv_options(settings: Mapping[str, str], *, hashed: bool = False) -> Iterator[str]:
     """Yield what tells uv where packages come from, of pip's settings by name: uv reads none of them."""
     for name, option in _PLACES.items():
-        for value in shlex.split(settings.get(name, "")):
+        for value in [] if hashed and name == "constraint" else shlex.split(settings.get(name, "")):
             yield from (option, value)
     if settings.get("no-index", "") in {"1", "true", "yes", "on"}:
         yield "--no-index"
@@ -76,6 +77,6 @@ def pip_settings(listed: str) -> dict[str, str]:
 
 
 @functools.cache
-def _settings(pip: tuple[str, ...]) -> tuple[str, ...]:
+def _settings(pip: tuple[str, ...]) -> Mapping[str, str]:
     done = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=True)
-    return tuple(uv_options(pip_settings(done.stdout)))
+    return pip_settings(done.stdout)

@@ -28,6 +28,21 @@ def test_pip_s_settings_are_uv_s_options_and_the_environment_comes_before_the_fi
     ]  # fmt: skip
 
 
+def test_what_has_hashes_is_held_to_no_constraint() -> None:
+    """Uv refuses a range beside hashes, and the version of a requirement with a hash is said already."""
+    assert "--constraint" not in list(uv_options(pip_settings(LISTED), hashed=True))
+
+
+def test_the_settings_of_the_pip_that_is_named_are_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: "/uv")
+    pip = tmp_path / "pip"
+    pip.write_text("#!/bin/sh\necho \"global.find-links='/its/wheels'\"\n")
+    pip.chmod(0o755)
+    command = installer.uv_command(Path("python"), (str(pip),))
+    assert command is not None
+    assert command[-2:] == ["--find-links", "/its/wheels"]
+
+
 def test_a_pip_that_may_ask_no_index_gives_a_uv_that_may_ask_none() -> None:
     assert list(uv_options({"no-index": "1"})) == ["--no-index"]
 
@@ -47,7 +62,7 @@ def test_where_uv_is_absent_pip_installs(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_where_uv_is_present_it_installs_the_newest_of_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/uv")
-    monkeypatch.setattr(installer, "_settings", lambda _: ("--find-links", "/wheels"))
+    monkeypatch.setattr(installer, "_settings", lambda _: {"find-links": "/wheels"})
     command = install_command(Path("python"), ["layers==1"], "index", dependencies=True)
     assert command == [
         "/uv", "pip", "install", "--python", "python", "--index-strategy", "unsafe-best-match",
