@@ -436,11 +436,12 @@ def _install(session: nox.Session, python: str, *words: str, log: IO[str] | None
     """Install by uv where it is present, which takes a fraction of the time, and by pip where it is not or cannot."""
     stderr = None if log is None else subprocess.STDOUT
     pip = (python, "-m", "pip")
-    uv_command = runpy.run_path(str(ROOT / "conformance" / "regression" / "installer.py"))["uv_command"]
-    uv = uv_command(Path(python), pip, hashed="--require-hashes" in words)
+    installer = runpy.run_path(str(ROOT / "conformance" / "regression" / "installer.py"))
+    uv = installer["uv_command"](Path(python), pip, hashed="--require-hashes" in words)
     if uv is not None:
         try:
-            session.run(*uv, QUICKLY, *words, external=True, stdout=log, stderr=stderr)
+            env = installer["uv_variables"](pip)
+            session.run(*uv, QUICKLY, *words, external=True, env=env, stdout=log, stderr=stderr)
         except CommandFailed:
             session.warn("uv could not install this: pip tries")
         else:

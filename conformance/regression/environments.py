@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import TypeAlias
 from filelock import FileLock
 
 from conformance.files.whole import write_whole
-from conformance.regression.installer import PIP, install_command
+from conformance.regression.installer import PIP, install_command, uv_variables
 from conformance.regression.pins import Local, Nightly, Pins, Released, Rung, Source, rungs, with_nightly
 from conformance.regression.wheels import digest_of
 from conformance.run.programs import python_of
@@ -129,7 +130,12 @@ def _installed(rung: Rung, home: Path, log: Path, index: str) -> bool:
             command = install_command(python_of(home), part, index, dependencies=dependencies)
             try:
                 done = subprocess.run(
-                    command, stdout=output, stderr=subprocess.STDOUT, timeout=_SECONDS, stdin=subprocess.DEVNULL
+                    command,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    timeout=_SECONDS,
+                    stdin=subprocess.DEVNULL,
+                    env={**os.environ, **uv_variables()},
                 )
             except subprocess.TimeoutExpired:
                 print(f"ERROR: not resolved and installed within {_SECONDS:.0f} seconds", file=output)

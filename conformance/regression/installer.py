@@ -57,6 +57,12 @@ def uv_command(python: Path, pip: tuple[str, ...] = PIP, *, hashed: bool = False
     return [uv, "pip", "install", "--python", str(python), *strategy, *uv_options(_settings(pip), hashed=hashed)]
 
 
+def uv_variables(pip: tuple[str, ...] = PIP) -> dict[str, str]:
+    """Return the environment in which uv reaches what `pip`, a command, reaches: it reads no certificate but this variable's."""
+    certificate = _settings(pip).get("cert")
+    return {"SSL_CERT_FILE": certificate} if certificate else {}
+
+
 def uv_options(settings: Mapping[str, str], *, hashed: bool = False) -> Iterator[str]:
     """Yield what tells uv where packages come from, of pip's settings by name: uv reads none of them."""
     for name, option in _PLACES.items():

@@ -36,11 +36,12 @@ def test_what_has_hashes_is_held_to_no_constraint() -> None:
 def test_the_settings_of_the_pip_that_is_named_are_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/uv")
     pip = tmp_path / "pip"
-    pip.write_text("#!/bin/sh\necho \"global.find-links='/its/wheels'\"\n")
+    pip.write_text("#!/bin/sh\necho \"global.find-links='/its/wheels'\"; echo \"global.cert='/its/cert.pem'\"\n")
     pip.chmod(0o755)
     command = installer.uv_command(Path("python"), (str(pip),))
     assert command is not None
     assert command[-2:] == ["--find-links", "/its/wheels"]
+    assert installer.uv_variables((str(pip),)) == {"SSL_CERT_FILE": "/its/cert.pem"}
 
 
 def test_a_pip_that_may_ask_no_index_gives_a_uv_that_may_ask_none() -> None:
