@@ -40,7 +40,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 #: go through the cases one after another; of large ones, which would take the place of hundreds of small ones each, fewer.
 #: At some 100 bytes each, most of them NumPy's for arrays of few values, the two take up to 1.6 GB.
 _KEPT_ELEMENTS, _KEPT_OF_LARGE = 12_000_000, 4_000_000
-#: The same for what small steps would give under hypotheses, at some 25 bytes each; and of how many steps that is kept.
+#: The same for what small steps would give under hypotheses, at some 25 bytes each, and for the right numbers beside them; and
+#: of how many steps that is kept.
 _SUPPOSED_ELEMENTS, _SUPPOSED_STEPS = 8_000_000, 1024
 
 

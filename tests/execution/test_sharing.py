@@ -214,7 +214,7 @@ def test_a_process_asleep_that_no_cell_needs_is_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("roomy")
-def test_the_end_of_a_process_asleep_is_told_once(tmp_path: Path) -> None:
+def test_the_end_of_a_process_asleep_is_told_at_once(tmp_path: Path) -> None:
     (key,) = keys({}, [adapter(tmp_path, "one", shared="")])
     with Workers(1, tmp_path, Limits(start=20.0, cell=5.0)) as workers:
         workers.awaited = {key.process}
